@@ -1,0 +1,18 @@
+//! What every role of flowhook needs and no role owns: the vocabulary, the wire, the bus, the store,
+//! the script engine and a few small helpers.
+//!
+//! The arrows inside this crate point one way: `model ← wire ← bus`, `model ← store`,
+//! `model ← script`. `clock`, `backoff`, `supervise`, `secret`, `metrics` and `telemetry` import
+//! nothing of ours. This crate never names a role. Start reading at [`model`].
+
+pub mod backoff;
+pub mod bus;
+pub mod clock;
+pub mod metrics;
+pub mod model;
+pub mod script;
+pub mod secret;
+pub mod store;
+pub mod supervise;
+pub mod telemetry;
+pub mod wire;

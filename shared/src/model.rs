@@ -1,0 +1,28 @@
+//! Plain values that operators speak about: flow, host, network, interface, alert, severity.
+//!
+//! Nothing here does I/O, reads a clock or draws a random number.
+
+pub mod alert;
+pub mod category;
+pub mod counters;
+pub mod entity;
+pub mod flow;
+pub mod flow_field;
+pub mod host;
+pub mod network;
+pub mod pool;
+pub mod query;
+pub mod severity;
+pub mod status;
+pub mod time;
+
+pub use alert::{Alert, AlertAction, Party};
+pub use category::Category;
+pub use counters::{HostCounters, InterfaceCounters, NetworkCounters};
+pub use entity::Entity;
+pub use flow::{FlowEnd, FlowRecord, L4, L7Source, TcpState};
+pub use host::HostKey;
+pub use network::LocalNetworks;
+pub use pool::{HostPools, PoolMember};
+pub use severity::Severity;
+pub use time::{Granularity, Timestamp};

@@ -1,0 +1,175 @@
+//! What is counted for hosts, networks and interfaces.
+//!
+//! One table per element type names every counter once; the wire columns, the script fields and the
+//! API all follow from it. A counter's id is its place in the table and is part of the public wire
+//! contract: add at the end, never reorder.
+
+macro_rules! counters {
+    ($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident,)+ }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
+        #[serde(default)]
+        pub struct $name {
+            $($(#[$field_doc])* pub $field: u64,)+
+        }
+
+        impl $name {
+            /// Counter names in order of their ids.
+            pub const NAMES: &'static [&'static str] = &[$(stringify!($field)),+];
+
+            /// The values in order of their ids.
+            pub fn values(&self) -> [u64; Self::NAMES.len()] {
+                [$(self.$field),+]
+            }
+
+            /// The counter with this id, for writing; `None` for an id of a later version.
+            pub fn slot(&mut self, id: usize) -> Option<&mut u64> {
+                let slots = [$(&mut self.$field),+];
+                slots.into_iter().nth(id)
+            }
+
+            /// Adds every counter of `other`, saturating.
+            pub fn add(&mut self, other: &Self) {
+                $(self.$field = self.$field.saturating_add(other.$field);)+
+            }
+
+            /// What this has more than `earlier`, counter by counter, never below 0.
+            pub fn since(&self, earlier: &Self) -> Self {
+                Self { $($field: self.$field.saturating_sub(earlier.$field),)+ }
+            }
+
+            /// True when nothing was counted.
+            pub fn is_zero(&self) -> bool {
+                $(self.$field == 0)&&+
+            }
+        }
+    };
+}
+
+counters! {
+    /// Counters of one host. Bytes are bytes on the wire, link header included.
+    HostCounters {
+        /// Bytes sent by the host.
+        bytes_sent,
+        /// Bytes received by the host.
+        bytes_rcvd,
+        /// Packets sent by the host.
+        packets_sent,
+        /// Packets received by the host.
+        packets_rcvd,
+        /// Flows that began with the host as client.
+        flows_as_client,
+        /// Flows that began with the host as server.
+        flows_as_server,
+        /// Flows that ended with the host on either side.
+        flows_ended,
+        /// TCP connection requests (SYN without ACK) sent.
+        syn_sent,
+        /// TCP connection requests received.
+        syn_rcvd,
+        /// TCP connections the host asked for that ended without being established.
+        syn_unanswered_sent,
+        /// TCP connections asked of the host that ended without being established.
+        syn_unanswered_rcvd,
+        /// TCP resets sent.
+        rst_sent,
+        /// TCP resets received.
+        rst_rcvd,
+        /// ICMP and ICMPv6 packets sent.
+        icmp_sent,
+        /// ICMP and ICMPv6 packets received.
+        icmp_rcvd,
+        /// DNS questions sent.
+        dns_queries_sent,
+        /// DNS answers received with an error code.
+        dns_errors_rcvd,
+        /// TCP segments sent again.
+        tcp_retransmissions_sent,
+        /// Flow alerts with the host on either side.
+        flow_alerts,
+        /// Sum of the scores of those alerts.
+        score,
+    }
+}
+
+counters! {
+    /// Counters of one configured local network.
+    NetworkCounters {
+        /// Bytes that left the network.
+        bytes_egress,
+        /// Bytes that came into the network.
+        bytes_ingress,
+        /// Bytes between two hosts of the network.
+        bytes_inner,
+        /// Packets that left the network.
+        packets_egress,
+        /// Packets that came into the network.
+        packets_ingress,
+        /// Packets between two hosts of the network.
+        packets_inner,
+        /// Flows that began with a client in the network.
+        flows_as_client,
+        /// Flows that began with a server in the network.
+        flows_as_server,
+        /// TCP connection requests received by the network.
+        syn_rcvd,
+        /// TCP connections asked of the network that ended without being established.
+        syn_unanswered_rcvd,
+        /// Flow alerts with a host of the network on either side.
+        flow_alerts,
+        /// Sum of the scores of those alerts.
+        score,
+    }
+}
+
+counters! {
+    /// Counters of one capture interface.
+    InterfaceCounters {
+        /// Bytes seen on the wire.
+        bytes,
+        /// Packets seen on the wire.
+        packets,
+        /// Flows that began.
+        flows,
+        /// Flows that ended.
+        flows_ended,
+        /// Packets the kernel or the capture dropped.
+        drops,
+        /// Packets that could not be decoded.
+        decode_errors,
+        /// TCP segments sent again.
+        tcp_retransmissions,
+        /// Flow alerts raised.
+        flow_alerts,
+        /// Sum of the scores of those alerts.
+        score,
+        /// Hook calls skipped because of overload.
+        hook_skips,
+        /// Flows evicted because the table was full.
+        flows_evicted,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_follow_the_order_of_names() {
+        let mut counters = HostCounters::default();
+        for id in 0..HostCounters::NAMES.len() {
+            *counters.slot(id).unwrap() = id as u64 + 1;
+        }
+        assert_eq!(counters.bytes_sent, 1);
+        assert_eq!(counters.score, HostCounters::NAMES.len() as u64);
+        assert!(counters.slot(HostCounters::NAMES.len()).is_none());
+    }
+
+    #[test]
+    fn since_never_goes_below_zero() {
+        let small = InterfaceCounters { bytes: 5, ..Default::default() };
+        let large = InterfaceCounters { bytes: 9, packets: 2, ..Default::default() };
+        assert_eq!(large.since(&small).bytes, 4);
+        assert!(small.since(&large).is_zero());
+    }
+}

@@ -1,0 +1,392 @@
+//! A flow: the packets of one conversation, both directions.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::host::HostKey;
+use super::pool::Mac;
+use super::status::StatusBits;
+use super::time::Timestamp;
+
+/// Layer-4 protocol by IANA number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct L4(pub u8);
+
+impl L4 {
+    /// ICMP for IPv4.
+    pub const ICMP: Self = Self(1);
+    /// TCP.
+    pub const TCP: Self = Self(6);
+    /// UDP.
+    pub const UDP: Self = Self(17);
+    /// ICMP for IPv6.
+    pub const ICMPV6: Self = Self(58);
+
+    const NAMES: &'static [(u8, &'static str)] = &[
+        (1, "icmp"),
+        (2, "igmp"),
+        (6, "tcp"),
+        (17, "udp"),
+        (33, "dccp"),
+        (41, "ipv6"),
+        (47, "gre"),
+        (50, "esp"),
+        (51, "ah"),
+        (58, "icmpv6"),
+        (88, "eigrp"),
+        (89, "ospf"),
+        (103, "pim"),
+        (112, "vrrp"),
+        (132, "sctp"),
+    ];
+
+    /// The usual lower-case name, or `proto-N`.
+    pub fn name(self) -> String {
+        match Self::NAMES.iter().find(|(n, _)| *n == self.0) {
+            Some((_, name)) => (*name).to_owned(),
+            None => format!("proto-{}", self.0),
+        }
+    }
+
+    /// Reads a name or a number.
+    pub fn parse(text: &str) -> Option<Self> {
+        let by_name = Self::NAMES.iter().find(|(_, name)| text.eq_ignore_ascii_case(name));
+        by_name.map(|(n, _)| *n).or_else(|| text.strip_prefix("proto-").unwrap_or(text).parse().ok()).map(Self)
+    }
+}
+
+impl std::fmt::Display for L4 {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.name())
+    }
+}
+
+impl Serialize for L4 {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for L4 {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Self::parse(&text).ok_or_else(|| serde::de::Error::custom(format!("unknown layer-4 protocol '{text}'")))
+    }
+}
+
+/// How a flow's layer-7 protocol was found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum L7Source {
+    /// Not decided, or given up.
+    #[default]
+    Unknown,
+    /// A dissector recognised the payload.
+    Payload,
+    /// Only the port suggests it.
+    PortGuess,
+    /// The layer-4 protocol itself says it (ICMP, OSPF, …).
+    L4,
+}
+
+/// Where a TCP connection stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum TcpState {
+    /// Not TCP.
+    #[default]
+    None,
+    /// SYN seen.
+    SynSent,
+    /// SYN and SYN/ACK seen.
+    SynReceived,
+    /// Three-way handshake seen.
+    Established,
+    /// Payload seen, but not the handshake.
+    Midstream,
+    /// One FIN seen.
+    Closing,
+    /// Both FINs seen.
+    Closed,
+    /// Reset.
+    Reset,
+}
+
+/// Why a flow ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum FlowEnd {
+    /// No packet for the idle timeout.
+    Idle,
+    /// FIN or RST, and the linger time passed.
+    Closed,
+    /// Older than the active timeout; its successor goes on.
+    Active,
+    /// The table was full.
+    Evicted,
+    /// The collector stopped.
+    Shutdown,
+    /// The capture file ended.
+    EndOfFile,
+}
+
+/// Counters of one direction.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct DirectionCounters {
+    /// Packets.
+    pub packets: u64,
+    /// Bytes on the wire, link header included.
+    pub bytes: u64,
+    /// Bytes of layer-4 payload.
+    pub goodput_bytes: u64,
+    /// TCP: segments sent again.
+    pub retransmissions: u32,
+    /// TCP: segments out of order.
+    pub out_of_order: u32,
+    /// TCP: announcements of a zero window.
+    pub zero_windows: u32,
+    /// TCP flags seen, or-ed together.
+    pub tcp_flags: u8,
+}
+
+/// What HTTP told (RFC 9112).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct HttpInfo {
+    /// Request method.
+    pub method: Arc<str>,
+    /// `Host` header.
+    pub host: Arc<str>,
+    /// Request target.
+    pub url: Arc<str>,
+    /// Status code of the last answer, 0 before it.
+    pub status: u16,
+    /// `User-Agent` header.
+    pub user_agent: Arc<str>,
+    /// `Content-Type` of the answer.
+    pub content_type: Arc<str>,
+    /// `Server` header.
+    pub server: Arc<str>,
+}
+
+/// What DNS told (RFC 1035).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct DnsInfo {
+    /// Last question's name, without the final dot.
+    pub query: Arc<str>,
+    /// Last question's type number.
+    pub query_type: u16,
+    /// Answer code of the last answer; 0 is no error.
+    pub reply_code: u16,
+    /// Questions seen.
+    pub queries: u32,
+    /// Answers seen.
+    pub replies: u32,
+    /// Answers with an error code.
+    pub errors: u32,
+}
+
+/// What TLS told (RFC 8446).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct TlsInfo {
+    /// Server name of the client's hello.
+    pub sni: Arc<str>,
+    /// First protocol the client offers by ALPN.
+    pub alpn: Arc<str>,
+    /// Negotiated version (`0x0303` is TLS 1.2), or the client's highest before the answer.
+    pub version: u16,
+    /// Cipher suite the server chose, 0 before.
+    pub cipher: u16,
+}
+
+/// What SSH told (RFC 4253).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SshInfo {
+    /// Client's identification string.
+    pub client: Arc<str>,
+    /// Server's identification string.
+    pub server: Arc<str>,
+}
+
+/// Decoded application data; absent protocols stay `None`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct L7Info {
+    /// HTTP.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub http: Option<HttpInfo>,
+    /// DNS.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dns: Option<DnsInfo>,
+    /// TLS.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls: Option<TlsInfo>,
+    /// SSH.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ssh: Option<SshInfo>,
+}
+
+impl L7Info {
+    /// The name that says most about the flow: SNI, HTTP host, DNS question; empty when none.
+    pub fn name(&self) -> &str {
+        let tls = self.tls.as_ref().map(|t| &*t.sni);
+        let http = self.http.as_ref().map(|h| &*h.host);
+        let dns = self.dns.as_ref().map(|d| &*d.query);
+        [tls, http, dns].into_iter().flatten().find(|n| !n.is_empty()).unwrap_or("")
+    }
+}
+
+/// One side of a flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FlowSide {
+    /// Address.
+    pub ip: IpAddr,
+    /// Port, 0 where the protocol has none.
+    pub port: u16,
+    /// Hardware address seen with it on the wire.
+    #[serde(with = "mac_serde", default, skip_serializing_if = "Option::is_none")]
+    pub mac: Option<Mac>,
+    /// True when a local network holds the address.
+    pub local: bool,
+}
+
+mod mac_serde {
+    use super::Mac;
+    use crate::model::pool::{mac_text, parse_mac};
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub fn serialize<S: Serializer>(mac: &Option<Mac>, serializer: S) -> Result<S::Ok, S::Error> {
+        match mac {
+            Some(mac) => serializer.serialize_str(&mac_text(mac)),
+            None => serializer.serialize_none(),
+        }
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Mac>, D::Error> {
+        let text = Option::<String>::deserialize(deserializer)?;
+        Ok(text.and_then(|t| parse_mac(&t)))
+    }
+}
+
+/// A snapshot of a flow: what hooks read, what ends in the flow store, what the API shows.
+///
+/// `client` is who opened the conversation, `server` who was asked.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FlowRecord {
+    /// Number of the flow on its interface since the collector started, from 1.
+    pub id: u64,
+    /// Interface id.
+    pub ifid: u32,
+    /// Outermost VLAN id, 0 when untagged.
+    pub vlan: u16,
+    /// Layer-4 protocol.
+    pub l4: L4,
+    /// Who opened the conversation.
+    pub client: FlowSide,
+    /// Who was asked.
+    pub server: FlowSide,
+    /// Client to server.
+    pub cli2srv: DirectionCounters,
+    /// Server to client.
+    pub srv2cli: DirectionCounters,
+    /// Time of the first packet.
+    pub first_seen: Timestamp,
+    /// Time of the last packet.
+    pub last_seen: Timestamp,
+    /// ICMP and ICMPv6: type and code of the first packet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub icmp: Option<(u8, u8)>,
+    /// TCP state.
+    pub tcp_state: TcpState,
+    /// True when the three-way handshake was seen.
+    pub handshake_ok: bool,
+    /// Time from SYN to SYN/ACK in microseconds, 0 when unknown: the server's side of the path.
+    pub rtt_server_us: u32,
+    /// Time from SYN/ACK to ACK in microseconds, 0 when unknown: the client's side of the path.
+    pub rtt_client_us: u32,
+    /// Layer-7 protocol name, such as `DNS`; `Unknown` when not found.
+    pub l7: Arc<str>,
+    /// How it was found.
+    pub l7_source: L7Source,
+    /// Decoded application data.
+    pub info: L7Info,
+    /// Status bits.
+    pub status: StatusBits,
+    /// Sum of the scores of alerts on the flow.
+    pub score: u32,
+    /// True when the flow was collected from an exporter instead of packets.
+    pub collected: bool,
+    /// Why it ended; `None` while it lives.
+    pub end: Option<FlowEnd>,
+}
+
+impl FlowRecord {
+    /// The client as a host.
+    pub fn client_host(&self) -> HostKey {
+        HostKey::new(self.client.ip, self.vlan)
+    }
+
+    /// The server as a host.
+    pub fn server_host(&self) -> HostKey {
+        HostKey::new(self.server.ip, self.vlan)
+    }
+
+    /// Bytes of both directions.
+    pub fn bytes(&self) -> u64 {
+        self.cli2srv.bytes + self.srv2cli.bytes
+    }
+
+    /// Packets of both directions.
+    pub fn packets(&self) -> u64 {
+        self.cli2srv.packets + self.srv2cli.packets
+    }
+
+    /// Community ID version 1 with seed 0 (github.com/corelight/community-id-spec).
+    ///
+    /// Empty for the impossible flow between an IPv4 and an IPv6 address.
+    pub fn community_id(&self) -> String {
+        const SCTP: L4 = L4(132);
+        let (client, server) = match self.l4 {
+            L4::ICMP | L4::ICMPV6 => self.icmp.map_or((None, None), |(t, c)| (Some(t.into()), Some(c.into()))),
+            L4::TCP | L4::UDP | SCTP => (Some(self.client.port), Some(self.server.port)),
+            _ => (None, None),
+        };
+        community_id::calculate_community_id(
+            0,
+            self.client.ip,
+            self.server.ip,
+            client,
+            server,
+            self.l4.0,
+            false,
+        )
+        .unwrap_or_default()
+    }
+
+    /// The flow in one line: `client:port server:port`, with VLAN when tagged.
+    pub fn label(&self) -> String {
+        let end = |side: &FlowSide| {
+            let host = HostKey::new(side.ip, self.vlan);
+            match (side.port, side.ip) {
+                (0, _) => host.to_string(),
+                (port, IpAddr::V6(_)) => format!("[{host}]:{port}"),
+                (port, IpAddr::V4(_)) => format!("{host}:{port}"),
+            }
+        };
+        format!("{} {}", end(&self.client), end(&self.server))
+    }
+}
+
+/// TCP FIN flag (RFC 9293 §3.1).
+pub const TCP_FIN: u8 = 0x01;
+/// TCP SYN flag.
+pub const TCP_SYN: u8 = 0x02;
+/// TCP RST flag.
+pub const TCP_RST: u8 = 0x04;
+/// TCP ACK flag.
+pub const TCP_ACK: u8 = 0x10;

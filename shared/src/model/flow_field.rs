@@ -1,0 +1,131 @@
+//! The fields of a flow that scripts, filters and documentation name.
+//!
+//! One table: script getters, the reference in the manual and later the lowered programs follow it.
+
+use super::flow::{FlowRecord, L4};
+use super::status;
+
+/// The value of one field.
+#[derive(Clone, Debug, PartialEq)]
+pub enum FieldValue {
+    /// A truth value.
+    Bool(bool),
+    /// A whole number.
+    Int(i64),
+    /// Text.
+    Text(String),
+    /// A list of texts.
+    List(Vec<String>),
+}
+
+/// One readable field of a flow.
+pub struct FlowField {
+    /// Name in scripts, as in `flow.bytes`.
+    pub name: &'static str,
+    /// What it holds, with its unit.
+    pub doc: &'static str,
+    /// Reads it.
+    pub read: fn(&FlowRecord) -> FieldValue,
+}
+
+fn int(value: u64) -> FieldValue {
+    FieldValue::Int(i64::try_from(value).unwrap_or(i64::MAX))
+}
+
+fn text(value: &str) -> FieldValue {
+    FieldValue::Text(value.to_owned())
+}
+
+macro_rules! fields {
+    ($($name:literal, $doc:literal, $read:expr;)+) => {
+        /// Every field, in order of the manual.
+        pub const FLOW_FIELDS: &[FlowField] = &[$(FlowField { name: $name, doc: $doc, read: $read }),+];
+    };
+}
+
+fields! {
+    "id", "Number of the flow on its interface, from 1.", |f| int(f.id);
+    "ifid", "Interface id.", |f| int(f.ifid.into());
+    "vlan", "Outermost VLAN id, 0 when untagged.", |f| int(f.vlan.into());
+    "cli", "Client address as text.", |f| FieldValue::Text(f.client.ip.to_string());
+    "srv", "Server address as text.", |f| FieldValue::Text(f.server.ip.to_string());
+    "cli_port", "Client port, 0 where there is none.", |f| int(f.client.port.into());
+    "srv_port", "Server port, 0 where there is none.", |f| int(f.server.port.into());
+    "cli_local", "True when the client is in a local network.", |f| FieldValue::Bool(f.client.local);
+    "srv_local", "True when the server is in a local network.", |f| FieldValue::Bool(f.server.local);
+    "l4", "Layer-4 protocol: `tcp`, `udp`, `icmp`, …", |f| FieldValue::Text(f.l4.name());
+    "protocol", "Layer-4 protocol number (IANA).", |f| int(f.l4.0.into());
+    "l7", "Layer-7 protocol, such as `DNS`; `Unknown` when not found.", |f| text(&f.l7);
+    "l7_guessed", "True when only the port suggests the protocol.",
+        |f| FieldValue::Bool(f.l7_source == super::flow::L7Source::PortGuess);
+    "first_seen", "Time of the first packet, seconds since the epoch.", |f| FieldValue::Int(f.first_seen.secs());
+    "last_seen", "Time of the last packet, seconds since the epoch.", |f| FieldValue::Int(f.last_seen.secs());
+    "duration", "Seconds between first and last packet.",
+        |f| FieldValue::Int(f.last_seen.since(f.first_seen) / super::time::NS_PER_S);
+    "bytes", "Bytes on the wire, both directions.", |f| int(f.bytes());
+    "cli2srv_bytes", "Bytes from client to server.", |f| int(f.cli2srv.bytes);
+    "srv2cli_bytes", "Bytes from server to client.", |f| int(f.srv2cli.bytes);
+    "packets", "Packets, both directions.", |f| int(f.packets());
+    "cli2srv_packets", "Packets from client to server.", |f| int(f.cli2srv.packets);
+    "srv2cli_packets", "Packets from server to client.", |f| int(f.srv2cli.packets);
+    "goodput_bytes", "Bytes of layer-4 payload, both directions.",
+        |f| int(f.cli2srv.goodput_bytes + f.srv2cli.goodput_bytes);
+    "tcp_state", "TCP state in snake case, `none` when not TCP.",
+        |f| FieldValue::Text(format!("{:?}", f.tcp_state).chars().fold(String::new(), snake));
+    "handshake_ok", "True when the TCP three-way handshake was seen.", |f| FieldValue::Bool(f.handshake_ok);
+    "cli2srv_flags", "TCP flags of the client, or-ed.", |f| int(f.cli2srv.tcp_flags.into());
+    "srv2cli_flags", "TCP flags of the server, or-ed.", |f| int(f.srv2cli.tcp_flags.into());
+    "retransmissions", "TCP segments sent again, both directions.",
+        |f| int(u64::from(f.cli2srv.retransmissions) + u64::from(f.srv2cli.retransmissions));
+    "out_of_order", "TCP segments out of order, both directions.",
+        |f| int(u64::from(f.cli2srv.out_of_order) + u64::from(f.srv2cli.out_of_order));
+    "rtt_us", "Network round trip by the handshake in microseconds, 0 when unknown.",
+        |f| int(u64::from(f.rtt_client_us) + u64::from(f.rtt_server_us));
+    "name", "SNI, HTTP host or DNS question, whichever is known.", |f| text(f.info.name());
+    "sni", "TLS server name.", |f| text(f.info.tls.as_ref().map_or("", |t| &t.sni));
+    "alpn", "First ALPN protocol the client offers.", |f| text(f.info.tls.as_ref().map_or("", |t| &t.alpn));
+    "tls_version", "TLS version number (0x0303 is TLS 1.2), 0 when not TLS.",
+        |f| int(f.info.tls.as_ref().map_or(0, |t| t.version.into()));
+    "http_method", "HTTP request method.", |f| text(f.info.http.as_ref().map_or("", |h| &h.method));
+    "http_host", "HTTP `Host` header.", |f| text(f.info.http.as_ref().map_or("", |h| &h.host));
+    "http_url", "HTTP request target.", |f| text(f.info.http.as_ref().map_or("", |h| &h.url));
+    "http_status", "HTTP status code, 0 before the answer.",
+        |f| int(f.info.http.as_ref().map_or(0, |h| h.status.into()));
+    "http_user_agent", "HTTP `User-Agent` header.", |f| text(f.info.http.as_ref().map_or("", |h| &h.user_agent));
+    "dns_query", "Last DNS question.", |f| text(f.info.dns.as_ref().map_or("", |d| &d.query));
+    "dns_reply_code", "Last DNS answer code, 0 is no error.",
+        |f| int(f.info.dns.as_ref().map_or(0, |d| d.reply_code.into()));
+    "ssh_client", "SSH client identification.", |f| text(f.info.ssh.as_ref().map_or("", |s| &s.client));
+    "ssh_server", "SSH server identification.", |f| text(f.info.ssh.as_ref().map_or("", |s| &s.server));
+    "status", "Status bits as a number.", |f| FieldValue::Int(f.status as i64);
+    "status_names", "Names of the status bits set.", |f| FieldValue::List(status::names(f.status));
+    "score", "Sum of the scores of alerts on the flow.", |f| int(f.score.into());
+    "collected", "True when an exporter reported the flow.", |f| FieldValue::Bool(f.collected);
+    "is_tcp", "True for TCP.", |f| FieldValue::Bool(f.l4 == L4::TCP);
+    "is_udp", "True for UDP.", |f| FieldValue::Bool(f.l4 == L4::UDP);
+    "label", "`client:port server:port`.", |f| FieldValue::Text(f.label());
+    "community_id", "Community ID version 1.", |f| FieldValue::Text(f.community_id());
+}
+
+fn snake(mut out: String, c: char) -> String {
+    if c.is_ascii_uppercase() && !out.is_empty() {
+        out.push('_');
+    }
+    out.push(c.to_ascii_lowercase());
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_documented() {
+        let mut names: Vec<_> = FLOW_FIELDS.iter().map(|f| f.name).collect();
+        names.sort_unstable();
+        let count = names.len();
+        names.dedup();
+        assert_eq!(names.len(), count);
+        assert!(FLOW_FIELDS.iter().all(|f| f.doc.ends_with(['.', '…'])));
+    }
+}

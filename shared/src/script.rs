@@ -1,0 +1,145 @@
+//! Hook scripts: what they are, what they may ask for, and the engine that runs them.
+//!
+//! A script is a Rhai file that ends in a map (see `docs/scripts.md`). It never does I/O: a call
+//! returns [`Effect`]s, and the actor that made the call carries them out. [`engine`] and [`value`]
+//! alone know Rhai.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::{Category, Entity, Granularity, Severity, Timestamp};
+
+pub mod effect;
+pub mod engine;
+pub mod meta;
+pub mod registry;
+pub mod source;
+pub mod value;
+
+pub use effect::{AlertRequest, Effect, LogLevel};
+pub use meta::{FlowHook, HookName, Lifecycle, ScriptKind, ScriptMeta};
+
+/// Limits on one call of a script.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ScriptLimits {
+    /// Operations of the interpreter.
+    pub max_operations: u64,
+    /// Wall time in milliseconds.
+    pub max_millis: u64,
+    /// Depth of calls.
+    pub max_call_depth: usize,
+    /// Depth of expressions.
+    pub max_expression_depth: usize,
+    /// Length of a string in bytes.
+    pub max_string: usize,
+    /// Elements of an array.
+    pub max_array: usize,
+    /// Keys of a map.
+    pub max_map: usize,
+    /// Effects of one call.
+    pub max_effects: usize,
+    /// Failed calls in a row after which a script is quarantined.
+    pub quarantine_after: u32,
+}
+
+impl Default for ScriptLimits {
+    fn default() -> Self {
+        Self {
+            max_operations: 1_000_000,
+            max_millis: 500,
+            max_call_depth: 32,
+            max_expression_depth: 64,
+            max_string: 1 << 20,
+            max_array: 100_000,
+            max_map: 100_000,
+            max_effects: 1000,
+            quarantine_after: 20,
+        }
+    }
+}
+
+impl ScriptLimits {
+    /// Wall-time limit of one call.
+    pub fn max_time(&self) -> Duration {
+        Duration::from_millis(self.max_millis)
+    }
+}
+
+/// What went wrong in a script.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+#[error("script {script}{}: {cause}", self.place())]
+pub struct ScriptError {
+    /// Key or file name of the script.
+    pub script: String,
+    /// Line, from 1; 0 when unknown.
+    pub line: usize,
+    /// Column, from 1; 0 when unknown.
+    pub column: usize,
+    /// What is wrong.
+    pub cause: String,
+}
+
+impl ScriptError {
+    fn place(&self) -> String {
+        match (self.line, self.column) {
+            (0, _) => String::new(),
+            (line, 0) => format!(" line {line}"),
+            (line, column) => format!(" line {line} column {column}"),
+        }
+    }
+}
+
+/// What an element hook is called with (seed 000): every key for every element.
+#[derive(Clone, Debug, Default)]
+pub struct ElementParams {
+    /// Which of the periods runs.
+    pub granularity: Option<Granularity>,
+    /// Entity the element is.
+    pub entity: Option<Entity>,
+    /// The identifying string: `ip@vlan`, prefix, interface name.
+    pub entity_value: String,
+    /// Fields of `entity_info`, such as `ip`, `vlan`, `mac`, `local`, `name`.
+    pub info: BTreeMap<String, serde_json::Value>,
+    /// The element's counters since it is known.
+    pub stats: BTreeMap<String, u64>,
+    /// The counters' growth since the last run of this granularity.
+    pub delta: BTreeMap<String, u64>,
+    /// Alerts of the element engaged now.
+    pub cur_alerts: Vec<CurrentAlert>,
+    /// Event time of the run.
+    pub when: Timestamp,
+    /// Interface id.
+    pub ifid: u32,
+    /// True when time series are kept for this element type.
+    pub ts_enabled: bool,
+}
+
+/// An engaged alert as a script sees it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CurrentAlert {
+    /// Alert type.
+    #[serde(rename = "type")]
+    pub alert_type: String,
+    /// Key of the script that engaged it.
+    pub script: String,
+    /// Severity.
+    pub severity: Severity,
+    /// Category.
+    pub category: Category,
+    /// Message.
+    pub message: String,
+    /// Seconds since the epoch at which it engaged.
+    pub engaged_at: i64,
+}
+
+/// How one call of a script ended.
+#[derive(Debug, Default)]
+pub struct CallResult {
+    /// What it asked for, in order; also what it asked for before an error.
+    pub effects: Vec<Effect>,
+    /// What went wrong.
+    pub error: Option<ScriptError>,
+}

@@ -1,0 +1,79 @@
+//! What a script asks for.
+
+use crate::model::{Category, Severity};
+
+/// An alert as a script asks for it; what it leaves out comes from the script's attributes.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct AlertRequest {
+    /// Snake-case type; the script's key when left out.
+    pub alert_type: Option<String>,
+    /// Severity; by score, then by the script's attribute, then `warning`.
+    pub severity: Option<Severity>,
+    /// Category; the script's when left out.
+    pub category: Option<Category>,
+    /// Score; the severity's when left out.
+    pub score: Option<u32>,
+    /// One sentence for people.
+    pub message: Option<String>,
+    /// Measured value.
+    pub value: Option<f64>,
+    /// Threshold crossed.
+    pub threshold: Option<f64>,
+    /// Metric of a threshold alert, such as `bytes`; makes `alert_key`.
+    pub metric: Option<String>,
+    /// Who attacks: `client`, `server`, `host` or nothing.
+    pub attacker: Option<Role>,
+    /// Who is attacked.
+    pub victim: Option<Role>,
+}
+
+/// A part somebody plays in an alert.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// The flow's client, or the host of a host script.
+    Client,
+    /// The flow's server.
+    Server,
+}
+
+/// How grave a log line of a script is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogLevel {
+    /// Detail.
+    Debug,
+    /// State.
+    Info,
+    /// Needs a look.
+    Warn,
+}
+
+/// One thing a script asked for.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Effect {
+    /// Engage an alert (element scripts), or store one (flow scripts).
+    Trigger(AlertRequest),
+    /// Release the script's alert of this type (its key when left out).
+    Release(Option<String>),
+    /// A one-shot alert.
+    Store(AlertRequest),
+    /// Set a status bit of the flow.
+    SetStatus(u8),
+    /// Clear a status bit of the flow.
+    ClearStatus(u8),
+    /// Send an HTTP POST; durable, with retries.
+    HttpPost {
+        /// Where.
+        url: String,
+        /// What.
+        body: String,
+    },
+    /// Publish on the bus under `sc.v1.<site>.`.
+    Publish {
+        /// The rest of the subject.
+        subject: String,
+        /// What.
+        payload: String,
+    },
+    /// Write a log line.
+    Log(LogLevel, String),
+}

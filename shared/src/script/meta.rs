@@ -1,0 +1,159 @@
+//! What a script declares about itself.
+
+use std::collections::BTreeSet;
+
+use serde::Serialize;
+
+use crate::model::{Category, Granularity, L4, Severity};
+
+/// A point in a flow's life at which hooks run (seed 000).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum FlowHook {
+    /// The layer-7 protocol is decided or given up; once.
+    ProtocolDetected,
+    /// The status bits differ from those at the previous invocation.
+    StatusChanged,
+    /// The flow is older than the interval; each interval.
+    PeriodicUpdate,
+    /// The flow ended; once, last.
+    FlowEnd,
+}
+
+impl FlowHook {
+    /// All flow hooks in order of a flow's life.
+    pub const ALL: [Self; 4] =
+        [Self::ProtocolDetected, Self::StatusChanged, Self::PeriodicUpdate, Self::FlowEnd];
+
+    /// The hook's name in scripts.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::ProtocolDetected => "protocolDetected",
+            Self::StatusChanged => "statusChanged",
+            Self::PeriodicUpdate => "periodicUpdate",
+            Self::FlowEnd => "flowEnd",
+        }
+    }
+}
+
+/// A hook a script implements.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum HookName {
+    /// A flow hook.
+    Flow(FlowHook),
+    /// An element hook: `min`, `5mins`, `hour`, `day`.
+    Element(Granularity),
+}
+
+impl HookName {
+    /// The hook's name in scripts.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Flow(hook) => hook.name(),
+            Self::Element(granularity) => granularity.name(),
+        }
+    }
+
+    /// Reads a hook name; `all` is no single hook.
+    pub fn parse(name: &str) -> Option<Self> {
+        let flow = FlowHook::ALL.into_iter().find(|h| h.name() == name).map(Self::Flow);
+        flow.or_else(|| {
+            Granularity::PERIODS.into_iter().find(|g| g.name() == name).map(Self::Element)
+        })
+    }
+}
+
+impl Serialize for HookName {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
+    }
+}
+
+/// What a script is called for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ScriptKind {
+    /// Flows.
+    Flow,
+    /// Hosts.
+    Host,
+    /// Local networks.
+    Network,
+    /// Interfaces.
+    Interface,
+    /// flowhook itself.
+    System,
+}
+
+impl ScriptKind {
+    /// All kinds.
+    pub const ALL: [Self; 5] = [Self::Flow, Self::Host, Self::Network, Self::Interface, Self::System];
+
+    /// The snake-case name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Flow => "flow",
+            Self::Host => "host",
+            Self::Network => "network",
+            Self::Interface => "interface",
+            Self::System => "system",
+        }
+    }
+
+    /// Reads a snake-case name.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|k| k.name() == name)
+    }
+}
+
+/// How long a script's state lives.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Lifecycle {
+    /// One run: `setup`, the hook per element, `teardown`.
+    #[default]
+    Run,
+    /// From load to unload.
+    Load,
+}
+
+/// A script's attributes.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ScriptMeta {
+    /// Unique key: the `key` attribute, or the file's name without extension.
+    pub key: String,
+    /// What it is called for: the `kind` attribute, else by its hooks, else by its folder, else hosts.
+    pub kind: ScriptKind,
+    /// One line for people.
+    pub title: String,
+    /// Hooks it implements, `all` expanded.
+    pub hooks: BTreeSet<HookName>,
+    /// Category of its alerts.
+    pub category: Category,
+    /// Severity of its alerts when a call gives neither severity nor score.
+    pub severity: Option<Severity>,
+    /// Order among scripts, higher first.
+    pub prio: i64,
+    /// On when the configuration does not say.
+    pub default_enabled: bool,
+    /// Configuration when the user gives none.
+    pub default_value: serde_json::Value,
+    /// Only local hosts (host scripts), only flows with a local side (flow scripts).
+    pub local_hosts: bool,
+    /// Not on interfaces whose flows come from exporters.
+    pub packet_interface_only: bool,
+    /// Only flows of this layer-4 protocol.
+    pub l4_proto: Option<L4>,
+    /// Only flows of this layer-7 protocol, compared without case.
+    pub l7_proto: Option<String>,
+    /// TCP flows only with a complete handshake.
+    pub three_way_handshake_ok: bool,
+    /// Interval of `periodicUpdate` in seconds; the collector's when absent.
+    pub periodic_update_seconds: Option<u32>,
+    /// How long its state lives.
+    pub lifecycle: Lifecycle,
+    /// True when it has a `teardown`.
+    pub has_teardown: bool,
+    /// Things that are odd but not wrong, such as `all` beside an explicit hook.
+    pub warnings: Vec<String>,
+}

@@ -1,0 +1,140 @@
+//! Every subject on the bus is built and parsed here.
+//!
+//! Shape: `[<prefix>.]<kind>.v1.<token>…`. Tokens come from users (an interface may be called
+//! `eth0.100`), so they are percent-encoded: no `.`, `*`, `>`, blank or control character survives.
+
+use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
+
+use crate::model::{AlertAction, Entity, Severity};
+
+/// What may not stand in a token as it is.
+const ESCAPED: &AsciiSet = &CONTROLS.add(b'.').add(b'*').add(b'>').add(b' ').add(b'%').add(b'/').add(b'\\');
+
+/// Builds subjects under one prefix, so that tests and tenants never meet.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Subjects {
+    prefix: String,
+}
+
+/// Encodes a token; an empty one becomes `_`.
+pub fn token(text: &str) -> String {
+    match text {
+        "" => "_".to_owned(),
+        _ => utf8_percent_encode(text, ESCAPED).to_string(),
+    }
+}
+
+/// Decodes a token.
+pub fn untoken(token: &str) -> String {
+    percent_decode_str(token).decode_utf8_lossy().into_owned()
+}
+
+impl Subjects {
+    /// Subjects under `prefix`; an empty prefix adds nothing.
+    pub fn new(prefix: &str) -> Self {
+        let prefix = if prefix.is_empty() { String::new() } else { format!("{prefix}.") };
+        Self { prefix }
+    }
+
+    /// Deltas of one interface: `dl.v1.<site>.<partition>.<node>.<ifid>`.
+    pub fn delta(&self, site: &str, partition: u32, node: &str, ifid: u32) -> String {
+        format!("{}dl.v1.{}.{partition}.{}.{ifid}", self.prefix, token(site), token(node))
+    }
+
+    /// All deltas of one partition.
+    pub fn deltas_of_partition(&self, partition: u32) -> String {
+        format!("{}dl.v1.*.{partition}.>", self.prefix)
+    }
+
+    /// Flow records of one interface: `fr.v1.<site>.<node>.<ifid>`.
+    pub fn flows(&self, site: &str, node: &str, ifid: u32) -> String {
+        format!("{}fr.v1.{}.{}.{ifid}", self.prefix, token(site), token(node))
+    }
+
+    /// An alert transition: `al.v1.<site>.<entity>.<severity>.<action>`.
+    pub fn alert(&self, site: &str, entity: Entity, severity: Severity, action: AlertAction) -> String {
+        format!("{}al.v1.{}.{entity}.{severity}.{action}", self.prefix, token(site))
+    }
+
+    /// A script's HTTP post, for the notifier: `po.v1.<site>`.
+    pub fn post(&self, site: &str) -> String {
+        format!("{}po.v1.{}", self.prefix, token(site))
+    }
+
+    /// A script's own message: `sc.v1.<site>.<what the script said>`; its dots part tokens.
+    pub fn script(&self, site: &str, subject: &str) -> String {
+        let tokens: Vec<String> = subject.split('.').map(token).collect();
+        format!("{}sc.v1.{}.{}", self.prefix, token(site), tokens.join("."))
+    }
+
+    /// A question to one node: `rq.v1.<node>.<verb>`.
+    pub fn request(&self, node: &str, verb: &str) -> String {
+        format!("{}rq.v1.{}.{}", self.prefix, token(node), token(verb))
+    }
+
+    /// A question to whoever plays a role: `rq.v1._role.<role>.<verb>`.
+    pub fn request_role(&self, role: &str, verb: &str) -> String {
+        format!("{}rq.v1._role.{}.{}", self.prefix, token(role), token(verb))
+    }
+
+    /// Heartbeat of a node: `hb.v1.<node>`.
+    pub fn heartbeat(&self, node: &str) -> String {
+        format!("{}hb.v1.{}", self.prefix, token(node))
+    }
+
+    /// Everything of one kind (`dl`, `fr`, `al`, `po`, `sc`, `rq`, `hb`).
+    pub fn all(&self, kind: &str) -> String {
+        format!("{}{kind}.v1.>", self.prefix)
+    }
+
+    /// The tokens after `<prefix><kind>.v1.`, decoded; `None` when the subject is of another kind.
+    pub fn parse(&self, kind: &str, subject: &str) -> Option<Vec<String>> {
+        let rest = subject.strip_prefix(&self.prefix)?.strip_prefix(kind)?.strip_prefix(".v1.")?;
+        Some(rest.split('.').map(untoken).collect())
+    }
+}
+
+/// True when `filter` (`*` one token, `>` one or more at the end) matches `subject`.
+pub fn matches(filter: &str, subject: &str) -> bool {
+    let mut subject = subject.split('.');
+    for part in filter.split('.') {
+        match (part, subject.next()) {
+            (">", rest) => return rest.is_some(),
+            (_, None) => return false,
+            ("*", Some(_)) => {}
+            (part, Some(token)) if part == token => {}
+            _ => return false,
+        }
+    }
+    subject.next().is_none()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn odd_names_stay_one_token() {
+        let subjects = Subjects::new("t1");
+        let subject = subjects.delta("Zürich HQ", 7, "eth0.100>*", 3);
+        assert_eq!(subject.split('.').count(), 7, "{subject}");
+        assert_eq!(subjects.parse("dl", &subject).unwrap(), ["Zürich HQ", "7", "eth0.100>*", "3"]);
+        assert!(matches(&subjects.deltas_of_partition(7), &subject));
+        assert!(!matches(&subjects.deltas_of_partition(8), &subject));
+    }
+
+    #[test]
+    fn wildcards_follow_nats() {
+        for (filter, subject, expected) in [
+            ("a.*.c", "a.b.c", true),
+            ("a.>", "a.b.c", true),
+            ("a.>", "a", false),
+            ("a.*", "a.b.c", false),
+            ("a", "a", true),
+            (">", "a.b", true),
+            ("a.b", "a", false),
+        ] {
+            assert_eq!(matches(filter, subject), expected, "{filter} {subject}");
+        }
+    }
+}
