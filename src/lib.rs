@@ -1,1 +1,9 @@
-//! flowhook
+//! flowhook in one process: the command line, the configuration, and the node that joins the roles.
+//!
+//! [`node`] is the only file that names all roles. Tests and benches start nodes through it.
+
+pub mod cli;
+pub mod config;
+pub mod exit;
+pub mod node;
+pub mod report;

@@ -1,1 +1,15 @@
+//! The integration tests: one binary, one module a theme.
 
+#![allow(clippy::panic, clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+
+mod architecture;
+mod bad_input;
+mod capture_truth;
+mod cluster;
+mod hooks;
+mod kill;
+mod live;
+mod pipeline;
+mod replay;
+mod support;
+mod telemetry;

@@ -17,6 +17,7 @@ use tokio::sync::{mpsc, oneshot};
 pub mod conformance;
 pub mod memory;
 pub mod nats;
+pub mod test_server;
 
 /// A kept stream of messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -160,8 +161,8 @@ pub enum Settlement {
     RetryAfter(Duration),
 }
 
-/// A kept message, to be settled. Dropping it unsettled gives it again after the carrier's
-/// acknowledgement timeout (at once in process).
+/// A kept message, to be settled. Dropping it unsettled gives it again: at once in process, soon where
+/// the carrier can be told, after the carrier's acknowledgement timeout at the latest.
 pub struct Queued {
     /// Where it was appended.
     pub subject: String,
@@ -240,8 +241,9 @@ impl Consumer {
 /// How many messages a durable consumer holds unsettled at most.
 pub const CONSUMER_WINDOW: usize = 256;
 
-/// Largest message either carrier takes, in bytes.
-pub const MAX_MESSAGE: usize = 1024 * 1024;
+/// Largest message either carrier takes, in bytes: NATS's default `max_payload` of 1 MiB, less room
+/// for the headers, which count too.
+pub const MAX_MESSAGE: usize = 1024 * 1024 - 4096;
 
 /// A carrier of messages.
 #[async_trait]
@@ -263,6 +265,10 @@ pub trait Bus: Send + Sync + 'static {
     /// Consumes a stream's subjects matching `filter` under a durable `name`: what the name has not
     /// acknowledged comes again, also after a restart where the carrier outlives the process.
     /// Several consumers of one name compete.
+    ///
+    /// A new name begins with what the stream holds (NATS) or with what is appended from now on (in
+    /// process), so consume before anything is appended. A name keeps its filter: consuming with
+    /// another one is [`BusError::Other`].
     async fn consume(&self, stream: Stream, name: &str, filter: &str) -> Result<Consumer, BusError>;
 
     /// Kept messages not yet acknowledged by every durable consumer that wants them; `None` where

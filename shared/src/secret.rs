@@ -25,8 +25,8 @@ impl Secret {
                 .map_err(|_| format!("environment variable '{name}' is not set or not UTF-8"));
         }
         if let Some(path) = text.strip_prefix("file:") {
-            let content =
-                std::fs::read_to_string(path).map_err(|e| format!("cannot read secret file '{path}': {e}"))?;
+            let content = std::fs::read_to_string(path)
+                .map_err(|e| format!("cannot read secret file '{path}': {e}"))?;
             return Ok(Self(content.lines().next().unwrap_or("").to_owned()));
         }
         Ok(Self(text.to_owned()))

@@ -274,7 +274,11 @@ pub trait Ledger: Send + Sync + 'static {
     async fn stats(&self) -> Result<Vec<RecipientStats>, StoreError>;
 
     /// Dead letters, newest first.
-    async fn dead_letters(&self, recipient: Option<&str>, limit: usize) -> Result<Vec<DeadLetter>, StoreError>;
+    async fn dead_letters(
+        &self,
+        recipient: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<DeadLetter>, StoreError>;
 
     /// Makes a recipient's dead letters due again with a new deadline; returns how many.
     async fn replay_dead(

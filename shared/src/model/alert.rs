@@ -16,7 +16,9 @@ use super::time::{Granularity, Timestamp};
 pub const ALERT_SCHEMA_VERSION: u32 = 1;
 
 /// What happened to an alert.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, utoipa::ToSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum AlertAction {
     /// The condition begins.

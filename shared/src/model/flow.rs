@@ -53,7 +53,10 @@ impl L4 {
     /// Reads a name or a number.
     pub fn parse(text: &str) -> Option<Self> {
         let by_name = Self::NAMES.iter().find(|(_, name)| text.eq_ignore_ascii_case(name));
-        by_name.map(|(n, _)| *n).or_else(|| text.strip_prefix("proto-").unwrap_or(text).parse().ok()).map(Self)
+        by_name
+            .map(|(n, _)| *n)
+            .or_else(|| text.strip_prefix("proto-").unwrap_or(text).parse().ok())
+            .map(Self)
     }
 }
 
@@ -72,7 +75,8 @@ impl Serialize for L4 {
 impl<'de> Deserialize<'de> for L4 {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        Self::parse(&text).ok_or_else(|| serde::de::Error::custom(format!("unknown layer-4 protocol '{text}'")))
+        Self::parse(&text)
+            .ok_or_else(|| serde::de::Error::custom(format!("unknown layer-4 protocol '{text}'")))
     }
 }
 
@@ -352,7 +356,9 @@ impl FlowRecord {
     pub fn community_id(&self) -> String {
         const SCTP: L4 = L4(132);
         let (client, server) = match self.l4 {
-            L4::ICMP | L4::ICMPV6 => self.icmp.map_or((None, None), |(t, c)| (Some(t.into()), Some(c.into()))),
+            L4::ICMP | L4::ICMPV6 => {
+                self.icmp.map_or((None, None), |(t, c)| (Some(t.into()), Some(c.into())))
+            }
             L4::TCP | L4::UDP | SCTP => (Some(self.client.port), Some(self.server.port)),
             _ => (None, None),
         };

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use ipnet::IpNet;
+pub use ipnet::IpNet;
 
 /// The local networks, found by longest prefix.
 #[derive(Clone, Debug, Default)]

@@ -53,9 +53,7 @@ impl std::str::FromStr for PoolMember {
             return Ok(Self::Mac(mac));
         }
         let (net, vlan) = match text.split_once('@') {
-            Some((net, vlan)) => {
-                (net, Some(vlan.parse().map_err(|_| format!("'{vlan}' is not a VLAN id"))?))
-            }
+            Some((net, vlan)) => (net, Some(vlan.parse().map_err(|_| format!("'{vlan}' is not a VLAN id"))?)),
             None => (text, None),
         };
         let net = net
@@ -121,7 +119,9 @@ impl HostPools {
             for member in &pool.members {
                 let rank = match member {
                     PoolMember::Mac(m) if Some(m) == mac => u16::MAX,
-                    PoolMember::Prefix { net, vlan: v } if net.contains(&ip) && v.is_none_or(|v| v == vlan) => {
+                    PoolMember::Prefix { net, vlan: v }
+                        if net.contains(&ip) && v.is_none_or(|v| v == vlan) =>
+                    {
                         u16::from(net.prefix_len()) * 2 + u16::from(v.is_some())
                     }
                     _ => continue,

@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 /// Severity of an alert, ordered from harmless to grave.
 ///
 /// Numbers and names are ntopng's, so that users' filters carry over; 7 is left out there too.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, utoipa::ToSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
     /// Developers' detail.
@@ -28,15 +30,8 @@ pub enum Severity {
 
 impl Severity {
     /// All severities, from harmless to grave.
-    pub const ALL: [Self; 7] = [
-        Self::Debug,
-        Self::Info,
-        Self::Notice,
-        Self::Warning,
-        Self::Error,
-        Self::Critical,
-        Self::Emergency,
-    ];
+    pub const ALL: [Self; 7] =
+        [Self::Debug, Self::Info, Self::Notice, Self::Warning, Self::Error, Self::Critical, Self::Emergency];
 
     /// The lower-case name used in configuration, JSON and subjects.
     pub const fn name(self) -> &'static str {

@@ -57,9 +57,7 @@ impl HookName {
     /// Reads a hook name; `all` is no single hook.
     pub fn parse(name: &str) -> Option<Self> {
         let flow = FlowHook::ALL.into_iter().find(|h| h.name() == name).map(Self::Flow);
-        flow.or_else(|| {
-            Granularity::PERIODS.into_iter().find(|g| g.name() == name).map(Self::Element)
-        })
+        flow.or_else(|| Granularity::PERIODS.into_iter().find(|g| g.name() == name).map(Self::Element))
     }
 }
 

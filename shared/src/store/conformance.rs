@@ -1,1 +1,63 @@
-//! (in progress)
+//! What every backend of the store must do, as suites of assertions.
+//!
+//! A backend's test hands in an **empty** store; a suite panics at the first thing that is not so.
+//! Only tests call this.
+
+#![allow(
+    clippy::panic,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "these are assertions that tests of several crates share; to panic is their purpose"
+)]
+
+use crate::store::{AlertStore, FlowStore, Ledger};
+
+mod alerts;
+mod flows;
+mod ledger;
+pub mod samples;
+
+/// Alert history, engaged set and outbox.
+///
+/// # Panics
+/// When the store does not keep the contract of [`AlertStore`].
+pub async fn alert_store(store: &dyn AlertStore) {
+    alerts::history_keeps_each_transition_once(store).await;
+    alerts::history_pages_newest_first(store).await;
+    alerts::every_history_filter_selects(store).await;
+    alerts::acknowledging_marks_one_row(store).await;
+    alerts::engage_update_release(store).await;
+    alerts::transitions_are_told_exactly_once(store).await;
+    alerts::pruning_deletes_only_what_is_older(store).await;
+}
+
+/// Flow records.
+///
+/// # Panics
+/// When the store does not keep the contract of [`FlowStore`].
+pub async fn flow_store(store: &dyn FlowStore) {
+    flows::a_batch_is_added_once(store).await;
+    flows::pages_go_newest_first(store).await;
+    flows::every_filter_selects(store).await;
+    flows::pruning_deletes_only_what_is_older(store).await;
+}
+
+/// Events, deliveries and attempts.
+///
+/// # Panics
+/// When the store does not keep the contract of [`Ledger`].
+pub async fn ledger(store: &dyn Ledger) {
+    ledger::accepting_twice_is_accepting_once(store).await;
+    ledger::a_delivery_carries_its_event(store).await;
+    ledger::one_key_keeps_its_order_and_others_go_on(store).await;
+    ledger::recipients_do_not_wait_for_each_other(store).await;
+    ledger::the_oldest_are_claimed_first(store).await;
+    ledger::a_claim_that_runs_out_is_claimable(store).await;
+    ledger::an_owners_claims_can_be_released(store).await;
+    ledger::ends::a_retry_past_the_deadline_is_death(store).await;
+    ledger::ends::the_dead_can_be_replayed_in_order(store).await;
+    ledger::ends::what_is_finished_stays_finished(store).await;
+    ledger::ends::next_due_never_lets_a_lane_sleep_forever(store).await;
+    ledger::ends::stats_count_per_recipient(store).await;
+    ledger::ends::pruning_spares_the_unfinished_and_the_dead(store).await;
+}

@@ -1,1 +1,338 @@
-//! (in progress)
+//! Ended flows of one interface on the wire.
+//!
+//! [`FlowBatch`] is the plain form, `proto::FlowBatch` the columnar one. A column whose values are
+//! all the default is left out; any other length than the number of rows makes the whole message
+//! malformed. Layer-7 names and application data are texts in a dictionary.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use prost::Message;
+
+use super::delta::{Producer, address_from_wire, address_to_wire, mac_from_wire, mac_to_wire};
+use super::{WireError, proto};
+use crate::model::flow::{DirectionCounters, FlowSide, L7Info};
+use crate::model::{FlowEnd, FlowRecord, L4, L7Source, TcpState, Timestamp};
+
+#[cfg(test)]
+mod tests;
+
+const WHAT: &str = "flow batch";
+
+const CLIENT_LOCAL: u32 = 1;
+const SERVER_LOCAL: u32 = 2;
+const HANDSHAKE_OK: u32 = 4;
+const COLLECTED: u32 = 8;
+
+/// Flows of one interface. Every flow's `ifid` is the producer's; it does not travel twice.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct FlowBatch {
+    /// Who saw the flows.
+    pub producer: Producer,
+    /// The flows, in the order in which they ended.
+    pub flows: Vec<FlowRecord>,
+}
+
+impl FlowBatch {
+    /// The message's bytes (`flowhook.v1.FlowBatch`).
+    pub fn encode(&self) -> Bytes {
+        let mut texts = Dictionary::new();
+        let flows = &self.flows;
+        let batch = proto::FlowBatch {
+            producer: Some(self.producer.to_proto()),
+            ids: flows.iter().map(|flow| flow.id).collect(),
+            vlans: column(flows, |flow| flow.vlan.into()),
+            l4: flows.iter().map(|flow| flow.l4.0.into()).collect(),
+            client_addresses: flows.iter().map(|flow| address_to_wire(flow.client.ip)).collect(),
+            server_addresses: flows.iter().map(|flow| address_to_wire(flow.server.ip)).collect(),
+            client_ports: column(flows, |flow| flow.client.port.into()),
+            server_ports: column(flows, |flow| flow.server.port.into()),
+            client_macs: column(flows, |flow| mac_to_wire(flow.client.mac.as_ref())),
+            server_macs: column(flows, |flow| mac_to_wire(flow.server.mac.as_ref())),
+            flags: column(flows, flags),
+            cli2srv: flows.iter().map(|flow| direction_to_wire(&flow.cli2srv)).collect(),
+            srv2cli: flows.iter().map(|flow| direction_to_wire(&flow.srv2cli)).collect(),
+            icmp: column(flows, |flow| {
+                flow.icmp.map_or(0, |(kind, code)| 1 + u32::from(kind) * 256 + u32::from(code))
+            }),
+            first_seen_ns: flows.iter().map(|flow| flow.first_seen.ns()).collect(),
+            last_seen_ns: flows.iter().map(|flow| flow.last_seen.ns()).collect(),
+            tcp_state: column(flows, |flow| tcp_state_to_wire(flow.tcp_state)),
+            rtt_client_us: column(flows, |flow| flow.rtt_client_us),
+            rtt_server_us: column(flows, |flow| flow.rtt_server_us),
+            l7: column(flows, |flow| texts.index(&flow.l7)),
+            l7_source: column(flows, |flow| l7_source_to_wire(flow.l7_source)),
+            info: column(flows, |flow| texts.info(&flow.info)),
+            status: column(flows, |flow| flow.status),
+            score: column(flows, |flow| flow.score),
+            end: column(flows, |flow| end_to_wire(flow.end)),
+            dictionary: texts.texts,
+        };
+        batch.encode_to_vec().into()
+    }
+
+    /// Reads a message.
+    ///
+    /// # Errors
+    /// [`WireError`] when the bytes are no `FlowBatch`, it names no producer, columns differ in
+    /// length, or a value is out of its range.
+    pub fn decode(bytes: &[u8]) -> Result<Self, WireError> {
+        let mut batch = proto::FlowBatch::decode(bytes).map_err(|e| malformed(&e))?;
+        let producer = Producer::from_proto(batch.producer.take(), WHAT)?;
+        check_lengths(&mut batch)?;
+        let mut texts = Texts::new(std::mem::take(&mut batch.dictionary));
+        let rows = 0..batch.ids.len();
+        let flows =
+            rows.map(|row| read_row(&batch, row, producer.ifid, &mut texts)).collect::<Result<_, _>>()?;
+        Ok(Self { producer, flows })
+    }
+}
+
+fn read_row(b: &proto::FlowBatch, row: usize, ifid: u32, texts: &mut Texts) -> Result<FlowRecord, WireError> {
+    let flags = b.flags[row];
+    let side = |address: &[u8], port: u32, mac: &[u8], local: u32| {
+        Ok::<_, WireError>(FlowSide {
+            ip: address_from_wire(address, WHAT)?,
+            port: u16::try_from(port).map_err(|e| malformed(&e))?,
+            mac: mac_from_wire(mac, WHAT)?,
+            local: flags & local != 0,
+        })
+    };
+    Ok(FlowRecord {
+        id: b.ids[row],
+        ifid,
+        vlan: u16::try_from(b.vlans[row]).map_err(|e| malformed(&e))?,
+        l4: L4(u8::try_from(b.l4[row]).map_err(|e| malformed(&e))?),
+        client: side(&b.client_addresses[row], b.client_ports[row], &b.client_macs[row], CLIENT_LOCAL)?,
+        server: side(&b.server_addresses[row], b.server_ports[row], &b.server_macs[row], SERVER_LOCAL)?,
+        cli2srv: direction_from_wire(&b.cli2srv[row])?,
+        srv2cli: direction_from_wire(&b.srv2cli[row])?,
+        first_seen: Timestamp::from_ns(b.first_seen_ns[row]),
+        last_seen: Timestamp::from_ns(b.last_seen_ns[row]),
+        icmp: icmp_from_wire(b.icmp[row])?,
+        tcp_state: tcp_state_from_wire(b.tcp_state[row]),
+        handshake_ok: flags & HANDSHAKE_OK != 0,
+        rtt_server_us: b.rtt_server_us[row],
+        rtt_client_us: b.rtt_client_us[row],
+        l7: texts.text(b.l7[row])?,
+        l7_source: l7_source_from_wire(b.l7_source[row]),
+        info: texts.info(b.info[row])?,
+        status: b.status[row],
+        score: b.score[row],
+        collected: flags & COLLECTED != 0,
+        end: end_from_wire(b.end[row]),
+    })
+}
+
+/// One value for each flow, or none at all when every value is the default.
+fn column<T: Default + PartialEq>(flows: &[FlowRecord], value: impl FnMut(&FlowRecord) -> T) -> Vec<T> {
+    let values: Vec<T> = flows.iter().map(value).collect();
+    if values.iter().all(|value| *value == T::default()) { Vec::new() } else { values }
+}
+
+/// Fills columns that were left out, and refuses any other difference in length.
+fn check_lengths(batch: &mut proto::FlowBatch) -> Result<(), WireError> {
+    fn check(name: &str, len: usize, rows: usize) -> Result<(), WireError> {
+        if len == rows {
+            return Ok(());
+        }
+        Err(malformed(&format!("{name} has {len} values for {rows} rows")))
+    }
+    let rows = batch.ids.len();
+    macro_rules! required {
+        ($($column:ident),+) => {$( check(stringify!($column), batch.$column.len(), rows)?; )+};
+    }
+    macro_rules! optional {
+        ($($column:ident),+) => {$(
+            if batch.$column.is_empty() {
+                batch.$column.resize_with(rows, Default::default);
+            }
+            check(stringify!($column), batch.$column.len(), rows)?;
+        )+};
+    }
+    // The required ones come first: they bound what the others are filled up to.
+    required!(l4, client_addresses, server_addresses, cli2srv, srv2cli, first_seen_ns, last_seen_ns);
+    optional!(vlans, client_ports, server_ports, client_macs, server_macs, flags, icmp, tcp_state);
+    optional!(rtt_client_us, rtt_server_us, l7, l7_source, info, status, score, end);
+    Ok(())
+}
+
+/// Texts being written: each text once, the empty one first.
+struct Dictionary {
+    texts: Vec<String>,
+    indexes: HashMap<String, u32>,
+}
+
+impl Dictionary {
+    fn new() -> Self {
+        Self { texts: vec![String::new()], indexes: HashMap::from([(String::new(), 0)]) }
+    }
+
+    fn index(&mut self, text: &str) -> u32 {
+        if let Some(index) = self.indexes.get(text) {
+            return *index;
+        }
+        let index = self.texts.len() as u32;
+        self.texts.push(text.to_owned());
+        self.indexes.insert(text.to_owned(), index);
+        index
+    }
+
+    fn info(&mut self, info: &L7Info) -> u32 {
+        if *info == L7Info::default() {
+            return 0;
+        }
+        // Plain text and numbers always serialize.
+        self.index(&serde_json::to_string(info).unwrap_or_default())
+    }
+}
+
+/// Texts being read: shared by all rows that name them, application data parsed once.
+struct Texts {
+    texts: Vec<Arc<str>>,
+    infos: HashMap<u32, L7Info>,
+}
+
+impl Texts {
+    fn new(texts: Vec<String>) -> Self {
+        Self { texts: texts.into_iter().map(Arc::from).collect(), infos: HashMap::new() }
+    }
+
+    fn text(&self, index: u32) -> Result<Arc<str>, WireError> {
+        match self.texts.get(index as usize) {
+            Some(text) => Ok(Arc::clone(text)),
+            None if index == 0 => Ok(Arc::default()),
+            None => Err(malformed(&format!("text {index} of {}", self.texts.len()))),
+        }
+    }
+
+    fn info(&mut self, index: u32) -> Result<L7Info, WireError> {
+        if index == 0 {
+            return Ok(L7Info::default());
+        }
+        if let Some(info) = self.infos.get(&index) {
+            return Ok(info.clone());
+        }
+        let info: L7Info = serde_json::from_str(&self.text(index)?)
+            .map_err(|e| malformed(&format!("application data {index}: {e}")))?;
+        self.infos.insert(index, info.clone());
+        Ok(info)
+    }
+}
+
+fn flags(flow: &FlowRecord) -> u32 {
+    let bit = |set: bool, bit: u32| if set { bit } else { 0 };
+    bit(flow.client.local, CLIENT_LOCAL)
+        | bit(flow.server.local, SERVER_LOCAL)
+        | bit(flow.handshake_ok, HANDSHAKE_OK)
+        | bit(flow.collected, COLLECTED)
+}
+
+fn direction_to_wire(counters: &DirectionCounters) -> proto::Direction {
+    proto::Direction {
+        packets: counters.packets,
+        bytes: counters.bytes,
+        goodput_bytes: counters.goodput_bytes,
+        retransmissions: counters.retransmissions,
+        out_of_order: counters.out_of_order,
+        zero_windows: counters.zero_windows,
+        tcp_flags: counters.tcp_flags.into(),
+    }
+}
+
+fn direction_from_wire(wire: &proto::Direction) -> Result<DirectionCounters, WireError> {
+    Ok(DirectionCounters {
+        packets: wire.packets,
+        bytes: wire.bytes,
+        goodput_bytes: wire.goodput_bytes,
+        retransmissions: wire.retransmissions,
+        out_of_order: wire.out_of_order,
+        zero_windows: wire.zero_windows,
+        tcp_flags: u8::try_from(wire.tcp_flags).map_err(|e| malformed(&e))?,
+    })
+}
+
+fn icmp_from_wire(wire: u32) -> Result<Option<(u8, u8)>, WireError> {
+    let Some(packed) = wire.checked_sub(1) else {
+        return Ok(None);
+    };
+    let packed = u16::try_from(packed).map_err(|e| malformed(&e))?;
+    let [kind, code] = packed.to_be_bytes();
+    Ok(Some((kind, code)))
+}
+
+fn tcp_state_to_wire(state: TcpState) -> u32 {
+    match state {
+        TcpState::None => 0,
+        TcpState::SynSent => 1,
+        TcpState::SynReceived => 2,
+        TcpState::Established => 3,
+        TcpState::Midstream => 4,
+        TcpState::Closing => 5,
+        TcpState::Closed => 6,
+        TcpState::Reset => 7,
+    }
+}
+
+/// A state of a later version reads as none.
+fn tcp_state_from_wire(wire: u32) -> TcpState {
+    match wire {
+        1 => TcpState::SynSent,
+        2 => TcpState::SynReceived,
+        3 => TcpState::Established,
+        4 => TcpState::Midstream,
+        5 => TcpState::Closing,
+        6 => TcpState::Closed,
+        7 => TcpState::Reset,
+        _ => TcpState::None,
+    }
+}
+
+fn l7_source_to_wire(source: L7Source) -> u32 {
+    match source {
+        L7Source::Unknown => 0,
+        L7Source::Payload => 1,
+        L7Source::PortGuess => 2,
+        L7Source::L4 => 3,
+    }
+}
+
+/// A source of a later version reads as unknown.
+fn l7_source_from_wire(wire: u32) -> L7Source {
+    match wire {
+        1 => L7Source::Payload,
+        2 => L7Source::PortGuess,
+        3 => L7Source::L4,
+        _ => L7Source::Unknown,
+    }
+}
+
+fn end_to_wire(end: Option<FlowEnd>) -> u32 {
+    match end {
+        None => 0,
+        Some(FlowEnd::Idle) => 1,
+        Some(FlowEnd::Closed) => 2,
+        Some(FlowEnd::Active) => 3,
+        Some(FlowEnd::Evicted) => 4,
+        Some(FlowEnd::Shutdown) => 5,
+        Some(FlowEnd::EndOfFile) => 6,
+    }
+}
+
+/// A reason of a later version reads as idle: that the flow has ended matters more than why.
+fn end_from_wire(wire: u32) -> Option<FlowEnd> {
+    match wire {
+        0 => None,
+        2 => Some(FlowEnd::Closed),
+        3 => Some(FlowEnd::Active),
+        4 => Some(FlowEnd::Evicted),
+        5 => Some(FlowEnd::Shutdown),
+        6 => Some(FlowEnd::EndOfFile),
+        _ => Some(FlowEnd::Idle),
+    }
+}
+
+fn malformed(cause: &impl std::fmt::Display) -> WireError {
+    WireError::malformed(WHAT, cause)
+}

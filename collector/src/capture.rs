@@ -1,0 +1,315 @@
+//! Where packets come from: files and live interfaces behind one trait.
+//!
+//! A source copies its packets into a [`Batch`] that the caller owns and reuses, so that nothing
+//! downstream borrows from libpcap or from a read buffer.
+
+pub mod chain;
+pub mod file;
+pub mod live;
+
+use std::path::PathBuf;
+
+use shared::model::Timestamp;
+
+/// Packets a source puts into one batch at most.
+pub const BATCH_PACKETS: usize = 256;
+
+/// Largest captured packet in bytes that a source accepts (libpcap's `MAXIMUM_SNAPLEN`).
+pub const MAX_CAPTURED: usize = 256 * 1024;
+
+/// Link-layer header type by its `LINKTYPE_` number (tcpdump.org/linktypes.html).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct LinkType(pub u16);
+
+impl LinkType {
+    /// BSD loopback: address family in the byte order of the capturing machine.
+    pub const NULL: Self = Self(0);
+    /// Ethernet.
+    pub const ETHERNET: Self = Self(1);
+    /// PPP, with or without HDLC framing.
+    pub const PPP: Self = Self(9);
+    /// Raw IP as the `DLT_RAW` number that some writers store.
+    pub const DLT_RAW: Self = Self(12);
+    /// Raw IP, version by the first nibble.
+    pub const RAW: Self = Self(101);
+    /// Cisco PPP with HDLC framing.
+    pub const C_HDLC: Self = Self(104);
+    /// OpenBSD loopback: address family in network byte order.
+    pub const LOOP: Self = Self(108);
+    /// Linux cooked capture, version 1.
+    pub const LINUX_SLL: Self = Self(113);
+    /// Raw IPv4.
+    pub const IPV4: Self = Self(228);
+    /// Raw IPv6.
+    pub const IPV6: Self = Self(229);
+    /// Linux cooked capture, version 2.
+    pub const LINUX_SLL2: Self = Self(276);
+}
+
+/// What a source knows about one packet besides its bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PacketDesc {
+    /// Time of capture.
+    pub ts: Timestamp,
+    /// Where the captured bytes start in the batch.
+    pub offset: u32,
+    /// Bytes captured.
+    pub captured: u32,
+    /// Bytes on the wire; never less than `captured`.
+    pub length: u32,
+    /// Link-layer header type.
+    pub link: LinkType,
+    /// Interface number of a pcapng section, else 0.
+    pub interface: u32,
+}
+
+/// Up to [`BATCH_PACKETS`] packets, owned and reused.
+#[derive(Default, Debug)]
+pub struct Batch {
+    data: Vec<u8>,
+    descs: Vec<PacketDesc>,
+}
+
+impl Batch {
+    /// Forgets the packets and keeps the memory.
+    pub fn clear(&mut self) {
+        self.data.clear();
+        self.descs.clear();
+    }
+
+    /// Packets held.
+    pub fn len(&self) -> usize {
+        self.descs.len()
+    }
+
+    /// True when no packet is held.
+    pub fn is_empty(&self) -> bool {
+        self.descs.is_empty()
+    }
+
+    /// Appends one packet; `length` is its size on the wire in bytes, `bytes` what was captured.
+    pub fn push(&mut self, ts: Timestamp, link: LinkType, interface: u32, length: u32, bytes: &[u8]) {
+        // Sources refuse packets above MAX_CAPTURED, so neither number comes near 2^32.
+        let (offset, captured) = (self.data.len() as u32, bytes.len() as u32);
+        self.data.extend_from_slice(bytes);
+        self.descs.push(PacketDesc {
+            ts,
+            offset,
+            captured,
+            length: length.max(captured),
+            link,
+            interface,
+        });
+    }
+
+    /// The packets in the order of capture, each with its captured bytes.
+    pub fn iter(&self) -> impl Iterator<Item = (&PacketDesc, &[u8])> {
+        self.descs.iter().map(|desc| {
+            let start = desc.offset as usize;
+            (
+                desc,
+                self.data
+                    .get(start..start + desc.captured as usize)
+                    .unwrap_or_default(),
+            )
+        })
+    }
+}
+
+/// What a source says after filling a batch.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum SourceState {
+    /// The batch may hold packets; ask again.
+    More,
+    /// Nothing at the moment (live and silent); the batch is empty.
+    Idle,
+    /// The source ended; the batch may hold the last packets.
+    End,
+}
+
+/// Counters of a source since it was opened.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub struct CaptureStats {
+    /// Packets the source saw, dropped ones included where the system counts them so.
+    pub received: u64,
+    /// Packets the kernel dropped because the ring was full.
+    pub dropped_kernel: u64,
+    /// Packets the interface or its driver dropped.
+    pub dropped_interface: u64,
+}
+
+/// How far a source has read its input.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Progress {
+    /// Bytes of the input consumed.
+    pub bytes_read: u64,
+    /// Size of the input; `None` for a pipe.
+    pub bytes_total: Option<u64>,
+}
+
+/// Delivers packets in batches.
+pub trait PacketSource: Send {
+    /// Replaces the contents of `batch` with the next packets.
+    ///
+    /// A live source waits some 10 ms at most, so that the caller can look at its own mailbox; a
+    /// file blocks for the disk only. After an error or [`SourceState::End`] the source is over and
+    /// says `End` again.
+    ///
+    /// # Errors
+    ///
+    /// A damaged file or a failed interface. Every packet before the damage has been delivered by an
+    /// earlier call; the batch is empty.
+    fn next_batch(&mut self, batch: &mut Batch) -> Result<SourceState, CaptureError>;
+
+    /// Counters so far.
+    fn stats(&mut self) -> CaptureStats;
+
+    /// File path or interface name.
+    fn name(&self) -> &str;
+
+    /// True for an interface: its packets are timed by the present.
+    fn is_live(&self) -> bool;
+
+    /// Share of the input read so far; `None` when there is no end to reach.
+    fn progress(&self) -> Option<Progress>;
+}
+
+/// Why a source cannot be opened or goes on no more.
+#[derive(thiserror::Error, Debug)]
+pub enum CaptureError {
+    /// No such file.
+    #[error("no such capture file: {}", path.display())]
+    NotFound {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A folder was named instead of a file.
+    #[error("{} is a folder, not a capture file", path.display())]
+    IsDirectory {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// The system refuses to read the file.
+    #[error("cannot read {}: {cause}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        cause: std::io::Error,
+    },
+    /// The file holds no byte.
+    #[error("{} is empty", path.display())]
+    Empty {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file does not start like pcap or pcapng.
+    #[error("{} is not a pcap or pcapng capture: {cause}", path.display())]
+    NotACapture {
+        /// The file.
+        path: PathBuf,
+        /// What was found instead.
+        cause: String,
+    },
+    /// The file ends inside a header or packet; everything before was delivered.
+    #[error("{} is cut short: {cause} at byte {offset}", path.display())]
+    Truncated {
+        /// The file.
+        path: PathBuf,
+        /// File offset at which the cut record or block begins.
+        offset: u64,
+        /// What is cut.
+        cause: String,
+    },
+    /// A record makes no sense; everything before was delivered.
+    #[error("{} is damaged: {cause} at byte {offset}", path.display())]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// File offset at which the bad record or block begins.
+        offset: u64,
+        /// What is wrong with it.
+        cause: String,
+    },
+    /// No such interface.
+    #[error("no such interface: {name}")]
+    NoSuchInterface {
+        /// Interface name.
+        name: String,
+    },
+    /// The process may not capture.
+    #[error("not permitted to capture on {name}: run as root or give the program CAP_NET_RAW ({cause})")]
+    NotPermitted {
+        /// Interface name.
+        name: String,
+        /// What libpcap says.
+        cause: String,
+    },
+    /// Capturing failed for another reason.
+    #[error("cannot capture on {name}: {cause}")]
+    Live {
+        /// Interface name.
+        name: String,
+        /// What libpcap says.
+        cause: String,
+    },
+    /// The capture filter does not compile.
+    #[error("invalid capture filter '{filter}': {cause}")]
+    Filter {
+        /// The filter expression (pcap-filter(7)).
+        filter: String,
+        /// What libpcap says.
+        cause: String,
+    },
+}
+
+impl CaptureError {
+    /// The kind of error, for counting.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Truncated { .. } => "capture_truncated",
+            Self::Malformed { .. } => "capture_malformed",
+            Self::NoSuchInterface { .. } | Self::NotPermitted { .. } | Self::Live { .. } => {
+                "capture_interface"
+            }
+            Self::Filter { .. } => "capture_filter",
+            _ => "capture_file",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_gives_back_what_was_pushed_and_keeps_its_memory() {
+        let mut batch = Batch::default();
+        batch.push(Timestamp::from_ns(1), LinkType::ETHERNET, 0, 60, b"abc");
+        batch.push(Timestamp::from_ns(2), LinkType::RAW, 3, 1, b"defg");
+        let seen: Vec<_> = batch
+            .iter()
+            .map(|(d, b)| (d.ts.ns(), d.length, d.interface, b))
+            .collect();
+        assert_eq!(seen, [(1, 60, 0, &b"abc"[..]), (2, 4, 3, &b"defg"[..])]);
+        let capacity = batch.data.capacity();
+        batch.clear();
+        assert!(batch.is_empty());
+        assert_eq!(batch.data.capacity(), capacity);
+    }
+
+    #[test]
+    fn errors_name_the_file_and_the_cause() {
+        let error = CaptureError::Truncated {
+            path: "a.pcap".into(),
+            offset: 24,
+            cause: "packet record".to_owned(),
+        };
+        assert_eq!(error.to_string(), "a.pcap is cut short: packet record at byte 24");
+        let error = CaptureError::NotPermitted {
+            name: "eth0".to_owned(),
+            cause: "EPERM".to_owned(),
+        };
+        assert!(error.to_string().contains("CAP_NET_RAW"));
+    }
+}

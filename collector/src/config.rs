@@ -1,0 +1,166 @@
+//! What the collector can be told.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::capture;
+use crate::flow::TableConfig;
+
+/// The `[collector]` section.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CollectorConfig {
+    /// A flow without packets for this many seconds ends.
+    pub flow_idle_s: u32,
+    /// A TCP flow that was closed or reset ends after this many seconds.
+    pub flow_closed_s: u32,
+    /// A flow of this many seconds ends and its successor goes on; 0 never.
+    pub flow_active_s: u32,
+    /// Detection of the layer-7 protocol gives up after this many seconds without payload.
+    pub detection_silence_s: u32,
+    /// Seconds between calls of `periodicUpdate`; 0 never.
+    pub periodic_update_s: u32,
+    /// Live flows per interface at most; beyond it flows are evicted and counted.
+    pub max_flows: usize,
+    /// Seconds of event time between summaries; must divide 60.
+    pub summary_interval_s: u32,
+    /// Where to capture.
+    pub interface: Vec<InterfaceConfig>,
+}
+
+impl Default for CollectorConfig {
+    fn default() -> Self {
+        Self {
+            flow_idle_s: 60,
+            flow_closed_s: 15,
+            flow_active_s: 1800,
+            detection_silence_s: 5,
+            periodic_update_s: 120,
+            max_flows: 1_000_000,
+            summary_interval_s: 1,
+            interface: Vec::new(),
+        }
+    }
+}
+
+/// One `[[collector.interface]]`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InterfaceConfig {
+    /// The name people see; for live capture also the device when `device` is absent.
+    pub name: String,
+    /// Interface id; its place in the list when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<u32>,
+    /// Device to capture on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device: Option<String>,
+    /// Capture files to read, one after the other, instead of a device.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<PathBuf>,
+    /// BPF filter, live only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub filter: Option<String>,
+    /// Bytes captured of each packet, live only.
+    #[serde(default = "default_snaplen")]
+    pub snaplen: u32,
+    /// Also packets for others, live only.
+    #[serde(default = "default_true")]
+    pub promiscuous: bool,
+    /// Kernel ring in MiB, live only.
+    #[serde(default = "default_buffer")]
+    pub buffer_mib: u32,
+}
+
+fn default_snaplen() -> u32 {
+    65535
+}
+
+fn default_true() -> bool {
+    true
+}
+
+fn default_buffer() -> u32 {
+    64
+}
+
+impl InterfaceConfig {
+    /// An interface that reads `files`.
+    pub fn of_files(name: &str, files: Vec<PathBuf>) -> Self {
+        Self {
+            name: name.to_owned(),
+            id: None,
+            device: None,
+            files,
+            filter: None,
+            snaplen: default_snaplen(),
+            promiscuous: true,
+            buffer_mib: default_buffer(),
+        }
+    }
+
+    /// How to open the device.
+    pub fn live(&self) -> capture::live::LiveConfig {
+        capture::live::LiveConfig {
+            name: self.device.clone().unwrap_or_else(|| self.name.clone()),
+            snaplen: self.snaplen,
+            promiscuous: self.promiscuous,
+            buffer_bytes: self.buffer_mib.saturating_mul(1024 * 1024),
+            filter: self.filter.clone(),
+        }
+    }
+}
+
+impl CollectorConfig {
+    /// What is wrong with the section, each with its key; empty when nothing is.
+    pub fn check(&self) -> Vec<String> {
+        let mut wrong = Vec::new();
+        let mut positive = |key: &str, value: u64| {
+            if value == 0 {
+                wrong.push(format!("collector.{key}: must be at least 1"));
+            }
+        };
+        positive("flow_idle_s", self.flow_idle_s.into());
+        positive("max_flows", self.max_flows as u64);
+        if self.summary_interval_s == 0 || 60 % self.summary_interval_s != 0 {
+            wrong.push("collector.summary_interval_s: must divide 60".to_owned());
+        }
+        let mut names = std::collections::BTreeSet::new();
+        let mut ids = std::collections::BTreeSet::new();
+        for (place, interface) in self.interface.iter().enumerate() {
+            let key = format!("collector.interface[{place}] '{}'", interface.name);
+            if interface.name.is_empty() {
+                wrong.push(format!("{key}: name: must not be empty"));
+            }
+            if !names.insert(&interface.name) {
+                wrong.push(format!("{key}: name: used twice"));
+            }
+            if !ids.insert(interface.id.unwrap_or(place as u32)) {
+                wrong.push(format!("{key}: id: used twice"));
+            }
+            if interface.device.is_some() && !interface.files.is_empty() {
+                wrong.push(format!("{key}: either device or files, not both"));
+            }
+            if let Some(filter) = &interface.filter
+                && let Err(error) = capture::live::check_filter(filter)
+            {
+                wrong.push(format!("{key}: filter: {error}"));
+            }
+        }
+        wrong
+    }
+
+    /// The flow table's part.
+    pub fn table(&self, periodic_s: u32, seed: u64) -> TableConfig {
+        TableConfig {
+            idle_s: self.flow_idle_s,
+            closed_s: self.flow_closed_s,
+            active_s: self.flow_active_s,
+            silence_s: self.detection_silence_s,
+            periodic_s,
+            max_flows: self.max_flows,
+            seed,
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! TCP (RFC 9293), UDP (RFC 768), ICMP (RFC 792, RFC 4443), SCTP (RFC 9260).
+
+use shared::model::L4;
+
+use super::{DecodeError, Fragment, TcpHeader, be16, be32};
+
+const SCTP: L4 = L4(132);
+
+#[derive(Default)]
+pub(super) struct Transport<'a> {
+    pub(super) src_port: u16,
+    pub(super) dst_port: u16,
+    pub(super) tcp: Option<TcpHeader>,
+    pub(super) icmp: Option<(u8, u8)>,
+    pub(super) payload: &'a [u8],
+    pub(super) payload_len: u32,
+}
+
+/// Reads the layer-4 header at the start of `bytes`; `wire` is their number on the wire.
+pub(super) fn decode(
+    l4: L4,
+    fragment: Fragment,
+    bytes: &[u8],
+    wire: u32,
+) -> Result<Transport<'_>, DecodeError> {
+    if fragment == Fragment::Later {
+        return Ok(Transport {
+            payload_len: wire,
+            ..Transport::default()
+        });
+    }
+    match l4 {
+        L4::TCP => tcp(bytes, wire),
+        L4::UDP => udp(bytes, wire, fragment),
+        L4::ICMP | L4::ICMPV6 => icmp(bytes, wire),
+        SCTP => sctp(bytes, wire),
+        _ => Ok(Transport {
+            payload: bytes,
+            payload_len: wire,
+            ..Transport::default()
+        }),
+    }
+}
+
+fn behind(bytes: &[u8], header: usize) -> &[u8] {
+    bytes.get(header..).unwrap_or_default()
+}
+
+fn tcp(bytes: &[u8], wire: u32) -> Result<Transport<'_>, DecodeError> {
+    let fixed: &[u8; 20] = bytes.first_chunk().ok_or(DecodeError::TcpTooShort)?;
+    let header = u32::from(fixed[12] >> 4) * 4;
+    if header < 20 || header > wire {
+        return Err(DecodeError::TcpBadOffset);
+    }
+    Ok(Transport {
+        src_port: u16::from_be_bytes([fixed[0], fixed[1]]),
+        dst_port: u16::from_be_bytes([fixed[2], fixed[3]]),
+        tcp: Some(TcpHeader {
+            seq: be32(fixed, 4).unwrap_or_default(),
+            ack: be32(fixed, 8).unwrap_or_default(),
+            flags: fixed[13],
+            window: u16::from_be_bytes([fixed[14], fixed[15]]),
+        }),
+        icmp: None,
+        payload: behind(bytes, header as usize),
+        payload_len: wire - header,
+    })
+}
+
+fn udp(bytes: &[u8], wire: u32, fragment: Fragment) -> Result<Transport<'_>, DecodeError> {
+    let fixed: &[u8; 8] = bytes.first_chunk().ok_or(DecodeError::UdpTooShort)?;
+    // 0 stands for "to the end of the packet" (RFC 2675 §4).
+    let length = match u32::from(u16::from_be_bytes([fixed[4], fixed[5]])) {
+        0 => wire,
+        n => n,
+    };
+    let whole = fragment == Fragment::None;
+    if length < 8 || (whole && length > wire) {
+        return Err(DecodeError::UdpBadLength);
+    }
+    let payload_len = length.min(wire).saturating_sub(8);
+    let payload = behind(bytes, 8);
+    Ok(Transport {
+        src_port: u16::from_be_bytes([fixed[0], fixed[1]]),
+        dst_port: u16::from_be_bytes([fixed[2], fixed[3]]),
+        payload: payload.get(..payload_len as usize).unwrap_or(payload),
+        payload_len,
+        ..Transport::default()
+    })
+}
+
+fn icmp(bytes: &[u8], wire: u32) -> Result<Transport<'_>, DecodeError> {
+    const HEADER: usize = 8;
+    let &[kind, code, _, _] = bytes.first_chunk().ok_or(DecodeError::IcmpTooShort)?;
+    Ok(Transport {
+        icmp: Some((kind, code)),
+        payload: behind(bytes, HEADER),
+        payload_len: wire.saturating_sub(HEADER as u32),
+        ..Transport::default()
+    })
+}
+
+fn sctp(bytes: &[u8], wire: u32) -> Result<Transport<'_>, DecodeError> {
+    const HEADER: usize = 12;
+    if bytes.len() < HEADER {
+        return Err(DecodeError::SctpTooShort);
+    }
+    Ok(Transport {
+        src_port: be16(bytes, 0).unwrap_or_default(),
+        dst_port: be16(bytes, 2).unwrap_or_default(),
+        payload: behind(bytes, HEADER),
+        payload_len: wire.saturating_sub(HEADER as u32),
+        ..Transport::default()
+    })
+}

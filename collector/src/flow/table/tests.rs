@@ -1,0 +1,257 @@
+//! The flow table's behaviour over event time.
+
+use std::net::IpAddr;
+
+use shared::model::flow::{TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN};
+use shared::model::status::FlowStatus;
+use shared::model::{FlowEnd, L4, L7Source, LocalNetworks, TcpState, Timestamp};
+
+use super::{FlowTable, TableConfig};
+use crate::decode::{Fragment, Packet, TcpHeader};
+use crate::flow::{Flow, FlowEvent};
+
+fn table() -> FlowTable {
+    FlowTable::new(TableConfig {
+        idle_s: 60,
+        closed_s: 15,
+        active_s: 0,
+        silence_s: 5,
+        periodic_s: 120,
+        max_flows: 100,
+        seed: 7,
+    })
+}
+
+fn udp<'a>(at: f64, from: (&str, u16), to: (&str, u16), payload: &'a [u8]) -> Packet<'a> {
+    let ip = |text: &str| text.parse::<IpAddr>().unwrap();
+    Packet {
+        ts: Timestamp::from_ns((at * 1e9) as i64),
+        length: 42 + payload.len() as u32,
+        src_mac: None,
+        dst_mac: None,
+        vlan: 0,
+        src: ip(from.0),
+        dst: ip(to.0),
+        l4: L4::UDP,
+        src_port: from.1,
+        dst_port: to.1,
+        ttl: 64,
+        fragment: Fragment::None,
+        tcp: None,
+        icmp: None,
+        payload,
+        payload_len: payload.len() as u32,
+    }
+}
+
+fn tcp<'a>(at: f64, from: (&str, u16), to: (&str, u16), flags: u8, payload: &'a [u8]) -> Packet<'a> {
+    let header = TcpHeader { seq: 1, ack: 1, flags, window: 1000 };
+    Packet { l4: L4::TCP, tcp: Some(header), ..udp(at, from, to, payload) }
+}
+
+const A: (&str, u16) = ("192.0.2.1", 40_000);
+const B: (&str, u16) = ("198.51.100.9", 9999);
+
+/// Feeds a packet after moving time to it.
+fn feed(table: &mut FlowTable, packet: &Packet<'_>) -> Vec<FlowEvent> {
+    let mut events = Vec::new();
+    while table.advance(packet.ts, &mut events) {}
+    table.on_packet(packet, &mut events);
+    // As the pipeline does: who was told the status is told once.
+    for event in &events {
+        if let FlowEvent::StatusChanged { flow, .. } = event {
+            table.status_told(*flow);
+        }
+    }
+    events
+}
+
+/// Moves time on and gives what happened, with the second in which it did.
+fn pass(table: &mut FlowTable, to: f64) -> Vec<(f64, FlowEvent)> {
+    let mut all = Vec::new();
+    for second in (table.now().secs() + 1)..=(to as i64) {
+        let mut events = Vec::new();
+        while table.advance(Timestamp::from_secs(second), &mut events) {}
+        all.extend(events.into_iter().map(|e| (second as f64, e)));
+    }
+    all
+}
+
+fn ended(events: &[(f64, FlowEvent)]) -> Vec<(f64, FlowEnd, &Flow)> {
+    events
+        .iter()
+        .filter_map(|(at, event)| match event {
+            FlowEvent::End { flow, reason } => Some((*at, *reason, &**flow)),
+            _ => None,
+        })
+        .collect()
+}
+
+#[test]
+fn both_directions_are_one_flow_and_the_first_sender_is_the_client() {
+    let mut table = table();
+    feed(&mut table, &udp(1.0, B, A, &[0xee; 10]));
+    feed(&mut table, &udp(1.1, A, B, &[0xee; 30]));
+    assert_eq!(table.len(), 1);
+    let flow = table.iter()[0].record(3, &LocalNetworks::default(), None);
+    assert_eq!((flow.client.ip.to_string().as_str(), flow.client.port), B);
+    assert_eq!((flow.cli2srv.packets, flow.cli2srv.bytes, flow.cli2srv.goodput_bytes), (1, 52, 10));
+    assert_eq!((flow.srv2cli.packets, flow.srv2cli.bytes), (1, 72));
+    assert_eq!((flow.ifid, flow.first_seen.ns(), flow.last_seen.ns()), (3, 1_000_000_000, 1_100_000_000));
+}
+
+#[test]
+fn vlans_part_flows() {
+    let mut table = table();
+    feed(&mut table, &udp(1.0, A, B, &[]));
+    feed(&mut table, &Packet { vlan: 42, ..udp(1.0, A, B, &[]) });
+    assert_eq!(table.len(), 2);
+}
+
+#[test]
+fn an_idle_flow_ends_once_after_its_timeout() {
+    let mut table = table();
+    feed(&mut table, &udp(10.0, A, B, &[0xee; 4]));
+    feed(&mut table, &udp(40.0, A, B, &[0xee; 4]));
+    let events = pass(&mut table, 300.0);
+    let ends = ended(&events);
+    assert_eq!(ends.len(), 1);
+    assert_eq!((ends[0].0, ends[0].1), (100.0, FlowEnd::Idle));
+    assert!(table.is_empty());
+}
+
+#[test]
+fn a_closed_connection_ends_after_its_linger_and_a_new_one_is_a_new_flow() {
+    let mut table = table();
+    feed(&mut table, &tcp(1.0, A, B, TCP_SYN, &[]));
+    feed(&mut table, &tcp(1.1, B, A, TCP_SYN | TCP_ACK, &[]));
+    feed(&mut table, &tcp(1.2, A, B, TCP_ACK, &[]));
+    feed(&mut table, &tcp(2.0, A, B, TCP_FIN | TCP_ACK, &[]));
+    feed(&mut table, &tcp(2.1, B, A, TCP_FIN | TCP_ACK, &[]));
+    let reopened = feed(&mut table, &tcp(3.0, A, B, TCP_SYN, &[]));
+    assert!(reopened.iter().any(|e| matches!(e, FlowEvent::End { reason: FlowEnd::Closed, .. })));
+    assert_eq!(table.len(), 1);
+    feed(&mut table, &tcp(3.1, B, A, TCP_RST | TCP_ACK, &[]));
+    let events = pass(&mut table, 100.0);
+    let ends = ended(&events);
+    assert_eq!((ends[0].0, ends[0].1), (19.0, FlowEnd::Closed), "15 s after the reset");
+    assert_eq!(ends[0].2.tcp.state, TcpState::Reset);
+    assert_ne!(ends[0].2.status & FlowStatus::TcpRefused.bit(), 0);
+    assert!(ends[0].2.connection_failed());
+}
+
+#[test]
+fn a_synack_first_comes_from_the_server() {
+    let mut table = table();
+    feed(&mut table, &tcp(1.0, B, A, TCP_SYN | TCP_ACK, &[]));
+    let flow = table.iter()[0].record(0, &LocalNetworks::default(), None);
+    assert_eq!(flow.client.port, A.1);
+    feed(&mut table, &tcp(1.0, ("192.0.2.7", 80), ("192.0.2.8", 5000), TCP_ACK, &[]));
+    let flow = table.iter()[1].record(0, &LocalNetworks::default(), None);
+    assert_eq!((flow.server.port, flow.tcp_state), (80, TcpState::Midstream));
+}
+
+#[test]
+fn detection_gives_up_after_silence_and_guesses_by_port() {
+    let mut table = table();
+    feed(&mut table, &udp(1.0, A, ("198.51.100.9", 53), &[0xff; 3]));
+    let events = pass(&mut table, 7.0);
+    assert!(matches!(events[..], [(6.0, FlowEvent::ProtocolDetected(_))]), "{events:?}");
+    let flow = table.iter()[0];
+    assert_eq!((flow.l7, flow.l7_source), ("DNS", L7Source::PortGuess));
+    assert!(feed(&mut table, &udp(8.0, A, ("198.51.100.9", 53), &[0xff; 3])).is_empty(), "told once");
+}
+
+#[test]
+fn detection_is_told_with_the_packet_that_decides() {
+    let mut table = table();
+    let request = b"GET / HTTP/1.1\r\nHost: example.org\r\n\r\n";
+    feed(&mut table, &tcp(1.0, A, B, TCP_SYN, &[]));
+    let events = feed(&mut table, &tcp(1.1, A, B, TCP_ACK, request));
+    assert!(matches!(events[0], FlowEvent::ProtocolDetected(_)), "{events:?}");
+    let flow = table.iter()[0].record(0, &LocalNetworks::default(), None);
+    assert_eq!((&*flow.l7, flow.l7_source, flow.info.name()), ("HTTP", L7Source::Payload, "example.org"));
+    assert_ne!(flow.status & FlowStatus::NonStandardPort.bit(), 0, "HTTP on port 9999");
+}
+
+#[test]
+fn updates_come_each_interval_of_a_live_flow() {
+    let mut table = table();
+    let mut updates = Vec::new();
+    for n in 0..20 {
+        let at = 10.0 + 30.0 * f64::from(n);
+        for event in feed(&mut table, &udp(at, A, B, &[0xee; 4])) {
+            if let FlowEvent::PeriodicUpdate { tick, .. } = event {
+                updates.push((at, tick));
+            }
+        }
+    }
+    assert_eq!(updates, [(130.0, 1), (250.0, 2), (370.0, 3), (490.0, 4)]);
+}
+
+#[test]
+fn a_flow_past_its_active_timeout_goes_on_as_its_successor() {
+    let mut table = FlowTable::new(TableConfig { active_s: 100, ..table().config });
+    let request = b"GET / HTTP/1.1\r\nHost: example.org\r\n\r\n";
+    feed(&mut table, &tcp(1.0, A, B, TCP_SYN, &[]));
+    feed(&mut table, &tcp(1.1, A, B, TCP_ACK, request));
+    let mut events = Vec::new();
+    for n in 1..6 {
+        let at = 1.0 + 30.0 * f64::from(n);
+        events.extend(feed(&mut table, &tcp(at, B, A, TCP_ACK, &[1; 100])));
+    }
+    let ends: Vec<_> = events
+        .iter()
+        .filter_map(|e| match e {
+            FlowEvent::End { flow, reason } => Some((flow, *reason)),
+            _ => None,
+        })
+        .collect();
+    assert_eq!((ends.len(), ends[0].1), (1, FlowEnd::Active));
+    assert_eq!(ends[0].0.srv2cli.counters.packets, 3);
+    let successor = table.iter()[0].record(0, &LocalNetworks::default(), None);
+    assert_eq!((successor.id, &*successor.l7, successor.info.name()), (2, "HTTP", "example.org"));
+    assert_eq!((successor.client.port, successor.srv2cli.packets), (A.1, 2));
+}
+
+#[test]
+fn a_full_table_evicts_an_unanswered_packet_first_and_counts() {
+    let mut table = FlowTable::new(TableConfig { max_flows: 3, ..table().config });
+    feed(&mut table, &udp(1.0, A, B, &[]));
+    feed(&mut table, &udp(1.1, B, A, &[]));
+    feed(&mut table, &udp(2.0, ("192.0.2.2", 1), B, &[]));
+    feed(&mut table, &udp(3.0, ("192.0.2.3", 1), B, &[]));
+    let events = feed(&mut table, &udp(4.0, ("192.0.2.4", 1), B, &[]));
+    let evicted = events.iter().find_map(|e| match e {
+        FlowEvent::End { flow, reason: FlowEnd::Evicted } => Some(flow.id),
+        _ => None,
+    });
+    assert_eq!((evicted, table.len(), table.evicted()), (Some(2), 3, 1));
+}
+
+#[test]
+fn a_drain_ends_every_flow_in_order_of_age() {
+    let mut table = table();
+    for n in 0..50 {
+        feed(&mut table, &udp(1.0, ("192.0.2.5", 1000 + n), B, &[]));
+    }
+    let mut events = Vec::new();
+    table.drain(FlowEnd::Shutdown, &mut events);
+    let ids: Vec<u64> = events
+        .iter()
+        .filter_map(|e| match e {
+            FlowEvent::End { flow, .. } => Some(flow.id),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(ids, (1..=50).collect::<Vec<_>>());
+}
+
+#[test]
+fn time_that_runs_backwards_counts_as_now() {
+    let mut table = table();
+    feed(&mut table, &udp(100.0, A, B, &[]));
+    feed(&mut table, &udp(50.0, A, B, &[]));
+    let flow = table.iter()[0];
+    assert_eq!((flow.first_seen.secs(), flow.last_seen.secs()), (100, 100));
+}

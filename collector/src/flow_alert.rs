@@ -1,0 +1,140 @@
+//! Flow scripts ask for alerts; here the requests become alerts. Pure.
+
+use shared::model::alert::{ALERT_SCHEMA_VERSION, AlertFlow, derive_id};
+use shared::model::pool::mac_text;
+use shared::model::{Alert, AlertAction, Entity, FlowRecord, Party, Severity, Timestamp, status};
+use shared::script::effect::Role;
+use shared::script::{AlertRequest, ScriptMeta};
+
+/// Where a flow was seen.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// Site.
+    pub site: String,
+    /// Node.
+    pub node: String,
+    /// Interface id.
+    pub ifid: u32,
+    /// Interface name.
+    pub interface: String,
+}
+
+/// A number for an alert type of a script, to raise each once per flow.
+pub fn once_key(meta: &ScriptMeta, request: &AlertRequest) -> u64 {
+    let kind = request.alert_type.as_deref().unwrap_or(&meta.key);
+    xxhash_rust::xxh3::xxh3_64(format!("{}\0{kind}", meta.key).as_bytes())
+}
+
+/// The alert that `meta`'s script asked for on `flow` at event time `now`.
+pub fn build(
+    request: AlertRequest,
+    meta: &ScriptMeta,
+    flow: &FlowRecord,
+    place: &Place,
+    now: Timestamp,
+    traceparent: Option<String>,
+) -> Alert {
+    let alert_type = request.alert_type.unwrap_or_else(|| meta.key.clone());
+    let severity = request
+        .severity
+        .or(request.score.map(Severity::from_score))
+        .or(meta.severity)
+        .unwrap_or(Severity::Warning);
+    let label = flow.label();
+    let l4 = flow.l4.name();
+    let id = derive_id(&[
+        &place.site,
+        &place.ifid.to_string(),
+        &label,
+        &l4,
+        &flow.first_seen.ns().to_string(),
+        &meta.key,
+        &alert_type,
+    ]);
+    let party = |side: &shared::model::flow::FlowSide, role: Role| Party {
+        ip: side.ip,
+        port: side.port,
+        vlan: flow.vlan,
+        mac: side.mac.as_ref().map(mac_text),
+        local: side.local,
+        pool: String::new(),
+        is_attacker: request.attacker == Some(role),
+        is_victim: request.victim == Some(role),
+    };
+    Alert {
+        schema_version: ALERT_SCHEMA_VERSION,
+        id,
+        action: AlertAction::Store,
+        message: request.message.unwrap_or_else(|| meta.title.clone()),
+        alert_type,
+        entity: Entity::Flow,
+        entity_value: label,
+        severity,
+        category: request.category.unwrap_or(meta.category),
+        score: request.score.unwrap_or_else(|| severity.score()),
+        tstamp: now,
+        engaged_at: None,
+        site: place.site.clone(),
+        node: place.node.clone(),
+        ifid: place.ifid,
+        interface: place.interface.clone(),
+        script: meta.key.clone(),
+        granularity: None,
+        alert_key: None,
+        value: request.value,
+        threshold: request.threshold,
+        client: Some(party(&flow.client, Role::Client)),
+        server: Some(party(&flow.server, Role::Server)),
+        flow: Some(AlertFlow {
+            l4,
+            l7: flow.l7.to_string(),
+            name: flow.info.name().to_owned(),
+            cli2srv_bytes: flow.cli2srv.bytes,
+            srv2cli_bytes: flow.srv2cli.bytes,
+            cli2srv_packets: flow.cli2srv.packets,
+            srv2cli_packets: flow.srv2cli.packets,
+            first_seen: flow.first_seen,
+            status: status::names(flow.status),
+            community_id: flow.community_id(),
+        }),
+        traceparent,
+    }
+}
+
+/// An alert of the collector itself about one of its interfaces.
+pub fn interface_alert(
+    place: &Place,
+    alert_type: &str,
+    severity: Severity,
+    message: String,
+    now: Timestamp,
+) -> Alert {
+    let id = derive_id(&[&place.site, &place.node, &place.interface, alert_type, &now.ns().to_string()]);
+    Alert {
+        schema_version: ALERT_SCHEMA_VERSION,
+        id,
+        action: AlertAction::Store,
+        alert_type: alert_type.to_owned(),
+        entity: Entity::Interface,
+        entity_value: place.interface.clone(),
+        severity,
+        category: shared::model::Category::Internals,
+        score: severity.score(),
+        tstamp: now,
+        engaged_at: None,
+        site: place.site.clone(),
+        node: place.node.clone(),
+        ifid: place.ifid,
+        interface: place.interface.clone(),
+        script: "collector".to_owned(),
+        granularity: None,
+        alert_key: None,
+        message,
+        value: None,
+        threshold: None,
+        client: None,
+        server: None,
+        flow: None,
+        traceparent: None,
+    }
+}

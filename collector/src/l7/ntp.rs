@@ -1,0 +1,63 @@
+//! NTP (RFC 5905).
+
+use shared::model::L4;
+
+use super::{Dissector, L7Context, Probe, name_only};
+
+const PORT: u16 = 123;
+/// Length without extensions and authentication.
+const HEADER: usize = 48;
+/// Largest stratum; 16 is "not synchronised".
+const MAX_STRATUM: u8 = 16;
+
+pub(super) static NTP: Dissector = Dissector {
+    name: "NTP",
+    ports: &[(L4::UDP, PORT)],
+    probe,
+    dissect: name_only,
+};
+
+fn probe(bytes: &[u8], cx: &L7Context) -> Probe {
+    let &[first, stratum, ..] = bytes else {
+        return Probe::No;
+    };
+    if cx.l4 != L4::UDP || !cx.has_port(PORT) {
+        return Probe::No;
+    }
+    let (version, mode) = (first >> 3 & 7, first & 7);
+    let known = match mode {
+        1..=5 => bytes.len() >= HEADER && bytes.len().is_multiple_of(4) && stratum <= MAX_STRATUM,
+        // Control messages, and the private ones of one implementation.
+        6 => bytes.len() >= 12,
+        7 => bytes.len() >= 8,
+        _ => false,
+    };
+    if known && (1..=4).contains(&version) {
+        Probe::Certain
+    } else {
+        Probe::No
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::l7::Verdict;
+    use crate::l7::tests::{Run, udp};
+
+    #[test]
+    fn requests_are_known_on_their_port_only() {
+        let mut request = [0_u8; 48];
+        request[0] = 0x23;
+        assert_eq!(
+            Run::new(udp(40_000, 123)).client(&request),
+            Verdict::Decided("NTP")
+        );
+        assert_eq!(Run::new(udp(40_000, 124)).client(&request), Verdict::Undecided);
+        assert_eq!(
+            Run::new(udp(40_000, 123)).client(&request[..44]),
+            Verdict::Undecided
+        );
+        request[1] = 17;
+        assert_eq!(Run::new(udp(40_000, 123)).client(&request), Verdict::Undecided);
+    }
+}

@@ -1,0 +1,94 @@
+//! SMTP (RFC 5321) with authentication (RFC 4954).
+
+use shared::model::L4;
+use shared::model::flow::L7Info;
+use shared::model::status::{FlowStatus, StatusBits};
+
+use super::text::{contains, first_line, is_command, lines, reply_code, starts};
+use super::{Dissector, L7Context, Probe, Want};
+
+pub(super) static SMTP: Dissector = Dissector {
+    name: "SMTP",
+    ports: &[(L4::TCP, 25), (L4::TCP, 587), (L4::TCP, 2525)],
+    probe,
+    dissect,
+};
+
+fn probe(bytes: &[u8], cx: &L7Context) -> Probe {
+    if cx.l4 != L4::TCP {
+        return Probe::No;
+    }
+    if [&b"EHLO "[..], b"HELO ", b"LHLO ", b"MAIL FROM:", b"RCPT TO:"]
+        .iter()
+        .any(|word| starts(bytes, word))
+    {
+        return Probe::Certain;
+    }
+    if reply_code(bytes) != Some(220) {
+        return Probe::No;
+    }
+    let banner = first_line(bytes).map_or(bytes, |(line, _)| line);
+    if contains(banner, b"SMTP") {
+        Probe::Certain
+    } else {
+        Probe::Maybe
+    }
+}
+
+fn dissect(bytes: &[u8], cx: &L7Context, _: &mut L7Info, status: &mut StatusBits) -> Want {
+    for line in lines(bytes) {
+        if !cx.from_client {
+            if reply_code(line).is_some_and(|code| code >= 500) {
+                *status |= FlowStatus::ErrorCode.bit();
+            }
+        } else if is_command(line, b"STARTTLS") || is_command(line, b"DATA") {
+            // What follows is TLS, or a message.
+            return Want::Nothing;
+        } else if [&b"AUTH PLAIN"[..], b"AUTH LOGIN"]
+            .iter()
+            .any(|command| is_command(line, command))
+        {
+            *status |= FlowStatus::ClearTextCredentials.bit();
+        }
+    }
+    Want::Next
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::l7::Verdict;
+    use crate::l7::tests::{Run, tcp};
+
+    #[test]
+    fn banner_or_greeting_tells_it() {
+        let run = |payload: &[u8]| Run::new(tcp(50_000, 2626)).server(payload);
+        assert_eq!(
+            run(b"220 mx.example.org ESMTP Postfix\r\n"),
+            Verdict::Decided("SMTP")
+        );
+        assert_eq!(run(b"220 welcome\r\n"), Verdict::Undecided);
+        assert_eq!(
+            Run::new(tcp(50_000, 25)).server(b"220 welcome\r\n"),
+            Verdict::Decided("SMTP")
+        );
+        assert_eq!(
+            Run::new(tcp(50_000, 2626)).client(b"EHLO me\r\n"),
+            Verdict::Decided("SMTP")
+        );
+    }
+
+    #[test]
+    fn a_password_in_the_clear_is_noted_and_encryption_ends_the_reading() {
+        let mut run = Run::new(tcp(50_000, 587));
+        run.client(b"EHLO me\r\n");
+        run.client(b"auth plain AHUAcA==\r\n");
+        assert_eq!(run.status, FlowStatus::ClearTextCredentials.bit());
+        run.server(b"535 no\r\n");
+        assert_eq!(
+            run.status,
+            FlowStatus::ClearTextCredentials.bit() | FlowStatus::ErrorCode.bit()
+        );
+        assert_eq!(run.client(b"STARTTLS\r\n"), Verdict::Done);
+    }
+}

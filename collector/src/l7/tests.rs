@@ -1,0 +1,168 @@
+use proptest::prelude::*;
+
+use super::*;
+
+/// Feeds payloads to one flow and keeps what is learnt.
+pub(super) struct Run {
+    state: L7State,
+    cx: L7Context,
+    pub(super) info: L7Info,
+    pub(super) status: StatusBits,
+}
+
+impl Run {
+    pub(super) fn new(cx: L7Context) -> Self {
+        Self {
+            state: L7State::new(),
+            cx,
+            info: L7Info::default(),
+            status: 0,
+        }
+    }
+
+    pub(super) fn client(&mut self, payload: &[u8]) -> Verdict {
+        self.feed(payload, true)
+    }
+
+    pub(super) fn server(&mut self, payload: &[u8]) -> Verdict {
+        self.feed(payload, false)
+    }
+
+    fn feed(&mut self, payload: &[u8], from_client: bool) -> Verdict {
+        self.cx.from_client = from_client;
+        self.cx.packets_seen += 1;
+        self.state
+            .on_payload(payload, &self.cx, &mut self.info, &mut self.status)
+    }
+}
+
+fn context(l4: L4, client_port: u16, server_port: u16) -> L7Context {
+    L7Context {
+        l4,
+        client_port,
+        server_port,
+        from_client: true,
+        packets_seen: 0,
+    }
+}
+
+pub(super) fn tcp(client_port: u16, server_port: u16) -> L7Context {
+    context(L4::TCP, client_port, server_port)
+}
+
+pub(super) fn udp(client_port: u16, server_port: u16) -> L7Context {
+    context(L4::UDP, client_port, server_port)
+}
+
+/// Bytes from hex digits; blanks do not matter.
+pub(super) fn hex(text: &str) -> Vec<u8> {
+    let digits: Vec<u8> = text.bytes().filter(u8::is_ascii_hexdigit).collect();
+    let pair = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap();
+    digits.chunks(2).map(pair).collect()
+}
+
+#[test]
+fn a_decision_is_told_once() {
+    let mut run = Run::new(tcp(50_000, 80));
+    let get = b"GET / HTTP/1.1\r\n\r\n";
+    assert_eq!(run.client(get), Verdict::Decided("HTTP"));
+    assert_eq!(run.client(get), Verdict::Reading);
+}
+
+#[test]
+fn reading_ends_after_so_many_payloads() {
+    let mut run = Run::new(tcp(50_000, 22));
+    run.server(b"SSH-2.0-a\r\n");
+    let verdicts: Vec<_> = (1..MAX_PAYLOADS).map(|_| run.server(b"binary")).collect();
+    assert!(
+        verdicts[..verdicts.len() - 1]
+            .iter()
+            .all(|verdict| *verdict == Verdict::Reading)
+    );
+    assert_eq!(verdicts.last(), Some(&Verdict::Done));
+    assert_eq!(run.client(b"SSH-2.0-b\r\n"), Verdict::Done);
+    assert_eq!(&*run.info.ssh.unwrap().client, "");
+}
+
+#[test]
+fn what_is_kept_for_later_is_bounded() {
+    let mut run = Run::new(tcp(50_000, 80));
+    run.client(b"GET /");
+    for _ in 0..1000 {
+        run.client(&[b'x'; 100]);
+        assert!(run.state.stash.iter().map(Vec::len).sum::<usize>() <= 2 * MAX_STASH);
+    }
+}
+
+#[test]
+fn encrypted_noise_is_nobodys() {
+    let noise: Vec<u8> = (0..200_u32)
+        .map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8)
+        .collect();
+    let mut run = Run::new(tcp(50_000, 40_000));
+    assert!((0..MAX_PAYLOADS).all(|_| run.client(&noise) == Verdict::Undecided));
+    assert_eq!((run.info, run.status), (L7Info::default(), 0));
+}
+
+#[test]
+fn the_bits_of_plausible_dissectors_suffice() {
+    assert!(DISSECTORS.len() < 32);
+}
+
+/// Starts that lead the dissectors past their first checks.
+const STARTS: &[&[u8]] = &[
+    b"",
+    b"GET / HTTP/1.1\r\nHost: a",
+    b"HTTP/1.1 200 OK\r\n",
+    b"SSH-2.0-",
+    b"220 ftp ready\r\n",
+    b"+OK POP3\r\n",
+    b"* OK IMAP4\r\n",
+    b"EHLO x\r\nAUTH ",
+    b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+    b"\x16\x03\x03\x00\x7a\x02\x00\x00\x76\x03\x03",
+    b"\x80\x2e\x01\x03\x01\x00\x15\x00\x00\x00\x10",
+    b"\x48\xee\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x03www",
+    b"\x00\x30\x48\xee\x81\x80\x00\x01\x00\x02\x00\x00\x00\x00\x03www",
+    b"\xff\xfd\x18\xff\xfa",
+    b"\x01\x10\x08\x74\x00\x08",
+    b"\x23\x00",
+];
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    #[test]
+    fn no_payload_makes_a_dissector_panic(
+        start in 0..STARTS.len(),
+        tail in prop::collection::vec(any::<u8>(), 0..300),
+        cut in any::<prop::sample::Index>(),
+        is_tcp in any::<bool>(),
+        port in prop::sample::select(vec![53_u16, 5353, 5355, 137, 80, 443, 22, 25, 21, 110, 143, 123, 67, 546, 9999]),
+    ) {
+        let payload = [STARTS[start], &tail].concat();
+        let cx = context(if is_tcp { L4::TCP } else { L4::UDP }, 50_000, port);
+        let cut = cut.index(payload.len() + 1);
+        for dissector in DISSECTORS {
+            for bytes in [&payload[..], &payload[..cut]] {
+                let _ = (dissector.probe)(bytes, &cx);
+                let _ = (dissector.dissect)(bytes, &cx, &mut L7Info::default(), &mut 0);
+            }
+        }
+        let mut run = Run::new(cx);
+        run.client(&payload[..cut]);
+        run.server(&payload);
+        run.client(&payload[cut..]);
+    }
+
+    #[test]
+    fn strings_off_the_wire_stay_short(tail in prop::collection::vec(any::<u8>(), 0..2000)) {
+        for head in [&b"GET / HTTP/1.1\r\nHost: "[..], b"SSH-2.0-"] {
+            let mut run = Run::new(tcp(50_000, 80));
+            run.client(&[head, &tail, b"\r\n\r\n"].concat());
+            let host = run.info.http.map(|http| http.host.len());
+            prop_assert!(host.unwrap_or(0) <= 256);
+            prop_assert!(run.info.ssh.map_or(0, |ssh| ssh.client.len()) <= 256);
+        }
+    }
+}

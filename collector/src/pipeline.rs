@@ -1,0 +1,559 @@
+//! The collector's core: packets and time in, items for the bus out. Pure.
+//!
+//! One pipeline per interface, on that interface's thread. Event time moves in steps of a second:
+//! timers fire, then the summary of that second is closed, then the packet is counted. A replay
+//! therefore gives the same items in the same order every time.
+
+use shared::model::query::{DEFAULT_LIMIT, FlowQuery, MAX_LIMIT, Page};
+use shared::model::status::StatusBits;
+use shared::model::{Alert, FlowEnd, FlowRecord, LocalNetworks, Timestamp};
+use shared::script::registry::ScriptInfo;
+use shared::script::{Effect, FlowHook, LogLevel};
+use shared::wire::delta::{Delta, Producer};
+use shared::wire::flow_batch::FlowBatch;
+use shared::wire::proto::HttpPost;
+
+use crate::capture::Batch;
+use crate::decode::{self, Decoded};
+use crate::flow::event::FlowIndex;
+use crate::flow::{Flow, FlowEvent, FlowTable};
+use crate::flow_alert::{self, Place};
+use crate::hooks::{Asked, HookRunner};
+use crate::report::CollectorReport;
+use crate::summary::Summary;
+
+/// Ended flows in one batch at most.
+const FLOWS_PER_BATCH: usize = 500;
+
+/// Rounds of `statusChanged` for changes that hooks themselves make.
+const STATUS_ROUNDS: usize = 4;
+
+/// Something for the bus.
+#[derive(Debug)]
+pub enum Item {
+    /// A summary.
+    Delta(Box<Delta>),
+    /// Ended flows.
+    Flows(FlowBatch),
+    /// A flow alert.
+    Alert(Box<Alert>),
+    /// A script's HTTP post.
+    Post(HttpPost),
+    /// A script's own message.
+    Publish {
+        /// The rest of the subject after `sc.v1.<site>.`.
+        subject: String,
+        /// What.
+        payload: String,
+    },
+}
+
+/// Gives the trace context of the work under way; called only when something is to be traced.
+pub type TraceSource<'a> = dyn FnMut() -> Option<String> + 'a;
+
+/// What a pipeline is made of.
+pub struct PipelineParts {
+    /// Where it captures.
+    pub place: Place,
+    /// Distinguishes runs of this producer; larger is later.
+    pub epoch: u64,
+    /// Local networks.
+    pub networks: std::sync::Arc<LocalNetworks>,
+    /// The flow table.
+    pub table: FlowTable,
+    /// The scripts.
+    pub hooks: HookRunner,
+    /// Seconds of event time between summaries.
+    pub summary_interval_s: u32,
+}
+
+/// The core of one interface.
+pub struct Pipeline {
+    parts: PipelineParts,
+    summary: Summary,
+    touched: Vec<FlowIndex>,
+    events: Vec<FlowEvent>,
+    ended: Vec<FlowRecord>,
+    /// Begin of the open summary; `None` before the first packet.
+    open_from: Option<Timestamp>,
+    delta_sequence: u64,
+    flow_sequence: u64,
+    posts: u64,
+    evicted_told: u64,
+    report: CollectorReport,
+    /// Skip `periodicUpdate`: the interface cannot keep up.
+    pub overloaded: bool,
+}
+
+impl Pipeline {
+    /// A pipeline before its first packet.
+    pub fn new(parts: PipelineParts) -> Self {
+        Self {
+            parts,
+            summary: Summary::default(),
+            touched: Vec::new(),
+            events: Vec::new(),
+            ended: Vec::new(),
+            open_from: None,
+            delta_sequence: 0,
+            flow_sequence: 0,
+            posts: 0,
+            evicted_told: 0,
+            report: CollectorReport::default(),
+            overloaded: false,
+        }
+    }
+
+    /// What has been done so far.
+    pub fn report(&self) -> CollectorReport {
+        let mut report = self.report.clone();
+        report.hooks.clone_from(&self.parts.hooks.totals.calls);
+        for (script, count) in &self.parts.hooks.totals.errors {
+            report.error(&format!("script.{script}"), *count);
+        }
+        report
+    }
+
+    /// Loaded scripts.
+    pub fn scripts(&self) -> Vec<ScriptInfo> {
+        self.parts.hooks.infos()
+    }
+
+    /// Counts errors that happened around the pipeline, such as a truncated file.
+    pub fn count_error(&mut self, kind: &str, count: u64) {
+        self.report.error(kind, count);
+    }
+
+    /// Packets dropped before they came here, since the last time.
+    pub fn count_drops(&mut self, drops: u64) {
+        self.summary.counters().drops += drops;
+        if drops > 0 {
+            self.report.error("capture_drops", drops);
+        }
+    }
+
+    /// How many flows live.
+    pub fn live(&self) -> usize {
+        self.parts.table.len()
+    }
+
+    /// Carries out what scripts asked for in their `setup`.
+    pub fn started(&mut self, asked: Vec<Asked>, now: Timestamp, out: &mut Vec<Item>) {
+        self.carry_out_without_flow(asked, now, &mut || None, out);
+    }
+
+    /// Says that `periodicUpdate` is skipped from now on because the interface cannot keep up.
+    pub fn tell_overload(&mut self, out: &mut Vec<Item>) {
+        let alert = flow_alert::interface_alert(
+            &self.parts.place,
+            "hook_calls_skipped",
+            shared::model::Severity::Warning,
+            "The interface cannot keep up: periodicUpdate is skipped until it can".to_owned(),
+            self.parts.table.now(),
+        );
+        self.count_alert(&alert);
+        out.push(Item::Alert(Box::new(alert)));
+    }
+
+    /// Takes a batch of packets.
+    pub fn packets(&mut self, batch: &Batch, trace: &mut TraceSource<'_>, out: &mut Vec<Item>) {
+        for (desc, frame) in batch.iter() {
+            self.advance(desc.ts, trace, out);
+            self.summary.packet(desc.length);
+            self.report.packets += 1;
+            self.report.bytes += u64::from(desc.length);
+            match decode::decode(desc, frame) {
+                Ok(Decoded::Packet(packet)) => {
+                    let place = self.parts.table.on_packet(&packet, &mut self.events);
+                    self.touch(place);
+                    self.handle_events(packet.ts, trace, out);
+                }
+                Ok(Decoded::NotIp(_)) => {}
+                Err(error) => {
+                    self.summary.counters().decode_errors += 1;
+                    self.report.error(error.name(), 1);
+                }
+            }
+        }
+    }
+
+    /// Moves event time on without a packet: the wire is silent.
+    pub fn tick(&mut self, now: Timestamp, trace: &mut TraceSource<'_>, out: &mut Vec<Item>) {
+        self.advance(now, trace, out);
+    }
+
+    /// Ends every flow and closes the summary. `end_of_stream` says that no more will ever come.
+    pub fn finish(
+        &mut self,
+        reason: FlowEnd,
+        end_of_stream: bool,
+        trace: &mut TraceSource<'_>,
+        out: &mut Vec<Item>,
+    ) {
+        self.parts.table.drain(reason, &mut self.events);
+        let now = self.parts.table.now();
+        self.handle_events(now, trace, out);
+        let asked = self.parts.hooks.teardown(now);
+        self.carry_out_without_flow(asked, now, trace, out);
+        if self.open_from.is_some() {
+            // The last second is not over, but nothing more comes: it ends after its last packet.
+            self.flush(now.plus_ns(1), end_of_stream, out);
+        }
+        self.flush_flows(out);
+    }
+
+    /// Live flows that match, in order of their ids; `next` is the last id of the page.
+    pub fn live_flows(&self, query: &FlowQuery) -> Page<FlowRecord> {
+        let limit = if query.limit == 0 { DEFAULT_LIMIT } else { query.limit.min(MAX_LIMIT) };
+        let after = query.after.unwrap_or(0);
+        let ifid = self.parts.place.ifid;
+        let mut items = Vec::new();
+        let mut more = false;
+        for flow in self.parts.table.iter() {
+            if i64::try_from(flow.id).unwrap_or(i64::MAX) <= after {
+                continue;
+            }
+            let record = flow.record(ifid, &self.parts.networks, None);
+            if !query_matches(query, &record) {
+                continue;
+            }
+            if items.len() == limit {
+                more = true;
+                break;
+            }
+            items.push(record);
+        }
+        let next = items.last().filter(|_| more).map(|f: &FlowRecord| f.id.to_string());
+        Page { items, next }
+    }
+
+    /// Moves event time to `to`, second by second where something is to do.
+    fn advance(&mut self, to: Timestamp, trace: &mut TraceSource<'_>, out: &mut Vec<Item>) {
+        let interval = i64::from(self.parts.summary_interval_s);
+        let floor = |at: Timestamp| Timestamp::from_secs(at.secs().div_euclid(interval) * interval);
+        let Some(mut from) = self.open_from else {
+            self.open_from = Some(floor(to));
+            self.parts.table.advance(to, &mut self.events);
+            return;
+        };
+        while to >= from.plus_secs(interval) {
+            let end = from.plus_secs(interval);
+            while self.parts.table.advance(end.plus_ns(-1), &mut self.events) {
+                self.handle_events(end.plus_ns(-1), trace, out);
+            }
+            let counted = !self.touched.is_empty() || !self.summary.is_empty();
+            // Nothing lives and nothing was counted: jump over the silence.
+            let next = if counted || !self.parts.table.is_empty() { end } else { floor(to) };
+            if counted || end.secs() % 60 == 0 {
+                self.flush(end, false, out);
+            }
+            from = next;
+            self.open_from = Some(from);
+        }
+        while self.parts.table.advance(to, &mut self.events) {
+            self.handle_events(to, trace, out);
+        }
+    }
+
+    fn touch(&mut self, place: FlowIndex) {
+        if let Some(flow) = self.parts.table.get_mut(place)
+            && !flow.touched
+        {
+            flow.touched = true;
+            self.touched.push(place);
+        }
+    }
+
+    /// Runs the hooks of what has happened, in order, at event time `now` or when it happened.
+    fn handle_events(&mut self, now: Timestamp, trace: &mut TraceSource<'_>, out: &mut Vec<Item>) {
+        let now = now.max(self.parts.table.now());
+        for event in std::mem::take(&mut self.events) {
+            match event {
+                FlowEvent::ProtocolDetected(place) => {
+                    self.call_live(FlowHook::ProtocolDetected, place, 0, now, trace, out);
+                }
+                FlowEvent::StatusChanged { flow, .. } => self.tell_status(flow, now, trace, out),
+                FlowEvent::PeriodicUpdate { flow, .. } if self.overloaded => {
+                    self.summary.counters().hook_skips += 1;
+                    self.report.error("hook_skips", 1);
+                    self.touch(flow);
+                }
+                FlowEvent::PeriodicUpdate { flow, tick } => {
+                    self.call_live(FlowHook::PeriodicUpdate, flow, tick, now, trace, out);
+                    self.tell_status(flow, now, trace, out);
+                }
+                FlowEvent::End { flow, reason } => self.end_flow(flow, reason, now, trace, out),
+            }
+        }
+    }
+
+    /// Tells `statusChanged` for as long as bits differ, hooks' own changes included.
+    fn tell_status(
+        &mut self,
+        place: FlowIndex,
+        now: Timestamp,
+        trace: &mut TraceSource<'_>,
+        out: &mut Vec<Item>,
+    ) {
+        for _ in 0..STATUS_ROUNDS {
+            let Some(old) = self.parts.table.status_change(place) else { return };
+            self.parts.table.status_told(place);
+            let Some(flow) = self.parts.table.get(place) else { return };
+            if !self.parts.hooks.wants(FlowHook::StatusChanged) {
+                return;
+            }
+            let record = flow.record(self.parts.place.ifid, &self.parts.networks, None);
+            let asked = self.parts.hooks.call(FlowHook::StatusChanged, &record, old, 0, now);
+            self.carry_out_live(asked, place, record, now, trace, out);
+        }
+    }
+
+    fn call_live(
+        &mut self,
+        hook: FlowHook,
+        place: FlowIndex,
+        tick: u64,
+        now: Timestamp,
+        trace: &mut TraceSource<'_>,
+        out: &mut Vec<Item>,
+    ) {
+        if !self.parts.hooks.wants(hook) {
+            return;
+        }
+        let Some(flow) = self.parts.table.get(place) else { return };
+        let record = flow.record(self.parts.place.ifid, &self.parts.networks, None);
+        let asked = self.parts.hooks.call(hook, &record, flow.status, tick, now);
+        self.carry_out_live(asked, place, record, now, trace, out);
+    }
+
+    fn carry_out_live(
+        &mut self,
+        asked: Vec<Asked>,
+        place: FlowIndex,
+        mut record: FlowRecord,
+        now: Timestamp,
+        trace: &mut TraceSource<'_>,
+        out: &mut Vec<Item>,
+    ) {
+        if asked.is_empty() {
+            return;
+        }
+        let Some(mut flow) = self.parts.table.take(place) else { return };
+        self.carry_out(asked, &mut flow, &mut record, now, trace, out);
+        self.parts.table.put_back(place, flow);
+    }
+
+    /// The last hooks of a flow: what was not told yet, then `flowEnd`.
+    fn end_flow(
+        &mut self,
+        mut flow: Box<Flow>,
+        reason: FlowEnd,
+        now: Timestamp,
+        trace: &mut TraceSource<'_>,
+        out: &mut Vec<Item>,
+    ) {
+        let networks = std::sync::Arc::clone(&self.parts.networks);
+        let mut record = flow.record(self.parts.place.ifid, &networks, Some(reason));
+        if flow.take_detection() {
+            let old = record.status;
+            self.call_ended(FlowHook::ProtocolDetected, &mut flow, &mut record, old, now, trace, out);
+        }
+        for _ in 0..STATUS_ROUNDS {
+            let Some(old) = flow.take_status_change() else { break };
+            self.call_ended(FlowHook::StatusChanged, &mut flow, &mut record, old, now, trace, out);
+        }
+        let old = record.status;
+        self.call_ended(FlowHook::FlowEnd, &mut flow, &mut record, old, now, trace, out);
+        self.summary.flow(&mut flow, &networks, true);
+        self.report.flows += 1;
+        *self.report.flows_by_protocol.entry(record.l7.to_string()).or_default() += 1;
+        self.ended.push(record);
+        if self.ended.len() >= FLOWS_PER_BATCH {
+            self.flush_flows(out);
+        }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "one call, private")]
+    fn call_ended(
+        &mut self,
+        hook: FlowHook,
+        flow: &mut Flow,
+        record: &mut FlowRecord,
+        old: StatusBits,
+        now: Timestamp,
+        trace: &mut TraceSource<'_>,
+        out: &mut Vec<Item>,
+    ) {
+        let asked = self.parts.hooks.call(hook, record, old, 0, now);
+        self.carry_out(asked, flow, record, now, trace, out);
+    }
+
+    fn carry_out(
+        &mut self,
+        asked: Vec<Asked>,
+        flow: &mut Flow,
+        record: &mut FlowRecord,
+        now: Timestamp,
+        trace: &mut TraceSource<'_>,
+        out: &mut Vec<Item>,
+    ) {
+        for Asked { script, effect } in asked {
+            match effect {
+                Effect::Trigger(request) | Effect::Store(request) => {
+                    let meta = self.parts.hooks.meta(script);
+                    let once = flow_alert::once_key(meta, &request);
+                    if flow.alerts.contains(&once) {
+                        continue;
+                    }
+                    flow.alerts.push(once);
+                    let alert =
+                        flow_alert::build(request, meta, record, &self.parts.place, now, trace());
+                    flow.score = flow.score.saturating_add(alert.score);
+                    record.score = flow.score;
+                    let hosts = [record.client_host(), record.server_host()];
+                    self.summary.alert(hosts, alert.score, &self.parts.networks, record.last_seen);
+                    self.count_alert(&alert);
+                    out.push(Item::Alert(Box::new(alert)));
+                }
+                Effect::SetStatus(bit) => flow.status |= 1u64.checked_shl(bit.into()).unwrap_or(0),
+                Effect::ClearStatus(bit) => flow.status &= !1u64.checked_shl(bit.into()).unwrap_or(0),
+                other => self.carry_out_other(script, other, now, trace, out),
+            }
+            record.status = flow.status;
+        }
+    }
+
+    fn carry_out_without_flow(
+        &mut self,
+        asked: Vec<Asked>,
+        now: Timestamp,
+        trace: &mut TraceSource<'_>,
+        out: &mut Vec<Item>,
+    ) {
+        for Asked { script, effect } in asked {
+            self.carry_out_other(script, effect, now, trace, out);
+        }
+    }
+
+    /// Effects that do not concern a flow. Alerts and status outside a flow concern nothing, and
+    /// there is nothing to release on a flow: those are counted as errors of the script.
+    fn carry_out_other(
+        &mut self,
+        script: usize,
+        effect: Effect,
+        now: Timestamp,
+        trace: &mut TraceSource<'_>,
+        out: &mut Vec<Item>,
+    ) {
+        let place = &self.parts.place;
+        let key = self.parts.hooks.meta(script).key.clone();
+        match effect {
+            Effect::HttpPost { url, body } => {
+                self.posts += 1;
+                let number = self.posts.to_string();
+                let ifid = place.ifid.to_string();
+                let at = now.ns().to_string();
+                out.push(Item::Post(HttpPost {
+                    id: shared::model::alert::derive_id(&[&place.site, &place.node, &ifid, &key, &at, &number]),
+                    site: place.site.clone(),
+                    script: key,
+                    url,
+                    body,
+                    asked_ns: now.ns(),
+                    traceparent: trace().unwrap_or_default(),
+                }));
+            }
+            Effect::Publish { subject, payload } => out.push(Item::Publish { subject, payload }),
+            Effect::Log(LogLevel::Warn, text) => tracing::warn!(script = %key, "{text}"),
+            Effect::Log(LogLevel::Info, text) => tracing::info!(script = %key, "{text}"),
+            Effect::Log(LogLevel::Debug, text) => tracing::debug!(script = %key, "{text}"),
+            _ => self.report.error(&format!("script.{key}.effect_without_flow"), 1),
+        }
+    }
+
+    fn count_alert(&mut self, alert: &Alert) {
+        let actions = self.report.alerts.entry(alert.alert_type.clone()).or_default();
+        *actions.entry(alert.action.to_string()).or_default() += 1;
+        *self.report.alerts_by_severity.entry(alert.severity.to_string()).or_default() += 1;
+    }
+
+    fn producer(&self, sequence: u64) -> Producer {
+        let place = &self.parts.place;
+        Producer {
+            site: place.site.clone(),
+            node: place.node.clone(),
+            ifid: place.ifid,
+            interface: place.interface.clone(),
+            epoch: self.parts.epoch,
+            sequence,
+        }
+    }
+
+    /// Closes the open summary at `to`.
+    fn flush(&mut self, to: Timestamp, end_of_stream: bool, out: &mut Vec<Item>) {
+        for place in std::mem::take(&mut self.touched) {
+            if let Some(flow) = self.parts.table.get_mut(place)
+                && std::mem::take(&mut flow.touched)
+            {
+                self.summary.flow(flow, &self.parts.networks, false);
+            }
+        }
+        let evicted = self.parts.table.evicted();
+        self.summary.counters().flows_evicted += evicted - self.evicted_told;
+        self.evicted_told = evicted;
+        let counts = self.parts.hooks.take_counts();
+        self.summary.interface.hooks = counts.calls;
+        for script in counts.quarantined {
+            self.report.error(&format!("script.{script}.quarantined"), 1);
+            let alert = flow_alert::interface_alert(
+                &self.parts.place,
+                "script_quarantined",
+                shared::model::Severity::Error,
+                format!("Script {script} failed too often and is no longer called"),
+                to,
+            );
+            self.count_alert(&alert);
+            out.push(Item::Alert(Box::new(alert)));
+        }
+        self.summary.interface.live_flows = self.parts.table.len() as u64;
+        self.delta_sequence += 1;
+        let from = self.open_from.unwrap_or(to);
+        let (interface, hosts, networks) =
+            std::mem::take(&mut self.summary).into_parts(&self.parts.networks);
+        out.push(Item::Delta(Box::new(Delta {
+            producer: self.producer(self.delta_sequence),
+            from,
+            to,
+            watermark: to,
+            end_of_stream,
+            interface,
+            hosts,
+            networks,
+            traceparent: None,
+        })));
+        if !self.ended.is_empty() {
+            self.flush_flows(out);
+        }
+    }
+
+    fn flush_flows(&mut self, out: &mut Vec<Item>) {
+        if self.ended.is_empty() {
+            return;
+        }
+        self.flow_sequence += 1;
+        let flows = std::mem::take(&mut self.ended);
+        out.push(Item::Flows(FlowBatch { producer: self.producer(self.flow_sequence), flows }));
+    }
+}
+
+/// True when a live flow is one that `query` asks for.
+fn query_matches(query: &FlowQuery, flow: &FlowRecord) -> bool {
+    let host = |ip| flow.client.ip == ip || flow.server.ip == ip;
+    let port = |port| flow.client.port == port || flow.server.port == port;
+    query.from.is_none_or(|from| flow.last_seen >= from)
+        && query.to.is_none_or(|to| flow.last_seen < to)
+        && query.ifid.is_none_or(|ifid| flow.ifid == ifid)
+        && query.host.is_none_or(host)
+        && query.port.is_none_or(port)
+        && query.l7.as_ref().is_none_or(|l7| flow.l7.eq_ignore_ascii_case(l7))
+}

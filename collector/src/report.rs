@@ -1,0 +1,53 @@
+//! What a collector has done, for the replay's report and the API.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// Totals of one interface, or of several added up.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CollectorReport {
+    /// Packets seen.
+    pub packets: u64,
+    /// Bytes on the wire.
+    pub bytes: u64,
+    /// Flows that ended.
+    pub flows: u64,
+    /// Ended flows by layer-7 protocol.
+    pub flows_by_protocol: BTreeMap<String, u64>,
+    /// Hook calls by name.
+    pub hooks: BTreeMap<String, u64>,
+    /// Alerts by type and action.
+    pub alerts: BTreeMap<String, BTreeMap<String, u64>>,
+    /// Alerts by severity.
+    pub alerts_by_severity: BTreeMap<String, u64>,
+    /// Errors by kind: decoding, capture, scripts, loss.
+    pub errors: BTreeMap<String, u64>,
+}
+
+impl CollectorReport {
+    /// Adds another report.
+    pub fn add(&mut self, other: &Self) {
+        self.packets += other.packets;
+        self.bytes += other.bytes;
+        self.flows += other.flows;
+        add_counts(&mut self.flows_by_protocol, &other.flows_by_protocol);
+        add_counts(&mut self.hooks, &other.hooks);
+        add_counts(&mut self.errors, &other.errors);
+        add_counts(&mut self.alerts_by_severity, &other.alerts_by_severity);
+        for (kind, actions) in &other.alerts {
+            add_counts(self.alerts.entry(kind.clone()).or_default(), actions);
+        }
+    }
+
+    /// Counts `count` errors of a kind.
+    pub fn error(&mut self, kind: &str, count: u64) {
+        *self.errors.entry(kind.to_owned()).or_default() += count;
+    }
+}
+
+fn add_counts(to: &mut BTreeMap<String, u64>, from: &BTreeMap<String, u64>) {
+    for (name, count) in from {
+        *to.entry(name.clone()).or_default() += count;
+    }
+}

@@ -1,0 +1,394 @@
+//! Starts the interfaces, restarts those that fail, and answers questions about live flows.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
+use shared::backoff::{Backoff, unit_random};
+use shared::bus::{Message, SharedBus};
+use shared::clock::SharedClock;
+use shared::model::query::FlowQuery;
+use shared::model::{LocalNetworks, Severity};
+use shared::supervise::{Decision, RestartBudget, RestartPolicy};
+use shared::wire::subject::Subjects;
+use tokio::sync::watch;
+
+use crate::capture::{self, CaptureError};
+use crate::config::CollectorConfig;
+use crate::flow_alert::{self, Place};
+use crate::hooks::ScriptSetup;
+use crate::interface::{FlowSink, InterfaceActor, InterfaceArgs, InterfaceMessage, InterfaceTotals};
+use crate::metrics;
+use crate::report::CollectorReport;
+
+/// What the collector role needs.
+#[derive(Clone)]
+pub struct CollectorDeps {
+    /// Its section of the configuration.
+    pub config: CollectorConfig,
+    /// Site of this node.
+    pub site: String,
+    /// Name of this node.
+    pub node: String,
+    /// Local networks.
+    pub networks: Arc<LocalNetworks>,
+    /// Scripts.
+    pub scripts: ScriptSetup,
+    /// The bus.
+    pub bus: SharedBus,
+    /// Subjects.
+    pub subjects: Subjects,
+    /// Wall clock.
+    pub clock: SharedClock,
+    /// Distinguishes this run of the node from earlier ones; larger is later.
+    pub epoch: u64,
+    /// Seed of the flow tables' hashes and of jitter.
+    pub seed: u64,
+    /// Where ended flows are written too.
+    pub flow_sink: Option<FlowSink>,
+}
+
+/// Why the collector cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum CollectorError {
+    /// An interface cannot be opened.
+    #[error(transparent)]
+    Capture(#[from] CaptureError),
+    /// An actor did not start, or a subscription failed.
+    #[error("cannot start the collector: {0}")]
+    Start(String),
+}
+
+/// The running role.
+pub struct Collector {
+    /// Its supervisor; stop it to drain and end.
+    pub actor: ActorRef<CollectorMessage>,
+    /// Ends with the supervisor.
+    pub handle: tokio::task::JoinHandle<()>,
+    /// Becomes true when every capture file has been read and published.
+    pub finished: watch::Receiver<bool>,
+    totals: Vec<Arc<Mutex<InterfaceTotals>>>,
+}
+
+impl Collector {
+    /// What all interfaces have done.
+    pub fn report(&self) -> CollectorReport {
+        let mut report = CollectorReport::default();
+        for totals in &self.totals {
+            if let Ok(totals) = totals.lock() {
+                report.add(&totals.report());
+            }
+        }
+        report
+    }
+
+    /// Why the first capture that failed did.
+    pub fn failure(&self) -> Option<Arc<CaptureError>> {
+        let failure = |t: &Arc<Mutex<InterfaceTotals>>| t.lock().ok().and_then(|t| t.failure.clone());
+        self.totals.iter().find_map(failure)
+    }
+
+    /// Bytes read and bytes in all, where every interface reads files of known size.
+    pub fn progress(&self) -> Option<(u64, u64)> {
+        let mut sum = (0, 0);
+        for totals in &self.totals {
+            let progress = totals.lock().ok()?.progress?;
+            sum = (sum.0 + progress.bytes_read, sum.1 + progress.bytes_total?);
+        }
+        Some(sum)
+    }
+}
+
+/// Starts the collector: opens every interface once to be sure that it can be, then starts one
+/// actor each.
+///
+/// # Errors
+/// [`CollectorError`] names the interface or file and the cause.
+pub async fn spawn(deps: CollectorDeps) -> Result<Collector, CollectorError> {
+    for interface in &deps.config.interface {
+        match interface.files.as_slice() {
+            [] => drop(capture::live::open(&interface.live())?),
+            files => drop(capture::chain::open(files)?),
+        }
+    }
+    let totals: Vec<_> = deps.config.interface.iter().map(|_| Arc::default()).collect();
+    let (finished_tx, finished) = watch::channel(false);
+    let args = SupervisorArgs { deps, totals: totals.clone(), finished: finished_tx };
+    let (actor, handle) = Actor::spawn(None, CollectorSupervisor, args)
+        .await
+        .map_err(|e| CollectorError::Start(e.to_string()))?;
+    Ok(Collector { actor, handle, finished, totals })
+}
+
+/// Messages to the supervisor.
+#[derive(Debug)]
+pub enum CollectorMessage {
+    /// Start an interface again.
+    Restart(usize),
+    /// A question from the bus.
+    Question(Message),
+}
+
+/// The supervisor actor.
+pub struct CollectorSupervisor;
+
+struct SupervisorArgs {
+    deps: CollectorDeps,
+    totals: Vec<Arc<Mutex<InterfaceTotals>>>,
+    finished: watch::Sender<bool>,
+}
+
+struct Slot {
+    args: InterfaceArgs,
+    actor: Option<ActorRef<InterfaceMessage>>,
+    budget: RestartBudget,
+    /// Failures of the capture since it last worked for a while.
+    failures: u32,
+    started_at: shared::model::Timestamp,
+    done: bool,
+}
+
+/// State of the supervisor.
+pub struct SupervisorState {
+    deps: CollectorDeps,
+    slots: Vec<Slot>,
+    children: HashMap<ActorId, usize>,
+    finished: watch::Sender<bool>,
+    stopping: bool,
+}
+
+impl Actor for CollectorSupervisor {
+    type Msg = CollectorMessage;
+    type State = SupervisorState;
+    type Arguments = SupervisorArgs;
+
+    async fn pre_start(
+        &self,
+        myself: ActorRef<Self::Msg>,
+        args: Self::Arguments,
+    ) -> Result<Self::State, ActorProcessingErr> {
+        let SupervisorArgs { deps, totals, finished } = args;
+        listen(&deps, myself.clone()).await?;
+        let slots = deps.config.interface.iter().zip(totals).enumerate();
+        let slots = slots
+            .map(|(place, (interface, totals))| Slot {
+                args: InterfaceArgs {
+                    interface: interface.clone(),
+                    place: Place {
+                        site: deps.site.clone(),
+                        node: deps.node.clone(),
+                        ifid: interface.id.unwrap_or(place as u32),
+                        interface: interface.name.clone(),
+                    },
+                    collector: deps.config.clone(),
+                    networks: Arc::clone(&deps.networks),
+                    scripts: deps.scripts.clone(),
+                    bus: Arc::clone(&deps.bus),
+                    subjects: deps.subjects.clone(),
+                    clock: Arc::clone(&deps.clock),
+                    epoch: deps.epoch,
+                    seed: deps.seed,
+                    flow_sink: deps.flow_sink.clone(),
+                    totals,
+                },
+                actor: None,
+                budget: RestartBudget::new(RestartPolicy::default()),
+                failures: 0,
+                started_at: shared::model::Timestamp::ZERO,
+                done: false,
+            })
+            .collect();
+        let mut state =
+            SupervisorState { deps, slots, children: HashMap::new(), finished, stopping: false };
+        for place in 0..state.slots.len() {
+            state.start(place, &myself).await?;
+        }
+        Ok(state)
+    }
+
+    async fn handle(
+        &self,
+        myself: ActorRef<Self::Msg>,
+        message: Self::Msg,
+        state: &mut Self::State,
+    ) -> Result<(), ActorProcessingErr> {
+        match message {
+            CollectorMessage::Restart(place) if !state.stopping => state.start(place, &myself).await?,
+            CollectorMessage::Restart(_) => {}
+            CollectorMessage::Question(question) => state.answer(question),
+        }
+        Ok(())
+    }
+
+    async fn handle_supervisor_evt(
+        &self,
+        myself: ActorRef<Self::Msg>,
+        event: SupervisionEvent,
+        state: &mut Self::State,
+    ) -> Result<(), ActorProcessingErr> {
+        match event {
+            SupervisionEvent::ActorTerminated(cell, ..) => state.ended(cell.get_id(), None, &myself).await,
+            SupervisionEvent::ActorFailed(cell, error) => {
+                state.ended(cell.get_id(), Some(error.to_string()), &myself).await
+            }
+            _ => Ok(()),
+        }
+    }
+
+    async fn post_stop(
+        &self,
+        _myself: ActorRef<Self::Msg>,
+        state: &mut Self::State,
+    ) -> Result<(), ActorProcessingErr> {
+        state.stopping = true;
+        // All drain at once; each is then waited for, so that every flow has had its end.
+        let actors: Vec<_> = state.slots.iter_mut().filter_map(|slot| slot.actor.take()).collect();
+        for actor in &actors {
+            let _ = actor.cast(InterfaceMessage::Drain);
+        }
+        for actor in &actors {
+            if actor.wait(Some(Duration::from_secs(30))).await.is_err() {
+                tracing::error!("an interface did not drain within 30 s");
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Passes this node's questions to its supervisor.
+async fn listen(deps: &CollectorDeps, myself: ActorRef<CollectorMessage>) -> Result<(), ActorProcessingErr> {
+    for verb in ["flows", "scripts"] {
+        let mut questions = deps.bus.subscribe(&deps.subjects.request(&deps.node, verb)).await?;
+        let myself = myself.clone();
+        tokio::spawn(async move {
+            while let Some(question) = questions.next().await {
+                if myself.cast(CollectorMessage::Question(question)).is_err() {
+                    return;
+                }
+            }
+        });
+    }
+    Ok(())
+}
+
+impl SupervisorState {
+    async fn start(
+        &mut self,
+        place: usize,
+        myself: &ActorRef<CollectorMessage>,
+    ) -> Result<(), ActorProcessingErr> {
+        let now = self.deps.clock.now();
+        let Some(slot) = self.slots.get_mut(place) else { return Ok(()) };
+        slot.started_at = now;
+        let (actor, _) =
+            Actor::spawn_linked(None, InterfaceActor, slot.args.clone(), myself.get_cell()).await?;
+        self.children.insert(actor.get_id(), place);
+        slot.actor = Some(actor);
+        Ok(())
+    }
+
+    /// A child ended, with an error or without.
+    async fn ended(
+        &mut self,
+        child: ActorId,
+        error: Option<String>,
+        myself: &ActorRef<CollectorMessage>,
+    ) -> Result<(), ActorProcessingErr> {
+        let Some(place) = self.children.remove(&child) else { return Ok(()) };
+        let slot = &mut self.slots[place];
+        slot.actor = None;
+        let from_file = !slot.args.interface.files.is_empty();
+        let capture_failed = slot.args.totals.lock().is_ok_and(|totals| totals.failure.is_some());
+        if self.stopping || error.is_none() || (from_file && capture_failed) {
+            slot.done = true;
+            if self.slots.iter().all(|slot| slot.done) {
+                let _ = self.finished.send(true);
+            }
+            return Ok(());
+        }
+        let error = error.unwrap_or_default();
+        tracing::error!(interface = %slot.args.place.interface, error, "capture failed");
+        metrics::restarted(&slot.args.place.interface);
+        let wait = match capture_failed {
+            // The device may come back: keep trying, ever more seldom.
+            true => Some(slot.next_try(self.deps.clock.now(), self.deps.seed)),
+            false => match slot.budget.on_failure(self.deps.clock.now(), unit_random(self.deps.seed)) {
+                Decision::RestartAfter(wait) => Some(wait),
+                Decision::GiveUp => None,
+            },
+        };
+        slot.keep_totals();
+        // The next run of the producer is a new one, numbered from 1.
+        slot.args.epoch += 1;
+        let Some(wait) = wait else {
+            return Err(format!("interface {} fails again and again: {error}", slot.args.place.interface).into());
+        };
+        let alert = flow_alert::interface_alert(
+            &slot.args.place,
+            "capture_failed",
+            Severity::Error,
+            format!("Capture on interface {} failed: {error}", slot.args.place.interface),
+            self.deps.clock.now(),
+        );
+        let (bus, subjects) = (Arc::clone(&self.deps.bus), self.deps.subjects.clone());
+        let (sender, items) = tokio::sync::mpsc::channel(1);
+        tokio::spawn(crate::publisher::run(bus, subjects, items));
+        let _ = sender.send(vec![crate::pipeline::Item::Alert(Box::new(alert))]).await;
+        let _ = myself.send_after(wait, move || CollectorMessage::Restart(place));
+        Ok(())
+    }
+
+    fn answer(&self, question: Message) {
+        let Some(reply) = question.reply else { return };
+        let verb = self.deps.subjects.parse("rq", &question.subject).and_then(|tokens| tokens.into_iter().nth(1));
+        let failed = |code: &str, message: String| {
+            serde_json::json!({ "error": { "code": code, "message": message } }).to_string()
+        };
+        match verb.as_deref() {
+            Some("flows") => match serde_json::from_slice::<FlowQuery>(&question.payload) {
+                Ok(query) => match self.live_actor(query.ifid) {
+                    Some(actor) => {
+                        let _ = actor.cast(InterfaceMessage::LiveFlows(query, reply));
+                    }
+                    None => reply.send(failed("not_found", "no such interface is capturing".to_owned())),
+                },
+                Err(error) => reply.send(failed("bad_request", error.to_string())),
+            },
+            Some("scripts") => match self.live_actor(None) {
+                Some(actor) => {
+                    let _ = actor.cast(InterfaceMessage::Scripts(reply));
+                }
+                None => reply.send(failed("not_found", "no interface is capturing".to_owned())),
+            },
+            _ => reply.send(failed("not_found", format!("no such question: {}", question.subject))),
+        }
+    }
+
+    /// The actor of an interface, or of the first that captures.
+    fn live_actor(&self, ifid: Option<u32>) -> Option<&ActorRef<InterfaceMessage>> {
+        let wanted = |slot: &&Slot| ifid.is_none_or(|ifid| slot.args.place.ifid == ifid);
+        self.slots.iter().filter(wanted).find_map(|slot| slot.actor.as_ref())
+    }
+}
+
+impl Slot {
+    /// When to try a failed capture again: 1 s, doubling, at most 60 s; from the start again after
+    /// it has worked for a minute.
+    fn next_try(&mut self, now: shared::model::Timestamp, seed: u64) -> Duration {
+        let worked = now.since(self.started_at) > 60 * shared::model::time::NS_PER_S;
+        self.failures = if worked { 1 } else { self.failures + 1 };
+        let backoff = Backoff { base: Duration::from_secs(1), cap: Duration::from_secs(60) };
+        backoff.wait(self.failures, unit_random(seed ^ u64::from(self.failures)))
+    }
+
+    /// Keeps what the ended run did, and counts what was lost with it.
+    fn keep_totals(&self) {
+        if let Ok(mut totals) = self.args.totals.lock() {
+            let mut ended = std::mem::take(&mut totals.current);
+            ended.error("interface_restarts", 1);
+            totals.before.add(&ended);
+            totals.failure = None;
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! Opens the connection and watches over it.
+
+use std::time::Duration;
+
+use async_nats::{Client, ConnectOptions, Event, ServerAddr};
+use tokio::sync::watch;
+
+use super::{MAX_MESSAGE, NatsConfig, other};
+use crate::backoff::{Backoff, unit_random};
+use crate::bus::BusError;
+use crate::metrics;
+
+/// How long one server may take to accept a connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Waits between tries to connect again.
+const RECONNECT: Backoff = Backoff { base: Duration::from_millis(100), cap: Duration::from_secs(5) };
+
+/// Connects; the flag becomes true when the connection has ended for good.
+pub(super) async fn open(config: &NatsConfig) -> Result<(Client, watch::Receiver<bool>), BusError> {
+    let servers = servers(config)?;
+    let (ended, disconnected) = watch::channel(false);
+    // Nodes that lose the same server spread their tries.
+    let seed = u64::from(std::process::id());
+    let options = authenticate(ConnectOptions::new(), config)
+        .await?
+        .name("flowhook")
+        .connection_timeout(CONNECT_TIMEOUT)
+        .require_tls(config.tls_required)
+        .max_reconnects(None)
+        .reconnect_delay_callback(move |attempt| {
+            let attempt = u32::try_from(attempt).unwrap_or(u32::MAX);
+            RECONNECT.wait(attempt, unit_random(seed ^ u64::from(attempt)))
+        })
+        .event_callback(move |event| {
+            let over = matches!(event, Event::Closed);
+            note(&event);
+            if over {
+                ended.send_replace(true);
+            }
+            std::future::ready(())
+        });
+    let options = match &config.tls_ca {
+        Some(file) => options.add_root_certificates(file.clone()),
+        None => options,
+    };
+    // Host and port only: an address may hold a password.
+    let names: Vec<String> = servers.iter().map(|s| format!("{}:{}", s.host(), s.port())).collect();
+    let client = options
+        .connect(servers)
+        .await
+        .map_err(|error| BusError::Unreachable(format!("{}: {error}", names.join(", "))))?;
+    let limit = client.server_info().max_payload;
+    // 4096 bytes more than the largest message is what headers may take.
+    if limit < MAX_MESSAGE + 4096 {
+        return Err(BusError::Other(format!(
+            "the server's max_payload is {limit} bytes, {} are needed",
+            MAX_MESSAGE + 4096
+        )));
+    }
+    Ok((client, disconnected))
+}
+
+fn servers(config: &NatsConfig) -> Result<Vec<ServerAddr>, BusError> {
+    if config.servers.is_empty() {
+        return Err(BusError::Other("no NATS servers given".to_owned()));
+    }
+    let numbered = config.servers.iter().enumerate();
+    let parsed = numbered.map(|(number, server)| {
+        server.parse().map_err(|e| other(format!("NATS server {} is no address", number + 1), e))
+    });
+    parsed.collect()
+}
+
+async fn authenticate(options: ConnectOptions, config: &NatsConfig) -> Result<ConnectOptions, BusError> {
+    let ways = [config.credentials.is_some(), config.user.is_some(), config.token.is_some()];
+    if ways.into_iter().filter(|given| *given).count() > 1 {
+        return Err(BusError::Other("give only one of credentials, user and token".to_owned()));
+    }
+    if config.user.is_some() != config.password.is_some() {
+        return Err(BusError::Other("user and password go together".to_owned()));
+    }
+    let options = match &config.credentials {
+        Some(file) => options
+            .credentials_file(file)
+            .await
+            .map_err(|e| other(format!("cannot read credentials '{}'", file.display()), e))?,
+        None => options,
+    };
+    let options = match (&config.user, &config.password) {
+        (Some(user), Some(password)) => options.user_and_password(user.clone(), password.reveal().to_owned()),
+        _ => options,
+    };
+    Ok(match &config.token {
+        Some(token) => options.token(token.reveal().to_owned()),
+        None => options,
+    })
+}
+
+fn note(event: &Event) {
+    match event {
+        Event::Connected => {
+            metrics::bus_connection("connected");
+            tracing::info!("bus connected");
+        }
+        Event::Disconnected => {
+            metrics::bus_connection("disconnected");
+            tracing::warn!("bus disconnected");
+        }
+        Event::LameDuckMode => {
+            metrics::bus_connection("lame_duck");
+            tracing::info!("bus server is about to stop");
+        }
+        Event::Draining | Event::Closed => {
+            metrics::bus_connection("closed");
+            tracing::info!("bus connection closed");
+        }
+        Event::SlowConsumer(subscription) => {
+            metrics::bus_connection("slow_consumer");
+            tracing::warn!(subscription, "bus subscription is too slow");
+        }
+        Event::ServerError(error) => {
+            metrics::bus_connection("server_error");
+            tracing::warn!(%error, "bus server error");
+        }
+        Event::ClientError(error) => {
+            metrics::bus_connection("client_error");
+            tracing::warn!(%error, "bus client error");
+        }
+    }
+}

@@ -1,0 +1,135 @@
+use super::*;
+use crate::bus::test_server::NatsServer;
+use crate::bus::{SharedBus, conformance};
+use crate::wire::subject::Subjects;
+
+const DEADLINE: Duration = Duration::from_secs(60);
+
+fn config(server: &NatsServer, prefix: &str) -> NatsConfig {
+    NatsConfig { servers: vec![server.url.clone()], prefix: prefix.to_owned(), ..NatsConfig::default() }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nats_passes_the_suite() {
+    let Some(server) = NatsServer::start("nats_passes_the_suite").await else {
+        return;
+    };
+    let bus: SharedBus = NatsBus::connect(config(&server, "suite.1")).await.unwrap();
+    conformance::run(bus, "suite.1").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn kept_messages_survive_a_server_that_is_killed() {
+    let Some(mut server) = NatsServer::start("kept_messages_survive_a_server_that_is_killed").await else {
+        return;
+    };
+    let bus = NatsBus::connect(config(&server, "")).await.unwrap();
+    let subject = Subjects::new("").post("main");
+    let append = async |id: &str| {
+        let text = Bytes::copy_from_slice(id.as_bytes());
+        timeout(DEADLINE, async {
+            // An append whose fate is not known is repeated with the same id.
+            while bus.append(&subject, id, text.clone()).await.unwrap().stored().await.is_err() {}
+        })
+        .await
+        .unwrap();
+    };
+    let mut consumer = bus.consume(Stream::Post, "reader", &subject).await.unwrap();
+    append("before").await;
+    append("unread").await;
+    timeout(DEADLINE, consumer.next()).await.unwrap().unwrap().ack();
+    bus.flush().await.unwrap();
+    server.kill();
+    server.restart().await;
+    append("after").await;
+    let mut seen = Vec::new();
+    while seen.len() < 2 {
+        let queued = timeout(DEADLINE, consumer.next()).await.unwrap().unwrap();
+        let text = String::from_utf8(queued.payload.to_vec()).unwrap();
+        // What was given and not acknowledged, or whose acknowledgement was lost, may come twice.
+        if !seen.contains(&text) && text != "before" {
+            seen.push(text);
+        }
+        queued.ack();
+    }
+    assert_eq!(seen, ["unread", "after"]);
+    bus.close().await;
+}
+
+#[tokio::test]
+async fn streams_that_exist_are_taken_over_and_changed() {
+    let Some(server) = NatsServer::start("streams_that_exist_are_taken_over_and_changed").await else {
+        return;
+    };
+    let first = NatsBus::connect(config(&server, "x")).await.unwrap();
+    NatsBus::connect(config(&server, "x")).await.unwrap();
+    let smaller = StreamLimits { max_age_hours: Some(2), max_bytes: Some(1 << 20) };
+    NatsBus::connect(NatsConfig { flow: smaller, ..config(&server, "x") }).await.unwrap();
+    let mut stream = first.context.get_stream("X_FLOW").await.unwrap();
+    let settings = &stream.info().await.unwrap().config;
+    assert_eq!((settings.max_bytes, settings.max_age), (1 << 20, Duration::from_secs(7200)));
+}
+
+#[tokio::test]
+async fn a_full_stream_of_alerts_refuses_instead_of_forgetting() {
+    let Some(server) = NatsServer::start("a_full_stream_of_alerts_refuses_instead_of_forgetting").await
+    else {
+        return;
+    };
+    let small = StreamLimits { max_bytes: Some(2000), ..StreamLimits::default() };
+    let bus = NatsBus::connect(NatsConfig { post: small, ..config(&server, "") }).await.unwrap();
+    let subject = Subjects::new("").post("main");
+    let append =
+        async |id: &str| bus.append(&subject, id, vec![7; 1500].into()).await.unwrap().stored().await;
+    append("first").await.unwrap();
+    let refused = append("second").await.unwrap_err().to_string();
+    assert!(refused.contains("maximum bytes"), "{refused}");
+    append("first").await.unwrap();
+}
+
+#[tokio::test]
+async fn a_server_that_is_not_there_is_named() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    drop(listener);
+    let servers = vec![format!("nats://root:hunter2@{address}")];
+    let error = NatsBus::connect(NatsConfig { servers, ..NatsConfig::default() }).await.unwrap_err();
+    let text = error.to_string();
+    assert!(matches!(error, BusError::Unreachable(_)), "{text}");
+    assert!(text.contains(&address.to_string()) && !text.contains("hunter2"), "{text}");
+}
+
+#[tokio::test]
+async fn contradictions_in_the_configuration_are_named() {
+    let secret = || Some(Secret::new("hunter2"));
+    let cases = [
+        (NatsConfig { servers: vec![], ..NatsConfig::default() }, "no NATS servers"),
+        (NatsConfig { servers: vec!["nats://[".to_owned()], ..NatsConfig::default() }, "server 1"),
+        (NatsConfig { password: secret(), ..NatsConfig::default() }, "go together"),
+        (
+            NatsConfig {
+                user: Some("u".into()),
+                password: secret(),
+                token: secret(),
+                ..NatsConfig::default()
+            },
+            "only one",
+        ),
+        (
+            NatsConfig { credentials: Some("/nonexistent.creds".into()), ..NatsConfig::default() },
+            "nonexistent",
+        ),
+    ];
+    for (config, cause) in cases {
+        let text = NatsBus::connect(config).await.unwrap_err().to_string();
+        assert!(text.contains(cause) && !text.contains("hunter2"), "{text}: {cause}");
+    }
+}
+
+#[test]
+fn unknown_options_are_refused() {
+    let error = serde_json::from_str::<NatsConfig>(r#"{"server": "x"}"#).unwrap_err().to_string();
+    assert!(error.contains("unknown field `server`"), "{error}");
+    let limits: NatsConfig = serde_json::from_str(r#"{"delta": {"max_age_hours": 3}}"#).unwrap();
+    assert_eq!(limits.delta, StreamLimits { max_age_hours: Some(3), max_bytes: None });
+}

@@ -1,0 +1,155 @@
+//! How deliveries end, and what the ledger then tells of them.
+
+use std::time::Duration;
+
+use super::{accept, claim, dead, ids, retry, settle, stats_of};
+use crate::store::conformance::samples::{at, event};
+use crate::store::{Delivery, Ledger, Outcome, RecipientStats};
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+pub(in crate::store::conformance) async fn a_retry_past_the_deadline_is_death(store: &dyn Ledger) {
+    accept(store, vec![event("late/1", "k", &["late"]), event("late/2", "k", &["late"])], 0).await;
+    let first = claim(store, "late", 0).await;
+    settle(store, &first[0], retry(3600), 10).await;
+    let last = claim(store, "late", 3600).await;
+    assert_eq!(ids(&last), ["late/1"], "a try at the deadline itself is made");
+    settle(store, &last[0], retry(3601), 3600).await;
+    let letters = store.dead_letters(Some("late"), 10).await.unwrap();
+    assert_eq!(letters.len(), 1);
+    assert_eq!(
+        (letters[0].event_id.as_str(), letters[0].attempts, letters[0].died_at),
+        ("late/1", 2, at(3600))
+    );
+    assert_eq!(letters[0].reason, "deadline passed: busy");
+    assert_eq!(ids(&claim(store, "late", 3600).await), ["late/2"]);
+}
+
+pub(in crate::store::conformance) async fn the_dead_can_be_replayed_in_order(store: &dyn Ledger) {
+    let events = ["replay/1", "replay/2", "replay/3"];
+    accept(store, events.iter().map(|id| event(id, "k", &["replay"])).collect(), 0).await;
+    for (n, id) in (10..).zip(&events[..2]) {
+        let claimed = claim(store, "replay", n).await;
+        assert_eq!(ids(&claimed), [*id]);
+        settle(store, &claimed[0], dead(), n).await;
+    }
+    let letters = store.dead_letters(Some("replay"), 10).await.unwrap();
+    let found: Vec<_> =
+        letters.iter().map(|l| (l.event_id.as_str(), l.reason.as_str(), l.attempts)).collect();
+    assert_eq!(found, [("replay/2", "gone", 1), ("replay/1", "gone", 1)], "newest first");
+    assert_eq!(store.dead_letters(Some("replay"), 1).await.unwrap(), letters[..1]);
+    let all = store.dead_letters(None, 1000).await.unwrap();
+    assert!(letters.iter().all(|letter| all.contains(letter)));
+
+    let under_way = claim(store, "replay", 20).await;
+    assert_eq!(ids(&under_way), ["replay/3"]);
+    assert_eq!(store.replay_dead("replay", at(5000), HOUR).await.unwrap(), 2);
+    assert_eq!(store.replay_dead("replay", at(5000), HOUR).await.unwrap(), 0);
+    assert!(store.dead_letters(Some("replay"), 10).await.unwrap().is_empty());
+    // The claim of the third has long run out, and the replayed ones are older.
+    let first = claim(store, "replay", 5000).await;
+    assert_eq!((ids(&first), first[0].attempts, first[0].deadline), (vec!["replay/1"], 1, at(8600)));
+    settle(store, &first[0], Outcome::Delivered, 5001).await;
+    let second = claim(store, "replay", 5001).await;
+    assert_eq!(ids(&second), ["replay/2"]);
+    settle(store, &second[0], Outcome::Delivered, 5002).await;
+    assert_eq!(ids(&claim(store, "replay", 5002).await), ["replay/3"]);
+}
+
+pub(in crate::store::conformance) async fn what_is_finished_stays_finished(store: &dyn Ledger) {
+    accept(store, vec![event("final/1", "k", &["final"]), event("final/2", "k", &["final"])], 0).await;
+    let slow = store.claim("final", "slow", at(0), at(60), 10).await.unwrap();
+    let quick = store.claim("final", "quick", at(60), at(120), 10).await.unwrap();
+    settle(store, &quick[0], Outcome::Delivered, 61).await;
+    settle(store, &slow[0], retry(62), 62).await;
+    settle(store, &slow[0], dead(), 63).await;
+    assert_eq!(ids(&claim(store, "final", 64).await), ["final/2"], "not the first again");
+    let stats = stats_of(store, "final").await;
+    assert_eq!((stats.pending, stats.delivered, stats.dead, stats.attempts), (1, 1, 0, 3));
+    let unknown = Delivery { event_id: "final/unknown".to_owned(), ..slow[0].clone() };
+    settle(store, &unknown, Outcome::Delivered, 65).await;
+    assert_eq!(stats_of(store, "final").await.attempts, 3);
+}
+
+pub(in crate::store::conformance) async fn next_due_never_lets_a_lane_sleep_forever(store: &dyn Ledger) {
+    assert_eq!(store.next_due("due").await.unwrap(), None);
+    accept(store, vec![event("due/1", "k", &["due"]), event("due/2", "k", &["due"])], 10).await;
+    assert_eq!(store.next_due("due").await.unwrap(), Some(at(10)));
+    let first = claim(store, "due", 20).await;
+    assert_eq!(store.next_due("due").await.unwrap(), Some(at(80)), "when the claim runs out");
+    settle(store, &first[0], retry(500), 21).await;
+    assert_eq!(store.next_due("due").await.unwrap(), Some(at(500)), "the second waits for the first");
+    accept(store, vec![event("due/3", "other", &["due"])], 30).await;
+    assert_eq!(store.next_due("due").await.unwrap(), Some(at(30)));
+    let other = claim(store, "due", 30).await;
+    settle(store, &other[0], Outcome::Delivered, 31).await;
+    let first = claim(store, "due", 500).await;
+    settle(store, &first[0], Outcome::Delivered, 501).await;
+    let due = store.next_due("due").await.unwrap().unwrap();
+    assert!(due <= at(501), "the second may go as soon as the first is done");
+    let second = claim(store, "due", 501).await;
+    settle(store, &second[0], dead(), 502).await;
+    assert_eq!(store.next_due("due").await.unwrap(), None);
+    store.replay_dead("due", at(600), HOUR).await.unwrap();
+    assert_eq!(store.next_due("due").await.unwrap(), Some(at(600)));
+}
+
+pub(in crate::store::conformance) async fn stats_count_per_recipient(store: &dyn Ledger) {
+    let before = store.outstanding().await.unwrap();
+    let events = ["a", "b", "c", "d"].map(|key| event(&format!("stats/{key}"), key, &["stats"]));
+    accept(store, events.to_vec(), 0).await;
+    let claimed = claim(store, "stats", 0).await;
+    let ends = [Outcome::Delivered, dead(), retry(100)];
+    store.settle(claimed.into_iter().zip(ends).collect(), at(1)).await.unwrap();
+    let expected = RecipientStats {
+        recipient: "stats".to_owned(),
+        pending: 2,
+        delivered: 1,
+        dead: 1,
+        attempts: 3,
+        last_error: Some("busy".to_owned()),
+    };
+    assert_eq!(stats_of(store, "stats").await, expected);
+    assert_eq!(store.outstanding().await.unwrap(), before + 2);
+    let again = claim(store, "stats", 100).await;
+    settle(store, &again[0], Outcome::Delivered, 101).await;
+    let stats = stats_of(store, "stats").await;
+    assert_eq!((stats.delivered, stats.attempts, stats.last_error), (2, 4, None), "the last try went well");
+    assert_eq!(store.replay_dead("stats", at(102), HOUR).await.unwrap(), 1);
+    let stats = stats_of(store, "stats").await;
+    assert_eq!((stats.pending, stats.dead), (2, 0));
+}
+
+pub(in crate::store::conformance) async fn pruning_spares_the_unfinished_and_the_dead(store: &dyn Ledger) {
+    // Long before what the other parts have accepted.
+    let long_ago = -1_000_000;
+    let to = |id: &str, recipients: &[&str]| event(&format!("prune/{id}"), id, recipients);
+    accept(
+        store,
+        vec![to("done", &["prune"]), to("dead", &["prune"]), to("open", &["prune"]), to("nobody", &[])],
+        long_ago,
+    )
+    .await;
+    accept(store, vec![to("half", &["prune", "prune-slow"]), to("later", &["prune"])], long_ago + 10).await;
+    let claimed = claim(store, "prune", long_ago + 10).await;
+    assert_eq!(claimed.len(), 5);
+    for delivery in &claimed {
+        let outcome = match delivery.event_id.as_str() {
+            "prune/dead" => dead(),
+            "prune/open" => continue,
+            _ => Outcome::Delivered,
+        };
+        settle(store, delivery, outcome, long_ago + 11).await;
+    }
+    assert_eq!(store.prune(at(long_ago)).await.unwrap(), 0, "`before` itself stays");
+    assert_eq!(store.prune(at(long_ago + 1)).await.unwrap(), 2, "done and nobody");
+    assert_eq!(store.prune(at(long_ago + 11)).await.unwrap(), 1, "later, but not the half-done one");
+    assert_eq!(store.dead_letters(Some("prune"), 10).await.unwrap().len(), 1);
+    assert_eq!(ids(&claim(store, "prune-slow", long_ago + 20).await), ["prune/half"]);
+    assert_eq!(
+        accept(store, vec![to("dead", &["prune"]), to("open", &["prune"])], 0).await,
+        0,
+        "still known"
+    );
+    assert_eq!(store.replay_dead("prune", at(0), HOUR).await.unwrap(), 1);
+}

@@ -1,0 +1,65 @@
+//! The conditions of a query, put together from fixed text; values are only ever bound.
+
+use rusqlite::types::Value;
+use rusqlite::{Connection, Row, ToSql};
+
+use crate::model::query::{DEFAULT_LIMIT, MAX_LIMIT, Page};
+use crate::store::StoreError;
+
+/// Conditions joined by AND, and the values of their named parameters.
+#[derive(Default)]
+pub(super) struct Filter {
+    conditions: Vec<&'static str>,
+    values: Vec<(&'static str, Value)>,
+}
+
+impl Filter {
+    /// Adds `condition`, which uses the parameter `name`, unless there is no value for it.
+    pub fn and(&mut self, condition: &'static str, name: &'static str, value: Option<impl Into<Value>>) {
+        if let Some(value) = value {
+            self.conditions.push(condition);
+            self.values.push((name, value.into()));
+        }
+    }
+
+    /// Gives a parameter that the statement uses outside of the conditions its value.
+    pub fn bind(&mut self, name: &'static str, value: impl Into<Value>) {
+        self.values.push((name, value.into()));
+    }
+
+    /// The text after WHERE.
+    pub fn text(&self) -> String {
+        if self.conditions.is_empty() { "TRUE".to_owned() } else { self.conditions.join(" AND ") }
+    }
+
+    /// Runs `sql`, made with [`Filter::text`], and reads its rows.
+    pub fn query<T>(
+        &self,
+        conn: &Connection,
+        sql: &str,
+        mut read: impl FnMut(&Row<'_>) -> Result<T, StoreError>,
+    ) -> Result<Vec<T>, StoreError> {
+        let mut statement = conn.prepare_cached(sql)?;
+        let values: Vec<(&str, &dyn ToSql)> =
+            self.values.iter().map(|(name, value)| (*name, value as &dyn ToSql)).collect();
+        let mut rows = statement.query(values.as_slice())?;
+        let mut items = Vec::new();
+        while let Some(row) = rows.next()? {
+            items.push(read(row)?);
+        }
+        Ok(items)
+    }
+}
+
+/// How many rows a page may hold when `asked` for so many.
+pub(super) fn page_limit(asked: usize) -> usize {
+    if asked == 0 { DEFAULT_LIMIT } else { asked.min(MAX_LIMIT) }
+}
+
+/// Makes a page of at most `limit` from rows of which one more was asked for.
+pub(super) fn page<T>(mut rows: Vec<(i64, T)>, limit: usize) -> Page<T> {
+    let more = rows.len() > limit;
+    rows.truncate(limit);
+    let next = rows.last().filter(|_| more).map(|(number, _)| number.to_string());
+    Page { items: rows.into_iter().map(|(_, item)| item).collect(), next }
+}

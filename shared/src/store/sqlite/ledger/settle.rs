@@ -1,0 +1,102 @@
+//! How a try ends: the attempt on record, the delivery's next state, the totals, the next head.
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::choose_head;
+use crate::model::Timestamp;
+use crate::store::{Delivery, Outcome, StoreError};
+
+/// Records one try; a delivery that is not known is left out.
+pub(super) fn settle(
+    conn: &Connection,
+    delivery: &Delivery,
+    outcome: &Outcome,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let mut find = conn.prepare_cached(
+        "SELECT seq, order_key, attempts, deadline, finished_at IS NULL FROM delivery
+         WHERE event_id = ?1 AND recipient = ?2",
+    )?;
+    let found = find
+        .query_row([&delivery.event_id, &delivery.recipient], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?))
+        })
+        .optional()?;
+    let Some((seq, order_key, attempts, deadline, unfinished)): Option<(i64, String, u32, i64, bool)> = found
+    else {
+        return Ok(());
+    };
+    let end = End::of(outcome, now, Timestamp::from_ns(deadline));
+    let (name, reason) = (end.name(), end.reason());
+    let recipient = &delivery.recipient;
+    conn.prepare_cached(
+        "INSERT INTO attempt (event_id, recipient, n, at, outcome, reason) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+    )?
+    .execute(params![delivery.event_id, recipient, attempts + 1, now.ns(), name, reason])?;
+    conn.prepare_cached("UPDATE delivery SET attempts = attempts + 1 WHERE seq = ?1")?.execute([seq])?;
+    conn.prepare_cached("UPDATE lane SET attempts = attempts + 1, last_error = ?2 WHERE recipient = ?1")?
+        .execute(params![recipient, reason])?;
+    // Whoever's claim ran out may still report; what is finished stays as it is.
+    if !unfinished {
+        return Ok(());
+    }
+    match &end {
+        End::Retry { at, reason } => {
+            conn.prepare_cached(
+                "UPDATE delivery SET state = 'pending', next_at = ?2, claim_owner = NULL, claim_until = NULL,
+                                     last_error = ?3 WHERE seq = ?1",
+            )?
+            .execute(params![seq, at.ns(), reason])?;
+        }
+        End::Delivered | End::Dead { .. } => {
+            conn.prepare_cached(
+                "UPDATE delivery SET state = ?2, head = 0, finished_at = ?3, claim_owner = NULL,
+                                     claim_until = NULL, last_error = ?4 WHERE seq = ?1",
+            )?
+            .execute(params![seq, name, now.ns(), reason])?;
+            conn.prepare_cached(
+                "UPDATE lane SET pending = pending - 1, delivered = delivered + (?2 = 'delivered'),
+                                 dead = dead + (?2 = 'dead') WHERE recipient = ?1",
+            )?
+            .execute(params![recipient, name])?;
+        }
+    }
+    choose_head(conn, recipient, &order_key)
+}
+
+/// An outcome after the deadline had its say.
+enum End<'a> {
+    Delivered,
+    Retry { at: Timestamp, reason: &'a str },
+    Dead { reason: String },
+}
+
+impl<'a> End<'a> {
+    fn of(outcome: &'a Outcome, now: Timestamp, deadline: Timestamp) -> Self {
+        match outcome {
+            Outcome::Delivered => Self::Delivered,
+            Outcome::Retry { at, reason } if now.max(*at) > deadline => {
+                Self::Dead { reason: format!("deadline passed: {reason}") }
+            }
+            Outcome::Retry { at, reason } => Self::Retry { at: *at, reason },
+            Outcome::Dead { reason } => Self::Dead { reason: reason.clone() },
+        }
+    }
+
+    /// As the state of a finished delivery and the outcome of an attempt are called in the tables.
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Delivered => "delivered",
+            Self::Retry { .. } => "retry",
+            Self::Dead { .. } => "dead",
+        }
+    }
+
+    fn reason(&self) -> Option<&str> {
+        match self {
+            Self::Delivered => None,
+            Self::Retry { reason, .. } => Some(reason),
+            Self::Dead { reason } => Some(reason),
+        }
+    }
+}

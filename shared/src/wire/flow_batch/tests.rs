@@ -1,0 +1,293 @@
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::model::flow::{DnsInfo, HttpInfo, SshInfo, TlsInfo};
+use crate::model::pool::Mac;
+
+const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/data/golden/flows_v1.bin");
+
+fn flow(id: u64) -> FlowRecord {
+    let first_seen = Timestamp::from_secs(1_700_000_000).plus_ns(id as i64 * 1_234_567);
+    FlowRecord {
+        id,
+        ifid: 3,
+        vlan: 0,
+        l4: L4::TCP,
+        client: FlowSide {
+            ip: Ipv4Addr::new(192, 0, 2, (id % 50) as u8).into(),
+            port: 40_000 + (id % 20_000) as u16,
+            mac: None,
+            local: true,
+        },
+        server: FlowSide {
+            ip: Ipv4Addr::new(198, 51, 100, (id % 30) as u8).into(),
+            port: 443,
+            mac: None,
+            local: false,
+        },
+        cli2srv: DirectionCounters {
+            packets: 8,
+            bytes: 1200,
+            goodput_bytes: 700,
+            tcp_flags: 0x1b,
+            ..Default::default()
+        },
+        srv2cli: DirectionCounters {
+            packets: 11,
+            bytes: 14_000 + id,
+            goodput_bytes: 13_000 + id,
+            tcp_flags: 0x1b,
+            ..Default::default()
+        },
+        first_seen,
+        last_seen: first_seen.plus_ns(345_678_901),
+        icmp: None,
+        tcp_state: TcpState::Closed,
+        handshake_ok: true,
+        rtt_server_us: 12_000 + (id % 500) as u32,
+        rtt_client_us: 150,
+        l7: "TLS".into(),
+        l7_source: L7Source::Payload,
+        info: L7Info::default(),
+        status: 0,
+        score: 0,
+        collected: false,
+        end: Some(FlowEnd::Closed),
+    }
+}
+
+fn producer() -> Producer {
+    Producer {
+        site: "main".into(),
+        node: "collector-1".into(),
+        ifid: 3,
+        interface: "eth0".into(),
+        epoch: 5,
+        sequence: 6,
+    }
+}
+
+/// Flows that between them fill every field.
+fn sample() -> FlowBatch {
+    let tls = TlsInfo { sni: "www.example.org".into(), alpn: "h2".into(), version: 0x0304, cipher: 0x1301 };
+    let http =
+        HttpInfo { method: "GET".into(), host: "example.com".into(), status: 404, ..Default::default() };
+    let dns = DnsInfo { query: "example.net".into(), query_type: 28, queries: 1, ..Default::default() };
+    let ssh = SshInfo { client: "SSH-2.0-a".into(), server: "SSH-2.0-b".into() };
+    let v6 = |last: u16| IpAddr::from(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, last));
+    let side = |ip, port, mac, local| FlowSide { ip, port, mac, local };
+    let flows = vec![
+        FlowRecord { info: L7Info { tls: Some(tls), ..Default::default() }, ..flow(1) },
+        FlowRecord {
+            vlan: 42,
+            l4: L4::ICMPV6,
+            client: side(v6(1), 0, Some([2, 0, 0, 0, 0, 1]), true),
+            server: side(v6(2), 0, Some([2, 0, 0, 0, 0, 2]), true),
+            icmp: Some((128, 0)),
+            tcp_state: TcpState::None,
+            handshake_ok: false,
+            l7: "ICMPV6".into(),
+            l7_source: L7Source::L4,
+            end: Some(FlowEnd::Idle),
+            ..flow(2)
+        },
+        FlowRecord {
+            info: L7Info { http: Some(http), dns: Some(dns), ssh: Some(ssh), ..Default::default() },
+            status: 1 << 63 | 0b1000_0000,
+            score: 250,
+            collected: true,
+            end: None,
+            ..flow(3)
+        },
+    ];
+    FlowBatch { producer: producer(), flows }
+}
+
+#[test]
+fn the_golden_file_of_version_1_still_reads() {
+    if std::env::var_os("FLOWHOOK_BLESS").is_some() {
+        std::fs::write(GOLDEN, sample().encode()).unwrap();
+    }
+    let bytes = std::fs::read(GOLDEN).unwrap();
+    assert_eq!(FlowBatch::decode(&bytes).unwrap(), sample());
+}
+
+#[test]
+fn a_realistic_flow_takes_few_bytes() {
+    let names = ["www.example.org", "api.example.com", "cdn.example.net", "mail.example.org"];
+    let flows = (0..500u64).map(|id| {
+        let mut flow = flow(id + 1);
+        if id % 5 == 0 {
+            flow.client.ip = Ipv6Addr::from(0x2001_0db8 << 96 | u128::from(id % 50)).into();
+            flow.server.ip = Ipv6Addr::from(0x2001_0db8_0001 << 80 | u128::from(id % 30)).into();
+        }
+        if id % 5 < 2 {
+            let sni = names[id as usize % names.len()].into();
+            let tls = TlsInfo { sni, alpn: "h2".into(), version: 0x0304, cipher: 0x1301 };
+            flow.info.tls = Some(tls);
+        }
+        flow
+    });
+    let batch = FlowBatch { producer: producer(), flows: flows.collect() };
+    let bytes = batch.encode();
+    let json: usize = batch.flows.iter().map(|flow| serde_json::to_string(flow).unwrap().len()).sum();
+    let count = batch.flows.len();
+    println!("{} bytes per flow on the wire, {} as JSON", bytes.len() / count, json / count);
+    assert!(bytes.len() / count < 100, "{} bytes per flow", bytes.len() / count);
+    assert_eq!(FlowBatch::decode(&bytes).unwrap(), batch);
+}
+
+#[test]
+fn columns_of_defaults_are_left_out_and_each_text_is_written_once() {
+    let flows = (0..9).map(flow).collect();
+    let batch = proto::FlowBatch::decode(FlowBatch { producer: producer(), flows }.encode()).unwrap();
+    assert!(batch.vlans.is_empty() && batch.client_macs.is_empty() && batch.score.is_empty());
+    assert_eq!(batch.dictionary, ["", "TLS"]);
+}
+
+#[test]
+fn values_and_fields_of_later_versions_are_survived() {
+    let mut batch = proto::FlowBatch::decode(sample().encode()).unwrap();
+    batch.tcp_state[0] = 99;
+    batch.l7_source[0] = 99;
+    batch.end[0] = 99;
+    batch.flags[0] |= 1 << 31;
+    let mut bytes = batch.encode_to_vec();
+    // Field 1000 as varint 7, field 1001 as the two bytes "hi".
+    bytes.extend([0xc0, 0x3e, 7, 0xca, 0x3e, 2, b'h', b'i']);
+    let read = FlowBatch::decode(&bytes).unwrap();
+    assert_eq!(read.flows[0].tcp_state, TcpState::None);
+    assert_eq!(read.flows[0].l7_source, L7Source::Unknown);
+    assert_eq!(read.flows[0].end, Some(FlowEnd::Idle));
+    assert_eq!(read.flows[1..], sample().flows[1..]);
+}
+
+#[test]
+fn malformed_messages_are_named() {
+    let broken = |damage: fn(&mut proto::FlowBatch)| {
+        let mut batch = proto::FlowBatch::decode(sample().encode()).unwrap();
+        damage(&mut batch);
+        FlowBatch::decode(&batch.encode_to_vec()).unwrap_err().to_string()
+    };
+    let cases = [
+        (broken(|batch| batch.producer = None), "no producer"),
+        (broken(|batch| batch.client_addresses.clear()), "client_addresses has 0 values for 3 rows"),
+        (
+            broken(|batch| {
+                batch.client_ports.pop();
+            }),
+            "client_ports has 2 values for 3 rows",
+        ),
+        (broken(|batch| batch.ids.clear()), "l4 has 3 values for 0 rows"),
+        (broken(|batch| batch.l7[0] = 1000), "text 1000 of"),
+        (broken(|batch| batch.info[0] = 1), "application data 1"),
+        (broken(|batch| batch.icmp[0] = 65_537), "out of range"),
+        (broken(|batch| batch.l4[0] = 256), "out of range"),
+        (broken(|batch| batch.server_ports[0] = 65_536), "out of range"),
+        (broken(|batch| batch.cli2srv[0].tcp_flags = 256), "out of range"),
+        (broken(|batch| batch.server_addresses[0] = Bytes::new()), "an address of 0 bytes"),
+    ];
+    for (error, cause) in cases {
+        assert!(error.starts_with("malformed flow batch: ") && error.contains(cause), "{error}: {cause}");
+    }
+}
+
+#[test]
+fn a_truncated_message_never_panics() {
+    let bytes = sample().encode();
+    let read = (0..bytes.len()).filter(|end| FlowBatch::decode(&bytes[..*end]).is_ok()).count();
+    assert!(read < bytes.len(), "most truncations are seen");
+}
+
+fn sides() -> impl Strategy<Value = FlowSide> {
+    let address = prop_oneof![
+        any::<u32>().prop_map(|bits| IpAddr::from(Ipv4Addr::from(bits))),
+        any::<u128>().prop_map(|bits| IpAddr::from(Ipv6Addr::from(bits))),
+    ];
+    (address, any::<u16>(), any::<Option<Mac>>(), any::<bool>()).prop_map(|(ip, port, mac, local)| FlowSide {
+        ip,
+        port,
+        mac,
+        local,
+    })
+}
+
+prop_compose! {
+    fn directions()(n in any::<[u64; 3]>(), m in any::<[u32; 3]>(), tcp_flags in any::<u8>()) -> DirectionCounters {
+        let [packets, bytes, goodput_bytes] = n;
+        let [retransmissions, out_of_order, zero_windows] = m;
+        DirectionCounters { packets, bytes, goodput_bytes, retransmissions, out_of_order, zero_windows, tcp_flags }
+    }
+}
+
+prop_compose! {
+    fn infos()(texts in any::<[String; 4]>(), n in any::<u16>(), which in 0..5u8) -> L7Info {
+        let [a, b, c, d] = texts.map(Arc::from);
+        match which {
+            0 => L7Info { tls: Some(TlsInfo { sni: a, alpn: b, version: n, cipher: n }), ..Default::default() },
+            1 => L7Info {
+                http: Some(HttpInfo { method: a, host: b, url: c, user_agent: d, status: n, ..Default::default() }),
+                ..Default::default()
+            },
+            2 => L7Info {
+                dns: Some(DnsInfo { query: a, reply_code: n, ..Default::default() }),
+                ssh: Some(SshInfo { client: b, server: c }),
+                ..Default::default()
+            },
+            _ => L7Info::default(),
+        }
+    }
+}
+
+prop_compose! {
+    fn flows()(
+        id in any::<u64>(), vlan in any::<u16>(), l4 in any::<u8>(), client in sides(), server in sides(),
+        cli2srv in directions(), srv2cli in directions(), times in any::<[i64; 2]>(),
+        icmp in any::<Option<(u8, u8)>>(), enums in (0..8u32, 0..4u32, 0..7u32), rtt in any::<[u32; 2]>(),
+    )(
+        info in infos(), l7 in "[A-Za-z0-9]{0,9}", bits in any::<[bool; 2]>(), status in any::<u64>(),
+        score in any::<u32>(), id in Just(id), vlan in Just(vlan), l4 in Just(l4), client in Just(client),
+        server in Just(server), cli2srv in Just(cli2srv), srv2cli in Just(srv2cli), times in Just(times),
+        rest in Just((icmp, enums, rtt)),
+    ) -> FlowRecord {
+        let (icmp, (state, source, end), [rtt_server_us, rtt_client_us]) = rest;
+        FlowRecord {
+            id, ifid: 3, vlan, l4: L4(l4), client, server, cli2srv, srv2cli,
+            first_seen: Timestamp::from_ns(times[0]), last_seen: Timestamp::from_ns(times[1]),
+            icmp, tcp_state: tcp_state_from_wire(state), handshake_ok: bits[0], rtt_server_us, rtt_client_us,
+            l7: l7.into(), l7_source: l7_source_from_wire(source), info, status, score, collected: bits[1],
+            end: end_from_wire(end),
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn any_batch_round_trips(flows in prop::collection::vec(flows(), 0..12)) {
+        let batch = FlowBatch { producer: producer(), flows };
+        prop_assert_eq!(FlowBatch::decode(&batch.encode()).unwrap(), batch);
+    }
+
+    #[test]
+    fn any_truncation_is_survived(
+        flows in prop::collection::vec(flows(), 0..6), end in any::<prop::sample::Index>(),
+    ) {
+        let bytes = FlowBatch { producer: producer(), flows }.encode();
+        let _ = FlowBatch::decode(&bytes[..end.index(bytes.len())]);
+    }
+
+    #[test]
+    fn damaged_messages_are_survived(at in any::<prop::sample::Index>(), byte in any::<u8>()) {
+        let mut bytes = sample().encode().to_vec();
+        let at = at.index(bytes.len());
+        bytes[at] = byte;
+        let _ = FlowBatch::decode(&bytes);
+    }
+
+    #[test]
+    fn hostile_bytes_are_survived(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+        let _ = FlowBatch::decode(&bytes);
+    }
+}

@@ -1,0 +1,136 @@
+//! `flowhook replay`: capture files through every role, then a report.
+
+use std::fs::File;
+use std::io::{BufWriter, IsTerminal, Write};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::Args;
+use collector::config::InterfaceConfig;
+use shared::clock::Stopwatch;
+use shared::telemetry::Telemetry;
+
+use super::run::{runtime, stop_signal};
+use super::{Output, print, print_json};
+use crate::config::{BusKind, Config};
+use crate::exit::{self, Failure};
+use crate::node::{Node, NodeOptions, Roles};
+
+/// `flowhook replay …`
+#[derive(Debug, Args)]
+pub struct ReplayArgs {
+    /// Capture files (pcap or pcapng), read in this order
+    #[arg(required = true)]
+    files: Vec<PathBuf>,
+    /// Write each ended flow as a JSON line to this file
+    #[arg(long, value_name = "FILE.jsonl")]
+    flows_out: Option<PathBuf>,
+    /// Keep state in this folder instead of a temporary one
+    #[arg(long, value_name = "DIR")]
+    state: Option<PathBuf>,
+    /// Keep serving the API after the report, until Ctrl-C
+    #[arg(long)]
+    serve: bool,
+    /// Seconds to wait for deliveries after the last packet
+    #[arg(long, default_value_t = 30, value_name = "SECONDS")]
+    drain: u64,
+}
+
+/// Replays.
+pub fn replay(mut config: Config, args: &ReplayArgs, output: Output) -> Result<(), Failure> {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let scratch;
+    config.node.state_dir = match &args.state {
+        Some(dir) => dir.clone(),
+        None => {
+            scratch = tempfile::tempdir().context("cannot make a temporary folder")?;
+            scratch.path().to_owned()
+        }
+    };
+    config.bus.kind = BusKind::Memory;
+    config.collector.interface = vec![InterfaceConfig::of_files("replay", args.files.clone())];
+    config.aggregator.api.enabled = args.serve;
+    let telemetry = Telemetry::start(&config.telemetry, &config.node_name()).map_err(Failure::config)?;
+    let result = runtime()?.block_on(replay_files(&config, args, output, &telemetry));
+    telemetry.shutdown();
+    result
+}
+
+async fn replay_files(
+    config: &Config,
+    args: &ReplayArgs,
+    output: Output,
+    telemetry: &Telemetry,
+) -> Result<(), Failure> {
+    let flow_sink = match &args.flows_out {
+        Some(path) => {
+            let file = File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
+            Some(Arc::new(Mutex::new(BufWriter::new(file))))
+        }
+        None => None,
+    };
+    let stop = stop_signal()?;
+    tokio::pin!(stop);
+    let watch = Stopwatch::start();
+    let options = NodeOptions {
+        flow_sink: flow_sink.clone().map(|sink| sink as collector::interface::FlowSink),
+        metrics: Some(telemetry.prometheus_source()),
+        // The same hashes every time, so that a replay is the same every time.
+        seed: 0,
+    };
+    let node = Node::start(config, Roles::ALL, options).await?;
+    tokio::select! {
+        () = node.captured() => {}
+        () = show_progress(&node) => {}
+        () = &mut stop => {
+            node.stop().await;
+            return Err(Failure::new(exit::FAILED, anyhow::anyhow!("interrupted")));
+        }
+    }
+    let drained = node.drained(Duration::from_secs(args.drain)).await;
+    let mut report = node.report().await;
+    report.elapsed_s = watch.elapsed().as_secs_f64();
+    let flushed = flow_sink.as_ref().is_none_or(|s| s.lock().is_ok_and(|mut s| s.flush().is_ok()));
+    match output {
+        Output::Json => print_json(&report)?,
+        Output::Text => print(&report.text()),
+    }
+    if !drained {
+        tracing::warn!(seconds = args.drain, "some deliveries are still owed; --state DIR keeps them");
+    }
+    if args.serve {
+        if let Some(address) = node.api_address() {
+            print(&format!("\nserving http://{address}/api/v1/ until Ctrl-C\n"));
+        }
+        stop.await;
+    }
+    let failure = node.collector().and_then(|c| c.failure());
+    node.stop().await;
+    if !flushed {
+        return Err(Failure::new(exit::FAILED, anyhow::anyhow!("the flows file could not be written whole")));
+    }
+    match failure {
+        Some(error) => Err(Failure::new(exit::capture_code(&error), anyhow::anyhow!("{error}"))),
+        None => Ok(()),
+    }
+}
+
+/// Shows how far the files have been read, on a terminal and when it takes long; never ends.
+async fn show_progress(node: &Node) {
+    let watch = Stopwatch::start();
+    if !std::io::stderr().is_terminal() {
+        return std::future::pending().await;
+    }
+    loop {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        let Some((read, total)) = node.collector().and_then(|c| c.progress()) else { continue };
+        let seconds = watch.elapsed().as_secs_f64();
+        let share = read as f64 / (total.max(1)) as f64;
+        let left = if share > 0.0 { seconds / share - seconds } else { 0.0 };
+        let mib = read as f64 / 1_048_576.0;
+        let line = format!("\r{:3.0} %  {:.0} MiB/s  {left:.0} s left ", share * 100.0, mib / seconds);
+        let _ = std::io::stderr().write_all(line.as_bytes());
+    }
+}

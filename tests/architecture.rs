@@ -1,0 +1,165 @@
+//! Who may import what (ARCHITECTURE.md, "Invariants").
+
+use std::path::{Path, PathBuf};
+
+/// Every Rust file of the workspace's own sources, with its path from the root.
+fn sources() -> Vec<(String, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut files = Vec::new();
+    for dir in ["src", "shared/src", "collector/src", "aggregator/src", "notifier/src"] {
+        walk(&root.join(dir), &mut files);
+    }
+    assert!(files.len() > 50, "the sources are where they should be");
+    let name = |path: &PathBuf| path.strip_prefix(root).unwrap().to_string_lossy().into_owned();
+    files.iter().map(|path| (name(path), std::fs::read_to_string(path).unwrap())).collect()
+}
+
+fn walk(dir: &Path, files: &mut Vec<PathBuf>) {
+    let mut entries: Vec<_> = std::fs::read_dir(dir).unwrap().map(|e| e.unwrap().path()).collect();
+    entries.sort();
+    for path in entries {
+        if path.is_dir() {
+            walk(&path, files);
+        } else if path.extension().is_some_and(|e| e == "rs") {
+            files.push(path);
+        }
+    }
+}
+
+/// Code without comments and without the tests at a file's foot.
+fn code(text: &str) -> String {
+    let body = text.split("#[cfg(test)]").next().unwrap_or("");
+    body.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n")
+}
+
+/// True when `code` names the crate or module `name` as a path or an import.
+fn names(code: &str, name: &str) -> bool {
+    code.match_indices(name).any(|(at, _)| {
+        let before = code[..at].chars().next_back();
+        let after = code[at + name.len()..].chars().next();
+        let word = |c: Option<char>| c.is_some_and(|c| c.is_alphanumeric() || c == '_');
+        !word(before) && before != Some(':') && !word(after) && code[at + name.len()..].starts_with("::")
+            || code[..at].ends_with("use ") && matches!(after, Some(';' | ' '))
+    })
+}
+
+fn is_test_file(path: &str) -> bool {
+    path.ends_with("/tests.rs") || path.contains("/tests/") || path.contains("/testing")
+}
+
+/// Fails when a file outside `allowed` names one of `crates`.
+fn only(crates: &[&str], allowed: &[&str]) {
+    let allowed_here = |path: &str| allowed.iter().any(|a| path.starts_with(a));
+    let wrong: Vec<_> = sources()
+        .into_iter()
+        .filter(|(path, _)| !allowed_here(path) && !is_test_file(path))
+        .flat_map(|(path, text)| {
+            let code = code(&text);
+            let found = crates.iter().filter(move |name| names(&code, name));
+            found.map(move |name| format!("{path} names {name}")).collect::<Vec<_>>()
+        })
+        .collect();
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn roles_do_not_name_each_other() {
+    for (role, others) in [
+        ("collector", ["aggregator", "notifier"]),
+        ("aggregator", ["collector", "notifier"]),
+        ("notifier", ["collector", "aggregator"]),
+    ] {
+        let manifest =
+            std::fs::read_to_string(format!("{}/{role}/Cargo.toml", env!("CARGO_MANIFEST_DIR"))).unwrap();
+        for other in others {
+            assert!(!manifest.contains(&format!("{other}.workspace")), "{role} depends on {other}");
+        }
+    }
+    let manifest = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/shared/Cargo.toml")).unwrap();
+    for role in ["collector", "aggregator", "notifier"] {
+        assert!(!manifest.contains(&format!("{role}.workspace")), "shared depends on {role}");
+    }
+}
+
+#[test]
+fn libraries_stay_behind_their_files() {
+    only(&["async_nats"], &["shared/src/bus/nats"]);
+    only(&["pcap"], &["collector/src/capture/live.rs", "collector/src/capture/file"]);
+    only(
+        &["rhai"],
+        &["shared/src/script/engine", "shared/src/script/value", "shared/src/script/lower"],
+    );
+    only(&["rusqlite"], &["shared/src/store/sqlite"]);
+    only(&["tokio_postgres"], &["shared/src/store/postgres"]);
+    only(&["reqwest"], &["notifier/src/http.rs", "notifier/src/http/", "notifier/src/endpoint/", "aggregator/src/monitor/"]);
+    only(&["syslog"], &["notifier/src/endpoint/syslog"]);
+    only(&["actix_web"], &["aggregator/src/api"]);
+    only(
+        &["opentelemetry", "opentelemetry_sdk", "opentelemetry_otlp", "tracing_opentelemetry"],
+        &[
+            "shared/src/telemetry.rs",
+            "shared/src/metrics.rs",
+            "collector/src/metrics.rs",
+            "aggregator/src/metrics.rs",
+            "notifier/src/metrics.rs",
+        ],
+    );
+    only(&["clap", "anyhow"], &["src/"]);
+}
+
+#[test]
+fn pure_modules_do_no_io_and_read_no_clock() {
+    let pure = [
+        "collector/src/flow",
+        "collector/src/l7",
+        "collector/src/decode",
+        "collector/src/summary.rs",
+        "collector/src/pipeline.rs",
+        "aggregator/src/alert",
+        "aggregator/src/element",
+        "aggregator/src/schedule",
+        "aggregator/src/ingest",
+        "notifier/src/criteria",
+        "notifier/src/format",
+        "shared/src/backoff.rs",
+        "shared/src/supervise.rs",
+        "shared/src/model",
+    ];
+    let mut checked = 0;
+    for (path, text) in sources() {
+        if !pure.iter().any(|p| path.starts_with(p)) || is_test_file(&path) {
+            continue;
+        }
+        checked += 1;
+        let code = code(&text);
+        for banned in ["tokio", "ractor", "reqwest", "std::net::TcpStream", "std::fs", "std::thread", "rand"] {
+            assert!(!names(&code, banned), "{path} is pure but names {banned}");
+        }
+        for banned in ["Instant::now", "SystemTime", "SystemClock", "crate::metrics", "shared::bus"] {
+            assert!(!code.contains(banned), "{path} is pure but names {banned}");
+        }
+    }
+    assert!(checked > 30, "only {checked} pure files were found");
+}
+
+#[test]
+fn no_module_hides_in_mod_rs() {
+    assert!(sources().iter().all(|(path, _)| !path.ends_with("/mod.rs")));
+}
+
+#[test]
+fn endpoints_do_not_name_each_other() {
+    let kinds: Vec<String> = sources()
+        .into_iter()
+        .filter_map(|(path, _)| path.strip_prefix("notifier/src/endpoint/").map(str::to_owned))
+        .map(|file| file.trim_end_matches(".rs").split('/').next().unwrap_or("").to_owned())
+        .collect();
+    for (path, text) in sources() {
+        let Some(file) = path.strip_prefix("notifier/src/endpoint/") else { continue };
+        for kind in kinds.iter().filter(|kind| !file.starts_with(kind.as_str())) {
+            let code = code(&text);
+            assert!(!code.contains(&format!("super::{kind}::")), "{path} names endpoint {kind}");
+            assert!(!code.contains(&format!("endpoint::{kind}::")), "{path} names endpoint {kind}");
+        }
+    }
+}

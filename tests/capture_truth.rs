@@ -1,0 +1,163 @@
+//! Totals against independent readers: capinfos and tshark.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::support::program::{Setup, run, text};
+use crate::support::{data, has_program, shared_captures};
+
+/// Packets and bytes both ways of one conversation, the numerically lower end first.
+type Conversations = BTreeMap<(String, String), [u64; 4]>;
+
+/// What flowhook finds: packets, bytes, and its flows summed up by conversation.
+fn ours(capture: &Path, l4: &[&str]) -> (u64, u64, BTreeMap<String, Conversations>) {
+    let setup = Setup::new("[telemetry]\nlog = \"error\"\n[scripts]\nbuiltin = false\n");
+    let flows = setup.path("flows.jsonl");
+    let output =
+        run(&["replay", text(capture), "-c", &setup.config(), "-O", "json", "--flows-out", text(&flows)]);
+    assert!(output.status.success(), "{}: {}", capture.display(), String::from_utf8_lossy(&output.stderr));
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let mut found: BTreeMap<String, Conversations> = BTreeMap::new();
+    for line in std::fs::read_to_string(flows).unwrap().lines() {
+        let flow: Value = serde_json::from_str(line).unwrap();
+        let name = flow["l4"].as_str().unwrap();
+        if !l4.contains(&name) {
+            continue;
+        }
+        let end = |side: &str| format!("{}:{}", flow[side]["ip"].as_str().unwrap(), flow[side]["port"]);
+        let count = |way: &str, what: &str| flow[way][what].as_u64().unwrap();
+        let there = [count("cli2srv", "packets"), count("cli2srv", "bytes")];
+        let back = [count("srv2cli", "packets"), count("srv2cli", "bytes")];
+        add(found.entry(name.to_owned()).or_default(), end("client"), end("server"), there, back);
+    }
+    (report["packets"].as_u64().unwrap(), report["bytes"].as_u64().unwrap(), found)
+}
+
+fn add(to: &mut Conversations, a: String, b: String, there: [u64; 2], back: [u64; 2]) {
+    let (key, [first, second]) = if a <= b { ((a, b), [there, back]) } else { ((b, a), [back, there]) };
+    let sum = to.entry(key).or_default();
+    for (sum, value) in sum.iter_mut().zip([first, second].concat()) {
+        *sum += value;
+    }
+}
+
+/// Packets and bytes on the wire by capinfos.
+fn capinfos(capture: &Path) -> (u64, u64) {
+    let output = Command::new("capinfos").args(["-Mcd", text(capture)]).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let number = |label: &str| {
+        let line = text.lines().find(|l| l.starts_with(label)).unwrap_or_else(|| panic!("{label}: {text}"));
+        line.chars().filter(char::is_ascii_digit).collect::<String>().parse().unwrap()
+    };
+    (number("Number of packets"), number("Data size"))
+}
+
+/// What tshark says of one conversation: packets, and bytes rounded down to a unit.
+struct Rounded {
+    packets: [u64; 2],
+    bytes: [u64; 2],
+    unit: [u64; 2],
+}
+
+/// Conversations by tshark.
+fn tshark(capture: &Path, l4: &str) -> BTreeMap<(String, String), Rounded> {
+    // ICMP errors quote a header of the packet they are about, which is no packet of that flow.
+    let z = format!("conv,{l4},not icmp and not icmpv6");
+    let output = Command::new("tshark").args(["-r", text(capture), "-q", "-n", "-z", &z]).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let mut found = BTreeMap::new();
+    for line in text.lines().filter(|line| line.contains("<->")) {
+        let (a, rest) = line.split_once("<->").unwrap();
+        // b, then frames, bytes and unit from b to a, the same from a to b, then the sum.
+        let words: Vec<&str> = rest.split_whitespace().collect();
+        let [b, back_frames, back_bytes, back_unit, frames, bytes, unit, ..] = words[..] else {
+            panic!("{line}")
+        };
+        let number = |word: &str| word.parse::<u64>().unwrap_or_else(|_| panic!("{word} in {line}"));
+        let scale = |unit: &str| match unit {
+            "bytes" => 1,
+            "kB" => 1000,
+            "MB" => 1_000_000,
+            _ => panic!("unit {unit} in {line}"),
+        };
+        let there = (number(frames), number(bytes) * scale(unit), scale(unit));
+        let back = (number(back_frames), number(back_bytes) * scale(back_unit), scale(back_unit));
+        let (a, b) = (a.trim().to_owned(), b.to_owned());
+        let (key, [x, y]) = if a <= b { ((a, b), [there, back]) } else { ((b, a), [back, there]) };
+        found.insert(key, Rounded { packets: [x.0, y.0], bytes: [x.1, y.1], unit: [x.2, y.2] });
+    }
+    found
+}
+
+/// Every conversation tshark sees is ours too, with the same packets and bytes both ways.
+fn check(capture: &Path) {
+    let (packets, bytes, mut found) = ours(capture, &["tcp", "udp"]);
+    assert_eq!((packets, bytes), capinfos(capture), "{}", capture.display());
+    for l4 in ["tcp", "udp"] {
+        let theirs = tshark(capture, l4);
+        let ours = found.remove(l4).unwrap_or_default();
+        assert_eq!(ours.len(), theirs.len(), "{} {l4}", capture.display());
+        for (key, tshark) in theirs {
+            let [p1, b1, p2, b2] = ours.get(&key).copied().unwrap_or_else(|| panic!("{key:?} is missing"));
+            assert_eq!([p1, p2], tshark.packets, "{} {key:?}", capture.display());
+            for (ours, place) in [(b1, 0), (b2, 1)] {
+                let off = ours.abs_diff(tshark.bytes[place]);
+                assert!(off < tshark.unit[place], "{} {key:?}: {ours} bytes", capture.display());
+            }
+        }
+    }
+}
+
+#[test]
+fn totals_of_the_bundled_capture_are_those_of_capinfos_and_tshark() {
+    if has_program("tshark") && has_program("capinfos") {
+        check(&data("demo.pcap"));
+    }
+}
+
+#[test]
+fn totals_of_shared_captures_are_those_of_capinfos_and_tshark() {
+    let Some(dir) = shared_captures() else { return };
+    if !has_program("tshark") || !has_program("capinfos") {
+        return;
+    }
+    for name in [
+        "443-curl.pcap",
+        "443-firefox.pcap",
+        "443-git.pcap",
+        "NTPv4.pcap",
+        "anydesk.pcapng",
+        "dns_doh.pcap",
+        "ftp.pcap",
+        "http.pcapng",
+        "iphone.pcap",
+        "memcached.cap",
+        "quic.pcap",
+    ] {
+        check(&dir.join(name));
+    }
+}
+
+#[test]
+fn no_shared_capture_harms_the_program() {
+    let Some(dir) = shared_captures() else { return };
+    let mut read = 0;
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if !path.extension().is_some_and(|e| e == "pcap" || e == "pcapng" || e == "cap") {
+            continue;
+        }
+        let setup = Setup::new("[telemetry]\nlog = \"error\"\n");
+        let output = run(&["replay", text(&path), "-c", &setup.config(), "-O", "json"]);
+        let code = output.status.code();
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(matches!(code, Some(0 | 5)), "{}: {code:?} {stderr}", path.display());
+        let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(report["errors"]["panics"], Value::Null, "{}", path.display());
+        read += 1;
+    }
+    assert!(read > 100, "{read}");
+}

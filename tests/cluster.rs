@@ -1,0 +1,140 @@
+//! Three role processes joined by a real NATS server.
+
+use serde_json::Value;
+use shared::bus::SharedBus;
+use shared::bus::nats::{NatsBus, NatsConfig};
+use shared::bus::test_server::NatsServer;
+use shared::model::alert::{ALERT_SCHEMA_VERSION, derive_id};
+use shared::model::{Alert, AlertAction, Category, Entity, Severity, Timestamp};
+use shared::store::EngagedAlert;
+
+use crate::support::http::{Recorder, ask, get_json};
+use crate::support::program::{Running, Setup, flowhook, text};
+use crate::support::{data, free_port, wait_for};
+
+/// A connection to the server under a prefix.
+pub async fn connect(url: &str, prefix: &str) -> SharedBus {
+    let config =
+        NatsConfig { servers: vec![url.to_owned()], prefix: prefix.to_owned(), ..NatsConfig::default() };
+    NatsBus::connect(config).await.unwrap()
+}
+
+/// A real server for the time of a test; `None`, said loudly, where none is installed.
+pub fn nats_server(test: &str) -> Option<NatsServer> {
+    tokio::runtime::Runtime::new().unwrap().block_on(NatsServer::start(test))
+}
+
+/// The alert with this number.
+pub fn alert(number: usize) -> Alert {
+    Alert {
+        schema_version: ALERT_SCHEMA_VERSION,
+        id: derive_id(&["test", &number.to_string()]),
+        action: AlertAction::Store,
+        alert_type: "test".to_owned(),
+        entity: Entity::Host,
+        entity_value: format!("192.0.2.{}", number % 250),
+        severity: Severity::Error,
+        category: Category::Security,
+        score: 100,
+        tstamp: Timestamp::from_secs(1_800_000_000 + number as i64),
+        engaged_at: None,
+        site: "main".to_owned(),
+        node: "n1".to_owned(),
+        ifid: 0,
+        interface: "eth0".to_owned(),
+        script: "test".to_owned(),
+        granularity: None,
+        alert_key: None,
+        message: format!("alert {number}"),
+        value: None,
+        threshold: None,
+        client: None,
+        server: None,
+        flow: None,
+        traceparent: None,
+    }
+}
+
+/// An engaged alert of partition 7.
+pub fn engaged(number: usize) -> EngagedAlert {
+    EngagedAlert { partition: 7, alert: Alert { action: AlertAction::Engage, ..alert(number) } }
+}
+
+#[test]
+fn three_role_processes_over_nats_bring_a_capture_to_a_webhook_and_the_api() {
+    let Some(nats) = nats_server("roles") else { return };
+    let recorder = Recorder::start();
+    let port = free_port();
+    let root = env!("CARGO_MANIFEST_DIR");
+    let demo = std::fs::read_to_string(format!("{root}/config/demo.toml")).unwrap();
+    let demo = demo
+        .replace("http://127.0.0.1:9099", &recorder.url())
+        .replace("dir = \"config/demo/scripts\"", "")
+        .replace("127.0.0.1:8080", &format!("127.0.0.1:{port}"));
+    let setup = |name: &str, more: &str| {
+        let node = "[node]\nstate_dir = \"{dir}/state\"\n";
+        let own = demo.replace("[node]\n", node).replace("demo-node", name);
+        let bus = format!("\n[bus]\nkind = \"nats\"\nprefix = \"roles\"\n[bus.nats]\nservers = [\"{}\"]\n", nats.url);
+        Setup::new(&format!("{own}{bus}{more}"))
+    };
+    let notifier = setup("n-notifier", "");
+    let aggregator = setup("n-aggregator", "");
+    let capture = data("demo.pcap");
+    let interface = format!("\n[[collector.interface]]\nname = \"file\"\nfiles = [\"{}\"]\n", text(&capture));
+    let collector = setup("n-collector", &interface);
+
+    let start = |role: &str, setup: &Setup| {
+        Running::start(flowhook(&[role, "-c", &setup.config()]), &setup.path("log"))
+    };
+    let mut notifier_process = start("notifier", &notifier);
+    let mut aggregator_process = start("aggregator", &aggregator);
+    let api = format!("http://127.0.0.1:{port}/api/v1");
+    wait_for("the API", 30, || ask("GET", &format!("{api}/health")).filter(|(status, _)| *status == 200));
+    let mut collector_process = start("collector", &collector);
+
+    let types = |body: &Value| -> std::collections::BTreeSet<String> {
+        body["items"].as_array().unwrap().iter().map(|a| a["type"].as_str().unwrap().to_owned()).collect()
+    };
+    // A flow alert of the collector and a host alert of the aggregator, both through the notifier
+    // into the history.
+    let history = wait_for("alerts in the history", 60, || {
+        let (status, body) = ask("GET", &format!("{api}/alerts?limit=1000"))?;
+        let body: Value = serde_json::from_str(&body).ok().filter(|_| status == 200)?;
+        let found = types(&body);
+        (found.contains("unexpected_dns") && found.contains("syn_scan")).then_some(body)
+    });
+    assert!(history["items"].as_array().unwrap().iter().all(|a| a["site"] == "demo"));
+    let delivered = wait_for("both at the webhook", 60, || {
+        let all: std::collections::BTreeSet<String> = recorder
+            .requests_to("/alerts")
+            .iter()
+            .flat_map(|r| r.json()["alerts"].as_array().unwrap().clone())
+            .map(|a| a["type"].as_str().unwrap().to_owned())
+            .collect();
+        (all.contains("unexpected_dns") && all.contains("syn_scan")).then_some(all)
+    });
+    assert!(delivered.len() >= 2);
+    let interfaces = get_json(&format!("{api}/interfaces"));
+    assert_eq!(interfaces["items"][0]["stats"]["packets"], 3529, "{interfaces}");
+    let recipients = get_json(&format!("{api}/recipients"));
+    assert!(recipients["items"].as_array().unwrap().iter().any(|r| r["name"] == "operator"), "{recipients}");
+    for process in [&mut collector_process, &mut aggregator_process, &mut notifier_process] {
+        assert_eq!(process.terminate(), Some(0));
+    }
+}
+
+#[test]
+fn a_bus_that_cannot_be_reached_is_named() {
+    let port = free_port();
+    let setup = Setup::new(&format!(
+        "[node]\nstate_dir = \"{{dir}}/state\"\n[bus]\nkind = \"nats\"\n[bus.nats]\nservers = [\"nats://127.0.0.1:{port}\"]\n"
+    ));
+    let stderr = crate::support::program::run_fails(&["run", "-c", &setup.config()], 1);
+    assert!(stderr.contains(&port.to_string()), "{stderr}");
+}
+
+#[test]
+fn a_role_alone_needs_a_bus_between_processes() {
+    let stderr = crate::support::program::run_fails(&["notifier"], 3);
+    assert!(stderr.contains("bus.kind"), "{stderr}");
+}

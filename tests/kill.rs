@@ -1,0 +1,156 @@
+//! kill -9: what was accepted arrives, with the same key, however often the process dies.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+use shared::model::query::AlertQuery;
+use shared::store::sqlite::SqliteStore;
+use shared::store::{AlertStore, Ledger};
+
+use crate::support::http::{Recorder, ask};
+use crate::support::program::{Running, Setup, flowhook};
+use crate::support::{free_port, wait_for};
+
+const ALERTS: usize = 1000;
+
+/// Transitions in the alert history; nothing may be owed any more.
+fn accepted(dir: &std::path::Path) -> BTreeSet<String> {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let store = SqliteStore::open(dir).unwrap();
+        let mut ids = BTreeSet::new();
+        let mut before_row = None;
+        loop {
+            let query = AlertQuery { limit: 1000, before_row, ..AlertQuery::default() };
+            let page = store.history(query).await.unwrap();
+            ids.extend(page.items.iter().map(|a| a.alert.transition_id()));
+            match page.items.last() {
+                Some(last) if page.next.is_some() => before_row = Some(last.row),
+                _ => break,
+            }
+        }
+        assert_eq!(store.outstanding().await.unwrap(), 0, "nothing is owed any more");
+        store.close().await;
+        ids
+    })
+}
+
+#[test]
+fn a_thousand_accepted_alerts_survive_kill_9_at_random_moments() {
+    // A receiver that fails now and then, so that the process dies with retries under way too.
+    let recorder = Recorder::answering(|number, _| if number % 7 == 3 { 503 } else { 200 });
+    let port = free_port();
+    let Some(nats) = crate::cluster::nats_server("kill") else { return };
+    let setup = Setup::new(&format!(
+        r#"
+[node]
+name = "n1"
+state_dir = "{{dir}}/state"
+[bus]
+kind = "nats"
+prefix = "kill"
+[bus.nats]
+servers = ["{nats}"]
+[aggregator.api]
+listen = "127.0.0.1:{port}"
+[notifier]
+allow_private_targets = true
+[notifier.retry]
+base_ms = 20
+cap_ms = 200
+[[notifier.endpoint]]
+name = "hook"
+kind = "webhook"
+params = {{ url = "{url}/in" }}
+[[notifier.recipient]]
+name = "all"
+endpoint = "hook"
+"#,
+        nats = nats.url,
+        url = recorder.url(),
+    ));
+    let start = || Running::start(flowhook(&["run", "-c", &setup.config()]), &setup.path("log"));
+    let health = format!("http://127.0.0.1:{port}/api/v1/health");
+    let up = || ask("GET", &health).filter(|(status, _)| *status == 200);
+
+    let mut running = start();
+    wait_for("the API", 30, up);
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let bus = runtime.block_on(crate::cluster::connect(&nats.url, "kill"));
+    let publisher = std::thread::spawn(move || {
+        runtime.block_on(async {
+            for number in 0..ALERTS {
+                let alert = crate::cluster::alert(number);
+                let subject = shared::wire::subject::Subjects::new("kill").alert(
+                    &alert.site,
+                    alert.entity,
+                    alert.severity,
+                    alert.action,
+                );
+                let json = serde_json::to_vec(&alert).unwrap();
+                let receipt = bus.append(&subject, &alert.transition_id(), json.into()).await.unwrap();
+                receipt.stored().await.unwrap();
+            }
+        });
+    });
+
+    // Moments that differ from run to run: after so many deliveries, wherever the rest then stands.
+    let mut seed = std::process::id();
+    for round in 1..=5 {
+        seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        let seen = (ALERTS / 8) * round + (seed >> 16) as usize % (ALERTS / 10);
+        wait_for("deliveries before a kill", 60, || (recorder.requests().len() * 2 >= seen).then_some(()));
+        running.kill();
+        running = start();
+        wait_for("the API after a kill", 30, up);
+    }
+    publisher.join().unwrap();
+
+    let expected: BTreeSet<String> = (0..ALERTS).map(|n| crate::cluster::alert(n).transition_id()).collect();
+    let delivered = || -> BTreeMap<String, BTreeSet<String>> {
+        let mut keys: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        for request in recorder.requests() {
+            for alert in request.json()["alerts"].as_array().unwrap() {
+                let id = format!("{}/{}", alert["id"].as_str().unwrap(), alert["action"].as_str().unwrap());
+                let key = alert["idempotency_key"].as_str().unwrap().to_owned();
+                keys.entry(id).or_default().insert(key);
+            }
+        }
+        keys
+    };
+    wait_for("every alert at the webhook", 120, || (delivered().len() >= ALERTS).then_some(()));
+    wait_for("an empty ledger", 60, || {
+        let (_, body) = ask("GET", &format!("http://127.0.0.1:{port}/api/v1/recipients"))?;
+        let body: Value = serde_json::from_str(&body).ok()?;
+        let owed = body["items"].as_array()?.iter().map(|r| r["stats"]["pending"].as_u64().unwrap_or(0));
+        (owed.sum::<u64>() == 0).then_some(())
+    });
+    assert_eq!(running.terminate(), Some(0));
+
+    let delivered = delivered();
+    assert_eq!(delivered.keys().cloned().collect::<BTreeSet<_>>(), expected);
+    for (id, keys) in &delivered {
+        assert_eq!(keys.len(), 1, "{id} came with different keys: {keys:?}");
+    }
+    assert_eq!(accepted(&setup.path("state")), expected, "and every one is in the history");
+}
+
+#[test]
+fn engaged_alerts_survive_a_kill_and_are_released_under_the_same_id() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let alert = crate::cluster::engaged(1);
+    runtime.block_on(async {
+        let store = SqliteStore::open(dir.path()).unwrap();
+        let engage = shared::store::Transition::Engage(alert.clone());
+        store.apply(vec![engage]).await.unwrap();
+        // Dropped without closing, as a killed process would.
+        drop(store);
+    });
+    runtime.block_on(async {
+        let store = SqliteStore::open(dir.path()).unwrap();
+        assert_eq!(store.engaged(Some(alert.partition)).await.unwrap(), [alert.clone()]);
+        assert_eq!(store.outbox(10).await.unwrap().len(), 1, "and is still to be told");
+        store.close().await;
+    });
+}

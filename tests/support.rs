@@ -1,0 +1,54 @@
+//! What tests share: the program, a recording HTTP receiver, configuration files, waiting.
+
+pub mod http;
+pub mod program;
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+/// A file of `tests/data`.
+pub fn data(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(name)
+}
+
+/// The folder of shared captures beside the repository, or `None`, said loudly.
+pub fn shared_captures() -> Option<PathBuf> {
+    let dir = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/captures");
+    if dir.is_dir() {
+        return Some(dir);
+    }
+    eprintln!("SKIPPED in part: the folder ../shared/captures is not there");
+    None
+}
+
+/// True when `program` can be started. Where it is missing, CI fails and others are told.
+pub fn has_program(program: &str) -> bool {
+    let found = std::env::var("PATH")
+        .unwrap_or_default()
+        .split(':')
+        .chain(["/usr/sbin", "/sbin"])
+        .any(|dir| PathBuf::from(dir).join(program).is_file());
+    if !found {
+        assert!(std::env::var_os("CI").is_none(), "{program} is missing, and in CI nothing is skipped");
+        eprintln!("SKIPPED: {program} is not installed; ./dev test installs it");
+    }
+    found
+}
+
+/// Polls until `condition` gives a value; fails after `seconds`.
+#[expect(clippy::disallowed_methods, reason = "waits for other processes in real time")]
+pub fn wait_for<T>(what: &str, seconds: u64, mut condition: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + Duration::from_secs(seconds);
+    loop {
+        if let Some(value) = condition() {
+            return value;
+        }
+        assert!(Instant::now() < deadline, "{what} did not happen within {seconds} s");
+        std::thread::park_timeout(Duration::from_millis(20));
+    }
+}
+
+/// A port of 127.0.0.1 that nobody uses now.
+pub fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
