@@ -10,12 +10,7 @@ use shared::model::L4;
 use shared::model::flow::L7Info;
 
 fn extension(kind: u16, value: &[u8]) -> Vec<u8> {
-    [
-        &kind.to_be_bytes()[..],
-        &(value.len() as u16).to_be_bytes(),
-        value,
-    ]
-    .concat()
+    [&kind.to_be_bytes()[..], &(value.len() as u16).to_be_bytes(), value].concat()
 }
 
 /// A ClientHello of a browser's shape: 517 bytes, server name, ALPN and versions among others.
@@ -66,13 +61,7 @@ Accept: text/html,application/xhtml+xml;q=0.9,*/*;q=0.8\r\nAccept-Language: en-U
 Accept-Encoding: gzip, deflate\r\nConnection: keep-alive\r\nUpgrade-Insecure-Requests: 1\r\n\r\n";
 
 fn context(l4: L4, server_port: u16) -> L7Context {
-    L7Context {
-        l4,
-        client_port: 50_000,
-        server_port,
-        from_client: true,
-        packets_seen: 4,
-    }
+    L7Context { l4, client_port: 50_000, server_port, from_client: true, packets_seen: 4 }
 }
 
 fn detect(payload: &[u8], cx: &L7Context) -> (Verdict, L7Info) {
@@ -86,35 +75,13 @@ fn dissectors(c: &mut Criterion) {
     assert_eq!(hello.len(), 517);
     let query = dns_query();
     // Not the start of anything: every dissector is asked.
-    let noise: Vec<u8> = (0..300_u32)
-        .map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8)
-        .collect();
+    let noise: Vec<u8> = (0..300_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
     let cases: [(&str, &[u8], L7Context, Verdict); 5] = [
-        (
-            "tls_client_hello",
-            &hello,
-            context(L4::TCP, 443),
-            Verdict::Decided("TLS"),
-        ),
+        ("tls_client_hello", &hello, context(L4::TCP, 443), Verdict::Decided("TLS")),
         ("dns_query", &query, context(L4::UDP, 53), Verdict::Decided("DNS")),
-        (
-            "http_request_head",
-            HTTP_HEAD,
-            context(L4::TCP, 80),
-            Verdict::Decided("HTTP"),
-        ),
-        (
-            "unknown_tcp",
-            &noise,
-            context(L4::TCP, 40_000),
-            Verdict::Undecided,
-        ),
-        (
-            "unknown_udp",
-            &noise,
-            context(L4::UDP, 40_000),
-            Verdict::Undecided,
-        ),
+        ("http_request_head", HTTP_HEAD, context(L4::TCP, 80), Verdict::Decided("HTTP")),
+        ("unknown_tcp", &noise, context(L4::TCP, 40_000), Verdict::Undecided),
+        ("unknown_udp", &noise, context(L4::UDP, 40_000), Verdict::Undecided),
     ];
     let mut group = c.benchmark_group("dissectors");
     for (name, payload, cx, expected) in cases {
@@ -122,10 +89,10 @@ fn dissectors(c: &mut Criterion) {
         group.bench_function(name, |b| b.iter(|| detect(black_box(payload), black_box(&cx))));
     }
     group.bench_function("guess_by_port_known", |b| {
-        b.iter(|| guess_by_port(L4::TCP, black_box(50_000), black_box(443)))
+        b.iter(|| guess_by_port(L4::TCP, black_box(50_000), black_box(443)));
     });
     group.bench_function("guess_by_port_unknown", |b| {
-        b.iter(|| guess_by_port(L4::TCP, black_box(50_000), black_box(40_000)))
+        b.iter(|| guess_by_port(L4::TCP, black_box(50_000), black_box(40_000)));
     });
     group.finish();
 }

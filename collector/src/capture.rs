@@ -92,26 +92,14 @@ impl Batch {
         // Sources refuse packets above MAX_CAPTURED, so neither number comes near 2^32.
         let (offset, captured) = (self.data.len() as u32, bytes.len() as u32);
         self.data.extend_from_slice(bytes);
-        self.descs.push(PacketDesc {
-            ts,
-            offset,
-            captured,
-            length: length.max(captured),
-            link,
-            interface,
-        });
+        self.descs.push(PacketDesc { ts, offset, captured, length: length.max(captured), link, interface });
     }
 
     /// The packets in the order of capture, each with its captured bytes.
     pub fn iter(&self) -> impl Iterator<Item = (&PacketDesc, &[u8])> {
         self.descs.iter().map(|desc| {
             let start = desc.offset as usize;
-            (
-                desc,
-                self.data
-                    .get(start..start + desc.captured as usize)
-                    .unwrap_or_default(),
-            )
+            (desc, self.data.get(start..start + desc.captured as usize).unwrap_or_default())
         })
     }
 }
@@ -287,10 +275,7 @@ mod tests {
         let mut batch = Batch::default();
         batch.push(Timestamp::from_ns(1), LinkType::ETHERNET, 0, 60, b"abc");
         batch.push(Timestamp::from_ns(2), LinkType::RAW, 3, 1, b"defg");
-        let seen: Vec<_> = batch
-            .iter()
-            .map(|(d, b)| (d.ts.ns(), d.length, d.interface, b))
-            .collect();
+        let seen: Vec<_> = batch.iter().map(|(d, b)| (d.ts.ns(), d.length, d.interface, b)).collect();
         assert_eq!(seen, [(1, 60, 0, &b"abc"[..]), (2, 4, 3, &b"defg"[..])]);
         let capacity = batch.data.capacity();
         batch.clear();
@@ -300,16 +285,10 @@ mod tests {
 
     #[test]
     fn errors_name_the_file_and_the_cause() {
-        let error = CaptureError::Truncated {
-            path: "a.pcap".into(),
-            offset: 24,
-            cause: "packet record".to_owned(),
-        };
+        let error =
+            CaptureError::Truncated { path: "a.pcap".into(), offset: 24, cause: "packet record".to_owned() };
         assert_eq!(error.to_string(), "a.pcap is cut short: packet record at byte 24");
-        let error = CaptureError::NotPermitted {
-            name: "eth0".to_owned(),
-            cause: "EPERM".to_owned(),
-        };
+        let error = CaptureError::NotPermitted { name: "eth0".to_owned(), cause: "EPERM".to_owned() };
         assert!(error.to_string().contains("CAP_NET_RAW"));
     }
 }

@@ -203,9 +203,7 @@ pub fn decode<'a>(desc: &PacketDesc, frame: &'a [u8]) -> Result<Decoded<'a>, Dec
     };
     // A length of 0 is left to the sending machine's network card; the wire then tells it.
     let behind_link = (frame.len() - link.rest.len()) as u32;
-    let wire = network
-        .length
-        .unwrap_or_else(|| desc.length.saturating_sub(behind_link + network.headers));
+    let wire = network.length.unwrap_or_else(|| desc.length.saturating_sub(behind_link + network.headers));
     let captured = &network.rest[..network.rest.len().min(wire as usize)];
     let transport = transport::decode(network.l4, network.fragment, captured, wire)?;
     Ok(Decoded::Packet(Packet {

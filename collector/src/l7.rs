@@ -144,6 +144,8 @@ pub struct L7State {
     chosen: Option<&'static Dissector>,
     done: bool,
     reads: u32,
+    /// Payloads in a row that did not finish a message.
+    unfinished: u32,
     /// Dissectors that found a direction plausible, as bits.
     plausible: [u32; 2],
     /// Unfinished messages, from the client and from the server.
@@ -173,11 +175,7 @@ impl L7State {
             None => self.detect(payload, cx, info, status),
             Some(dissector) => {
                 self.read(dissector, payload, cx, info, status);
-                if self.done {
-                    Verdict::Done
-                } else {
-                    Verdict::Reading
-                }
+                if self.done { Verdict::Done } else { Verdict::Reading }
             }
         }
     }
@@ -256,8 +254,9 @@ impl L7State {
             want
         };
         self.reads += 1;
+        self.unfinished = if want == Want::Longer { self.unfinished + 1 } else { 0 };
         match want {
-            Want::Longer => {
+            Want::Longer if self.unfinished < MAX_PAYLOADS => {
                 if let Some(stash) = self.stash.get_mut(side) {
                     *stash = joined;
                 }
@@ -265,7 +264,7 @@ impl L7State {
             }
             Want::Next if self.reads < MAX_PAYLOADS => {}
             Want::Always => {}
-            Want::Next | Want::Nothing => {
+            Want::Longer | Want::Next | Want::Nothing => {
                 self.done = true;
                 self.stash = Default::default();
             }
@@ -285,12 +284,7 @@ enum Found {
 fn search(payload: &[u8], cx: &L7Context) -> Found {
     let (mut sure, mut hinted, mut plausible) = (None, None, 0_u32);
     for (number, &dissector) in DISSECTORS.iter().enumerate() {
-        let on_its_port = || {
-            dissector
-                .ports
-                .iter()
-                .any(|(l4, port)| *l4 == cx.l4 && cx.has_port(*port))
-        };
+        let on_its_port = || dissector.ports.iter().any(|(l4, port)| *l4 == cx.l4 && cx.has_port(*port));
         match (dissector.probe)(payload, cx) {
             Probe::Certain if on_its_port() => return Found::Sure(dissector),
             Probe::Certain => sure = sure.or(Some(dissector)),

@@ -557,3 +557,6 @@ fn query_matches(query: &FlowQuery, flow: &FlowRecord) -> bool {
         && query.port.is_none_or(port)
         && query.l7.as_ref().is_none_or(|l7| flow.l7.eq_ignore_ascii_case(l7))
 }
+
+#[cfg(test)]
+mod tests;

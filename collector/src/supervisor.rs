@@ -133,7 +133,8 @@ pub enum CollectorMessage {
 /// The supervisor actor.
 pub struct CollectorSupervisor;
 
-struct SupervisorArgs {
+/// What the supervisor is started with.
+pub struct SupervisorArgs {
     deps: CollectorDeps,
     totals: Vec<Arc<Mutex<InterfaceTotals>>>,
     finished: watch::Sender<bool>,

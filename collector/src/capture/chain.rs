@@ -26,12 +26,7 @@ pub fn open(paths: &[PathBuf]) -> Result<Box<dyn PacketSource>, CaptureError> {
     }
     let mut rest: VecDeque<PathBuf> = paths.iter().cloned().collect();
     let first = rest.pop_front().unwrap_or_default();
-    Ok(Box::new(Chain {
-        current: file::open(&first)?,
-        rest,
-        read_before: 0,
-        total,
-    }))
+    Ok(Box::new(Chain { current: file::open(&first)?, rest, read_before: 0, total }))
 }
 
 fn size(path: &Path) -> Option<u64> {
@@ -66,9 +61,6 @@ impl PacketSource for Chain {
 
     fn progress(&self) -> Option<Progress> {
         let here = self.current.progress().map_or(0, |p| p.bytes_read);
-        Some(Progress {
-            bytes_read: self.read_before + here,
-            bytes_total: self.total,
-        })
+        Some(Progress { bytes_read: self.read_before + here, bytes_total: self.total })
     }
 }

@@ -23,35 +23,18 @@ use super::{BATCH_PACKETS, Batch, CaptureError, CaptureStats, PacketSource, Prog
 /// own header.
 pub fn open(path: &Path) -> Result<Box<dyn PacketSource>, CaptureError> {
     let file = File::open(path).map_err(|cause| match cause.kind() {
-        ErrorKind::NotFound => CaptureError::NotFound {
-            path: path.to_owned(),
-        },
-        _ => CaptureError::Unreadable {
-            path: path.to_owned(),
-            cause,
-        },
+        ErrorKind::NotFound => CaptureError::NotFound { path: path.to_owned() },
+        _ => CaptureError::Unreadable { path: path.to_owned(), cause },
     })?;
-    let meta = file.metadata().map_err(|cause| CaptureError::Unreadable {
-        path: path.to_owned(),
-        cause,
-    })?;
+    let meta = file.metadata().map_err(|cause| CaptureError::Unreadable { path: path.to_owned(), cause })?;
     if meta.is_dir() {
-        return Err(CaptureError::IsDirectory {
-            path: path.to_owned(),
-        });
+        return Err(CaptureError::IsDirectory { path: path.to_owned() });
     }
     let bytes_total = meta.is_file().then_some(meta.len());
     let mut window = Window::new(file);
     let format = recognise(&mut window).map_err(|problem| problem.at(path))?;
     let name = path.display().to_string();
-    Ok(Box::new(FileSource {
-        path: path.to_owned(),
-        name,
-        bytes_total,
-        window,
-        format,
-        received: 0,
-    }))
+    Ok(Box::new(FileSource { path: path.to_owned(), name, bytes_total, window, format, received: 0 }))
 }
 
 /// What a reader makes of the next bytes.
@@ -86,11 +69,9 @@ impl Problem {
         match self {
             Self::Empty => CaptureError::Empty { path },
             Self::NotACapture(cause) => CaptureError::NotACapture { path, cause },
-            Self::Truncated { offset, cause } => CaptureError::Truncated {
-                path,
-                offset,
-                cause: cause.to_owned(),
-            },
+            Self::Truncated { offset, cause } => {
+                CaptureError::Truncated { path, offset, cause: cause.to_owned() }
+            }
             Self::Malformed { offset, cause } => CaptureError::Malformed { path, offset, cause },
             Self::Io(cause) => CaptureError::Unreadable { path, cause },
         }
@@ -106,11 +87,7 @@ enum Endian {
 impl Endian {
     /// Reads 16 bits at `at`; 0 beyond the end, which callers rule out by length.
     fn u16(self, bytes: &[u8], at: usize) -> u16 {
-        let raw = bytes
-            .get(at..)
-            .and_then(<[u8]>::first_chunk)
-            .copied()
-            .unwrap_or_default();
+        let raw = bytes.get(at..).and_then(<[u8]>::first_chunk).copied().unwrap_or_default();
         match self {
             Self::Little => u16::from_le_bytes(raw),
             Self::Big => u16::from_be_bytes(raw),
@@ -119,11 +96,7 @@ impl Endian {
 
     /// Reads 32 bits at `at`; 0 beyond the end, which callers rule out by length.
     fn u32(self, bytes: &[u8], at: usize) -> u32 {
-        let raw = bytes
-            .get(at..)
-            .and_then(<[u8]>::first_chunk)
-            .copied()
-            .unwrap_or_default();
+        let raw = bytes.get(at..).and_then(<[u8]>::first_chunk).copied().unwrap_or_default();
         match self {
             Self::Little => u32::from_le_bytes(raw),
             Self::Big => u32::from_be_bytes(raw),
@@ -209,10 +182,7 @@ impl PacketSource for FileSource {
     }
 
     fn stats(&mut self) -> CaptureStats {
-        CaptureStats {
-            received: self.received,
-            ..CaptureStats::default()
-        }
+        CaptureStats { received: self.received, ..CaptureStats::default() }
     }
 
     fn name(&self) -> &str {
@@ -224,9 +194,6 @@ impl PacketSource for FileSource {
     }
 
     fn progress(&self) -> Option<Progress> {
-        Some(Progress {
-            bytes_read: self.window.offset(),
-            bytes_total: self.bytes_total,
-        })
+        Some(Progress { bytes_read: self.window.offset(), bytes_total: self.bytes_total })
     }
 }

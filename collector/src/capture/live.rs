@@ -39,13 +39,7 @@ pub struct LiveConfig {
 impl LiveConfig {
     /// Whole packets, promiscuous, a ring of 64 MiB, no filter.
     pub fn new(name: impl Into<String>) -> Self {
-        Self {
-            name: name.into(),
-            snaplen: 65_535,
-            promiscuous: true,
-            buffer_bytes: 64 << 20,
-            filter: None,
-        }
+        Self { name: name.into(), snaplen: 65_535, promiscuous: true, buffer_bytes: 64 << 20, filter: None }
     }
 }
 
@@ -67,9 +61,7 @@ pub fn open(config: &LiveConfig) -> Result<Box<dyn PacketSource>, CaptureError> 
         .precision(Precision::Nano);
     let mut capture = capture.open().map_err(failed)?;
     if let Some(filter) = &config.filter {
-        capture
-            .filter(filter, true)
-            .map_err(|error| filter_error(filter, &error))?;
+        capture.filter(filter, true).map_err(|error| filter_error(filter, &error))?;
     }
     let capture = capture.setnonblock().map_err(failed)?;
     let link = link_type(capture.get_datalink());
@@ -96,10 +88,7 @@ pub fn check_filter(filter: &str) -> Result<(), CaptureError> {
 }
 
 fn filter_error(filter: &str, error: &pcap::Error) -> CaptureError {
-    CaptureError::Filter {
-        filter: filter.to_owned(),
-        cause: cause(error),
-    }
+    CaptureError::Filter { filter: filter.to_owned(), cause: cause(error) }
 }
 
 /// libpcap's own words, without the wrapper's prefix.
@@ -183,11 +172,8 @@ impl PacketSource for LiveSource {
         // A failing call leaves the last counters standing.
         if let Ok(stat) = self.capture.stats() {
             let raw = [stat.received, stat.dropped, stat.if_dropped];
-            let total = [
-                &mut self.stats.received,
-                &mut self.stats.dropped_kernel,
-                &mut self.stats.dropped_interface,
-            ];
+            let total =
+                [&mut self.stats.received, &mut self.stats.dropped_kernel, &mut self.stats.dropped_interface];
             for (total, (now, before)) in total.into_iter().zip(raw.into_iter().zip(self.raw)) {
                 *total += u64::from(now.wrapping_sub(before));
             }
@@ -217,31 +203,19 @@ mod tests {
     fn filters_are_checked_before_any_capture() {
         check_filter("tcp port 443 or vlan 7").unwrap();
         let error = check_filter("tcp prot 443").unwrap_err();
-        assert!(
-            matches!(&error, CaptureError::Filter { filter, .. } if filter == "tcp prot 443"),
-            "{error}"
-        );
+        assert!(matches!(&error, CaptureError::Filter { filter, .. } if filter == "tcp prot 443"), "{error}");
     }
 
     #[test]
     fn libpcaps_words_become_kinds() {
         let kind = |text: &str| classify("eth9", &pcap::Error::PcapError(text.to_owned()));
-        assert!(matches!(
-            kind("SIOCGIFHWADDR: No such device"),
-            CaptureError::NoSuchInterface { .. }
-        ));
-        assert!(matches!(
-            kind("socket: Operation not permitted"),
-            CaptureError::NotPermitted { .. }
-        ));
+        assert!(matches!(kind("SIOCGIFHWADDR: No such device"), CaptureError::NoSuchInterface { .. }));
+        assert!(matches!(kind("socket: Operation not permitted"), CaptureError::NotPermitted { .. }));
         assert!(matches!(
             kind("eth9: You don't have permission to capture"),
             CaptureError::NotPermitted { .. }
         ));
-        assert!(matches!(
-            kind("The interface disappeared"),
-            CaptureError::Live { .. }
-        ));
+        assert!(matches!(kind("The interface disappeared"), CaptureError::Live { .. }));
     }
 
     #[test]
@@ -259,10 +233,7 @@ mod tests {
     fn a_silent_interface_says_idle_and_a_packet_arrives() {
         let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
         let port = socket.local_addr().unwrap().port();
-        let config = LiveConfig {
-            filter: Some(format!("udp port {port}")),
-            ..LiveConfig::new("lo")
-        };
+        let config = LiveConfig { filter: Some(format!("udp port {port}")), ..LiveConfig::new("lo") };
         let mut source = match open(&config) {
             Ok(source) => source,
             Err(error) => {
@@ -277,9 +248,7 @@ mod tests {
         // Each round waits up to 10 ms, so this is a deadline of some five seconds.
         let found = (0..500).any(|_| {
             source.next_batch(&mut batch).unwrap();
-            batch
-                .iter()
-                .any(|(desc, bytes)| bytes.ends_with(b"hello") && desc.length == 47)
+            batch.iter().any(|(desc, bytes)| bytes.ends_with(b"hello") && desc.length == 47)
         });
         assert!(found, "the datagram was not captured");
         assert!(source.stats().received >= 1);

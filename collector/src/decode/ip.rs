@@ -68,11 +68,7 @@ pub(super) fn v6(bytes: &[u8]) -> Result<Network<'_>, DecodeError> {
     }
     let (fixed, mut rest) = bytes.split_first_chunk::<40>().ok_or(DecodeError::Ipv6TooShort)?;
     let address = |at: usize| {
-        let raw = fixed
-            .get(at..)
-            .and_then(<[u8]>::first_chunk::<16>)
-            .copied()
-            .unwrap_or_default();
+        let raw = fixed.get(at..).and_then(<[u8]>::first_chunk::<16>).copied().unwrap_or_default();
         IpAddr::from(Ipv6Addr::from(raw))
     };
     let mut next = fixed[6];
@@ -96,10 +92,7 @@ pub(super) fn v6(bytes: &[u8]) -> Result<Network<'_>, DecodeError> {
     let headers = bytes.len() - rest.len();
     let length = match u32::from(u16::from_be_bytes([fixed[4], fixed[5]])) {
         0 if next != NO_NEXT => None,
-        n => Some(
-            n.checked_sub((headers - 40) as u32)
-                .ok_or(DecodeError::Ipv6ExtensionTooShort)?,
-        ),
+        n => Some(n.checked_sub((headers - 40) as u32).ok_or(DecodeError::Ipv6ExtensionTooShort)?),
     };
     Ok(Network {
         src: address(8),
@@ -119,11 +112,7 @@ const NO_NEXT: u8 = 59;
 
 /// Length in bytes of the extension header of kind `next`; `None` when it is no extension header.
 fn extension_length(next: u8, rest: &[u8]) -> Result<Option<usize>, DecodeError> {
-    let units = || {
-        rest.get(1)
-            .map(|n| usize::from(*n))
-            .ok_or(DecodeError::Ipv6ExtensionTooShort)
-    };
+    let units = || rest.get(1).map(|n| usize::from(*n)).ok_or(DecodeError::Ipv6ExtensionTooShort);
     Ok(match next {
         // Hop-by-hop, routing, destination options, mobility, HIP, shim6.
         0 | 43 | 60 | 135 | 139 | 140 => Some((units()? + 1) * 8),

@@ -26,13 +26,7 @@ pub(super) struct Link<'a> {
 
 impl<'a> Link<'a> {
     fn plain(ethertype: u16, rest: &'a [u8]) -> Self {
-        Self {
-            ethertype,
-            vlan: 0,
-            src: None,
-            dst: None,
-            rest,
-        }
+        Self { ethertype, vlan: 0, src: None, dst: None, rest }
     }
 }
 
@@ -65,13 +59,7 @@ fn mac(frame: &[u8], at: usize) -> Option<Mac> {
 fn ethernet(frame: &[u8]) -> Result<Link<'_>, DecodeError> {
     let ethertype = be16(frame, 12).ok_or(DecodeError::EthernetTooShort)?;
     let (dst, src) = (mac(frame, 0), mac(frame, 6));
-    tagged(Link {
-        ethertype,
-        vlan: 0,
-        src,
-        dst,
-        rest: behind(frame, 14),
-    })
+    tagged(Link { ethertype, vlan: 0, src, dst, rest: behind(frame, 14) })
 }
 
 /// Takes off VLAN tags (IEEE 802.1Q, 802.1ad, older double tags) and the SNAP header.
@@ -86,11 +74,7 @@ fn tagged(mut link: Link<'_>) -> Result<Link<'_>, DecodeError> {
         }
     }
     if link.ethertype < FIRST_ETHERTYPE {
-        let inner = if link.rest.starts_with(&SNAP) {
-            be16(link.rest, SNAP.len())
-        } else {
-            None
-        };
+        let inner = if link.rest.starts_with(&SNAP) { be16(link.rest, SNAP.len()) } else { None };
         link.ethertype = inner.unwrap_or(0);
         link.rest = behind(link.rest, SNAP.len() + 2);
     }
@@ -101,13 +85,7 @@ fn cooked_v1(frame: &[u8]) -> Result<Link<'_>, DecodeError> {
     let ethertype = be16(frame, 14).ok_or(DecodeError::LinkTooShort)?;
     let is_mac = be16(frame, 2) == Some(ARPHRD_ETHER) && be16(frame, 4) == Some(6);
     let src = if is_mac { mac(frame, 6) } else { None };
-    tagged(Link {
-        ethertype,
-        vlan: 0,
-        src,
-        dst: None,
-        rest: behind(frame, 16),
-    })
+    tagged(Link { ethertype, vlan: 0, src, dst: None, rest: behind(frame, 16) })
 }
 
 fn cooked_v2(frame: &[u8]) -> Result<Link<'_>, DecodeError> {
@@ -118,13 +96,7 @@ fn cooked_v2(frame: &[u8]) -> Result<Link<'_>, DecodeError> {
     let ethertype = be16(frame, 0).ok_or(DecodeError::LinkTooShort)?;
     let is_mac = be16(frame, 8) == Some(ARPHRD_ETHER) && frame.get(11) == Some(&6);
     let src = if is_mac { mac(frame, 12) } else { None };
-    tagged(Link {
-        ethertype,
-        vlan: 0,
-        src,
-        dst: None,
-        rest: behind(frame, HEADER),
-    })
+    tagged(Link { ethertype, vlan: 0, src, dst: None, rest: behind(frame, HEADER) })
 }
 
 fn raw(frame: &[u8]) -> Result<Link<'_>, DecodeError> {

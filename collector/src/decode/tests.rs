@@ -6,14 +6,7 @@ use crate::capture::LinkType;
 
 fn desc(link: LinkType, frame: &[u8]) -> PacketDesc {
     let length = frame.len() as u32;
-    PacketDesc {
-        ts: Timestamp::from_ns(7),
-        offset: 0,
-        captured: length,
-        length,
-        link,
-        interface: 0,
-    }
+    PacketDesc { ts: Timestamp::from_ns(7), offset: 0, captured: length, length, link, interface: 0 }
 }
 
 fn packet(link: LinkType, frame: &[u8]) -> Packet<'_> {
@@ -56,9 +49,7 @@ fn udp(payload: &[u8]) -> Vec<u8> {
 }
 
 fn tcp(payload: &[u8]) -> Vec<u8> {
-    let mut bytes = vec![
-        0x9c, 0x40, 0, 80, 0, 0, 0, 5, 0, 0, 0, 9, 0x60, TCP_SYN, 1, 0, 0, 0, 0, 0,
-    ];
+    let mut bytes = vec![0x9c, 0x40, 0, 80, 0, 0, 0, 5, 0, 0, 0, 9, 0x60, TCP_SYN, 1, 0, 0, 0, 0, 0];
     // One option of four bytes.
     bytes.extend([2, 4, 5, 0xb4]);
     bytes.extend_from_slice(payload);
@@ -76,18 +67,11 @@ fn every_link_type_carries_ip() {
     let ip4 = v4(17, 0, &udp(b"hi"));
     let ip6 = v6(17, &udp(b"hi"));
     let sll = [&[0, 0, 0, 1, 0, 6, 2, 0, 0, 0, 0, 1, 0, 0, 8, 0][..], &ip4].concat();
-    let sll2 = [
-        &[0x86, 0xdd, 0, 0, 0, 0, 0, 2, 0, 1, 0, 6, 2, 0, 0, 0, 0, 1, 0, 0][..],
-        &ip6,
-    ]
-    .concat();
+    let sll2 = [&[0x86, 0xdd, 0, 0, 0, 0, 0, 2, 0, 1, 0, 6, 2, 0, 0, 0, 0, 1, 0, 0][..], &ip6].concat();
     let frames: Vec<(LinkType, Vec<u8>)> = vec![
         (LinkType::ETHERNET, ethernet(&[8, 0], &ip4)),
         (LinkType::ETHERNET, ethernet(&[0x86, 0xdd], &ip6)),
-        (
-            LinkType::ETHERNET,
-            ethernet(&[0, 48, 0xaa, 0xaa, 3, 0, 0, 0, 8, 0], &ip4),
-        ),
+        (LinkType::ETHERNET, ethernet(&[0, 48, 0xaa, 0xaa, 3, 0, 0, 0, 8, 0], &ip4)),
         (LinkType::LINUX_SLL, sll),
         (LinkType::LINUX_SLL2, sll2),
         (LinkType::RAW, ip4.clone()),
@@ -103,11 +87,7 @@ fn every_link_type_carries_ip() {
     ];
     for (link, frame) in frames {
         let packet = packet(link, &frame);
-        assert_eq!(
-            (packet.src_port, packet.dst_port, packet.payload),
-            (40_000, 53, &b"hi"[..]),
-            "{link:?}"
-        );
+        assert_eq!((packet.src_port, packet.dst_port, packet.payload), (40_000, 53, &b"hi"[..]), "{link:?}");
         assert_eq!((packet.payload_len, packet.length as usize), (2, frame.len()));
         assert_eq!(packet.ttl, if packet.src.is_ipv4() { 64 } else { 63 });
         let macs = (packet.src_mac.is_some(), packet.dst_mac.is_some());
@@ -136,20 +116,12 @@ fn padding_is_not_payload_and_a_short_snaplen_does_not_shorten_the_wire() {
     let frame = ethernet(&[8, 0], &[v4(6, 0, &tcp(b"abc")), vec![0; 9]].concat());
     let whole = packet(LinkType::ETHERNET, &frame);
     assert_eq!((whole.payload, whole.payload_len), (&b"abc"[..], 3));
-    let header = TcpHeader {
-        seq: 5,
-        ack: 9,
-        flags: TCP_SYN,
-        window: 256,
-    };
+    let header = TcpHeader { seq: 5, ack: 9, flags: TCP_SYN, window: 256 };
     assert_eq!(whole.tcp, Some(header));
 
     let long = ethernet(&[8, 0], &v4(6, 0, &tcp(&[b'x'; 1000])));
     let cut = &long[..14 + 20 + 24 + 10];
-    let info = PacketDesc {
-        length: long.len() as u32,
-        ..desc(LinkType::ETHERNET, cut)
-    };
+    let info = PacketDesc { length: long.len() as u32, ..desc(LinkType::ETHERNET, cut) };
     match decode(&info, cut).unwrap() {
         Decoded::Packet(packet) => {
             assert_eq!((packet.payload.len(), packet.payload_len), (10, 1000));
@@ -172,23 +144,14 @@ fn a_total_length_of_zero_is_told_by_the_wire() {
 fn fragments_have_ports_in_the_first_only() {
     let first = v4(17, 0x2000, &[&udp(b"")[..4], &[5, 0, 0, 0], b"data"].concat());
     let first = packet(LinkType::RAW, &first);
-    assert_eq!(
-        (first.fragment, first.dst_port, first.payload),
-        (Fragment::First, 53, &b"data"[..])
-    );
+    assert_eq!((first.fragment, first.dst_port, first.payload), (Fragment::First, 53, &b"data"[..]));
     let later = v4(17, 185, b"12345678");
     let later = packet(LinkType::RAW, &later);
-    assert_eq!(
-        (later.fragment, later.dst_port, later.payload_len),
-        (Fragment::Later, 0, 8)
-    );
+    assert_eq!((later.fragment, later.dst_port, later.payload_len), (Fragment::Later, 0, 8));
     assert!(later.payload.is_empty());
     let later = v6(44, &[&[6, 0, 5, 0xc8, 0, 0, 0, 1][..], b"12345678"].concat());
     let later = packet(LinkType::RAW, &later);
-    assert_eq!(
-        (later.fragment, later.l4, later.payload_len),
-        (Fragment::Later, L4::TCP, 8)
-    );
+    assert_eq!((later.fragment, later.l4, later.payload_len), (Fragment::Later, L4::TCP, 8));
 }
 
 #[test]
@@ -201,10 +164,7 @@ fn ipv6_extension_headers_are_passed() {
     body.extend(udp(b"deep"));
     let frame = v6(0, &body);
     let packet = packet(LinkType::RAW, &frame);
-    assert_eq!(
-        (packet.l4, packet.dst_port, packet.payload),
-        (L4::UDP, 53, &b"deep"[..])
-    );
+    assert_eq!((packet.l4, packet.dst_port, packet.payload), (L4::UDP, 53, &b"deep"[..]));
     assert_eq!((packet.fragment, packet.payload_len), (Fragment::None, 4));
 }
 
@@ -212,10 +172,7 @@ fn ipv6_extension_headers_are_passed() {
 fn icmp_and_other_protocols() {
     let icmp = v4(1, 0, &[3, 1, 0, 0, 0, 0, 0, 0, b'x']);
     let icmp = packet(LinkType::RAW, &icmp);
-    assert_eq!(
-        (icmp.icmp, icmp.src_port, icmp.payload),
-        (Some((3, 1)), 0, &b"x"[..])
-    );
+    assert_eq!((icmp.icmp, icmp.src_port, icmp.payload), (Some((3, 1)), 0, &b"x"[..]));
     let ospf = v4(89, 0, b"hello");
     let ospf = packet(LinkType::RAW, &ospf);
     assert_eq!((ospf.l4, ospf.dst_port, ospf.payload_len), (L4(89), 0, 5));
@@ -231,16 +188,8 @@ fn assert_not_ip(link: LinkType, frame: &[u8], ethertype: u16) {
 #[test]
 fn what_is_no_ip_is_fine() {
     assert_not_ip(LinkType::ETHERNET, &ethernet(&[8, 6], &[0; 28]), 0x0806);
-    assert_not_ip(
-        LinkType::ETHERNET,
-        &ethernet(&[0x81, 0, 0, 5, 0x88, 0xcc], &[]),
-        0x88cc,
-    );
-    assert_not_ip(
-        LinkType::ETHERNET,
-        &ethernet(&[0, 38, 0x42, 0x42, 3], &[0; 35]),
-        0,
-    );
+    assert_not_ip(LinkType::ETHERNET, &ethernet(&[0x81, 0, 0, 5, 0x88, 0xcc], &[]), 0x88cc);
+    assert_not_ip(LinkType::ETHERNET, &ethernet(&[0, 38, 0x42, 0x42, 3], &[0; 35]), 0);
     assert_not_ip(LinkType::NULL, &[7, 0, 0, 0, 1], 0);
     assert_not_ip(LinkType::PPP, &[0xc0, 0x21, 1], 0);
 }
@@ -257,51 +206,27 @@ fn every_bad_shape_has_its_kind() {
     let cases: Vec<(LinkType, Vec<u8>, DecodeError)> = vec![
         (LinkType(147), vec![0; 60], DecodeError::UnsupportedLink),
         (LinkType::ETHERNET, MACS.to_vec(), DecodeError::EthernetTooShort),
-        (
-            LinkType::ETHERNET,
-            ethernet(&[0x81, 0, 0, 1, 8], &[]),
-            DecodeError::VlanTooShort,
-        ),
+        (LinkType::ETHERNET, ethernet(&[0x81, 0, 0, 1, 8], &[]), DecodeError::VlanTooShort),
         (LinkType::LINUX_SLL, vec![0; 15], DecodeError::LinkTooShort),
         (LinkType::LINUX_SLL2, vec![0; 19], DecodeError::LinkTooShort),
         (LinkType::NULL, vec![2, 0, 0], DecodeError::LinkTooShort),
         (raw, vec![], DecodeError::LinkTooShort),
         (raw, ip4[..19].to_vec(), DecodeError::Ipv4TooShort),
-        (
-            raw,
-            changed(ip4.clone(), 0, 0x4f)[..40].to_vec(),
-            DecodeError::Ipv4TooShort,
-        ),
+        (raw, changed(ip4.clone(), 0, 0x4f)[..40].to_vec(), DecodeError::Ipv4TooShort),
         (raw, changed(ip4.clone(), 0, 0x55), DecodeError::Ipv4BadVersion),
         (LinkType::IPV4, ip6.clone(), DecodeError::Ipv4BadVersion),
-        (
-            raw,
-            changed(ip4.clone(), 0, 0x44),
-            DecodeError::Ipv4BadHeaderLength,
-        ),
+        (raw, changed(ip4.clone(), 0, 0x44), DecodeError::Ipv4BadHeaderLength),
         (raw, changed(ip4.clone(), 3, 19), DecodeError::Ipv4BadTotalLength),
         (raw, ip6[..39].to_vec(), DecodeError::Ipv6TooShort),
         (LinkType::IPV6, ip4.clone(), DecodeError::Ipv6BadVersion),
-        (
-            raw,
-            v6(0, &[17, 1, 0, 0, 0, 0, 0, 0]),
-            DecodeError::Ipv6ExtensionTooShort,
-        ),
+        (raw, v6(0, &[17, 1, 0, 0, 0, 0, 0, 0]), DecodeError::Ipv6ExtensionTooShort),
         (raw, v6(60, &extensions), DecodeError::Ipv6TooManyExtensions),
         (raw, v4(6, 0, &tcp(b"")[..19]), DecodeError::TcpTooShort),
         (raw, changed(ip4.clone(), 32, 0x40), DecodeError::TcpBadOffset),
         (raw, changed(ip4.clone(), 32, 0xf0), DecodeError::TcpBadOffset),
         (raw, v4(17, 0, &[0; 7]), DecodeError::UdpTooShort),
-        (
-            raw,
-            changed(v4(17, 0, &udp(b"")), 25, 7),
-            DecodeError::UdpBadLength,
-        ),
-        (
-            raw,
-            changed(v4(17, 0, &udp(b"")), 25, 9),
-            DecodeError::UdpBadLength,
-        ),
+        (raw, changed(v4(17, 0, &udp(b"")), 25, 7), DecodeError::UdpBadLength),
+        (raw, changed(v4(17, 0, &udp(b"")), 25, 9), DecodeError::UdpBadLength),
         (raw, v4(1, 0, &[8, 0, 0]), DecodeError::IcmpTooShort),
         (raw, v4(132, 0, &[0; 11]), DecodeError::SctpTooShort),
     ];

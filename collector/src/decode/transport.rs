@@ -24,21 +24,14 @@ pub(super) fn decode(
     wire: u32,
 ) -> Result<Transport<'_>, DecodeError> {
     if fragment == Fragment::Later {
-        return Ok(Transport {
-            payload_len: wire,
-            ..Transport::default()
-        });
+        return Ok(Transport { payload_len: wire, ..Transport::default() });
     }
     match l4 {
         L4::TCP => tcp(bytes, wire),
         L4::UDP => udp(bytes, wire, fragment),
         L4::ICMP | L4::ICMPV6 => icmp(bytes, wire),
         SCTP => sctp(bytes, wire),
-        _ => Ok(Transport {
-            payload: bytes,
-            payload_len: wire,
-            ..Transport::default()
-        }),
+        _ => Ok(Transport { payload: bytes, payload_len: wire, ..Transport::default() }),
     }
 }
 

@@ -27,9 +27,7 @@ fn expected(folder: &Path) -> BTreeMap<String, Vec<Row>> {
     for line in text.lines().skip(1) {
         let fields: Vec<&str> = line.split('\t').collect();
         let number = |at: usize| fields[at].parse().unwrap();
-        rows.entry(fields[0].to_owned())
-            .or_default()
-            .push((fields[1].to_owned(), number(2), number(4)));
+        rows.entry(fields[0].to_owned()).or_default().push((fields[1].to_owned(), number(2), number(4)));
     }
     rows
 }
@@ -77,11 +75,7 @@ impl TestFlow {
             return;
         }
         self.payloads += 1;
-        let server_port = if from_client {
-            packet.dst_port
-        } else {
-            packet.src_port
-        };
+        let server_port = if from_client { packet.dst_port } else { packet.src_port };
         let cx = L7Context {
             l4: packet.l4,
             client_port: client.1,
@@ -90,8 +84,7 @@ impl TestFlow {
             packets_seen: self.payloads,
         };
         if let Verdict::Decided(name) =
-            self.state
-                .on_payload(packet.payload, &cx, &mut self.info, &mut self.status)
+            self.state.on_payload(packet.payload, &cx, &mut self.info, &mut self.status)
         {
             self.name = name;
         }
@@ -199,11 +192,7 @@ fn every_frame_is_read_and_every_ip_packet_decoded() {
     for (capture, rows) in rows {
         let summary = read(&folder.join(&capture));
         let failed: u64 = summary.errors.values().sum();
-        assert_eq!(
-            summary.frames,
-            summary.packets + summary.not_ip + failed,
-            "{capture}"
-        );
+        assert_eq!(summary.frames, summary.packets + summary.not_ip + failed, "{capture}");
         let packets: u64 = rows.iter().map(|(_, packets, _)| packets).sum();
         if !WITH_TUNNELS.contains(&capture.as_str()) {
             assert_eq!((summary.packets, failed), (packets, 0), "{capture}");
@@ -217,15 +206,10 @@ fn frames_are_as_many_as_another_reader_counts() {
     let captures: Vec<PathBuf> = std::fs::read_dir(&folder)
         .unwrap()
         .map(|entry| entry.unwrap().path())
-        .filter(|path| {
-            path.extension()
-                .is_some_and(|e| e == "pcap" || e == "pcapng" || e == "cap")
-        })
+        .filter(|path| path.extension().is_some_and(|e| e == "pcap" || e == "pcapng" || e == "cap"))
         .collect();
-    let Ok(output) = std::process::Command::new("capinfos")
-        .args(["-c", "-M", "-T", "-r"])
-        .args(&captures)
-        .output()
+    let Ok(output) =
+        std::process::Command::new("capinfos").args(["-c", "-M", "-T", "-r"]).args(&captures).output()
     else {
         eprintln!("SKIPPED: capinfos is not installed");
         return;
@@ -234,11 +218,7 @@ fn frames_are_as_many_as_another_reader_counts() {
     assert_eq!(text.lines().count(), captures.len());
     for line in text.lines() {
         let (path, count) = line.split_once('\t').unwrap();
-        assert_eq!(
-            read(Path::new(path)).frames,
-            count.trim().parse::<u64>().unwrap(),
-            "{path}"
-        );
+        assert_eq!(read(Path::new(path)).frames, count.trim().parse::<u64>().unwrap(), "{path}");
     }
 }
 
@@ -248,16 +228,8 @@ fn protocols_are_found_where_they_are_and_nowhere_else() {
     for (capture, rows) in expected(&folder) {
         let summary = read(&folder.join(&capture));
         for (theirs, ours) in EXACT {
-            let wanted: u64 = rows
-                .iter()
-                .filter(|(name, ..)| name == theirs)
-                .map(|(.., flows)| flows)
-                .sum();
-            assert_eq!(
-                summary.flows.get(ours).copied().unwrap_or_default(),
-                wanted,
-                "{ours} in {capture}"
-            );
+            let wanted: u64 = rows.iter().filter(|(name, ..)| name == theirs).map(|(.., flows)| flows).sum();
+            assert_eq!(summary.flows.get(ours).copied().unwrap_or_default(), wanted, "{ours} in {capture}");
         }
         if rows.iter().all(|(name, ..)| STRANGERS.contains(&name.as_str())) {
             let decided: Vec<_> = summary.flows.keys().filter(|name| !name.is_empty()).collect();
@@ -270,11 +242,8 @@ fn protocols_are_found_where_they_are_and_nowhere_else() {
 fn names_come_out_of_real_hellos_heads_and_questions() {
     let Some(folder) = corpus() else { return };
     let names = |capture: &str| {
-        let mut names: Vec<String> = read(&folder.join(capture))
-            .infos
-            .iter()
-            .map(|info| info.name().to_owned())
-            .collect();
+        let mut names: Vec<String> =
+            read(&folder.join(capture)).infos.iter().map(|info| info.name().to_owned()).collect();
         names.retain(|name| !name.is_empty());
         names.sort();
         names.dedup();
@@ -284,10 +253,7 @@ fn names_come_out_of_real_hellos_heads_and_questions() {
     assert_eq!(names("tls_ech.pcapng"), ["performance.radar.cloudflare.com"]);
     assert_eq!(names("http.pcapng"), ["google.com"]);
     assert_eq!(names("http-lines-split.pcap"), ["toni.lan:31337"]);
-    assert_eq!(
-        names("dns_exfiltration.pcap"),
-        ["dnscat.63c201f5005fd02ca5a1bc00047015f3d3"]
-    );
+    assert_eq!(names("dns_exfiltration.pcap"), ["dnscat.63c201f5005fd02ca5a1bc00047015f3d3"]);
     let mut servers: Vec<String> = read(&folder.join("ssh.pcap"))
         .infos
         .into_iter()

@@ -8,26 +8,16 @@ use super::{Dissector, L7Context, Probe, name_only};
 const COOKIE_AT: usize = 236;
 const COOKIE: [u8; 4] = [0x63, 0x82, 0x53, 0x63];
 
-pub(super) static DHCP: Dissector = Dissector {
-    name: "DHCP",
-    ports: &[(L4::UDP, 67), (L4::UDP, 68)],
-    probe,
-    dissect: name_only,
-};
+pub(super) static DHCP: Dissector =
+    Dissector { name: "DHCP", ports: &[(L4::UDP, 67), (L4::UDP, 68)], probe, dissect: name_only };
 
 fn probe(bytes: &[u8], cx: &L7Context) -> Probe {
     let &[operation, _, address_length, ..] = bytes else {
         return Probe::No;
     };
     let known = cx.l4 == L4::UDP && matches!(operation, 1 | 2) && address_length <= 16;
-    let cookie = bytes
-        .get(COOKIE_AT..)
-        .is_some_and(|options| options.starts_with(&COOKIE));
-    if known && cookie {
-        Probe::Certain
-    } else {
-        Probe::No
-    }
+    let cookie = bytes.get(COOKIE_AT..).is_some_and(|options| options.starts_with(&COOKIE));
+    if known && cookie { Probe::Certain } else { Probe::No }
 }
 
 #[cfg(test)]

@@ -44,15 +44,9 @@ mod tests {
     #[test]
     fn options_must_fill_the_message() {
         let solicit = hex("01 10 08 74 0008 0002 0000 0006 0004 00170018");
-        assert_eq!(
-            Run::new(udp(546, 547)).client(&solicit),
-            Verdict::Decided("DHCPV6")
-        );
+        assert_eq!(Run::new(udp(546, 547)).client(&solicit), Verdict::Decided("DHCPV6"));
         assert_eq!(Run::new(udp(546, 547)).client(&solicit[..13]), Verdict::Undecided);
-        assert_eq!(
-            Run::new(udp(546, 548)).client(&solicit),
-            Verdict::Decided("DHCPV6")
-        );
+        assert_eq!(Run::new(udp(546, 548)).client(&solicit), Verdict::Decided("DHCPV6"));
         assert_eq!(Run::new(udp(545, 548)).client(&solicit), Verdict::Undecided);
     }
 }

@@ -33,11 +33,7 @@ pub(super) static DNS: Dissector = Dissector {
     ports: &[(L4::UDP, DNS_PORT), (L4::TCP, DNS_PORT)],
     probe: |bytes, cx| {
         let others = [MDNS_PORT, LLMNR_PORT, NETBIOS_PORT];
-        if others.iter().any(|port| cx.has_port(*port)) {
-            Probe::No
-        } else {
-            probe(bytes, cx)
-        }
+        if others.iter().any(|port| cx.has_port(*port)) { Probe::No } else { probe(bytes, cx) }
     },
     dissect,
 };
@@ -64,11 +60,7 @@ pub(super) static NETBIOS: Dissector = Dissector {
 };
 
 fn probe_on(port: u16, bytes: &[u8], cx: &L7Context) -> Probe {
-    if cx.has_port(port) {
-        probe(bytes, cx)
-    } else {
-        Probe::No
-    }
+    if cx.has_port(port) { probe(bytes, cx) } else { Probe::No }
 }
 
 fn probe(bytes: &[u8], cx: &L7Context) -> Probe {
@@ -80,9 +72,7 @@ fn probe(bytes: &[u8], cx: &L7Context) -> Probe {
         },
         _ => return Probe::No,
     };
-    let at_home = [DNS_PORT, MDNS_PORT, LLMNR_PORT, NETBIOS_PORT]
-        .iter()
-        .any(|port| cx.has_port(*port));
+    let at_home = [DNS_PORT, MDNS_PORT, LLMNR_PORT, NETBIOS_PORT].iter().any(|port| cx.has_port(*port));
     match parse(message) {
         // Elsewhere only what DNS looks like nearly always, so that others' zeros do not pass for it.
         Ok(message) if !at_home && !message.plain => Probe::No,
@@ -202,13 +192,7 @@ fn parse(bytes: &[u8]) -> Result<Message, Malformed> {
         return Err(Malformed);
     }
     let plain = opcode == 0 && questions == 1 && flags & RESERVED == 0;
-    let mut message = Message {
-        reply,
-        code,
-        plain,
-        question: None,
-        end: None,
-    };
+    let mut message = Message { reply, code, plain, question: None, end: None };
     let mut at = HEADER;
     for number in 0..questions {
         let Some((end, name)) = name(bytes, at, number == 0)? else {
@@ -222,11 +206,7 @@ fn parse(bytes: &[u8]) -> Result<Message, Malformed> {
             return Err(Malformed);
         }
         if number == 0 {
-            message.question = Some(Question {
-                name: name.text,
-                kind,
-                longest_label: name.longest,
-            });
+            message.question = Some(Question { name: name.text, kind, longest_label: name.longest });
         }
         at = end + 4;
     }

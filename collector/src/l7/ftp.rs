@@ -7,12 +7,7 @@ use shared::model::status::{FlowStatus, StatusBits};
 use super::text::{contains, first_line, is_command, lines, reply_code, starts};
 use super::{Dissector, L7Context, Probe, Want};
 
-pub(super) static FTP: Dissector = Dissector {
-    name: "FTP",
-    ports: &[(L4::TCP, 21)],
-    probe,
-    dissect,
-};
+pub(super) static FTP: Dissector = Dissector { name: "FTP", ports: &[(L4::TCP, 21)], probe, dissect };
 
 /// Commands that open a session or are nobody else's.
 const COMMANDS: &[&[u8]] = &[
@@ -84,10 +79,7 @@ mod tests {
 
     #[test]
     fn a_banner_that_says_so_or_both_sides_together() {
-        assert_eq!(
-            Run::new(tcp(50_000, 2121)).server(b"220 (vsFTPd 3.0.3)\r\n"),
-            Verdict::Decided("FTP")
-        );
+        assert_eq!(Run::new(tcp(50_000, 2121)).server(b"220 (vsFTPd 3.0.3)\r\n"), Verdict::Decided("FTP"));
         let mut run = Run::new(tcp(50_000, 2121));
         assert_eq!(run.server(b"220 hello\r\n"), Verdict::Undecided);
         assert_eq!(run.client(b"USER joe\r\n"), Verdict::Decided("FTP"));
@@ -103,9 +95,6 @@ mod tests {
         assert_eq!(run.status, 0);
         run.client(b"PASS hunter2\r\n");
         run.server(b"530 Login incorrect.\r\n");
-        assert_eq!(
-            run.status,
-            FlowStatus::ClearTextCredentials.bit() | FlowStatus::ErrorCode.bit()
-        );
+        assert_eq!(run.status, FlowStatus::ClearTextCredentials.bit() | FlowStatus::ErrorCode.bit());
     }
 }

@@ -12,13 +12,7 @@ const MAX_URL: usize = 1024;
 
 pub(super) static HTTP: Dissector = Dissector {
     name: "HTTP",
-    ports: &[
-        (L4::TCP, 80),
-        (L4::TCP, 8080),
-        (L4::TCP, 8000),
-        (L4::TCP, 8008),
-        (L4::TCP, 3128),
-    ],
+    ports: &[(L4::TCP, 80), (L4::TCP, 8080), (L4::TCP, 8000), (L4::TCP, 8008), (L4::TCP, 3128)],
     probe,
     dissect,
 };
@@ -62,10 +56,7 @@ const METHODS: &[&[u8]] = &[
 
 /// The method that `bytes` begin with, its space included.
 fn method(bytes: &[u8]) -> Option<&'static [u8]> {
-    METHODS
-        .iter()
-        .copied()
-        .find(|m| bytes.starts_with(m) && bytes.get(m.len()) == Some(&b' '))
+    METHODS.iter().copied().find(|m| bytes.starts_with(m) && bytes.get(m.len()) == Some(&b' '))
 }
 
 fn probe(bytes: &[u8], cx: &L7Context) -> Probe {
@@ -83,10 +74,8 @@ fn probe(bytes: &[u8], cx: &L7Context) -> Probe {
         return Probe::No;
     }
     let Some(method) = method(bytes) else {
-        let begun = bytes.len() >= 2
-            && METHODS
-                .iter()
-                .any(|m| m.len() >= bytes.len() && m.starts_with(bytes));
+        let begun =
+            bytes.len() >= 2 && METHODS.iter().any(|m| m.len() >= bytes.len() && m.starts_with(bytes));
         return if begun { Probe::Maybe } else { Probe::No };
     };
     match first_line(bytes) {
@@ -95,10 +84,7 @@ fn probe(bytes: &[u8], cx: &L7Context) -> Probe {
         None => {
             let target = bytes.get(method.len() + 1..).unwrap_or_default();
             let target = target.strip_suffix(b"\r").unwrap_or(target);
-            let printable = target
-                .iter()
-                .take(64)
-                .all(|byte| byte.is_ascii_graphic() || *byte == b' ');
+            let printable = target.iter().take(64).all(|byte| byte.is_ascii_graphic() || *byte == b' ');
             if printable { Probe::Maybe } else { Probe::No }
         }
     }
@@ -119,20 +105,13 @@ fn response(line: &[u8]) -> Option<u16> {
     if !minor.is_ascii_digit() || !code.iter().all(u8::is_ascii_digit) {
         return None;
     }
-    Some(
-        code.iter()
-            .fold(0, |code, digit| code * 10 + u16::from(digit - b'0')),
-    )
+    Some(code.iter().fold(0, |code, digit| code * 10 + u16::from(digit - b'0')))
 }
 
 fn dissect(bytes: &[u8], cx: &L7Context, info: &mut L7Info, status: &mut StatusBits) -> Want {
     let Some((line, mut rest)) = first_line(bytes) else {
         // Also bodies come here; only what may become a head is kept.
-        return if probe(bytes, cx) == Probe::No {
-            Want::Always
-        } else {
-            Want::Longer
-        };
+        return if probe(bytes, cx) == Probe::No { Want::Always } else { Want::Longer };
     };
     let (request, code) = (request(line), response(line));
     if request.is_none() && code.is_none() {
@@ -169,11 +148,7 @@ fn dissect(bytes: &[u8], cx: &L7Context, info: &mut L7Info, status: &mut StatusB
         // Interim answers are no answers.
         _ => {}
     }
-    if code == Some(101) {
-        Want::Nothing
-    } else {
-        Want::Always
-    }
+    if code == Some(101) { Want::Nothing } else { Want::Always }
 }
 
 fn header(line: &[u8], is_request: bool, http: &mut HttpInfo, status: &mut StatusBits) {
@@ -222,14 +197,8 @@ mod tests {
         assert_eq!(run.client(GET), Verdict::Decided("HTTP"));
         assert_eq!(run.server(OK), Verdict::Reading);
         let http = run.info.http.clone().unwrap();
-        assert_eq!(
-            (&*http.method, &*http.host, &*http.url),
-            ("GET", "example.com", "/a?b=c")
-        );
-        assert_eq!(
-            (&*http.user_agent, &*http.server, http.status),
-            ("curl/7.88.1", "nginx", 200)
-        );
+        assert_eq!((&*http.method, &*http.host, &*http.url), ("GET", "example.com", "/a?b=c"));
+        assert_eq!((&*http.user_agent, &*http.server, http.status), ("curl/7.88.1", "nginx", 200));
         assert_eq!(&*http.content_type, "text/html; charset=utf-8");
         assert_eq!(run.status, 0);
     }
@@ -237,10 +206,7 @@ mod tests {
     #[test]
     fn a_flow_may_start_with_the_answer_and_goes_on_with_the_next_request() {
         let mut run = Run::new(tcp(50_000, 8123));
-        assert_eq!(
-            run.server(b"HTTP/1.0 404 Not Found\r\n\r\n"),
-            Verdict::Decided("HTTP")
-        );
+        assert_eq!(run.server(b"HTTP/1.0 404 Not Found\r\n\r\n"), Verdict::Decided("HTTP"));
         assert_eq!(run.status, FlowStatus::ErrorCode.bit());
         run.client(b"some body bytes");
         run.client(GET);
@@ -259,33 +225,20 @@ mod tests {
                 continue;
             }
             let http = run.info.http.clone().unwrap_or_default();
-            assert_eq!(
-                (&*http.host, &*http.user_agent),
-                ("example.com", "curl/7.88.1"),
-                "cut at {cut}"
-            );
+            assert_eq!((&*http.host, &*http.user_agent), ("example.com", "curl/7.88.1"), "cut at {cut}");
         }
     }
 
     #[test]
     fn remarkable_heads_set_their_bits() {
         let cases: [(&[u8], FlowStatus); 4] = [
-            (
-                b"GET / HTTP/1.1\r\nHost: 10.1.2.3:8080\r\n\r\n",
-                FlowStatus::NumericHost,
-            ),
-            (
-                b"GET / HTTP/1.1\r\nAuthorization: Basic dTpw\r\n\r\n",
-                FlowStatus::ClearTextCredentials,
-            ),
+            (b"GET / HTTP/1.1\r\nHost: 10.1.2.3:8080\r\n\r\n", FlowStatus::NumericHost),
+            (b"GET / HTTP/1.1\r\nAuthorization: Basic dTpw\r\n\r\n", FlowStatus::ClearTextCredentials),
             (
                 b"CONNECT a:1 HTTP/1.1\r\nproxy-authorization: basic dTpw\r\n\r\n",
                 FlowStatus::ClearTextCredentials,
             ),
-            (
-                b"GET / HTTP/1.1\r\nno colon here\r\n\r\n",
-                FlowStatus::MalformedPacket,
-            ),
+            (b"GET / HTTP/1.1\r\nno colon here\r\n\r\n", FlowStatus::MalformedPacket),
         ];
         for (head, status) in cases {
             let mut run = Run::new(tcp(50_000, 80));
@@ -298,10 +251,7 @@ mod tests {
     fn tunnels_and_upgrades_end_the_reading() {
         let mut run = Run::new(tcp(50_000, 3128));
         run.client(b"CONNECT example.com:443 HTTP/1.1\r\nHost: example.com:443\r\n\r\n");
-        assert_eq!(
-            run.server(b"HTTP/1.1 200 Connection established\r\n\r\n"),
-            Verdict::Done
-        );
+        assert_eq!(run.server(b"HTTP/1.1 200 Connection established\r\n\r\n"), Verdict::Done);
         let mut run = Run::new(tcp(50_000, 80));
         run.client(GET);
         assert_eq!(
@@ -326,10 +276,7 @@ mod tests {
     #[test]
     fn the_preface_of_http2_is_known() {
         let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-        assert_eq!(
-            Run::new(tcp(50_000, 8123)).client(preface),
-            Verdict::Decided("HTTP2")
-        );
+        assert_eq!(Run::new(tcp(50_000, 8123)).client(preface), Verdict::Decided("HTTP2"));
     }
 
     #[test]

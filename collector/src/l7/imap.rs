@@ -7,23 +7,10 @@ use shared::model::status::{FlowStatus, StatusBits};
 use super::text::{contains, first_line, is_command, lines, starts};
 use super::{Dissector, L7Context, Probe, Want};
 
-pub(super) static IMAP: Dissector = Dissector {
-    name: "IMAP",
-    ports: &[(L4::TCP, 143)],
-    probe,
-    dissect,
-};
+pub(super) static IMAP: Dissector = Dissector { name: "IMAP", ports: &[(L4::TCP, 143)], probe, dissect };
 
-const COMMANDS: &[&[u8]] = &[
-    b"CAPABILITY",
-    b"LOGIN",
-    b"AUTHENTICATE",
-    b"STARTTLS",
-    b"ID",
-    b"SELECT",
-    b"NOOP",
-    b"LOGOUT",
-];
+const COMMANDS: &[&[u8]] =
+    &[b"CAPABILITY", b"LOGIN", b"AUTHENTICATE", b"STARTTLS", b"ID", b"SELECT", b"NOOP", b"LOGOUT"];
 
 /// The command of a client's line, behind its tag.
 fn command(line: &[u8]) -> Option<&[u8]> {
@@ -41,11 +28,7 @@ fn probe(bytes: &[u8], cx: &L7Context) -> Probe {
         return Probe::No;
     };
     if starts(line, b"* OK") || starts(line, b"* PREAUTH") {
-        return if contains(line, b"IMAP") {
-            Probe::Certain
-        } else {
-            Probe::Maybe
-        };
+        return if contains(line, b"IMAP") { Probe::Certain } else { Probe::Maybe };
     }
     match command(line) {
         Some(rest) if COMMANDS.iter().any(|word| is_command(rest, word)) => Probe::Maybe,
@@ -80,15 +63,9 @@ mod tests {
     #[test]
     fn a_login_in_the_clear() {
         let mut run = Run::new(tcp(50_000, 1143));
-        assert_eq!(
-            run.server(b"* OK [CAPABILITY IMAP4rev1] ready\r\n"),
-            Verdict::Decided("IMAP")
-        );
+        assert_eq!(run.server(b"* OK [CAPABILITY IMAP4rev1] ready\r\n"), Verdict::Decided("IMAP"));
         run.client(b"a1 LOGIN joe hunter2\r\n");
         run.server(b"a1 NO failed\r\n");
-        assert_eq!(
-            run.status,
-            FlowStatus::ClearTextCredentials.bit() | FlowStatus::ErrorCode.bit()
-        );
+        assert_eq!(run.status, FlowStatus::ClearTextCredentials.bit() | FlowStatus::ErrorCode.bit());
     }
 }

@@ -10,12 +10,8 @@ const HEADER: usize = 48;
 /// Largest stratum; 16 is "not synchronised".
 const MAX_STRATUM: u8 = 16;
 
-pub(super) static NTP: Dissector = Dissector {
-    name: "NTP",
-    ports: &[(L4::UDP, PORT)],
-    probe,
-    dissect: name_only,
-};
+pub(super) static NTP: Dissector =
+    Dissector { name: "NTP", ports: &[(L4::UDP, PORT)], probe, dissect: name_only };
 
 fn probe(bytes: &[u8], cx: &L7Context) -> Probe {
     let &[first, stratum, ..] = bytes else {
@@ -32,11 +28,7 @@ fn probe(bytes: &[u8], cx: &L7Context) -> Probe {
         7 => bytes.len() >= 8,
         _ => false,
     };
-    if known && (1..=4).contains(&version) {
-        Probe::Certain
-    } else {
-        Probe::No
-    }
+    if known && (1..=4).contains(&version) { Probe::Certain } else { Probe::No }
 }
 
 #[cfg(test)]
@@ -48,15 +40,9 @@ mod tests {
     fn requests_are_known_on_their_port_only() {
         let mut request = [0_u8; 48];
         request[0] = 0x23;
-        assert_eq!(
-            Run::new(udp(40_000, 123)).client(&request),
-            Verdict::Decided("NTP")
-        );
+        assert_eq!(Run::new(udp(40_000, 123)).client(&request), Verdict::Decided("NTP"));
         assert_eq!(Run::new(udp(40_000, 124)).client(&request), Verdict::Undecided);
-        assert_eq!(
-            Run::new(udp(40_000, 123)).client(&request[..44]),
-            Verdict::Undecided
-        );
+        assert_eq!(Run::new(udp(40_000, 123)).client(&request[..44]), Verdict::Undecided);
         request[1] = 17;
         assert_eq!(Run::new(udp(40_000, 123)).client(&request), Verdict::Undecided);
     }

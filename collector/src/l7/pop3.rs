@@ -7,16 +7,9 @@ use shared::model::status::{FlowStatus, StatusBits};
 use super::text::{contains, first_line, is_command, lines, starts};
 use super::{Dissector, L7Context, Probe, Want};
 
-pub(super) static POP3: Dissector = Dissector {
-    name: "POP3",
-    ports: &[(L4::TCP, 110)],
-    probe,
-    dissect,
-};
+pub(super) static POP3: Dissector = Dissector { name: "POP3", ports: &[(L4::TCP, 110)], probe, dissect };
 
-const COMMANDS: &[&[u8]] = &[
-    b"USER", b"PASS", b"APOP", b"CAPA", b"STLS", b"AUTH", b"UIDL", b"STAT",
-];
+const COMMANDS: &[&[u8]] = &[b"USER", b"PASS", b"APOP", b"CAPA", b"STLS", b"AUTH", b"UIDL", b"STAT"];
 
 fn probe(bytes: &[u8], cx: &L7Context) -> Probe {
     if cx.l4 != L4::TCP {
@@ -24,17 +17,9 @@ fn probe(bytes: &[u8], cx: &L7Context) -> Probe {
     }
     let line = first_line(bytes).map_or(bytes, |(line, _)| line);
     if is_command(line, b"+OK") {
-        return if contains(line, b"POP3") {
-            Probe::Certain
-        } else {
-            Probe::Maybe
-        };
+        return if contains(line, b"POP3") { Probe::Certain } else { Probe::Maybe };
     }
-    if COMMANDS.iter().any(|command| is_command(line, command)) {
-        Probe::Maybe
-    } else {
-        Probe::No
-    }
+    if COMMANDS.iter().any(|command| is_command(line, command)) { Probe::Maybe } else { Probe::No }
 }
 
 fn dissect(bytes: &[u8], cx: &L7Context, _: &mut L7Info, status: &mut StatusBits) -> Want {
@@ -45,10 +30,7 @@ fn dissect(bytes: &[u8], cx: &L7Context, _: &mut L7Info, status: &mut StatusBits
             }
         } else if is_command(line, b"STLS") {
             return Want::Nothing;
-        } else if [&b"PASS "[..], b"USER ", b"AUTH PLAIN", b"AUTH LOGIN"]
-            .iter()
-            .any(|w| starts(line, w))
-        {
+        } else if [&b"PASS "[..], b"USER ", b"AUTH PLAIN", b"AUTH LOGIN"].iter().any(|w| starts(line, w)) {
             *status |= FlowStatus::ClearTextCredentials.bit();
         }
     }
@@ -67,10 +49,7 @@ mod tests {
         assert_eq!(run.server(b"+OK ready\r\n"), Verdict::Undecided);
         assert_eq!(run.client(b"USER joe\r\n"), Verdict::Decided("POP3"));
         run.server(b"-ERR no\r\n");
-        assert_eq!(
-            run.status,
-            FlowStatus::ClearTextCredentials.bit() | FlowStatus::ErrorCode.bit()
-        );
+        assert_eq!(run.status, FlowStatus::ClearTextCredentials.bit() | FlowStatus::ErrorCode.bit());
     }
 
     #[test]

@@ -97,17 +97,13 @@ const KNOWN: &[(&str, L4, &[u16])] = &[
 ];
 
 /// Ports on which TLS is at home besides its own: the secured forms of other protocols.
-const OVER_TLS: &[u16] = &[
-    443, 465, 563, 636, 853, 989, 990, 992, 993, 994, 995, 3269, 5061, 5223, 5671, 6697, 8443, 8883,
-];
+const OVER_TLS: &[u16] =
+    &[443, 465, 563, 636, 853, 989, 990, 992, 993, 994, 995, 3269, 5061, 5223, 5671, 6697, 8443, 8883];
 
 /// The protocol that a port suggests; the server's port goes first.
 pub fn guess_by_port(l4: L4, client_port: u16, server_port: u16) -> Option<&'static str> {
     let by_port = |port: u16| {
-        KNOWN
-            .iter()
-            .find(|(_, owner, ports)| *owner == l4 && ports.contains(&port))
-            .map(|(name, ..)| *name)
+        KNOWN.iter().find(|(_, owner, ports)| *owner == l4 && ports.contains(&port)).map(|(name, ..)| *name)
     };
     by_port(server_port).or_else(|| by_port(client_port))
 }
@@ -136,10 +132,7 @@ pub fn is_standard_port(protocol: &str, l4: L4, port: u16) -> Option<bool> {
     if protocol == "TLS" && l4 == TCP {
         return Some(OVER_TLS.contains(&port));
     }
-    let mut owned = KNOWN
-        .iter()
-        .filter(|(name, owner, _)| *name == protocol && *owner == l4)
-        .peekable();
+    let mut owned = KNOWN.iter().filter(|(name, owner, _)| *name == protocol && *owner == l4).peekable();
     owned.peek()?;
     Some(owned.any(|(.., ports)| ports.contains(&port)))
 }
@@ -182,9 +175,6 @@ mod tests {
 
     #[test]
     fn numbers_that_are_protocols_themselves() {
-        assert_eq!(
-            (by_l4(L4::ICMP), by_l4(L4(89)), by_l4(L4::TCP)),
-            (Some("ICMP"), Some("OSPF"), None)
-        );
+        assert_eq!((by_l4(L4::ICMP), by_l4(L4(89)), by_l4(L4::TCP)), (Some("ICMP"), Some("OSPF"), None));
     }
 }

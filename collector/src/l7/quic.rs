@@ -17,7 +17,10 @@ pub(super) static QUIC: Dissector =
 fn is_known(version: [u8; 4]) -> bool {
     matches!(
         version,
-        [0, 0, 0, 1] | [0x6b, 0x33, 0x43, 0xcf] | [0xff, 0, 0, 1..=34] | [b'Q' | b'T', b'0', b'0'..=b'9', b'0'..=b'9']
+        [0, 0, 0, 1]
+            | [0x6b, 0x33, 0x43, 0xcf]
+            | [0xff, 0, 0, 1..=34]
+            | [b'Q' | b'T', b'0', b'0'..=b'9', b'0'..=b'9']
     )
 }
 

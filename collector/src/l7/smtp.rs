@@ -7,20 +7,14 @@ use shared::model::status::{FlowStatus, StatusBits};
 use super::text::{contains, first_line, is_command, lines, reply_code, starts};
 use super::{Dissector, L7Context, Probe, Want};
 
-pub(super) static SMTP: Dissector = Dissector {
-    name: "SMTP",
-    ports: &[(L4::TCP, 25), (L4::TCP, 587), (L4::TCP, 2525)],
-    probe,
-    dissect,
-};
+pub(super) static SMTP: Dissector =
+    Dissector { name: "SMTP", ports: &[(L4::TCP, 25), (L4::TCP, 587), (L4::TCP, 2525)], probe, dissect };
 
 fn probe(bytes: &[u8], cx: &L7Context) -> Probe {
     if cx.l4 != L4::TCP {
         return Probe::No;
     }
-    if [&b"EHLO "[..], b"HELO ", b"LHLO ", b"MAIL FROM:", b"RCPT TO:"]
-        .iter()
-        .any(|word| starts(bytes, word))
+    if [&b"EHLO "[..], b"HELO ", b"LHLO ", b"MAIL FROM:", b"RCPT TO:"].iter().any(|word| starts(bytes, word))
     {
         return Probe::Certain;
     }
@@ -28,11 +22,7 @@ fn probe(bytes: &[u8], cx: &L7Context) -> Probe {
         return Probe::No;
     }
     let banner = first_line(bytes).map_or(bytes, |(line, _)| line);
-    if contains(banner, b"SMTP") {
-        Probe::Certain
-    } else {
-        Probe::Maybe
-    }
+    if contains(banner, b"SMTP") { Probe::Certain } else { Probe::Maybe }
 }
 
 fn dissect(bytes: &[u8], cx: &L7Context, _: &mut L7Info, status: &mut StatusBits) -> Want {
@@ -44,10 +34,7 @@ fn dissect(bytes: &[u8], cx: &L7Context, _: &mut L7Info, status: &mut StatusBits
         } else if is_command(line, b"STARTTLS") || is_command(line, b"DATA") {
             // What follows is TLS, or a message.
             return Want::Nothing;
-        } else if [&b"AUTH PLAIN"[..], b"AUTH LOGIN"]
-            .iter()
-            .any(|command| is_command(line, command))
-        {
+        } else if [&b"AUTH PLAIN"[..], b"AUTH LOGIN"].iter().any(|command| is_command(line, command)) {
             *status |= FlowStatus::ClearTextCredentials.bit();
         }
     }
@@ -63,19 +50,10 @@ mod tests {
     #[test]
     fn banner_or_greeting_tells_it() {
         let run = |payload: &[u8]| Run::new(tcp(50_000, 2626)).server(payload);
-        assert_eq!(
-            run(b"220 mx.example.org ESMTP Postfix\r\n"),
-            Verdict::Decided("SMTP")
-        );
+        assert_eq!(run(b"220 mx.example.org ESMTP Postfix\r\n"), Verdict::Decided("SMTP"));
         assert_eq!(run(b"220 welcome\r\n"), Verdict::Undecided);
-        assert_eq!(
-            Run::new(tcp(50_000, 25)).server(b"220 welcome\r\n"),
-            Verdict::Decided("SMTP")
-        );
-        assert_eq!(
-            Run::new(tcp(50_000, 2626)).client(b"EHLO me\r\n"),
-            Verdict::Decided("SMTP")
-        );
+        assert_eq!(Run::new(tcp(50_000, 25)).server(b"220 welcome\r\n"), Verdict::Decided("SMTP"));
+        assert_eq!(Run::new(tcp(50_000, 2626)).client(b"EHLO me\r\n"), Verdict::Decided("SMTP"));
     }
 
     #[test]
@@ -85,10 +63,7 @@ mod tests {
         run.client(b"auth plain AHUAcA==\r\n");
         assert_eq!(run.status, FlowStatus::ClearTextCredentials.bit());
         run.server(b"535 no\r\n");
-        assert_eq!(
-            run.status,
-            FlowStatus::ClearTextCredentials.bit() | FlowStatus::ErrorCode.bit()
-        );
+        assert_eq!(run.status, FlowStatus::ClearTextCredentials.bit() | FlowStatus::ErrorCode.bit());
         assert_eq!(run.client(b"STARTTLS\r\n"), Verdict::Done);
     }
 }

@@ -6,26 +6,16 @@ use super::{Dissector, L7Context, Probe, name_only};
 
 const PORT: u16 = 1900;
 
-pub(super) static SSDP: Dissector = Dissector {
-    name: "SSDP",
-    ports: &[(L4::UDP, PORT)],
-    probe,
-    dissect: name_only,
-};
+pub(super) static SSDP: Dissector =
+    Dissector { name: "SSDP", ports: &[(L4::UDP, PORT)], probe, dissect: name_only };
 
 fn probe(bytes: &[u8], cx: &L7Context) -> Probe {
     if cx.l4 != L4::UDP {
         return Probe::No;
     }
-    let asks = [&b"M-SEARCH * HTTP/1."[..], b"NOTIFY * HTTP/1."]
-        .iter()
-        .any(|head| bytes.starts_with(head));
+    let asks = [&b"M-SEARCH * HTTP/1."[..], b"NOTIFY * HTTP/1."].iter().any(|head| bytes.starts_with(head));
     let answers = cx.has_port(PORT) && bytes.starts_with(b"HTTP/1.1 200 ");
-    if asks || answers {
-        Probe::Certain
-    } else {
-        Probe::No
-    }
+    if asks || answers { Probe::Certain } else { Probe::No }
 }
 
 #[cfg(test)]

@@ -12,12 +12,7 @@ use super::{Dissector, L7Context, Probe, Want};
 /// Longest identification string, its end included.
 const MAX_LINE: usize = 255;
 
-pub(super) static SSH: Dissector = Dissector {
-    name: "SSH",
-    ports: &[(L4::TCP, 22)],
-    probe,
-    dissect,
-};
+pub(super) static SSH: Dissector = Dissector { name: "SSH", ports: &[(L4::TCP, 22)], probe, dissect };
 
 fn probe(bytes: &[u8], cx: &L7Context) -> Probe {
     match bytes {
@@ -47,17 +42,9 @@ fn dissect(bytes: &[u8], cx: &L7Context, info: &mut L7Info, status: &mut StatusB
         *status |= FlowStatus::ObsoleteSsh.bit();
     }
     let ssh = info.ssh.get_or_insert_with(SshInfo::default);
-    let side: &mut Arc<str> = if cx.from_client {
-        &mut ssh.client
-    } else {
-        &mut ssh.server
-    };
+    let side: &mut Arc<str> = if cx.from_client { &mut ssh.client } else { &mut ssh.server };
     *side = wire_text(line, MAX_TEXT);
-    if ssh.client.is_empty() || ssh.server.is_empty() {
-        Want::Next
-    } else {
-        Want::Nothing
-    }
+    if ssh.client.is_empty() || ssh.server.is_empty() { Want::Next } else { Want::Nothing }
 }
 
 #[cfg(test)]
@@ -69,25 +56,17 @@ mod tests {
     #[test]
     fn both_banners_are_kept() {
         let mut run = Run::new(tcp(50_000, 2222));
-        assert_eq!(
-            run.server(b"SSH-2.0-OpenSSH_9.2p1 Debian-2\r\n"),
-            Verdict::Decided("SSH")
-        );
+        assert_eq!(run.server(b"SSH-2.0-OpenSSH_9.2p1 Debian-2\r\n"), Verdict::Decided("SSH"));
         assert_eq!(run.client(b"SSH-2.0-libssh_0.10\n\0\0\x03"), Verdict::Done);
         let ssh = run.info.ssh.unwrap();
-        assert_eq!(
-            (&*ssh.client, &*ssh.server),
-            ("SSH-2.0-libssh_0.10", "SSH-2.0-OpenSSH_9.2p1 Debian-2")
-        );
+        assert_eq!((&*ssh.client, &*ssh.server), ("SSH-2.0-libssh_0.10", "SSH-2.0-OpenSSH_9.2p1 Debian-2"));
         assert_eq!(run.status, 0);
     }
 
     #[test]
     fn version_1_is_obsolete_and_its_compatible_successor_is_not() {
-        for (banner, bit) in [
-            (&b"SSH-1.5-old\n"[..], FlowStatus::ObsoleteSsh.bit()),
-            (b"SSH-1.99-new\n", 0),
-        ] {
+        for (banner, bit) in [(&b"SSH-1.5-old\n"[..], FlowStatus::ObsoleteSsh.bit()), (b"SSH-1.99-new\n", 0)]
+        {
             let mut run = Run::new(tcp(50_000, 22));
             run.server(banner);
             assert_eq!(run.status, bit);

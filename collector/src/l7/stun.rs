@@ -11,7 +11,9 @@ pub(super) static STUN: Dissector =
     Dissector { name: "STUN", ports: &[(L4::UDP, 3478), (L4::TCP, 3478)], probe, dissect: name_only };
 
 fn probe(bytes: &[u8], cx: &L7Context) -> Probe {
-    let (Some(kind), Some(length)) = (be16(bytes, 0), be16(bytes, 2).map(usize::from)) else { return Probe::No };
+    let (Some(kind), Some(length)) = (be16(bytes, 0), be16(bytes, 2).map(usize::from)) else {
+        return Probe::No;
+    };
     let cookie = bytes.get(4..).is_some_and(|rest| rest.starts_with(&COOKIE));
     let sane = matches!(cx.l4, L4::UDP | L4::TCP) && kind < 0x4000 && length.is_multiple_of(4);
     if sane && cookie && bytes.len() == HEADER + length { Probe::Certain } else { Probe::No }

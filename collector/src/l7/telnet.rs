@@ -11,12 +11,8 @@ const SE: u8 = 240;
 const MAX_OPTION: u8 = 93;
 
 /// User name and password come one letter a packet, so they are not looked for.
-pub(super) static TELNET: Dissector = Dissector {
-    name: "Telnet",
-    ports: &[(L4::TCP, 23)],
-    probe,
-    dissect: name_only,
-};
+pub(super) static TELNET: Dissector =
+    Dissector { name: "Telnet", ports: &[(L4::TCP, 23)], probe, dissect: name_only };
 
 fn probe(bytes: &[u8], cx: &L7Context) -> Probe {
     if cx.l4 != L4::TCP {
@@ -31,11 +27,7 @@ fn probe(bytes: &[u8], cx: &L7Context) -> Probe {
             [IAC, SB, 0..=MAX_OPTION, ..] => match rest.windows(2).position(|pair| pair == [IAC, SE]) {
                 Some(end) => rest.get(end + 2..).unwrap_or_default(),
                 None => {
-                    return if commands > 0 {
-                        Probe::Certain
-                    } else {
-                        Probe::Maybe
-                    };
+                    return if commands > 0 { Probe::Certain } else { Probe::Maybe };
                 }
             },
             _ => break,
@@ -57,18 +49,9 @@ mod tests {
     #[test]
     fn negotiation_tells_it() {
         let negotiation = [255, 253, 24, 255, 250, 31, 0, 80, 0, 24, 255, 240];
-        assert_eq!(
-            Run::new(tcp(50_000, 2323)).client(&negotiation),
-            Verdict::Decided("Telnet")
-        );
-        assert_eq!(
-            Run::new(tcp(50_000, 2323)).client(&negotiation[..3]),
-            Verdict::Undecided
-        );
-        assert_eq!(
-            Run::new(tcp(50_000, 23)).client(&negotiation[..3]),
-            Verdict::Decided("Telnet")
-        );
+        assert_eq!(Run::new(tcp(50_000, 2323)).client(&negotiation), Verdict::Decided("Telnet"));
+        assert_eq!(Run::new(tcp(50_000, 2323)).client(&negotiation[..3]), Verdict::Undecided);
+        assert_eq!(Run::new(tcp(50_000, 23)).client(&negotiation[..3]), Verdict::Decided("Telnet"));
         let mut both = Run::new(tcp(50_000, 2323));
         both.client(&negotiation[..3]);
         assert_eq!(both.server(&[255, 251, 24]), Verdict::Decided("Telnet"));

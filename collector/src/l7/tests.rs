@@ -12,12 +12,7 @@ pub(super) struct Run {
 
 impl Run {
     pub(super) fn new(cx: L7Context) -> Self {
-        Self {
-            state: L7State::new(),
-            cx,
-            info: L7Info::default(),
-            status: 0,
-        }
+        Self { state: L7State::new(), cx, info: L7Info::default(), status: 0 }
     }
 
     pub(super) fn client(&mut self, payload: &[u8]) -> Verdict {
@@ -31,19 +26,12 @@ impl Run {
     fn feed(&mut self, payload: &[u8], from_client: bool) -> Verdict {
         self.cx.from_client = from_client;
         self.cx.packets_seen += 1;
-        self.state
-            .on_payload(payload, &self.cx, &mut self.info, &mut self.status)
+        self.state.on_payload(payload, &self.cx, &mut self.info, &mut self.status)
     }
 }
 
 fn context(l4: L4, client_port: u16, server_port: u16) -> L7Context {
-    L7Context {
-        l4,
-        client_port,
-        server_port,
-        from_client: true,
-        packets_seen: 0,
-    }
+    L7Context { l4, client_port, server_port, from_client: true, packets_seen: 0 }
 }
 
 pub(super) fn tcp(client_port: u16, server_port: u16) -> L7Context {
@@ -74,11 +62,7 @@ fn reading_ends_after_so_many_payloads() {
     let mut run = Run::new(tcp(50_000, 22));
     run.server(b"SSH-2.0-a\r\n");
     let verdicts: Vec<_> = (1..MAX_PAYLOADS).map(|_| run.server(b"binary")).collect();
-    assert!(
-        verdicts[..verdicts.len() - 1]
-            .iter()
-            .all(|verdict| *verdict == Verdict::Reading)
-    );
+    assert!(verdicts[..verdicts.len() - 1].iter().all(|verdict| *verdict == Verdict::Reading));
     assert_eq!(verdicts.last(), Some(&Verdict::Done));
     assert_eq!(run.client(b"SSH-2.0-b\r\n"), Verdict::Done);
     assert_eq!(&*run.info.ssh.unwrap().client, "");
@@ -95,10 +79,17 @@ fn what_is_kept_for_later_is_bounded() {
 }
 
 #[test]
+fn a_message_that_never_ends_ends_the_reading() {
+    let mut run = Run::new(tcp(50_000, 80));
+    run.client(b"GET / HTTP/1.1\r\n");
+    let rounds = (1..100).find(|_| run.client(b"A: b\r\n") == Verdict::Done);
+    assert_eq!(rounds, Some(MAX_PAYLOADS as i32 - 1));
+    assert!(run.state.stash.iter().all(Vec::is_empty));
+}
+
+#[test]
 fn encrypted_noise_is_nobodys() {
-    let noise: Vec<u8> = (0..200_u32)
-        .map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8)
-        .collect();
+    let noise: Vec<u8> = (0..200_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
     let mut run = Run::new(tcp(50_000, 40_000));
     assert!((0..MAX_PAYLOADS).all(|_| run.client(&noise) == Verdict::Undecided));
     assert_eq!((run.info, run.status), (L7Info::default(), 0));

@@ -25,9 +25,7 @@ fn cut(text: &str, max: usize) -> &str {
 
 /// The lines of `bytes` without their ends; the last one may be unfinished.
 pub(super) fn lines(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
-    bytes
-        .split(|byte| *byte == b'\n')
-        .map(|line| line.strip_suffix(b"\r").unwrap_or(line))
+    bytes.split(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line))
 }
 
 /// The first line and what follows, or `None` while the line has no end.
@@ -39,22 +37,17 @@ pub(super) fn first_line(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
 
 /// Whether `line` begins with `word`, whatever the case.
 pub(super) fn starts(line: &[u8], word: &[u8]) -> bool {
-    line.get(..word.len())
-        .is_some_and(|head| head.eq_ignore_ascii_case(word))
+    line.get(..word.len()).is_some_and(|head| head.eq_ignore_ascii_case(word))
 }
 
 /// Whether `line` is `word`, alone or with arguments, whatever the case.
 pub(super) fn is_command(line: &[u8], word: &[u8]) -> bool {
-    starts(line, word)
-        && line
-            .get(word.len())
-            .is_none_or(|next| matches!(next, b' ' | b'\r'))
+    starts(line, word) && line.get(word.len()).is_none_or(|next| matches!(next, b' ' | b'\r'))
 }
 
 /// Whether `word` is somewhere in `line`, whatever the case.
 pub(super) fn contains(line: &[u8], word: &[u8]) -> bool {
-    line.windows(word.len())
-        .any(|window| window.eq_ignore_ascii_case(word))
+    line.windows(word.len()).any(|window| window.eq_ignore_ascii_case(word))
 }
 
 /// The three-digit reply code of FTP and SMTP at the start of `line`.
@@ -64,20 +57,13 @@ pub(super) fn reply_code(line: &[u8]) -> Option<u16> {
     if !follows || !digits.iter().all(u8::is_ascii_digit) || !(b'1'..=b'5').contains(&digits[0]) {
         return None;
     }
-    Some(
-        digits
-            .iter()
-            .fold(0, |code, digit| code * 10 + u16::from(digit - b'0')),
-    )
+    Some(digits.iter().fold(0, |code, digit| code * 10 + u16::from(digit - b'0')))
 }
 
 /// Whether a host, with or without port, is an address literal.
 pub(super) fn is_address(host: &str) -> bool {
     if let Some(inner) = host.strip_prefix('[') {
-        return inner
-            .split(']')
-            .next()
-            .is_some_and(|address| address.parse::<IpAddr>().is_ok());
+        return inner.split(']').next().is_some_and(|address| address.parse::<IpAddr>().is_ok());
     }
     let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
     host.parse::<IpAddr>().is_ok() || name.parse::<IpAddr>().is_ok()

@@ -169,9 +169,7 @@ fn handshake(bytes: &[u8]) -> Cow<'_, [u8]> {
             joined.to_mut().extend_from_slice(body);
         }
         // One message is all that is read.
-        let first = joined
-            .first_chunk()
-            .map_or(0, |&[_, a, b, c]| u32::from_be_bytes([0, a, b, c]) as usize);
+        let first = joined.first_chunk().map_or(0, |&[_, a, b, c]| u32::from_be_bytes([0, a, b, c]) as usize);
         if joined.len() >= first.saturating_add(4) && first > 0 {
             break;
         }
@@ -243,10 +241,7 @@ fn client_hello(body: &[u8], complete: bool, info: &mut L7Info, status: &mut Sta
                     tls.alpn = wire_text(first, MAX_TEXT);
                 }
                 EXT_SUPPORTED_VERSIONS if !answered => {
-                    let offered = Reader(value)
-                        .short()?
-                        .chunks_exact(2)
-                        .filter_map(|raw| be16(raw, 0));
+                    let offered = Reader(value).short()?.chunks_exact(2).filter_map(|raw| be16(raw, 0));
                     // Odd values are there to keep servers tolerant (RFC 8701).
                     let offered = offered.filter(|v| v & 0x0f0f != 0x0a0a).map(normal);
                     tls.version = offered.max().unwrap_or(legacy);

@@ -30,27 +30,18 @@ pub(super) struct Classic {
 impl Classic {
     pub(super) fn open(window: &mut Window, endian: Endian, nano: bool) -> Result<Self, Problem> {
         if window.ensure(FILE_HEADER)? < FILE_HEADER {
-            return Err(Problem::Truncated {
-                offset: 0,
-                cause: "file header",
-            });
+            return Err(Problem::Truncated { offset: 0, cause: "file header" });
         }
         let header = window.bytes();
         let (major, minor) = (endian.u16(header, 4), endian.u16(header, 6));
         if major != 2 {
-            return Err(Problem::NotACapture(format!(
-                "unknown pcap version {major}.{minor}"
-            )));
+            return Err(Problem::NotACapture(format!("unknown pcap version {major}.{minor}")));
         }
         // The upper half of the field tells the length of frame check sequences, which decoding
         // cuts off by the IP length anyway.
         let link = LinkType(endian.u32(header, 20) as u16);
         window.consume(FILE_HEADER);
-        Ok(Self {
-            endian,
-            fraction_ns: if nano { 1 } else { 1000 },
-            link,
-        })
+        Ok(Self { endian, fraction_ns: if nano { 1 } else { 1000 }, link })
     }
 
     pub(super) fn step(&mut self, window: &mut Window, batch: &mut Batch) -> Result<Step, Problem> {
@@ -58,10 +49,7 @@ impl Classic {
         match window.ensure(RECORD_HEADER)? {
             0 => return Ok(Step::End),
             n if n < RECORD_HEADER => {
-                return Err(Problem::Truncated {
-                    offset,
-                    cause: "packet record header",
-                });
+                return Err(Problem::Truncated { offset, cause: "packet record header" });
             }
             _ => {}
         }
@@ -76,19 +64,10 @@ impl Classic {
         }
         let record = RECORD_HEADER + captured;
         if window.ensure(record)? < record {
-            return Err(Problem::Truncated {
-                offset,
-                cause: "packet record",
-            });
+            return Err(Problem::Truncated { offset, cause: "packet record" });
         }
         let ts = Timestamp::from_ns(seconds * NS_PER_S + fraction * self.fraction_ns);
-        batch.push(
-            ts,
-            self.link,
-            0,
-            length,
-            window.bytes().get(RECORD_HEADER..record).unwrap_or_default(),
-        );
+        batch.push(ts, self.link, 0, length, window.bytes().get(RECORD_HEADER..record).unwrap_or_default());
         window.consume(record);
         Ok(Step::Packet)
     }

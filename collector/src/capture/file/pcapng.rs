@@ -49,12 +49,8 @@ impl Resolution {
         let ticks = i128::from(ticks);
         let ns = match self {
             Self::Decimal(n @ 0..=9) => ticks * 10_i128.pow(u32::from(9 - n)),
-            Self::Decimal(n) => 10_i128
-                .checked_pow(u32::from(n - 9))
-                .map_or(0, |unit| ticks / unit),
-            Self::Binary(n) => (ticks * i128::from(NS_PER_S))
-                .checked_shr(u32::from(n))
-                .unwrap_or(0),
+            Self::Decimal(n) => 10_i128.checked_pow(u32::from(n - 9)).map_or(0, |unit| ticks / unit),
+            Self::Binary(n) => (ticks * i128::from(NS_PER_S)).checked_shr(u32::from(n)).unwrap_or(0),
         };
         i64::try_from(ns).unwrap_or(i64::MAX)
     }
@@ -69,11 +65,7 @@ pub(super) struct PcapNg {
 
 impl PcapNg {
     pub(super) fn open(window: &mut Window) -> Result<Self, Problem> {
-        let mut reader = Self {
-            endian: Endian::Little,
-            interfaces: Vec::new(),
-            last: Timestamp::ZERO,
-        };
+        let mut reader = Self { endian: Endian::Little, interfaces: Vec::new(), last: Timestamp::ZERO };
         let offset = window.offset();
         reader.section(window).map_err(|problem| match problem {
             Problem::Malformed { offset: at, cause } if at == offset => Problem::NotACapture(cause),
@@ -87,10 +79,7 @@ impl PcapNg {
         match window.ensure(BLOCK_MIN)? {
             0 => return Ok(Step::End),
             n if n < BLOCK_MIN => {
-                return Err(Problem::Truncated {
-                    offset,
-                    cause: "block header",
-                });
+                return Err(Problem::Truncated { offset, cause: "block header" });
             }
             _ => {}
         }
@@ -115,10 +104,7 @@ impl PcapNg {
 
     /// Passes over a block of any size without holding it.
     fn skip(&mut self, window: &mut Window, offset: u64, length: usize) -> Result<Step, Problem> {
-        let cut = Problem::Truncated {
-            offset,
-            cause: "block",
-        };
+        let cut = Problem::Truncated { offset, cause: "block" };
         let before_trailer = length as u64 - 4;
         if window.skip(before_trailer)? < before_trailer || window.ensure(4)? < 4 {
             return Err(cut);
@@ -133,19 +119,14 @@ impl PcapNg {
         let offset = window.offset();
         let malformed = |cause: String| Problem::Malformed { offset, cause };
         if window.ensure(FIXED)? < FIXED {
-            return Err(Problem::Truncated {
-                offset,
-                cause: "section header",
-            });
+            return Err(Problem::Truncated { offset, cause: "section header" });
         }
         let bytes = window.bytes();
         let endian = match Endian::Big.u32(bytes, 8) {
             0x1a2b_3c4d => Endian::Big,
             0x4d3c_2b1a => Endian::Little,
             other => {
-                return Err(malformed(format!(
-                    "section with unknown byte-order mark {other:08x}"
-                )));
+                return Err(malformed(format!("section with unknown byte-order mark {other:08x}")));
             }
         };
         let length = checked_length(endian.u32(bytes, 4), offset)?;
@@ -154,10 +135,7 @@ impl PcapNg {
         }
         let major = endian.u16(bytes, 12);
         if major != 1 {
-            return Err(malformed(format!(
-                "section of unknown version {major}.{}",
-                endian.u16(bytes, 14)
-            )));
+            return Err(malformed(format!("section of unknown version {major}.{}", endian.u16(bytes, 14))));
         }
         block_body(window, endian, length)?;
         window.consume(length);
@@ -181,10 +159,7 @@ impl PcapNg {
         };
         let mut options = body.get(8..).unwrap_or_default();
         while options.len() >= 4 {
-            let (code, length) = (
-                self.endian.u16(options, 0),
-                usize::from(self.endian.u16(options, 2)),
-            );
+            let (code, length) = (self.endian.u16(options, 0), usize::from(self.endian.u16(options, 2)));
             if code == OPT_END {
                 break;
             }
@@ -226,23 +201,14 @@ impl PcapNg {
         };
         let (captured, length) = if kind == SIMPLE_PACKET {
             let length = e.u32(body, 0);
-            (
-                if interface.snaplen == 0 {
-                    length
-                } else {
-                    length.min(interface.snaplen)
-                },
-                length,
-            )
+            (if interface.snaplen == 0 { length } else { length.min(interface.snaplen) }, length)
         } else {
             let ticks = u64::from(e.u32(body, 4)) << 32 | u64::from(e.u32(body, 8));
             self.last = Timestamp::from_secs(interface.offset_s).plus_ns(interface.resolution.ns(ticks));
             (e.u32(body, 12), e.u32(body, 16))
         };
         if captured as usize > MAX_CAPTURED {
-            return Err(format!(
-                "packet block with {captured} bytes, more than {MAX_CAPTURED}"
-            ));
+            return Err(format!("packet block with {captured} bytes, more than {MAX_CAPTURED}"));
         }
         let Some(bytes) = body.get(fixed..fixed + captured as usize) else {
             return Err("packet block shorter than the packet in it".to_owned());
@@ -254,10 +220,7 @@ impl PcapNg {
 
 fn checked_length(length: u32, offset: u64) -> Result<usize, Problem> {
     if (length as usize) < BLOCK_MIN || !length.is_multiple_of(4) {
-        return Err(Problem::Malformed {
-            offset,
-            cause: format!("block with impossible length {length}"),
-        });
+        return Err(Problem::Malformed { offset, cause: format!("block with impossible length {length}") });
     }
     Ok(length as usize)
 }
@@ -278,10 +241,7 @@ fn block_body(window: &mut Window, endian: Endian, length: usize) -> Result<&[u8
         return Err(Problem::Malformed { offset, cause });
     }
     if window.ensure(length)? < length {
-        return Err(Problem::Truncated {
-            offset,
-            cause: "block",
-        });
+        return Err(Problem::Truncated { offset, cause: "block" });
     }
     check_trailer(endian.u32(window.bytes(), length - 4), length, offset)?;
     Ok(window.bytes().get(8..length - 4).unwrap_or_default())

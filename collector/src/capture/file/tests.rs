@@ -20,20 +20,12 @@ fn read(path: &Path) -> (Vec<Seen>, Result<(), CaptureError>) {
             Ok(state) => state,
             Err(error) => {
                 assert!(batch.is_empty());
-                assert_eq!(
-                    source.next_batch(&mut batch).unwrap(),
-                    SourceState::End,
-                    "over after an error"
-                );
+                assert_eq!(source.next_batch(&mut batch).unwrap(), SourceState::End, "over after an error");
                 break Err(error);
             }
         };
         assert!(batch.len() <= BATCH_PACKETS);
-        seen.extend(
-            batch
-                .iter()
-                .map(|(d, b)| (d.ts.ns(), d.interface, d.link.0, d.length, b.to_vec())),
-        );
+        seen.extend(batch.iter().map(|(d, b)| (d.ts.ns(), d.interface, d.link.0, d.length, b.to_vec())));
         match state {
             SourceState::More => {}
             SourceState::End => break Ok(()),
@@ -57,18 +49,10 @@ struct Order {
 
 impl Order {
     fn u16(self, n: u16) -> [u8; 2] {
-        if self.big {
-            n.to_be_bytes()
-        } else {
-            n.to_le_bytes()
-        }
+        if self.big { n.to_be_bytes() } else { n.to_le_bytes() }
     }
     fn u32(self, n: u32) -> [u8; 4] {
-        if self.big {
-            n.to_be_bytes()
-        } else {
-            n.to_le_bytes()
-        }
+        if self.big { n.to_be_bytes() } else { n.to_le_bytes() }
     }
 
     fn classic(self, magic: u32, link: u32, packets: &[(u32, u32, u32, &[u8])]) -> (Vec<u8>, Vec<u64>) {
@@ -114,13 +98,7 @@ impl Order {
     }
 
     fn enhanced(self, interface: u32, ticks: u64, length: u32, bytes: &[u8]) -> Vec<u8> {
-        let fields = [
-            interface,
-            (ticks >> 32) as u32,
-            ticks as u32,
-            bytes.len() as u32,
-            length,
-        ];
+        let fields = [interface, (ticks >> 32) as u32, ticks as u32, bytes.len() as u32, length];
         let mut body: Vec<u8> = fields.iter().flat_map(|n| self.u32(*n)).collect();
         body.extend_from_slice(bytes);
         self.block(6, &body)
@@ -151,11 +129,7 @@ fn the_upper_half_of_the_link_field_is_not_the_link() {
 #[test]
 fn pcapng_with_several_interfaces_clocks_and_sections() {
     for order in ORDERS {
-        let offset = if order.big {
-            5_i64.to_be_bytes()
-        } else {
-            5_i64.to_le_bytes()
-        };
+        let offset = if order.big { 5_i64.to_be_bytes() } else { 5_i64.to_le_bytes() };
         let obsolete = {
             let mut body = [order.u16(1), order.u16(0)].concat();
             [0_u32, 3, 2, 2].iter().for_each(|n| body.extend(order.u32(*n)));
@@ -197,18 +171,10 @@ fn check_every_cut(file: &[u8], header: usize, starts: &[u64], records: &[u64]) 
         let whole = starts.windows(2).filter(|w| w[1] <= cut as u64).count();
         assert_eq!(seen.len(), whole, "cut at {cut}");
         match result {
-            Ok(()) => assert!(
-                cut >= header && records.contains(&(cut as u64)),
-                "cut at {cut} unnoticed"
-            ),
+            Ok(()) => assert!(cut >= header && records.contains(&(cut as u64)), "cut at {cut} unnoticed"),
             Err(CaptureError::NotACapture { .. }) => assert!(cut < 4),
             Err(CaptureError::Truncated { offset, .. }) => {
-                let begin = records
-                    .iter()
-                    .copied()
-                    .filter(|r| *r <= cut as u64)
-                    .max()
-                    .unwrap_or(0);
+                let begin = records.iter().copied().filter(|r| *r <= cut as u64).max().unwrap_or(0);
                 assert_eq!(offset, if cut < header { 0 } else { begin }, "cut at {cut}");
             }
             Err(other) => panic!("cut at {cut}: {other}"),
@@ -218,11 +184,8 @@ fn check_every_cut(file: &[u8], header: usize, starts: &[u64], records: &[u64]) 
 
 #[test]
 fn a_classic_file_cut_anywhere_delivers_what_is_whole_and_tells_where() {
-    let (file, starts) = ORDERS[0].classic(
-        0xa1b2_c3d4,
-        1,
-        &[(1, 0, 3, b"one"), (2, 0, 0, b""), (3, 0, 9, b"three")],
-    );
+    let (file, starts) =
+        ORDERS[0].classic(0xa1b2_c3d4, 1, &[(1, 0, 3, b"one"), (2, 0, 0, b""), (3, 0, 9, b"three")]);
     check_every_cut(&file, 24, &starts, &starts);
 }
 
@@ -237,9 +200,7 @@ fn a_pcapng_file_cut_anywhere_delivers_what_is_whole_and_tells_where() {
         order.enhanced(0, 2, 3, b"two"),
     ];
     let mut records = vec![0_u64];
-    blocks
-        .iter()
-        .for_each(|b| records.push(records.last().unwrap() + b.len() as u64));
+    blocks.iter().for_each(|b| records.push(records.last().unwrap() + b.len() as u64));
     check_every_cut(&blocks.concat(), blocks[0].len(), &records[3..], &records);
 }
 
@@ -258,19 +219,14 @@ fn what_is_no_capture_is_refused_by_kind() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("missing.pcap");
     assert!(matches!(open(&path).err(), Some(CaptureError::NotFound { path: p }) if p == path));
-    assert!(matches!(
-        open(folder.path()).err(),
-        Some(CaptureError::IsDirectory { .. })
-    ));
+    assert!(matches!(open(folder.path()).err(), Some(CaptureError::IsDirectory { .. })));
     assert!(matches!(read_bytes(b"").1, Err(CaptureError::Empty { .. })));
     let cases: [(&[u8], &str); 5] = [
         (b"The quick brown fox jumps over the lazy dog", "54686520"),
         (b"\x1f\x8b\x08\x00", "gzip"),
         (b"abc", "3 bytes"),
         (
-            &[
-                0xd4, 0xc3, 0xb2, 0xa1, 9, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0,
-            ],
+            &[0xd4, 0xc3, 0xb2, 0xa1, 9, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0],
             "version 9.4",
         ),
         (
@@ -297,12 +253,7 @@ fn damage_is_found_at_its_offset_after_the_packets_before_it() {
     file[at..at + 4].copy_from_slice(&order.u32(262_145));
     check_damage(&file, 1, starts[1], "262145");
 
-    let head = [
-        order.section(),
-        order.interface(1, 0, &[]),
-        order.enhanced(0, 1, 3, b"one"),
-    ]
-    .concat();
+    let head = [order.section(), order.interface(1, 0, &[]), order.enhanced(0, 1, 3, b"one")].concat();
     let start = head.len() as u64;
     let mut lengths_differ = order.enhanced(0, 1, 3, b"two");
     let last = lengths_differ.len() - 4;
@@ -313,30 +264,12 @@ fn damage_is_found_at_its_offset_after_the_packets_before_it() {
         (order.enhanced(7, 1, 3, b"two"), "undescribed interface 7"),
         (lengths_differ, "lengths differ"),
         (overrun, "shorter than the packet"),
-        (
-            [order.u32(6), order.u32(13), order.u32(0), order.u32(0)].concat(),
-            "impossible length 13",
-        ),
-        (
-            [order.u32(6), order.u32(0x4000_0000), order.u32(0)].concat(),
-            "1073741824",
-        ),
-        (
-            order
-                .interface(1, 0, &[])
-                .into_iter()
-                .take(8)
-                .chain([0; 4])
-                .collect(),
-            "lengths differ",
-        ),
+        ([order.u32(6), order.u32(13), order.u32(0), order.u32(0)].concat(), "impossible length 13"),
+        ([order.u32(6), order.u32(0x4000_0000), order.u32(0)].concat(), "1073741824"),
+        (order.interface(1, 0, &[]).into_iter().take(8).chain([0; 4]).collect(), "lengths differ"),
     ];
     for (block, word) in damaged {
-        let block = if block.len() < 16 {
-            [block, vec![0; 64]].concat()
-        } else {
-            block
-        };
+        let block = if block.len() < 16 { [block, vec![0; 64]].concat() } else { block };
         check_damage(&[head.clone(), block].concat(), 1, start, word);
     }
 }
@@ -377,10 +310,7 @@ fn progress_reaches_the_size_of_the_file() {
     assert_eq!(source.progress().unwrap().bytes_read, 24);
     assert_eq!(source.next_batch(&mut batch).unwrap(), SourceState::End);
     let progress = source.progress().unwrap();
-    assert_eq!(
-        (progress.bytes_read, progress.bytes_total),
-        (file.len() as u64, Some(file.len() as u64))
-    );
+    assert_eq!((progress.bytes_read, progress.bytes_total), (file.len() as u64, Some(file.len() as u64)));
     assert!(!source.is_live() && source.name().starts_with('/'));
     assert_eq!(batch.iter().next().unwrap().0.ts, Timestamp::from_secs(1));
 }

@@ -17,14 +17,7 @@ pub(super) struct Window {
 
 impl Window {
     pub(super) fn new(file: File) -> Self {
-        Self {
-            file,
-            buffer: vec![0; SIZE].into_boxed_slice(),
-            start: 0,
-            end: 0,
-            offset: 0,
-            at_end: false,
-        }
+        Self { file, buffer: vec![0; SIZE].into_boxed_slice(), start: 0, end: 0, offset: 0, at_end: false }
     }
 
     /// File offset of the first byte not consumed.
@@ -48,10 +41,7 @@ impl Window {
         self.end -= self.start;
         self.start = 0;
         while self.end < wanted.min(SIZE) && !self.at_end {
-            match self
-                .file
-                .read(self.buffer.get_mut(self.end..).unwrap_or_default())
-            {
+            match self.file.read(self.buffer.get_mut(self.end..).unwrap_or_default()) {
                 Ok(0) => self.at_end = true,
                 Ok(n) => self.end += n,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}

@@ -14,35 +14,24 @@ fn a_question_and_its_answer_are_counted() {
     assert_eq!(run.client(&hex(QUERY)), Verdict::Decided("DNS"));
     run.server(&hex(REPLY));
     let dns = run.info.dns.clone().unwrap();
-    assert_eq!(
-        (&*dns.query, dns.query_type, dns.reply_code),
-        ("www.google.com", 1, 0)
-    );
+    assert_eq!((&*dns.query, dns.query_type, dns.reply_code), ("www.google.com", 1, 0));
     assert_eq!((dns.queries, dns.replies, dns.errors), (1, 1, 0));
     assert_eq!(run.status, 0);
 }
 
 #[test]
 fn any_port_will_do_when_the_message_fits_exactly() {
-    assert_eq!(
-        Run::new(udp(40_000, 9953)).client(&hex(QUERY)),
-        Verdict::Decided("DNS")
-    );
+    assert_eq!(Run::new(udp(40_000, 9953)).client(&hex(QUERY)), Verdict::Decided("DNS"));
     let trailing = [hex(QUERY), vec![0]].concat();
     assert_eq!(Run::new(udp(40_000, 9953)).client(&trailing), Verdict::Undecided);
-    assert_eq!(
-        Run::new(udp(40_000, 53)).client(&trailing),
-        Verdict::Decided("DNS")
-    );
+    assert_eq!(Run::new(udp(40_000, 53)).client(&trailing), Verdict::Decided("DNS"));
 }
 
 #[test]
 fn an_error_answer_sets_its_bit() {
     let mut run = Run::new(udp(40_000, 53));
     run.client(&hex(QUERY));
-    run.server(&hex(
-        "48ee81830001000000000000 03777777 06676f6f676c65 03636f6d 00 0001 0001",
-    ));
+    run.server(&hex("48ee81830001000000000000 03777777 06676f6f676c65 03636f6d 00 0001 0001"));
     let dns = run.info.dns.clone().unwrap();
     assert_eq!((dns.reply_code, dns.errors), (3, 1));
     assert_eq!(run.status, FlowStatus::ErrorCode.bit());
@@ -62,14 +51,8 @@ fn over_tcp_a_message_may_come_in_pieces() {
 
 #[test]
 fn multicast_and_link_local_names_have_their_own_protocol() {
-    assert_eq!(
-        Run::new(udp(5353, 5353)).client(&hex(QUERY)),
-        Verdict::Decided("MDNS")
-    );
-    assert_eq!(
-        Run::new(udp(50_000, 5355)).client(&hex(QUERY)),
-        Verdict::Decided("LLMNR")
-    );
+    assert_eq!(Run::new(udp(5353, 5353)).client(&hex(QUERY)), Verdict::Decided("MDNS"));
+    assert_eq!(Run::new(udp(50_000, 5355)).client(&hex(QUERY)), Verdict::Decided("LLMNR"));
 }
 
 #[test]
@@ -91,13 +74,7 @@ fn pointer_loops_and_wild_counts_are_refused() {
 #[test]
 fn a_label_as_tunnels_use_is_suspicious() {
     let label = [b'x'; 60];
-    let query = [
-        &hex("000101000001000000000000")[..],
-        &[60],
-        &label,
-        &hex("00 0001 0001"),
-    ]
-    .concat();
+    let query = [&hex("000101000001000000000000")[..], &[60], &label, &hex("00 0001 0001")].concat();
     let mut run = Run::new(udp(40_000, 53));
     run.client(&query);
     assert_eq!(run.status, FlowStatus::SuspiciousDns.bit());

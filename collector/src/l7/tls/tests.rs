@@ -3,12 +3,7 @@ use crate::l7::Verdict;
 use crate::l7::tests::{Run, tcp};
 
 fn extension(kind: u16, value: &[u8]) -> Vec<u8> {
-    [
-        &kind.to_be_bytes()[..],
-        &(value.len() as u16).to_be_bytes(),
-        value,
-    ]
-    .concat()
+    [&kind.to_be_bytes()[..], &(value.len() as u16).to_be_bytes(), value].concat()
 }
 
 fn record_of(kind: u8, body: &[u8]) -> Vec<u8> {
@@ -62,10 +57,7 @@ fn browser() -> Vec<u8> {
 
 fn check_browser(run: &Run) {
     let tls = run.info.tls.clone().unwrap();
-    assert_eq!(
-        (&*tls.sni, &*tls.alpn, tls.version),
-        ("www.example.org", "h2", TLS_1_3)
-    );
+    assert_eq!((&*tls.sni, &*tls.alpn, tls.version), ("www.example.org", "h2", TLS_1_3));
     assert_eq!(run.status, 0);
 }
 
@@ -96,10 +88,7 @@ fn a_hello_may_be_split_anywhere() {
 fn a_hello_may_be_split_over_records_and_segments() {
     let hello = browser();
     let body = &hello[5..];
-    let records: Vec<u8> = body
-        .chunks(400)
-        .flat_map(|part| record_of(HANDSHAKE, part))
-        .collect();
+    let records: Vec<u8> = body.chunks(400).flat_map(|part| record_of(HANDSHAKE, part)).collect();
     let mut run = Run::new(tcp(50_000, 4433));
     for segment in records.chunks(536) {
         run.client(segment);
@@ -113,10 +102,7 @@ fn old_versions_and_missing_names_set_their_bits() {
     run.client(&client(&[]));
     assert_eq!(run.status, FlowStatus::TlsMissingSni.bit());
     run.server(&server(0x0301, 0x002f, &[]));
-    assert_eq!(
-        run.status,
-        FlowStatus::TlsMissingSni.bit() | FlowStatus::ObsoleteTls.bit()
-    );
+    assert_eq!(run.status, FlowStatus::TlsMissingSni.bit() | FlowStatus::ObsoleteTls.bit());
     let tls = run.info.tls.unwrap();
     assert_eq!((tls.version, tls.cipher), (0x0301, 0x002f));
 }
@@ -130,20 +116,10 @@ fn a_literal_address_as_name_is_remarkable() {
 
 #[test]
 fn the_middle_of_a_connection_is_known_by_its_records() {
-    let data = [
-        record_of(APPLICATION_DATA, &[5; 40]),
-        record_of(APPLICATION_DATA, &[6; 9]),
-    ]
-    .concat();
+    let data = [record_of(APPLICATION_DATA, &[5; 40]), record_of(APPLICATION_DATA, &[6; 9])].concat();
     assert_eq!(Run::new(tcp(50_000, 4433)).server(&data), Verdict::Decided("TLS"));
-    assert_eq!(
-        Run::new(tcp(50_000, 4433)).server(&data[..57]),
-        Verdict::Undecided
-    );
-    assert_eq!(
-        Run::new(tcp(50_000, 443)).server(&data[..57]),
-        Verdict::Decided("TLS")
-    );
+    assert_eq!(Run::new(tcp(50_000, 4433)).server(&data[..57]), Verdict::Undecided);
+    assert_eq!(Run::new(tcp(50_000, 443)).server(&data[..57]), Verdict::Decided("TLS"));
 }
 
 #[test]

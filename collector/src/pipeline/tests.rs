@@ -1,0 +1,123 @@
+//! The bundled capture through the core.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use shared::model::{HostCounters, InterfaceCounters, LocalNetworks, Timestamp};
+use shared::wire::delta::Delta;
+
+use super::{Item, Pipeline, PipelineParts};
+use crate::capture::{self, Batch, SourceState};
+use crate::config::CollectorConfig;
+use crate::flow::FlowTable;
+use crate::flow_alert::Place;
+use crate::hooks::{HookRunner, ScriptSetup};
+
+fn pipeline() -> Pipeline {
+    let config = CollectorConfig::default();
+    let (hooks, errors, _) = HookRunner::load(ScriptSetup::default(), 120, Timestamp::ZERO);
+    assert!(errors.is_empty(), "{errors:?}");
+    let networks = ["192.168.10.0/24", "192.168.42.0/24", "fd00:10::/64"].map(|n| n.parse().unwrap());
+    Pipeline::new(PipelineParts {
+        place: Place { site: "s".into(), node: "n".into(), ifid: 4, interface: "eth0".into() },
+        epoch: 9,
+        networks: Arc::new(LocalNetworks::new(networks)),
+        table: FlowTable::new(config.table(120, 1)),
+        hooks,
+        summary_interval_s: 1,
+    })
+}
+
+/// Everything the bundled capture gives.
+fn replay() -> (Pipeline, Vec<Item>) {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../tests/data/demo.pcap");
+    let mut source = capture::file::open(&path).unwrap();
+    let mut pipeline = pipeline();
+    let mut batch = Batch::default();
+    let mut items = Vec::new();
+    loop {
+        batch.clear();
+        let state = source.next_batch(&mut batch).unwrap();
+        pipeline.packets(&batch, &mut || None, &mut items);
+        if matches!(state, SourceState::End) {
+            pipeline.finish(shared::model::FlowEnd::EndOfFile, true, &mut || None, &mut items);
+            return (pipeline, items);
+        }
+    }
+}
+
+fn deltas(items: &[Item]) -> Vec<&Delta> {
+    items
+        .iter()
+        .filter_map(|item| match item {
+            Item::Delta(delta) => Some(&**delta),
+            _ => None,
+        })
+        .collect()
+}
+
+#[test]
+fn summaries_add_up_to_what_was_captured() {
+    let (pipeline, items) = replay();
+    let report = pipeline.report();
+    let mut interface = InterfaceCounters::default();
+    let mut hosts = HostCounters::default();
+    let mut l7: BTreeMap<String, u64> = BTreeMap::new();
+    for delta in deltas(&items) {
+        interface.add(&delta.interface.counters);
+        for host in &delta.hosts {
+            hosts.add(&host.counters);
+        }
+        for (name, counters) in &delta.interface.l7 {
+            *l7.entry(name.clone()).or_default() += counters.flows;
+        }
+    }
+    assert_eq!((report.packets, report.bytes), (3529, 1_588_066));
+    assert_eq!((interface.packets, interface.bytes), (report.packets, report.bytes));
+    assert_eq!((interface.flows, interface.flows_ended), (report.flows, report.flows));
+    assert_eq!(l7, report.flows_by_protocol);
+    let records: Vec<_> = items
+        .iter()
+        .filter_map(|item| match item {
+            Item::Flows(batch) => Some(&batch.flows),
+            _ => None,
+        })
+        .flatten()
+        .collect();
+    assert_eq!(records.len() as u64, report.flows);
+    let bytes: u64 = records.iter().map(|f| f.bytes()).sum();
+    assert_eq!((hosts.bytes_sent, hosts.bytes_rcvd), (bytes, bytes), "every byte has a sender and a receiver");
+    assert_eq!((hosts.flows_as_client, hosts.flows_as_server), (report.flows, report.flows));
+    assert!(hosts.syn_unanswered_sent > 590, "the scan: {}", hosts.syn_unanswered_sent);
+}
+
+#[test]
+fn summaries_are_numbered_follow_each_other_and_keep_to_their_minute() {
+    let (_, items) = replay();
+    let deltas = deltas(&items);
+    for (place, delta) in deltas.iter().enumerate() {
+        assert_eq!(delta.producer.sequence, place as u64 + 1);
+        assert!(delta.from < delta.to && delta.watermark == delta.to);
+        let minute = |at: Timestamp| at.secs().div_euclid(60);
+        assert_eq!(minute(delta.from), minute(delta.to.plus_ns(-1)), "{delta:?}");
+        assert_eq!(delta.end_of_stream, place + 1 == deltas.len());
+    }
+    assert!(deltas.windows(2).all(|pair| pair[0].to <= pair[1].from));
+}
+
+#[test]
+fn the_same_capture_gives_the_same_bytes() {
+    let encoded = || -> Vec<Vec<u8>> {
+        let (_, items) = replay();
+        items
+            .iter()
+            .map(|item| match item {
+                Item::Delta(delta) => delta.encode().to_vec(),
+                Item::Flows(batch) => batch.encode().to_vec(),
+                other => format!("{other:?}").into_bytes(),
+            })
+            .collect()
+    };
+    assert!(encoded() == encoded());
+}
