@@ -38,10 +38,7 @@ fn an_hour(_: Severity) -> Duration {
 }
 
 fn ledger(criterion: &mut Criterion) {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .build()
-        .expect("a runtime");
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().expect("a runtime");
     let dir = tempfile::tempdir().expect("a folder");
     let store = SqliteStore::open(dir.path()).expect("a store");
     let mut numbers = 0;
@@ -51,11 +48,7 @@ fn ledger(criterion: &mut Criterion) {
     group.bench_function("accept_100", |bench| {
         bench.iter_batched(
             || events(&mut numbers, ACCEPT, "accepted"),
-            |batch| {
-                runtime
-                    .block_on(store.accept(black_box(batch), NOW, an_hour))
-                    .expect("accepted")
-            },
+            |batch| runtime.block_on(store.accept(black_box(batch), NOW, an_hour)).expect("accepted"),
             BatchSize::PerIteration,
         );
     });
@@ -65,22 +58,14 @@ fn ledger(criterion: &mut Criterion) {
         bench.iter_batched(
             || {
                 let batch = events(&mut numbers, CLAIM, "claimed");
-                runtime
-                    .block_on(store.accept(batch, NOW, an_hour))
-                    .expect("accepted");
+                runtime.block_on(store.accept(batch, NOW, an_hour)).expect("accepted");
             },
             |()| {
                 runtime.block_on(async {
                     let until = NOW.plus_secs(60);
-                    let claimed = store
-                        .claim("claimed", "bench", NOW, until, CLAIM)
-                        .await
-                        .expect("claimed");
+                    let claimed = store.claim("claimed", "bench", NOW, until, CLAIM).await.expect("claimed");
                     assert_eq!(claimed.len(), CLAIM);
-                    let ends = claimed
-                        .into_iter()
-                        .map(|delivery| (delivery, Outcome::Delivered))
-                        .collect();
+                    let ends = claimed.into_iter().map(|delivery| (delivery, Outcome::Delivered)).collect();
                     store.settle(ends, NOW).await.expect("settled");
                 });
             },

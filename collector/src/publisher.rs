@@ -74,7 +74,7 @@ impl Publisher {
                 let id = format!("{}/{}/{}/{}/{}", p.site, p.node, p.ifid, p.epoch, p.sequence);
                 self.append("flows", subject, id, batch.encode()).await;
             }
-            Item::Alert(alert) => self.alert(&alert).await,
+            Item::Alert(alert) => self.alert(*alert).await,
             Item::Post(post) => {
                 let payload = Bytes::from(post.encode_to_vec());
                 self.append("post", self.subjects.post(&post.site), post.id, payload).await;
@@ -88,9 +88,15 @@ impl Publisher {
         }
     }
 
-    async fn alert(&mut self, alert: &Alert) {
+    /// Publishes an alert as a span of the trace of the packets that caused it.
+    async fn alert(&mut self, mut alert: Alert) {
+        if let Some(cause) = alert.traceparent.take() {
+            let span = tracing::info_span!("alert", id = alert.id, kind = alert.alert_type);
+            shared::telemetry::set_parent(&span, &cause);
+            alert.traceparent = shared::telemetry::traceparent(&span).or(Some(cause));
+        }
         let subject = self.subjects.alert(&alert.site, alert.entity, alert.severity, alert.action);
-        match serde_json::to_vec(alert) {
+        match serde_json::to_vec(&alert) {
             Ok(json) => self.append("alert", subject, alert.transition_id(), json.into()).await,
             Err(error) => {
                 self.lost += 1;

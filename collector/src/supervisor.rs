@@ -109,6 +109,8 @@ pub async fn spawn(deps: CollectorDeps) -> Result<Collector, CollectorError> {
     for interface in &deps.config.interface {
         match interface.files.as_slice() {
             [] => drop(capture::live::open(&interface.live())?),
+            // A pipe can be opened only once, by who reads it.
+            files if files.iter().any(|f| f.exists() && !f.is_file() && !f.is_dir()) => {}
             files => drop(capture::chain::open(files)?),
         }
     }

@@ -8,7 +8,7 @@ use shared::model::status::{FlowStatus, StatusBits};
 use shared::model::{FlowEnd, FlowRecord, L4, L7Source, LocalNetworks, TcpState, Timestamp};
 
 use super::key::FlowKey;
-use super::tcp::Tcp;
+use super::tcp::{Segment, Tcp};
 use crate::decode::Packet;
 use crate::l7::{self, L7Context, L7State, Verdict};
 
@@ -120,8 +120,9 @@ impl Flow {
     pub fn on_packet(&mut self, packet: &Packet<'_>, forward: bool, now: Timestamp) {
         let from_client = forward == self.client_is_low;
         self.last_seen = now.max(self.last_seen);
-        self.count(packet, from_client, now);
-        if packet.payload_len > 0 && self.detector.is_some() {
+        let segment = self.count(packet, from_client, now);
+        // A copy would be joined to the message it belongs to a second time.
+        if packet.payload_len > 0 && self.detector.is_some() && !segment.retransmission {
             self.last_payload = now;
             self.read_payload(packet, from_client);
         } else if self.l7.is_empty()
@@ -131,7 +132,7 @@ impl Flow {
         }
     }
 
-    fn count(&mut self, packet: &Packet<'_>, from_client: bool, now: Timestamp) {
+    fn count(&mut self, packet: &Packet<'_>, from_client: bool, now: Timestamp) -> Segment {
         let (direction, mac) = match from_client {
             true => (&mut self.cli2srv, &mut self.macs.0),
             false => (&mut self.srv2cli, &mut self.macs.1),
@@ -143,7 +144,7 @@ impl Flow {
         counters.packets += 1;
         counters.bytes += u64::from(packet.length);
         counters.goodput_bytes += u64::from(packet.payload_len);
-        let Some(header) = &packet.tcp else { return };
+        let Some(header) = &packet.tcp else { return Segment::default() };
         counters.tcp_flags |= header.flags;
         direction.syns += u32::from(header.flags & (TCP_SYN | TCP_ACK) == TCP_SYN);
         direction.resets += u32::from(header.flags & TCP_RST != 0);
@@ -152,6 +153,7 @@ impl Flow {
         counters.retransmissions += u32::from(segment.retransmission);
         counters.out_of_order += u32::from(segment.out_of_order);
         counters.zero_windows += u32::from(segment.zero_window);
+        segment
     }
 
     fn read_payload(&mut self, packet: &Packet<'_>, from_client: bool) {

@@ -1,1 +1,308 @@
-//! (in progress)
+//! The sandboxed Rhai engine. Only this module and [`super::value`] know Rhai.
+//!
+//! A script file is evaluated anew for every run; the closures in the map that it ends in capture
+//! its variables, and those are the run's state. Calls return effects; nothing is carried out here.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use rhai::{AST, Dynamic, Engine, EvalAltResult, FnPtr, FuncArgs, Map, ParseError, Position, Scope};
+use serde_json::Value;
+
+use super::source::{Origin, ScriptSource};
+use super::value::{EntityInfo, from_counters, from_json};
+use super::{CallResult, ElementParams, FlowHook, HookName, ScriptError, ScriptLimits, ScriptMeta};
+use crate::model::{FlowRecord, Timestamp};
+
+mod attributes;
+mod functions;
+mod host;
+#[cfg(test)]
+mod tests;
+
+use host::{FlowHandle, Host};
+
+/// Compiles and runs scripts. Belongs to one thread.
+pub struct ScriptEngine {
+    engine: Engine,
+    host: Rc<Host>,
+}
+
+/// A compiled script.
+pub struct Script {
+    meta: ScriptMeta,
+    ast: AST,
+    hash: String,
+    origin: Origin,
+}
+
+impl Script {
+    /// What the script declares.
+    pub fn meta(&self) -> &ScriptMeta {
+        &self.meta
+    }
+
+    /// XXH3-64 of its text in hexadecimal.
+    pub fn hash(&self) -> &str {
+        &self.hash
+    }
+
+    /// Where it came from.
+    pub fn origin(&self) -> &Origin {
+        &self.origin
+    }
+}
+
+/// How a run began.
+pub struct Started {
+    /// The run; `None` when `setup` declined or something failed.
+    pub run: Option<Run>,
+    /// What `setup` asked for, and what failed.
+    pub result: CallResult,
+}
+
+/// A script with its state.
+pub struct Run {
+    key: String,
+    ast: AST,
+    hooks: Map,
+    teardown: Option<FnPtr>,
+    /// The last configuration as the script sees it; it seldom changes.
+    config: RefCell<Option<(Value, Dynamic)>>,
+}
+
+impl ScriptEngine {
+    /// An engine whose calls keep to `limits`.
+    pub fn new(limits: ScriptLimits) -> Self {
+        let host = Rc::new(Host::new(limits.clone()));
+        let mut engine = Engine::new();
+        engine
+            .set_max_operations(limits.max_operations)
+            .set_max_call_levels(limits.max_call_depth)
+            .set_max_expr_depths(limits.max_expression_depth, limits.max_expression_depth)
+            .set_max_string_size(limits.max_string)
+            .set_max_array_size(limits.max_array)
+            .set_max_map_size(limits.max_map)
+            .set_max_functions(200)
+            .disable_symbol("eval");
+        host::register(&mut engine, &host);
+        functions::register(&mut engine, &host);
+        Self { engine, host }
+    }
+
+    /// Compiles a script and reads its attributes.
+    ///
+    /// # Errors
+    /// [`ScriptError`] with line and column of a syntax error, or the attribute that is wrong.
+    pub fn compile(&self, source: &ScriptSource) -> Result<Script, ScriptError> {
+        let wrong = |cause: String| ScriptError { script: source.name.clone(), line: 0, column: 0, cause };
+        let ast = self.engine.compile(&source.text).map_err(|e| parse_error(&source.name, &e))?;
+        self.host.begin(None, 0, Timestamp::ZERO);
+        let map = self.evaluate(&source.name, &ast);
+        if !self.host.take_effects().is_empty() {
+            return Err(wrong(
+                "asks for something while it is loaded; do that in setup or in a hook".to_owned(),
+            ));
+        }
+        let meta = attributes::read(&map?, source).map_err(wrong)?;
+        let hash = format!("{:016x}", xxhash_rust::xxh3::xxh3_64(source.text.as_bytes()));
+        Ok(Script { meta, ast, hash, origin: source.origin.clone() })
+    }
+
+    /// Begins a run: fresh state, then `setup`.
+    pub fn start(&self, script: &Script, now: Timestamp) -> Started {
+        let key = script.meta.key.clone();
+        self.host.begin(None, 0, now);
+        let outcome = self.evaluate(&key, &script.ast).and_then(|map| {
+            let accepted = match function(&map, "setup") {
+                None => true,
+                Some(setup) => {
+                    self.host.begin(None, 0, now);
+                    let answer = self.call(&key, &script.ast, &setup, ())?;
+                    answer.as_bool().unwrap_or(false)
+                }
+            };
+            let hooks = map.get("hooks").and_then(|h| h.clone().try_cast::<Map>()).unwrap_or_default();
+            let teardown = function(&map, "teardown");
+            let ast = script.ast.clone();
+            let run = Run { key: key.clone(), ast, hooks, teardown, config: RefCell::new(None) };
+            Ok(accepted.then_some(run))
+        });
+        let effects = self.host.take_effects();
+        match outcome {
+            Ok(run) => Started { run, result: CallResult { effects, error: None } },
+            Err(error) => Started { run: None, result: CallResult { effects, error: Some(error) } },
+        }
+    }
+
+    /// Evaluates a file to its final map.
+    fn evaluate(&self, name: &str, ast: &AST) -> Result<Map, ScriptError> {
+        let mut scope = Scope::new();
+        scope.push("flow", FlowHandle::new(&self.host));
+        let value = self
+            .guarded(|| self.engine.eval_ast_with_scope::<Dynamic>(&mut scope, ast))
+            .map_err(|e| self.runtime_error(name, &e))?;
+        let found = value.type_name();
+        value.try_cast::<Map>().ok_or_else(|| ScriptError {
+            script: name.to_owned(),
+            line: 0,
+            column: 0,
+            cause: format!("must end in a map #{{ … }}, not in a value of type {found}"),
+        })
+    }
+
+    fn call(
+        &self,
+        name: &str,
+        ast: &AST,
+        function: &FnPtr,
+        args: impl FuncArgs,
+    ) -> Result<Dynamic, ScriptError> {
+        self.guarded(|| function.call::<Dynamic>(&self.engine, ast, args))
+            .map_err(|e| self.runtime_error(name, &e))
+    }
+
+    /// Runs `call` under the time limit; a panic inside the interpreter becomes an error.
+    fn guarded(
+        &self,
+        call: impl FnOnce() -> Result<Dynamic, Box<EvalAltResult>>,
+    ) -> Result<Dynamic, Box<EvalAltResult>> {
+        self.host.start_watch();
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(call))
+            .unwrap_or_else(|_| Err("the interpreter panicked".into()))
+    }
+
+    fn runtime_error(&self, script: &str, error: &EvalAltResult) -> ScriptError {
+        let limits = self.host.limits();
+        let inner = error.unwrap_inner();
+        let position = if inner.position().is_none() { error.position() } else { inner.position() };
+        let cause = match inner {
+            EvalAltResult::ErrorTooManyOperations(_) => {
+                format!("more operations than the limit of {}", limits.max_operations)
+            }
+            EvalAltResult::ErrorStackOverflow(_) => {
+                format!("calls are nested deeper than the limit of {}", limits.max_call_depth)
+            }
+            EvalAltResult::ErrorTerminated(..) => {
+                format!("ran longer than the limit of {} ms", limits.max_millis)
+            }
+            EvalAltResult::ErrorDataTooLarge(what, _) => format!("{} beyond the limit", what.to_lowercase()),
+            EvalAltResult::ErrorRuntime(value, _) => value.to_string(),
+            EvalAltResult::ErrorParsing(kind, _) => kind.to_string(),
+            other => {
+                let mut other = other.to_string();
+                // The position is told apart from the text.
+                if let Some(place) = other.rfind(" (line ") {
+                    other.truncate(place);
+                }
+                other
+            }
+        };
+        at(script, position, cause)
+    }
+}
+
+impl Run {
+    /// Calls a flow hook; a script without it does nothing.
+    pub fn flow(
+        &mut self,
+        engine: &ScriptEngine,
+        hook: FlowHook,
+        flow: &FlowRecord,
+        old_status: u64,
+        now: Timestamp,
+        config: &Value,
+    ) -> CallResult {
+        let Some(function) = function(&self.hooks, hook.name()).or_else(|| function(&self.hooks, "all"))
+        else {
+            return CallResult::default();
+        };
+        engine.host.begin(Some(Rc::new(flow.clone())), old_status, now);
+        let config = self.config(config);
+        self.finish(engine, engine.call(&self.key, &self.ast, &function, (now.secs(), config)))
+    }
+
+    /// Calls an element hook; a script without it does nothing.
+    pub fn element(&mut self, engine: &ScriptEngine, params: &ElementParams, config: &Value) -> CallResult {
+        let Some(granularity) = params.granularity else { return CallResult::default() };
+        let name = HookName::Element(granularity).name();
+        let Some(function) = function(&self.hooks, name).or_else(|| function(&self.hooks, "all")) else {
+            return CallResult::default();
+        };
+        engine.host.begin(None, 0, params.when);
+        let map = params_map(params, self.config(config), &self.key);
+        self.finish(engine, engine.call(&self.key, &self.ast, &function, (map,)))
+    }
+
+    /// Ends the run.
+    pub fn teardown(self, engine: &ScriptEngine, now: Timestamp) -> CallResult {
+        let Some(function) = &self.teardown else { return CallResult::default() };
+        engine.host.begin(None, 0, now);
+        self.finish(engine, engine.call(&self.key, &self.ast, function, ()))
+    }
+
+    fn finish(&self, engine: &ScriptEngine, result: Result<Dynamic, ScriptError>) -> CallResult {
+        CallResult { effects: engine.host.take_effects(), error: result.err() }
+    }
+
+    fn config(&self, config: &Value) -> Dynamic {
+        let mut kept = self.config.borrow_mut();
+        match &*kept {
+            Some((value, seen)) if value == config => seen.clone(),
+            _ => {
+                let seen = match config {
+                    Value::Null => Map::new().into(),
+                    config => from_json(config),
+                };
+                *kept = Some((config.clone(), seen.clone()));
+                seen
+            }
+        }
+    }
+}
+
+/// The `params` of seed 000: every key, for every element.
+fn params_map(params: &ElementParams, config: Dynamic, key: &str) -> Map {
+    let text = params.entity_value.as_str();
+    let entity = params.entity.map_or("", crate::model::Entity::name);
+    let mut alert_entity = Map::new();
+    alert_entity.insert("entity".into(), entity.into());
+    alert_entity.insert("value".into(), text.into());
+    let info = EntityInfo { text: text.into(), fields: Rc::new(params.info.clone()) };
+    let alerts: rhai::Array = params
+        .cur_alerts
+        .iter()
+        .map(|alert| from_json(&serde_json::to_value(alert).unwrap_or_default()))
+        .collect();
+    let mut map = Map::new();
+    let mut set = |name: &str, value: Dynamic| drop(map.insert(name.into(), value));
+    set("granularity", params.granularity.map_or("", crate::model::Granularity::name).into());
+    set("alert_entity", alert_entity.into());
+    set("entity_info", Dynamic::from(info));
+    set("cur_alerts", alerts.into());
+    set("user_script_config", config);
+    set("user_script", key.into());
+    set("when", params.when.secs().into());
+    set("ifid", i64::from(params.ifid).into());
+    set("ts_enabled", params.ts_enabled.into());
+    set("stats", from_counters(&params.stats).into());
+    set("delta", from_counters(&params.delta).into());
+    map
+}
+
+fn function(map: &Map, name: &str) -> Option<FnPtr> {
+    map.get(name).and_then(|value| value.clone().try_cast::<FnPtr>())
+}
+
+fn parse_error(script: &str, error: &ParseError) -> ScriptError {
+    at(script, error.position(), error.err_type().to_string())
+}
+
+fn at(script: &str, position: Position, cause: String) -> ScriptError {
+    ScriptError {
+        script: script.to_owned(),
+        line: position.line().unwrap_or(0),
+        column: position.position().unwrap_or(0),
+        cause,
+    }
+}

@@ -1,1 +1,203 @@
-//! (in progress)
+//! Which scripts are loaded, which of their hooks are on, and how they are configured.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::engine::{Script, ScriptEngine};
+use super::source::ScriptSource;
+use super::{FlowHook, HookName, ScriptError, ScriptKind};
+use crate::model::{FlowRecord, Granularity, L4};
+
+/// What the user sets for one script.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ScriptSettings {
+    /// On or off; the script's `default_enabled` when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub enabled: Option<bool>,
+    /// Configuration; the script's `default_value` when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub config: Option<Value>,
+    /// Settings of single hooks, by hook name.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub hooks: BTreeMap<String, HookSettings>,
+}
+
+/// What the user sets for one hook of a script.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct HookSettings {
+    /// On or off; as the script when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub enabled: Option<bool>,
+    /// Configuration; the script's when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub config: Option<Value>,
+}
+
+/// A loaded script with its settings.
+pub struct Entry {
+    /// The script.
+    pub script: Script,
+    enabled: BTreeSet<HookName>,
+    config: Value,
+    hook_config: BTreeMap<HookName, Value>,
+}
+
+impl Entry {
+    fn new(script: Script, settings: Option<&ScriptSettings>) -> Self {
+        let meta = script.meta();
+        let on = settings.and_then(|s| s.enabled).unwrap_or(meta.default_enabled);
+        let config = settings.and_then(|s| s.config.clone()).unwrap_or_else(|| meta.default_value.clone());
+        let of_hook = |hook: &HookName| settings.and_then(|s| s.hooks.get(hook.name()));
+        let enabled = meta
+            .hooks
+            .iter()
+            .filter(|hook| of_hook(hook).and_then(|h| h.enabled).unwrap_or(on))
+            .copied()
+            .collect();
+        let hook_config = meta
+            .hooks
+            .iter()
+            .filter_map(|hook| of_hook(hook).and_then(|h| h.config.clone()).map(|c| (*hook, c)))
+            .collect();
+        Self { script, enabled, config, hook_config }
+    }
+
+    /// True when the hook is to be called.
+    pub fn enabled(&self, hook: HookName) -> bool {
+        self.enabled.contains(&hook)
+    }
+
+    /// The configuration the hook is called with.
+    pub fn config(&self, hook: HookName) -> &Value {
+        self.hook_config.get(&hook).unwrap_or(&self.config)
+    }
+
+    /// True when the script's attributes let it be called for `flow`.
+    pub fn accepts_flow(&self, flow: &FlowRecord) -> bool {
+        let meta = self.script.meta();
+        meta.l4_proto.is_none_or(|l4| flow.l4 == l4)
+            && meta.l7_proto.as_ref().is_none_or(|l7| flow.l7.eq_ignore_ascii_case(l7))
+            && (!meta.local_hosts || flow.client.local || flow.server.local)
+            && (!meta.packet_interface_only || !flow.collected)
+            && (!meta.three_way_handshake_ok || flow.l4 != L4::TCP || flow.handshake_ok)
+    }
+}
+
+/// A script as the API shows it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ScriptInfo {
+    /// Unique key.
+    pub key: String,
+    /// What it is called for.
+    pub kind: String,
+    /// One line for people.
+    pub title: String,
+    /// Category of its alerts.
+    pub category: String,
+    /// Its hooks, and which are on.
+    pub hooks: BTreeMap<String, bool>,
+    /// Where it came from.
+    pub origin: String,
+    /// XXH3 of its text.
+    pub hash: String,
+    /// Order among scripts, higher first.
+    pub prio: i64,
+    /// Its configuration.
+    pub config: Value,
+    /// Things that are odd but not wrong.
+    pub warnings: Vec<String>,
+}
+
+/// All loaded scripts, by `prio` (higher first), then key.
+pub struct Registry {
+    entries: Vec<Entry>,
+}
+
+impl Registry {
+    /// Compiles `sources` and applies `settings` by script key. Scripts that do not compile are left
+    /// out and told; of two scripts with one key the later replaces the earlier.
+    pub fn load(
+        engine: &ScriptEngine,
+        sources: Vec<ScriptSource>,
+        settings: &BTreeMap<String, ScriptSettings>,
+    ) -> (Self, Vec<ScriptError>) {
+        let mut scripts: BTreeMap<String, Script> = BTreeMap::new();
+        let mut errors = Vec::new();
+        for source in sources {
+            match engine.compile(&source) {
+                Ok(script) => drop(scripts.insert(script.meta().key.clone(), script)),
+                Err(error) => errors.push(error),
+            }
+        }
+        let broken: BTreeSet<String> = errors.iter().map(|e: &ScriptError| e.script.clone()).collect();
+        for (key, setting) in settings {
+            errors.extend(wrong_setting(key, setting, scripts.get(key), broken.contains(key)));
+        }
+        let with_settings = |script: Script| {
+            let settings = settings.get(&script.meta().key);
+            Entry::new(script, settings)
+        };
+        let mut entries: Vec<Entry> = scripts.into_values().map(with_settings).collect();
+        entries.sort_by_key(|entry| std::cmp::Reverse(entry.script.meta().prio));
+        (Self { entries }, errors)
+    }
+
+    /// All scripts, whether on or off.
+    pub fn scripts(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    /// Flow scripts that have `hook` on.
+    pub fn for_flow(&self, hook: FlowHook) -> impl Iterator<Item = &Entry> {
+        self.entries.iter().filter(move |entry| entry.enabled(HookName::Flow(hook)))
+    }
+
+    /// Scripts of an element kind that have this period on.
+    pub fn for_element(&self, kind: ScriptKind, granularity: Granularity) -> impl Iterator<Item = &Entry> {
+        let wanted = move |entry: &&Entry| {
+            entry.script.meta().kind == kind && entry.enabled(HookName::Element(granularity))
+        };
+        self.entries.iter().filter(wanted)
+    }
+
+    /// All scripts as the API shows them.
+    pub fn infos(&self) -> Vec<ScriptInfo> {
+        let info = |entry: &Entry| {
+            let meta = entry.script.meta();
+            ScriptInfo {
+                key: meta.key.clone(),
+                kind: meta.kind.name().to_owned(),
+                title: meta.title.clone(),
+                category: meta.category.to_string(),
+                hooks: meta.hooks.iter().map(|h| (h.name().to_owned(), entry.enabled(*h))).collect(),
+                origin: entry.script.origin().to_string(),
+                hash: entry.script.hash().to_owned(),
+                prio: meta.prio,
+                config: entry.config.clone(),
+                warnings: meta.warnings.clone(),
+            }
+        };
+        self.entries.iter().map(info).collect()
+    }
+}
+
+/// What is wrong with the settings of one script.
+fn wrong_setting(
+    key: &str,
+    settings: &ScriptSettings,
+    script: Option<&Script>,
+    broken: bool,
+) -> Vec<ScriptError> {
+    let wrong = |cause: String| ScriptError { script: key.to_owned(), line: 0, column: 0, cause };
+    let Some(script) = script else {
+        let cause = format!("scripts.settings.{key}: there is no such script");
+        return if broken { Vec::new() } else { vec![wrong(cause)] };
+    };
+    let has = |name: &String| HookName::parse(name).is_some_and(|hook| script.meta().hooks.contains(&hook));
+    let unknown = settings.hooks.keys().filter(|name| !has(name));
+    unknown.map(|name| wrong(format!("scripts.settings.{key}.hooks: it has no hook '{name}'"))).collect()
+}

@@ -1,1 +1,138 @@
-//! (in progress)
+//! Where scripts come from: the program itself, a folder, or somebody's hands.
+
+use std::path::{Path, PathBuf};
+
+use super::{ScriptError, ScriptKind};
+
+/// Largest script file in bytes.
+pub const MAX_SOURCE: u64 = 256 * 1024;
+
+/// Who brought a script.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// Part of the program.
+    Builtin,
+    /// A file of the user's.
+    File(PathBuf),
+    /// Given as text.
+    Inline,
+}
+
+impl std::fmt::Display for Origin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Builtin => f.write_str("built-in"),
+            Self::File(path) => path.display().fmt(f),
+            Self::Inline => f.write_str("inline"),
+        }
+    }
+}
+
+/// The text of one script.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ScriptSource {
+    /// The file's name without extension; the script's key when it gives none.
+    pub name: String,
+    /// Who brought it.
+    pub origin: Origin,
+    /// The kind its folder is named after.
+    pub folder: Option<ScriptKind>,
+    /// The script.
+    pub text: String,
+}
+
+macro_rules! builtin {
+    ($($name:literal),+ $(,)?) => {
+        [$(($name, include_str!(concat!("../../../config/scripts/", $name, ".rhai")))),+]
+    };
+}
+
+/// The checks that are part of the program, by name.
+pub fn builtin() -> Vec<ScriptSource> {
+    let files = builtin![
+        "clear_text_protocol",
+        "host_bytes",
+        "interface_bytes",
+        "network_bytes",
+        "no_activity",
+        "obsolete_tls",
+        "syn_scan",
+        "unexpected_dns",
+    ];
+    files
+        .into_iter()
+        .map(|(name, text)| ScriptSource {
+            name: name.to_owned(),
+            origin: Origin::Builtin,
+            folder: None,
+            text: text.to_owned(),
+        })
+        .collect()
+}
+
+/// The `*.rhai` files of a folder and of its sub-folders `flow`, `host`, `network`, `interface` and
+/// `system`, sorted by path.
+///
+/// # Errors
+/// Names the folder or file that cannot be read, is not UTF-8, or is larger than [`MAX_SOURCE`].
+pub fn load_dir(dir: &Path) -> Result<Vec<ScriptSource>, ScriptError> {
+    let mut sources = load_files(dir, None)?;
+    for kind in ScriptKind::ALL {
+        let folder = dir.join(kind.name());
+        if folder.is_dir() {
+            sources.extend(load_files(&folder, Some(kind))?);
+        }
+    }
+    Ok(sources)
+}
+
+fn load_files(dir: &Path, folder: Option<ScriptKind>) -> Result<Vec<ScriptSource>, ScriptError> {
+    let unreadable = |path: &Path, cause: &dyn std::fmt::Display| ScriptError {
+        script: path.display().to_string(),
+        line: 0,
+        column: 0,
+        cause: format!("cannot be read: {cause}"),
+    };
+    let entries = std::fs::read_dir(dir).map_err(|e| unreadable(dir, &e))?;
+    let mut paths: Vec<PathBuf> = entries.filter_map(|entry| entry.ok().map(|e| e.path())).collect();
+    paths.retain(|path| path.extension().is_some_and(|e| e == "rhai") && path.is_file());
+    paths.sort();
+    let mut sources = Vec::new();
+    for path in paths {
+        let size = std::fs::metadata(&path).map_err(|e| unreadable(&path, &e))?.len();
+        if size > MAX_SOURCE {
+            return Err(unreadable(&path, &format!("{size} bytes are more than {MAX_SOURCE}")));
+        }
+        let text = std::fs::read_to_string(&path).map_err(|e| unreadable(&path, &e))?;
+        let name = path.file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
+        sources.push(ScriptSource { name, origin: Origin::File(path), folder, text });
+    }
+    Ok(sources)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_gives_its_scripts_sorted_with_the_kind_of_their_folder() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("interface")).unwrap();
+        for name in ["b.rhai", "a.rhai", "notes.txt", "interface/c.rhai"] {
+            std::fs::write(dir.path().join(name), "#{}").unwrap();
+        }
+        let found = load_dir(dir.path()).unwrap();
+        let found: Vec<_> = found.iter().map(|s| (s.name.as_str(), s.folder)).collect();
+        assert_eq!(found, [("a", None), ("b", None), ("c", Some(ScriptKind::Interface))]);
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_named() {
+        let error = load_dir(Path::new("/nonexistent/scripts")).unwrap_err().to_string();
+        assert!(error.contains("/nonexistent/scripts"), "{error}");
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("large.rhai"), vec![b' '; MAX_SOURCE as usize + 1]).unwrap();
+        let error = load_dir(dir.path()).unwrap_err().to_string();
+        assert!(error.contains("large.rhai") && error.contains("262145"), "{error}");
+    }
+}

@@ -1,4 +1,5 @@
 use std::path::Path;
+use std::time::Duration;
 
 use rusqlite::Connection;
 
@@ -78,6 +79,29 @@ async fn close_waits_for_what_was_asked_before() {
     let (accepted, ()) = futures::future::join(futures::future::join_all(accepts), store.close()).await;
     assert!(accepted.iter().all(|answer| matches!(answer, Ok(1))));
     assert_eq!(SqliteStore::open(dir.path()).unwrap().outstanding().await.unwrap(), 100);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_asks_while_it_closes_is_answered() {
+    for round in 0..300 {
+        let store = SqliteStore::in_memory().unwrap();
+        let askers: Vec<_> = (0..4)
+            .map(|_| {
+                let store = store.clone();
+                tokio::spawn(async move {
+                    while store.outstanding().await.is_ok() {}
+                    store.close().await;
+                })
+            })
+            .collect();
+        tokio::task::yield_now().await;
+        store.close().await;
+        for asker in askers {
+            let answered = tokio::time::timeout(Duration::from_secs(20), asker).await;
+            assert!(answered.is_ok(), "round {round}: somebody waits for ever");
+            answered.unwrap().unwrap();
+        }
+    }
 }
 
 #[tokio::test]

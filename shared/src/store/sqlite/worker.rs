@@ -176,6 +176,10 @@ fn serve(mut conn: Connection, mut commands: mpsc::Receiver<Command>, commits: &
         }
         if let Some(reply) = close {
             finish(conn);
+            // Closed first and emptied until every sender with a place in the queue has used it:
+            // a command that came after a mere drop would lie there, and its sender wait for ever.
+            commands.close();
+            while commands.blocking_recv().is_some() {}
             let _ = reply.send(());
             return;
         }

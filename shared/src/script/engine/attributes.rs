@@ -1,0 +1,155 @@
+//! A script's map becomes its attributes; everything unknown or of the wrong type is told.
+
+use std::collections::BTreeSet;
+
+use rhai::{Dynamic, FnPtr, Map};
+
+use crate::model::{Category, Granularity, L4, Severity};
+use crate::script::source::ScriptSource;
+use crate::script::value::to_json;
+use crate::script::{FlowHook, HookName, Lifecycle, ScriptKind, ScriptMeta};
+
+/// Attributes that scripts may carry and that nothing here reads yet.
+const CARRIED: [&str; 4] = ["gui", "is_alert", "scope", "when"];
+
+/// Reads the map of `source`.
+///
+/// # Errors
+/// Names the attribute or hook and what is wrong with it.
+pub fn read(map: &Map, source: &ScriptSource) -> Result<ScriptMeta, String> {
+    let mut meta = ScriptMeta {
+        key: source.name.clone(),
+        kind: ScriptKind::Host,
+        title: String::new(),
+        hooks: BTreeSet::new(),
+        category: Category::Other,
+        severity: None,
+        prio: 0,
+        default_enabled: true,
+        default_value: serde_json::Value::Object(serde_json::Map::new()),
+        local_hosts: false,
+        packet_interface_only: false,
+        l4_proto: None,
+        l7_proto: None,
+        three_way_handshake_ok: false,
+        periodic_update_seconds: None,
+        lifecycle: Lifecycle::Run,
+        has_teardown: false,
+        warnings: Vec::new(),
+    };
+    let mut kind = None;
+    for (name, value) in map {
+        let name = name.as_str();
+        match name {
+            "key" => meta.key = text(name, value)?,
+            "title" => meta.title = text(name, value)?,
+            "kind" => kind = Some(one_of(name, value, ScriptKind::parse)?),
+            "category" => meta.category = one_of(name, value, Category::parse)?,
+            "severity" => meta.severity = Some(one_of(name, value, Severity::parse)?),
+            "l4_proto" => meta.l4_proto = Some(one_of(name, value, L4::parse)?),
+            "l7_proto" => meta.l7_proto = Some(text(name, value)?),
+            "prio" => meta.prio = int(name, value)?,
+            "periodic_update_seconds" => {
+                let seconds = u32::try_from(int(name, value)?).ok().filter(|s| *s > 0);
+                meta.periodic_update_seconds = Some(seconds.ok_or(format!("{name}: must be at least 1"))?);
+            }
+            "default_enabled" => meta.default_enabled = flag(name, value)?,
+            "local_hosts" | "local_only" => meta.local_hosts = flag(name, value)?,
+            "packet_interface_only" => meta.packet_interface_only = flag(name, value)?,
+            "three_way_handshake_ok" => meta.three_way_handshake_ok = flag(name, value)?,
+            "default_value" => meta.default_value = to_json(value).map_err(|e| format!("{name}: {e}"))?,
+            "lifecycle" => {
+                meta.lifecycle = one_of(name, value, |name| match name {
+                    "run" => Some(Lifecycle::Run),
+                    "load" => Some(Lifecycle::Load),
+                    _ => None,
+                })?;
+            }
+            "setup" => drop(callable(name, value)?),
+            "teardown" => {
+                callable(name, value)?;
+                meta.has_teardown = true;
+            }
+            "hooks" => {}
+            carried if CARRIED.contains(&carried) => {}
+            unknown => return Err(format!("unknown attribute '{unknown}'")),
+        }
+    }
+    read_hooks(map, kind, source, &mut meta)?;
+    if meta.title.is_empty() {
+        meta.title.clone_from(&meta.key);
+    }
+    if meta.key.is_empty() {
+        return Err("key: must not be empty".to_owned());
+    }
+    Ok(meta)
+}
+
+fn read_hooks(
+    map: &Map,
+    kind: Option<ScriptKind>,
+    source: &ScriptSource,
+    meta: &mut ScriptMeta,
+) -> Result<(), String> {
+    let hooks = map.get("hooks").ok_or("has no hooks")?;
+    let hooks = hooks.read_lock::<Map>().ok_or("hooks: must be a map of functions")?;
+    let mut all = false;
+    for (name, value) in hooks.iter() {
+        callable(&format!("hooks.{name}"), value)?;
+        match (name.as_str(), HookName::parse(name)) {
+            ("all", _) => all = true,
+            (_, Some(hook)) => drop(meta.hooks.insert(hook)),
+            (_, None) => return Err(format!("unknown hook '{name}'")),
+        }
+    }
+    if hooks.is_empty() {
+        return Err("hooks: at least one is needed".to_owned());
+    }
+    let of_flows = meta.hooks.iter().any(|hook| matches!(hook, HookName::Flow(_)));
+    let of_elements = meta.hooks.iter().any(|hook| matches!(hook, HookName::Element(_)));
+    if of_flows && of_elements {
+        return Err("hooks: a script is called for flows or for elements, not for both".to_owned());
+    }
+    let by_hooks = of_flows.then_some(ScriptKind::Flow);
+    meta.kind = kind.or(by_hooks).or(source.folder).unwrap_or(ScriptKind::Host);
+    if (meta.kind == ScriptKind::Flow && of_elements) || (meta.kind != ScriptKind::Flow && of_flows) {
+        return Err(format!("hooks: they are not hooks of kind {}", meta.kind.name()));
+    }
+    if all {
+        if !meta.hooks.is_empty() {
+            let explicit: Vec<_> = meta.hooks.iter().map(|hook| hook.name()).collect();
+            let explicit = explicit.join(", ");
+            meta.warnings.push(format!("hook all stands beside {explicit}, which win over it"));
+        }
+        match meta.kind {
+            ScriptKind::Flow => meta.hooks.extend(FlowHook::ALL.map(HookName::Flow)),
+            _ => meta.hooks.extend(Granularity::PERIODS.map(HookName::Element)),
+        }
+    }
+    Ok(())
+}
+
+fn wrong(name: &str, wanted: &str, value: &Dynamic) -> String {
+    format!("{name}: must be {wanted}, not {}", value.type_name())
+}
+
+fn text(name: &str, value: &Dynamic) -> Result<String, String> {
+    value.clone().into_string().map_err(|_| wrong(name, "text", value))
+}
+
+fn int(name: &str, value: &Dynamic) -> Result<i64, String> {
+    value.as_int().map_err(|_| wrong(name, "a whole number", value))
+}
+
+fn flag(name: &str, value: &Dynamic) -> Result<bool, String> {
+    value.as_bool().map_err(|_| wrong(name, "true or false", value))
+}
+
+fn callable(name: &str, value: &Dynamic) -> Result<FnPtr, String> {
+    value.clone().try_cast::<FnPtr>().ok_or_else(|| wrong(name, "a function", value))
+}
+
+fn one_of<T>(name: &str, value: &Dynamic, parse: impl Fn(&str) -> Option<T>) -> Result<T, String> {
+    let given = text(name, value)?;
+    parse(&given).ok_or_else(|| format!("{name}: unknown value '{given}'"))
+}

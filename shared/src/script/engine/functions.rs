@@ -1,0 +1,236 @@
+//! The functions scripts can call. `docs/scripts.md` describes each; a test holds the two together.
+
+use std::net::IpAddr;
+use std::rc::Rc;
+
+use ipnet::IpNet;
+use rhai::{Array, Dynamic, Engine, Map};
+
+use super::host::{Answer, Host};
+use crate::model::{Category, Granularity, Severity};
+use crate::script::effect::Role;
+use crate::script::value::{EntityInfo, from_json, number, to_json};
+use crate::script::{AlertRequest, Effect, LogLevel};
+
+/// Names of every function, for the documentation's test.
+#[cfg(test)]
+pub const NAMES: &[&str] = &[
+    "trigger_alert",
+    "release_alert",
+    "store_alert",
+    "check_threshold",
+    "http_post",
+    "publish",
+    "log",
+    "log_warn",
+    "log_debug",
+    "now",
+    "to_json",
+    "parse_json",
+    "ip_in",
+    "is_private",
+    "format_bytes",
+];
+
+/// Registers them.
+pub fn register(engine: &mut Engine, host: &Rc<Host>) {
+    register_alerts(engine, host);
+    register_output(engine, host);
+    let json = |value: Dynamic| -> Answer<String> {
+        serde_json::to_string(&to_json(&value)?).map_err(|e| e.to_string().into())
+    };
+    engine.register_fn("to_json", json);
+    // Rhai brings a function of its own for maps, which knows nothing of our types.
+    engine.register_fn("to_json", move |map: Map| json(map.into()));
+    engine.register_fn("parse_json", |text: &str| -> Answer<Dynamic> {
+        let value = serde_json::from_str(text).map_err(|e| format!("not JSON: {e}"))?;
+        Ok(from_json(&value))
+    });
+    engine.register_fn("ip_in", |ip: &str, prefix: &str| ip_in(ip, prefix));
+    engine.register_fn("ip_in", |ip: &str, prefixes: Array| -> Answer<bool> {
+        for prefix in prefixes {
+            let prefix = prefix.into_string().map_err(|kind| format!("a prefix must be text, not {kind}"))?;
+            if ip_in(ip, &prefix)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    });
+    engine.register_fn("is_private", |ip: &str| -> Answer<bool> { Ok(is_private(parse_ip(ip)?)) });
+    engine.register_fn("format_bytes", |bytes: i64| format_bytes(bytes as f64));
+}
+
+fn register_alerts(engine: &mut Engine, host: &Rc<Host>) {
+    let h = Rc::clone(host);
+    engine.register_fn("trigger_alert", move |map: Map| h.ask(Effect::Trigger(request(&map)?)));
+    let h = Rc::clone(host);
+    engine.register_fn("store_alert", move |map: Map| h.ask(Effect::Store(request(&map)?)));
+    let h = Rc::clone(host);
+    engine.register_fn("release_alert", move || h.ask(Effect::Release(None)));
+    let h = Rc::clone(host);
+    engine.register_fn("release_alert", move |kind: &str| h.ask(Effect::Release(Some(kind.to_owned()))));
+    let h = Rc::clone(host);
+    engine.register_fn("check_threshold", move |params: Map, value: Dynamic, metric: &str| {
+        check_threshold(&h, &params, &value, metric)
+    });
+}
+
+fn register_output(engine: &mut Engine, host: &Rc<Host>) {
+    let h = Rc::clone(host);
+    engine.register_fn("http_post", move |url: &str, body: &str| {
+        h.ask(Effect::HttpPost { url: url.to_owned(), body: body.to_owned() })
+    });
+    let h = Rc::clone(host);
+    engine.register_fn("publish", move |subject: &str, payload: &str| -> Answer<()> {
+        if subject.is_empty() || subject.split('.').any(str::is_empty) {
+            return Err(format!("'{subject}' is no subject: names parted by single dots").into());
+        }
+        h.ask(Effect::Publish { subject: subject.to_owned(), payload: payload.to_owned() })
+    });
+    for (name, level) in
+        [("log", LogLevel::Info), ("log_warn", LogLevel::Warn), ("log_debug", LogLevel::Debug)]
+    {
+        let h = Rc::clone(host);
+        engine.register_fn(name, move |text: Dynamic| h.ask(Effect::Log(level, text.to_string())));
+    }
+    let h = Rc::clone(host);
+    // Beyond the limit of effects a line is dropped; the next effect of the call is an error.
+    engine.on_print(move |text| drop(h.ask(Effect::Log(LogLevel::Info, text.to_owned()))));
+    let h = Rc::clone(host);
+    engine.on_debug(move |text, _, _| drop(h.ask(Effect::Log(LogLevel::Debug, text.to_owned()))));
+    let h = Rc::clone(host);
+    engine.register_fn("now", move || h.now().secs());
+}
+
+/// Reads an alert request; an unknown key or a wrong type is an error that names it.
+fn request(map: &Map) -> Answer<AlertRequest> {
+    let mut request = AlertRequest::default();
+    for (key, value) in map {
+        let text = || value.clone().into_string().map_err(|kind| format!("{key} must be text, not {kind}"));
+        let float =
+            || number(value).ok_or_else(|| format!("{key} must be a number, not {}", value.type_name()));
+        match key.as_str() {
+            "type" => request.alert_type = Some(text()?),
+            "message" => request.message = Some(text()?),
+            "metric" => request.metric = Some(text()?),
+            "value" => request.value = Some(float()?),
+            "threshold" => request.threshold = Some(float()?),
+            "score" => {
+                let score = value.as_int().ok().and_then(|score| u32::try_from(score).ok());
+                request.score = Some(score.ok_or("score must be a whole number from 0")?);
+            }
+            "severity" => {
+                let name = text()?;
+                let severity = Severity::parse(&name).ok_or_else(|| format!("unknown severity '{name}'"))?;
+                request.severity = Some(severity);
+            }
+            "category" => {
+                let name = text()?;
+                let category = Category::parse(&name).ok_or_else(|| format!("unknown category '{name}'"))?;
+                request.category = Some(category);
+            }
+            "attacker" => request.attacker = Some(role(&text()?)?),
+            "victim" => request.victim = Some(role(&text()?)?),
+            _ => return Err(format!("an alert has no key '{key}'").into()),
+        }
+    }
+    Ok(request)
+}
+
+fn role(name: &str) -> Answer<Role> {
+    match name {
+        "client" | "host" => Ok(Role::Client),
+        "server" => Ok(Role::Server),
+        _ => Err(format!("'{name}' is none of client, server, host").into()),
+    }
+}
+
+/// Triggers when `value` crosses the threshold of the script's configuration, else releases.
+fn check_threshold(host: &Host, params: &Map, value: &Dynamic, metric: &str) -> Answer<bool> {
+    let value = number(value).ok_or("check_threshold needs a number")?;
+    let config = params.get("user_script_config").and_then(|c| c.read_lock::<Map>().map(|c| c.clone()));
+    let config = config.ok_or("check_threshold needs the params of the hook")?;
+    let threshold =
+        config.get("threshold").and_then(number).ok_or("the configuration has no number 'threshold'")?;
+    let operator = config.get("operator").and_then(|o| o.clone().into_string().ok());
+    let (crossed, sign) = match operator.as_deref() {
+        None | Some("gt") => (value > threshold, '>'),
+        Some("lt") => (value < threshold, '<'),
+        Some(other) => return Err(format!("operator '{other}' is neither gt nor lt").into()),
+    };
+    const TYPE: &str = "threshold_cross";
+    if !crossed {
+        host.ask(Effect::Release(Some(TYPE.to_owned())))?;
+        return Ok(false);
+    }
+    let text = |key: &str| params.get(key).map(ToString::to_string).unwrap_or_default();
+    let entity = params.get("alert_entity").and_then(|e| e.read_lock::<Map>().map(|e| e.clone()));
+    let entity = entity.and_then(|e| e.get("entity").map(ToString::to_string)).unwrap_or_default();
+    let name = params.get("entity_info").and_then(|e| e.read_lock::<EntityInfo>().map(|e| e.text.clone()));
+    let name = name.unwrap_or_default();
+    let bytes = metric.contains("bytes");
+    let shown = |n: f64| if bytes { format_bytes(n) } else { format!("{n}") };
+    let message = format!(
+        "{} {} crossed by {entity} {} [{} {sign} {}]",
+        period(&text("granularity")),
+        if bytes { "traffic" } else { metric },
+        name,
+        shown(value),
+        shown(threshold),
+    );
+    host.ask(Effect::Trigger(AlertRequest {
+        alert_type: Some(TYPE.to_owned()),
+        message: Some(message),
+        value: Some(value),
+        threshold: Some(threshold),
+        metric: Some(metric.to_owned()),
+        ..AlertRequest::default()
+    }))?;
+    Ok(true)
+}
+
+fn period(granularity: &str) -> &'static str {
+    match Granularity::parse(granularity) {
+        Some(Granularity::Min) => "Minute",
+        Some(Granularity::FiveMins) => "5-minute",
+        Some(Granularity::Hour) => "Hour",
+        Some(Granularity::Day) => "Day",
+        _ => "Current",
+    }
+}
+
+fn parse_ip(ip: &str) -> Answer<IpAddr> {
+    ip.split('@').next().unwrap_or(ip).parse().map_err(|_| format!("'{ip}' is not an IP address").into())
+}
+
+fn ip_in(ip: &str, prefix: &str) -> Answer<bool> {
+    let address = parse_ip(ip)?;
+    let net = prefix.parse::<IpNet>().or_else(|_| prefix.parse::<IpAddr>().map(IpNet::from));
+    let net = net.map_err(|_| format!("'{prefix}' is neither a prefix nor an address"))?;
+    Ok(net.contains(&address))
+}
+
+/// Private, link-local or loopback (RFC 1918, RFC 4193, RFC 4291).
+fn is_private(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(ip) => ip.is_private() || ip.is_link_local() || ip.is_loopback(),
+        IpAddr::V6(ip) => ip.is_unique_local() || ip.is_unicast_link_local() || ip.is_loopback(),
+    }
+}
+
+/// `1 Byte`, `2 Bytes`, `1.08 MB`: powers of 1024, as seed 002 writes them.
+fn format_bytes(bytes: f64) -> String {
+    if bytes.abs() < 1024.0 {
+        return format!("{bytes} Byte{}", if bytes == 1.0 { "" } else { "s" });
+    }
+    let mut value = bytes;
+    let mut unit = "";
+    for next in ["KB", "MB", "GB", "TB", "PB", "EB"] {
+        if value.abs() < 1024.0 {
+            break;
+        }
+        value /= 1024.0;
+        unit = next;
+    }
+    format!("{value:.2} {unit}")
+}

@@ -1,0 +1,155 @@
+//! What a running script can reach: the flow, the time, and a list of what it asks for.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use rhai::{Dynamic, Engine, EvalAltResult, ImmutableString};
+
+use crate::clock::Stopwatch;
+use crate::model::flow_field::FLOW_FIELDS;
+use crate::model::status;
+use crate::model::{FlowRecord, Timestamp};
+use crate::script::value::{EntityInfo, from_field, from_json};
+use crate::script::{AlertRequest, Effect, ScriptLimits};
+
+/// A function's answer, or an error with a position.
+pub type Answer<T> = Result<T, Box<EvalAltResult>>;
+
+/// State of the call under way.
+pub struct Host {
+    limits: ScriptLimits,
+    watch: Cell<Stopwatch>,
+    now: Cell<Timestamp>,
+    flow: RefCell<Option<Rc<FlowRecord>>>,
+    old_status: Cell<u64>,
+    effects: RefCell<Vec<Effect>>,
+}
+
+impl Host {
+    /// A host before its first call.
+    pub fn new(limits: ScriptLimits) -> Self {
+        Self {
+            limits,
+            watch: Cell::new(Stopwatch::start()),
+            now: Cell::new(Timestamp::ZERO),
+            flow: RefCell::new(None),
+            old_status: Cell::new(0),
+            effects: RefCell::new(Vec::new()),
+        }
+    }
+
+    /// The limits of a call.
+    pub fn limits(&self) -> &ScriptLimits {
+        &self.limits
+    }
+
+    /// Sets what the next call sees.
+    pub fn begin(&self, flow: Option<Rc<FlowRecord>>, old_status: u64, now: Timestamp) {
+        *self.flow.borrow_mut() = flow;
+        self.old_status.set(old_status);
+        self.now.set(now);
+    }
+
+    /// Starts the time limit.
+    pub fn start_watch(&self) {
+        self.watch.set(Stopwatch::start());
+    }
+
+    /// Event time of the call.
+    pub fn now(&self) -> Timestamp {
+        self.now.get()
+    }
+
+    /// Notes what the script asks for.
+    pub fn ask(&self, effect: Effect) -> Answer<()> {
+        let mut effects = self.effects.borrow_mut();
+        if effects.len() >= self.limits.max_effects {
+            return Err(format!("more effects than the limit of {}", self.limits.max_effects).into());
+        }
+        effects.push(effect);
+        Ok(())
+    }
+
+    /// What the script asked for since the last time.
+    pub fn take_effects(&self) -> Vec<Effect> {
+        self.effects.take()
+    }
+}
+
+/// The variable `flow`.
+#[derive(Clone)]
+pub struct FlowHandle(Rc<Host>);
+
+impl FlowHandle {
+    /// A handle on the flow of `host`'s calls.
+    pub fn new(host: &Rc<Host>) -> Self {
+        Self(Rc::clone(host))
+    }
+
+    fn get(&self) -> Answer<Rc<FlowRecord>> {
+        self.0.flow.borrow().clone().ok_or_else(|| "there is no flow outside a flow hook".into())
+    }
+}
+
+fn bit(name: &str) -> Answer<u8> {
+    status::parse(name).ok_or_else(|| format!("unknown status '{name}'").into())
+}
+
+/// Registers `flow`, `entity_info` and the limits that the host watches over.
+pub fn register(engine: &mut Engine, host: &Rc<Host>) {
+    let watched = Rc::clone(host);
+    engine.on_progress(move |operations| {
+        // Reading the clock costs more than an operation.
+        let late = operations % 256 == 0 && watched.watch.get().elapsed() > watched.limits.max_time();
+        late.then_some(Dynamic::UNIT)
+    });
+    engine.register_type_with_name::<FlowHandle>("Flow");
+    for field in FLOW_FIELDS {
+        let read = field.read;
+        engine.register_get(field.name, move |flow: &mut FlowHandle| -> Answer<Dynamic> {
+            Ok(from_field(read(&*flow.get()?)))
+        });
+    }
+    engine.register_get("old_status", |flow: &mut FlowHandle| flow.0.old_status.get() as i64);
+    engine.register_get("old_status_names", |flow: &mut FlowHandle| -> Dynamic {
+        status::names(flow.0.old_status.get()).into_iter().map(Dynamic::from).collect::<rhai::Array>().into()
+    });
+    engine.register_fn("set_status", |flow: &mut FlowHandle, name: &str| -> Answer<()> {
+        flow.get()?;
+        flow.0.ask(Effect::SetStatus(bit(name)?))
+    });
+    engine.register_fn("clear_status", |flow: &mut FlowHandle, name: &str| -> Answer<()> {
+        flow.get()?;
+        flow.0.ask(Effect::ClearStatus(bit(name)?))
+    });
+    engine.register_fn("is_status_set", |flow: &mut FlowHandle, name: &str| -> Answer<bool> {
+        Ok(flow.get()?.status & (1 << bit(name)?) != 0)
+    });
+    engine.register_fn("trigger_alert", |flow: &mut FlowHandle, score: i64, message: &str| -> Answer<()> {
+        flow.get()?;
+        let score = u32::try_from(score).map_err(|_| format!("score {score} is not a number from 0"))?;
+        let message = Some(message.to_owned());
+        flow.0.ask(Effect::Trigger(AlertRequest { score: Some(score), message, ..AlertRequest::default() }))
+    });
+    register_entity_info(engine);
+}
+
+fn register_entity_info(engine: &mut Engine) {
+    engine.register_type_with_name::<EntityInfo>("EntityInfo");
+    engine.register_fn("to_string", |entity: &mut EntityInfo| entity.text.clone());
+    engine.register_fn("to_debug", |entity: &mut EntityInfo| entity.text.clone());
+    engine.register_indexer_get(|entity: &mut EntityInfo, field: &str| -> Answer<Dynamic> {
+        match entity.fields.get(field) {
+            Some(value) => Ok(from_json(value)),
+            None => Err(format!("entity_info has no field '{field}'").into()),
+        }
+    });
+    engine.register_fn("==", |a: EntityInfo, b: EntityInfo| a.text == b.text);
+    engine.register_fn("!=", |a: EntityInfo, b: EntityInfo| a.text != b.text);
+    engine.register_fn("==", |a: EntityInfo, b: ImmutableString| a.text == b);
+    engine.register_fn("!=", |a: EntityInfo, b: ImmutableString| a.text != b);
+    engine.register_fn("==", |a: ImmutableString, b: EntityInfo| a == b.text);
+    engine.register_fn("!=", |a: ImmutableString, b: EntityInfo| a != b.text);
+    engine.register_fn("+", |a: EntityInfo, b: ImmutableString| a.text + b);
+    engine.register_fn("+", |a: ImmutableString, b: EntityInfo| a + b.text);
+}
