@@ -1,1 +1,26 @@
-//! aggregator
+//! The aggregator: summaries in, element hooks and alert state in the middle, answers out.
+//!
+//! [`partition`] is the pure core: deltas in, transitions out. [`shard`], [`outbox`], [`writer`] and
+//! [`supervisor`] act around it; [`api`] answers questions over REST. This crate knows nothing of
+//! collectors and notifiers; it talks to them over the bus only. Start reading at [`partition`].
+
+pub mod alert;
+pub mod api;
+pub mod config;
+pub mod element;
+pub mod ingest;
+pub mod live;
+pub mod metrics;
+pub mod outbox;
+pub mod partition;
+pub mod report;
+pub mod run;
+pub mod schedule;
+pub mod shard;
+pub mod supervisor;
+pub mod writer;
+
+pub use config::AggregatorConfig;
+pub use report::AggregatorReport;
+pub use shard::ScriptSetup;
+pub use supervisor::{Aggregator, AggregatorDeps, AggregatorError, AggregatorMessage, spawn};

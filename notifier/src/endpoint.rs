@@ -23,7 +23,7 @@ pub mod webhook;
 
 /// Every kind there is.
 pub const KINDS: &[&dyn Kind] =
-    &[&alert_store::AlertStoreKind, &http_post::HttpPostKind, &syslog::SyslogKind, &webhook::WebhookKind];
+    &[&alert_store::AlertStoreKind, &http_post::HttpPostKind, &self::syslog::SyslogKind, &webhook::WebhookKind];
 
 /// The kind of this name.
 pub fn kind(name: &str) -> Option<&'static dyn Kind> {

@@ -5,8 +5,7 @@
 //! first resolve to one address and then to another ([`target`]). Nothing from the answer's body
 //! and no secret part of a URL gets into an error.
 
-use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
@@ -96,15 +95,20 @@ impl HttpClient {
     /// # Errors
     /// Says why TLS cannot be set up.
     pub fn new(timeout: Duration, allow_private: bool, clock: SharedClock) -> Result<Self, String> {
-        let client = reqwest::Client::builder()
-            .user_agent(concat!("flowhook/", env!("CARGO_PKG_VERSION")))
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
-            .timeout(timeout)
-            .pool_max_idle_per_host(4)
-            .dns_resolver(CheckedResolver { allow_private })
-            .build()
-            .map_err(|e| cause(&e))?;
+        let builder = || {
+            reqwest::Client::builder()
+                .user_agent(concat!("flowhook/", env!("CARGO_PKG_VERSION")))
+                .redirect(reqwest::redirect::Policy::none())
+                .no_proxy()
+                .timeout(timeout)
+                .pool_max_idle_per_host(4)
+                .dns_resolver(CheckedResolver { allow_private })
+        };
+        let client = builder().build().or_else(|error| {
+            // A small container has no certificates; what needs none shall work there too.
+            tracing::warn!(cause = cause(&error), "no certificates to trust: https targets will fail");
+            builder().tls_certs_only([]).build().map_err(|e| cause(&e))
+        })?;
         Ok(Self { client, allow_private, timeout, clock })
     }
 

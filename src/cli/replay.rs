@@ -52,6 +52,9 @@ pub fn replay(mut config: Config, args: &ReplayArgs, output: Output) -> Result<(
     config.bus.kind = BusKind::Memory;
     config.collector.interface = vec![InterfaceConfig::of_files("replay", args.files.clone())];
     config.aggregator.api.enabled = args.serve;
+    // A capture may be older than any retention.
+    config.aggregator.flow_retention_days = 0;
+    config.aggregator.alert_retention_days = 0;
     let telemetry = Telemetry::start(&config.telemetry, &config.node_name()).map_err(Failure::config)?;
     let result = runtime()?.block_on(replay_files(&config, args, output, &telemetry));
     telemetry.shutdown();

@@ -45,7 +45,9 @@ fn udp<'a>(at: f64, from: (&str, u16), to: (&str, u16), payload: &'a [u8]) -> Pa
 }
 
 fn tcp<'a>(at: f64, from: (&str, u16), to: (&str, u16), flags: u8, payload: &'a [u8]) -> Packet<'a> {
-    let header = TcpHeader { seq: 1, ack: 1, flags, window: 1000 };
+    // A SYN takes one number, so that payload follows it.
+    let seq = u32::from(flags & TCP_SYN == 0);
+    let header = TcpHeader { seq, ack: 1, flags, window: 1000 };
     Packet { l4: L4::TCP, tcp: Some(header), ..udp(at, from, to, payload) }
 }
 

@@ -1,0 +1,172 @@
+//! The REST API under `/api/v1`, and `/metrics`.
+//!
+//! One file a resource: its routes, its query and its documentation. Every error has one JSON shape
+//! ([`error`]); lists are pages with an opaque `next`.
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+
+use actix_web::dev::ServerHandle;
+use actix_web::{App, HttpServer, web};
+use shared::bus::SharedBus;
+use shared::store::{AlertStore, FlowStore};
+use shared::wire::subject::Subjects;
+use tokio::task::JoinHandle;
+use utoipa::OpenApi;
+
+use crate::live::LiveState;
+use crate::supervisor::{AggregatorDeps, AggregatorError, MetricsText};
+
+mod alerts;
+mod error;
+mod flows;
+mod health;
+mod hosts;
+mod interfaces;
+mod metrics;
+mod networks;
+mod query;
+mod recipients;
+mod scripts;
+#[cfg(test)]
+mod tests;
+
+pub use error::ApiError;
+
+/// A body of a request in bytes at most.
+const MAX_BODY: usize = 1024 * 1024;
+
+/// What handlers reach.
+#[derive(Clone)]
+pub struct ApiDeps {
+    listen: String,
+    node: String,
+    bus: SharedBus,
+    subjects: Subjects,
+    alerts: Arc<dyn AlertStore>,
+    flows: Arc<dyn FlowStore>,
+    clock: shared::clock::SharedClock,
+    live: LiveState,
+    metrics_text: MetricsText,
+}
+
+impl ApiDeps {
+    /// The API's part of the role's dependencies.
+    pub fn new(deps: &AggregatorDeps, live: LiveState) -> Self {
+        Self {
+            listen: deps.config.api.listen.clone(),
+            node: deps.node.clone(),
+            bus: Arc::clone(&deps.bus),
+            subjects: deps.subjects.clone(),
+            alerts: Arc::clone(&deps.alerts),
+            flows: Arc::clone(&deps.flows),
+            clock: Arc::clone(&deps.clock),
+            live,
+            metrics_text: Arc::clone(&deps.metrics_text),
+        }
+    }
+}
+
+#[derive(OpenApi)]
+#[openapi(
+    info(title = "flowhook", description = "What happens on your wires."),
+    paths(
+        alerts::history,
+        alerts::engaged,
+        alerts::acknowledge,
+        flows::stored,
+        flows::live,
+        health::health,
+        hosts::list,
+        hosts::one,
+        interfaces::list,
+        interfaces::one,
+        networks::list,
+        recipients::list,
+        recipients::test,
+        scripts::list,
+        metrics::metrics,
+    ),
+    components(schemas(error::ErrorBody))
+)]
+struct Contract;
+
+/// The OpenAPI document.
+pub fn openapi() -> utoipa::openapi::OpenApi {
+    Contract::openapi()
+}
+
+/// Adds every route.
+fn routes(config: &mut web::ServiceConfig) {
+    let api = web::scope("/api/v1")
+        .service(alerts::engaged)
+        .service(alerts::history)
+        .service(alerts::acknowledge)
+        .service(flows::live)
+        .service(flows::stored)
+        .service(health::health)
+        .service(hosts::list)
+        .service(hosts::one)
+        .service(interfaces::list)
+        .service(interfaces::one)
+        .service(networks::list)
+        .service(recipients::list)
+        .service(recipients::test)
+        .service(scripts::list)
+        .route("/openapi.json", web::get().to(|| async { web::Json(openapi()) }))
+        .default_service(web::route().to(error::not_found));
+    config
+        .app_data(web::PayloadConfig::new(MAX_BODY))
+        .app_data(web::JsonConfig::default().limit(MAX_BODY).error_handler(|e, _| error::bad_body(&e).into()))
+        .app_data(web::PathConfig::default().error_handler(|e, _| error::bad_path(&e).into()))
+        .service(api)
+        .service(metrics::metrics)
+        .default_service(web::route().to(error::not_found));
+}
+
+/// The running server.
+pub struct ApiServer {
+    /// Where it listens.
+    pub address: SocketAddr,
+    handle: ServerHandle,
+    task: JoinHandle<()>,
+}
+
+impl ApiServer {
+    /// Lets requests under way finish, then stops.
+    pub async fn stop(self) {
+        self.handle.stop(true).await;
+        let _ = self.task.await;
+    }
+}
+
+/// Starts the server.
+///
+/// # Errors
+/// [`AggregatorError`] names the address that cannot be listened on.
+pub fn serve(deps: ApiDeps) -> Result<ApiServer, AggregatorError> {
+    let cannot = |cause: String| AggregatorError::Listen { address: deps.listen.clone(), cause };
+    let address: SocketAddr = deps.listen.parse().map_err(|_| cannot("it is not ADDRESS:PORT".to_owned()))?;
+    let listener = TcpListener::bind(address).map_err(|e| match e.kind() {
+        std::io::ErrorKind::AddrInUse => AggregatorError::PortTaken { address },
+        _ => cannot(e.to_string()),
+    })?;
+    let address = listener.local_addr().map_err(|e| cannot(e.to_string()))?;
+    let server = HttpServer::new({
+        let deps = deps.clone();
+        move || App::new().app_data(web::Data::new(deps.clone())).configure(routes)
+    })
+    .workers(2)
+    .disable_signals()
+    .shutdown_timeout(5)
+    .listen(listener)
+    .map_err(|e| cannot(e.to_string()))?
+    .run();
+    let handle = server.handle();
+    let task = tokio::spawn(async move {
+        if let Err(error) = server.await {
+            tracing::error!(%error, "API server ended");
+        }
+    });
+    Ok(ApiServer { address, handle, task })
+}

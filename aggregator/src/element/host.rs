@@ -1,0 +1,202 @@
+//! The hosts of one interface.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+use shared::model::pool::{Mac, mac_text};
+use shared::model::{Granularity, HostCounters, HostKey, Timestamp};
+use shared::wire::delta::HostDelta;
+
+use super::Tally;
+
+/// Idle times and the cap, in seconds and hosts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HostLimits {
+    /// A local host without packets for this long is idle.
+    pub local_idle_s: u32,
+    /// A remote one.
+    pub remote_idle_s: u32,
+    /// Hosts kept at most.
+    pub max_hosts: usize,
+}
+
+/// One host.
+#[derive(Clone, Debug, Default)]
+pub struct Host {
+    /// Counters.
+    pub tally: Tally<HostCounters>,
+    /// Hardware address seen with it.
+    pub mac: Option<Mac>,
+    /// True when a local network holds it.
+    pub local: bool,
+    /// Time of its first delta.
+    pub first_seen: Timestamp,
+    /// Time of its last packet.
+    pub last_seen: Timestamp,
+    /// Idle, and told so.
+    pub idle: bool,
+}
+
+impl Host {
+    /// Fields of `entity_info`.
+    pub fn info(&self, key: HostKey) -> BTreeMap<String, Value> {
+        let mut info = BTreeMap::from([
+            ("ip".to_owned(), json!(key.ip.to_string())),
+            ("vlan".to_owned(), json!(key.vlan)),
+            ("local".to_owned(), json!(self.local)),
+            ("mac".to_owned(), json!("")),
+        ]);
+        if let Some(mac) = &self.mac {
+            info.insert("mac".to_owned(), json!(mac_text(mac)));
+        }
+        info
+    }
+}
+
+/// The hosts of one interface, in order of address and VLAN.
+#[derive(Clone, Debug)]
+pub struct Hosts {
+    limits: HostLimits,
+    hosts: BTreeMap<HostKey, Host>,
+    evicted: u64,
+}
+
+impl Hosts {
+    /// No hosts.
+    pub fn new(limits: HostLimits) -> Self {
+        Self { limits, hosts: BTreeMap::new(), evicted: 0 }
+    }
+
+    /// Adds what a delta says of one host.
+    pub fn apply(&mut self, delta: &HostDelta, at: Timestamp) {
+        if !self.hosts.contains_key(&delta.key) && self.hosts.len() >= self.limits.max_hosts {
+            self.evict();
+        }
+        let new = || Host { first_seen: at, ..Host::default() };
+        let host = self.hosts.entry(delta.key).or_insert_with(new);
+        host.tally.add(&delta.counters);
+        host.mac = host.mac.or(delta.mac);
+        host.local = delta.local;
+        if delta.last_seen > host.last_seen {
+            host.last_seen = delta.last_seen;
+            host.idle = false;
+        }
+    }
+
+    /// Marks hosts that are idle at `now`; gives those that have just become so.
+    pub fn mark_idle(&mut self, now: Timestamp) -> Vec<HostKey> {
+        let mut idle = Vec::new();
+        for (key, host) in &mut self.hosts {
+            let limit = if host.local { self.limits.local_idle_s } else { self.limits.remote_idle_s };
+            if !host.idle && host.last_seen.plus_secs(limit.into()) <= now {
+                host.idle = true;
+                idle.push(*key);
+            }
+        }
+        idle
+    }
+
+    /// Hosts that a run of this period at `now` calls: the active ones; for hour and day also those
+    /// seen within the period.
+    pub fn of_run(&self, granularity: Granularity, now: Timestamp) -> Vec<HostKey> {
+        let long = matches!(granularity, Granularity::Hour | Granularity::Day);
+        let since = now.plus_secs(-granularity.seconds());
+        let called = |(_, host): &(&HostKey, &Host)| !host.idle || (long && host.last_seen >= since);
+        self.hosts.iter().filter(called).map(|(key, _)| *key).collect()
+    }
+
+    /// Notes that a run of this period took place, and after a day forgets hosts that are idle.
+    pub fn ran(&mut self, granularity: Granularity) {
+        for host in self.hosts.values_mut() {
+            host.tally.ran(granularity);
+        }
+        if granularity == Granularity::Day {
+            self.hosts.retain(|_, host| !host.idle);
+        }
+    }
+
+    /// One host.
+    pub fn get(&self, key: HostKey) -> Option<&Host> {
+        self.hosts.get(&key)
+    }
+
+    /// All hosts in order.
+    pub fn iter(&self) -> impl Iterator<Item = (&HostKey, &Host)> {
+        self.hosts.iter()
+    }
+
+    /// Hosts after `key` in order.
+    pub fn after(&self, key: Option<HostKey>) -> impl Iterator<Item = (&HostKey, &Host)> {
+        use std::ops::Bound;
+        let from = key.map_or(Bound::Unbounded, Bound::Excluded);
+        self.hosts.range((from, Bound::Unbounded))
+    }
+
+    /// Hosts dropped because there were too many.
+    pub fn evicted(&self) -> u64 {
+        self.evicted
+    }
+
+    /// Active hosts and active local hosts.
+    pub fn active(&self) -> (u64, u64) {
+        let active = self.hosts.values().filter(|h| !h.idle);
+        active.fold((0, 0), |(all, local), host| (all + 1, local + u64::from(host.local)))
+    }
+
+    /// Drops the host that has been silent for longest.
+    fn evict(&mut self) {
+        let oldest = self.hosts.iter().min_by_key(|(key, host)| (host.last_seen, **key)).map(|(key, _)| *key);
+        if let Some(key) = oldest {
+            self.hosts.remove(&key);
+            self.evicted += 1;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn delta(ip: &str, at: i64, local: bool) -> HostDelta {
+        HostDelta {
+            key: HostKey::new(ip.parse().unwrap(), 0),
+            mac: None,
+            local,
+            last_seen: Timestamp::from_secs(at),
+            counters: HostCounters { packets_sent: 1, ..HostCounters::default() },
+        }
+    }
+
+    fn hosts() -> Hosts {
+        Hosts::new(HostLimits { local_idle_s: 300, remote_idle_s: 60, max_hosts: 3 })
+    }
+
+    fn run(hosts: &Hosts, granularity: Granularity, at: i64) -> Vec<String> {
+        hosts.of_run(granularity, Timestamp::from_secs(at)).iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn idle_hosts_are_left_out_but_the_hour_still_calls_them() {
+        let mut hosts = hosts();
+        hosts.apply(&delta("10.0.0.1", 1000, true), Timestamp::from_secs(1000));
+        hosts.apply(&delta("192.0.2.9", 1000, false), Timestamp::from_secs(1000));
+        assert!(hosts.mark_idle(Timestamp::from_secs(1020)).is_empty());
+        assert_eq!(run(&hosts, Granularity::Min, 1020), ["10.0.0.1", "192.0.2.9"]);
+        assert_eq!(hosts.mark_idle(Timestamp::from_secs(1080)).len(), 1);
+        assert!(hosts.mark_idle(Timestamp::from_secs(1080)).is_empty(), "told once");
+        assert_eq!(run(&hosts, Granularity::Min, 1080), ["10.0.0.1"]);
+        assert_eq!(run(&hosts, Granularity::Hour, 3600), ["10.0.0.1", "192.0.2.9"]);
+        hosts.apply(&delta("192.0.2.9", 1100, false), Timestamp::from_secs(1100));
+        assert_eq!(run(&hosts, Granularity::Min, 1140), ["10.0.0.1", "192.0.2.9"]);
+    }
+
+    #[test]
+    fn the_longest_silent_host_makes_room() {
+        let mut hosts = hosts();
+        for n in 1..=4 {
+            hosts.apply(&delta(&format!("10.0.0.{n}"), 100 - n, true), Timestamp::from_secs(100));
+        }
+        assert_eq!((hosts.iter().count(), hosts.evicted()), (3, 1));
+        assert!(hosts.get(HostKey::new("10.0.0.3".parse().unwrap(), 0)).is_none());
+    }
+}

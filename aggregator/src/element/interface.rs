@@ -1,0 +1,65 @@
+//! One capture interface.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+use shared::model::{InterfaceCounters, Timestamp};
+use shared::wire::delta::{L7Counters, Producer};
+
+use super::Tally;
+
+/// One interface.
+#[derive(Clone, Debug, Default)]
+pub struct Interface {
+    /// Interface id.
+    pub id: u32,
+    /// Interface name.
+    pub name: String,
+    /// Site.
+    pub site: String,
+    /// Node that captures on it.
+    pub node: String,
+    /// Counters.
+    pub tally: Tally<InterfaceCounters>,
+    /// Live flows at the last summary.
+    pub live_flows: u64,
+    /// Flows and bytes by layer-7 protocol.
+    pub l7: BTreeMap<String, (u64, u64)>,
+    /// Event time up to which everything is known.
+    pub watermark: Timestamp,
+    /// True when exporters report its flows.
+    pub collected: bool,
+}
+
+impl Interface {
+    /// An interface of `producer`.
+    pub fn new(producer: &Producer) -> Self {
+        Self {
+            id: producer.ifid,
+            name: producer.interface.clone(),
+            site: producer.site.clone(),
+            node: producer.node.clone(),
+            ..Self::default()
+        }
+    }
+
+    /// Adds flows and bytes by protocol.
+    pub fn add_l7(&mut self, l7: &BTreeMap<String, L7Counters>) {
+        for (name, counters) in l7 {
+            let sum = self.l7.entry(name.clone()).or_default();
+            sum.0 += counters.flows;
+            sum.1 += counters.bytes;
+        }
+    }
+
+    /// Fields of `entity_info`.
+    pub fn info(&self) -> BTreeMap<String, Value> {
+        BTreeMap::from([
+            ("name".to_owned(), json!(self.name)),
+            ("id".to_owned(), json!(self.id)),
+            ("site".to_owned(), json!(self.site)),
+            ("node".to_owned(), json!(self.node)),
+            ("live_flows".to_owned(), json!(self.live_flows)),
+        ])
+    }
+}

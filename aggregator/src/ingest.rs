@@ -1,0 +1,136 @@
+//! Numbers of batches: what comes twice is skipped, what is missing is counted. Pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use shared::wire::delta::Producer;
+
+/// Missing numbers remembered per producer; older ones count as lost for good.
+const MAX_MISSING: usize = 10_000;
+
+/// What to do with a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Apply it.
+    New,
+    /// It was applied before.
+    Duplicate,
+    /// It is of an earlier run of its producer, which was given up.
+    Stale,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Run {
+    epoch: u64,
+    /// Highest number seen.
+    last: u64,
+    /// Lower numbers not seen yet: on NATS a batch that was not acknowledged comes again later.
+    missing: BTreeSet<u64>,
+}
+
+/// Producers by site, node and interface.
+#[derive(Clone, Debug, Default)]
+pub struct Ingest {
+    producers: BTreeMap<(String, String, u32), Run>,
+    /// Numbers given up as lost.
+    pub lost: u64,
+    /// Batches that came twice.
+    pub duplicates: u64,
+}
+
+impl Ingest {
+    /// Judges a batch and remembers its number.
+    pub fn judge(&mut self, producer: &Producer) -> Verdict {
+        let key = (producer.site.clone(), producer.node.clone(), producer.ifid);
+        let new = !self.producers.contains_key(&key);
+        let run = self.producers.entry(key).or_default();
+        if !new && producer.epoch < run.epoch {
+            return Verdict::Stale;
+        }
+        if new || producer.epoch > run.epoch {
+            self.lost += run.missing.len() as u64;
+            // Who starts listening in the middle of a run has missed nothing that it was to hear.
+            let before = if new { producer.sequence.saturating_sub(1) } else { 0 };
+            *run = Run { epoch: producer.epoch, last: before, missing: BTreeSet::new() };
+        }
+        if producer.sequence > run.last {
+            let gap = producer.sequence - run.last - 1;
+            let remembered = gap.min(MAX_MISSING as u64);
+            self.lost += gap - remembered;
+            run.missing.extend(producer.sequence - remembered..producer.sequence);
+            run.last = producer.sequence;
+            while run.missing.len() > MAX_MISSING {
+                run.missing.pop_first();
+                self.lost += 1;
+            }
+            return Verdict::New;
+        }
+        match run.missing.remove(&producer.sequence) {
+            true => Verdict::New,
+            false => {
+                self.duplicates += 1;
+                Verdict::Duplicate
+            }
+        }
+    }
+
+    /// Numbers that have not come, lost or only late.
+    pub fn missing(&self) -> u64 {
+        self.lost + self.producers.values().map(|run| run.missing.len() as u64).sum::<u64>()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn judge(ingest: &mut Ingest, epoch: u64, sequence: u64) -> Verdict {
+        let text = |t: &str| t.to_owned();
+        ingest.judge(&Producer {
+            site: text("s"),
+            node: text("n"),
+            ifid: 0,
+            interface: text("e"),
+            epoch,
+            sequence,
+        })
+    }
+
+    #[test]
+    fn what_comes_twice_is_applied_once() {
+        let mut ingest = Ingest::default();
+        let verdicts: Vec<_> = [1, 2, 2, 1, 3].map(|n| judge(&mut ingest, 7, n)).to_vec();
+        use Verdict::{Duplicate, New};
+        assert_eq!(verdicts, [New, New, Duplicate, Duplicate, New]);
+        assert_eq!((ingest.missing(), ingest.duplicates), (0, 2));
+    }
+
+    #[test]
+    fn a_gap_is_counted_until_the_late_batch_comes() {
+        let mut ingest = Ingest::default();
+        for n in [1, 4] {
+            assert_eq!(judge(&mut ingest, 7, n), Verdict::New);
+        }
+        assert_eq!(ingest.missing(), 2);
+        assert_eq!(judge(&mut ingest, 7, 3), Verdict::New, "late is not twice");
+        assert_eq!(judge(&mut ingest, 7, 3), Verdict::Duplicate);
+        assert_eq!(ingest.missing(), 1);
+    }
+
+    #[test]
+    fn a_new_run_of_a_producer_is_numbered_from_one() {
+        let mut ingest = Ingest::default();
+        judge(&mut ingest, 7, 1);
+        judge(&mut ingest, 7, 3);
+        assert_eq!(judge(&mut ingest, 8, 1), Verdict::New);
+        assert_eq!(judge(&mut ingest, 7, 2), Verdict::Stale);
+        assert_eq!(ingest.missing(), 1, "what the ended run still owed is lost");
+    }
+
+    #[test]
+    fn an_endless_gap_does_not_fill_memory() {
+        let mut ingest = Ingest::default();
+        judge(&mut ingest, 7, 1);
+        judge(&mut ingest, 7, u64::MAX - 1);
+        assert_eq!(ingest.missing(), u64::MAX - 3);
+    }
+}

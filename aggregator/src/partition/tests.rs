@@ -1,0 +1,248 @@
+//! A partition driven by deltas, without actors.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use serde_json::Value;
+use shared::model::{
+    AlertAction, HostCounters, HostKey, InterfaceCounters, LocalNetworks, NetworkCounters, Severity,
+    Timestamp,
+};
+use shared::script::ScriptLimits;
+use shared::script::engine::ScriptEngine;
+use shared::script::registry::{Registry, ScriptSettings};
+use shared::script::source::{Origin, ScriptSource, builtin};
+use shared::store::Transition;
+use shared::wire::delta::{Delta, HostDelta, InterfaceDelta, NetworkDelta, Producer};
+
+use super::{Output, Partition};
+use crate::config::AggregatorConfig;
+
+const START: i64 = 1_700_000_040; // 2023-11-14T22:14:00Z, a whole minute
+
+fn partition(sources: Vec<ScriptSource>, settings: Value) -> Partition {
+    let engine = ScriptEngine::new(ScriptLimits::default());
+    let settings: BTreeMap<String, ScriptSettings> = serde_json::from_value(settings).unwrap();
+    let (registry, errors) = Registry::load(&engine, sources, &settings);
+    assert!(errors.is_empty(), "{errors:?}");
+    let networks = Arc::new(LocalNetworks::new(["10.0.0.0/8".parse().unwrap()]));
+    Partition::new(7, engine, registry, 3, AggregatorConfig::default(), networks, Vec::new())
+}
+
+fn script(text: &str) -> Vec<ScriptSource> {
+    vec![ScriptSource { name: "test".into(), origin: Origin::Inline, folder: None, text: text.to_owned() }]
+}
+
+/// The delta of second `at` after the start, with these hosts' sent bytes.
+fn delta(at: i64, hosts: &[(&str, u64)]) -> Delta {
+    let from = Timestamp::from_secs(START + at);
+    let bytes: u64 = hosts.iter().map(|(_, bytes)| bytes).sum();
+    let host = |(ip, bytes): &(&str, u64)| {
+        let ip: IpAddr = ip.parse().unwrap();
+        HostDelta {
+            key: HostKey::new(ip, 0),
+            mac: None,
+            local: ip.to_string().starts_with("10."),
+            last_seen: from,
+            counters: HostCounters { bytes_sent: *bytes, packets_sent: 1, ..HostCounters::default() },
+        }
+    };
+    let counters = InterfaceCounters { bytes, packets: hosts.len() as u64, ..InterfaceCounters::default() };
+    Delta {
+        producer: Producer {
+            site: "s".into(),
+            node: "n".into(),
+            ifid: 3,
+            interface: "eth0".into(),
+            epoch: 1,
+            sequence: at as u64 + 1,
+        },
+        from,
+        to: from.plus_secs(1),
+        watermark: from.plus_secs(1),
+        end_of_stream: false,
+        interface: InterfaceDelta { counters, ..InterfaceDelta::default() },
+        hosts: hosts.iter().map(host).collect(),
+        networks: vec![NetworkDelta {
+            network: "10.0.0.0/8".parse().unwrap(),
+            counters: NetworkCounters { bytes_egress: bytes, ..NetworkCounters::default() },
+        }],
+        traceparent: None,
+    }
+}
+
+/// Applies seconds `from..to`, each with what `hosts` gives for it.
+fn seconds(
+    partition: &mut Partition,
+    range: std::ops::Range<i64>,
+    hosts: impl Fn(i64) -> Vec<(&'static str, u64)>,
+) -> Vec<Output> {
+    range.map(|at| partition.apply(&delta(at, &hosts(at)))).collect()
+}
+
+fn transitions(outputs: &[Output]) -> Vec<(AlertAction, String, i64)> {
+    let told = |transition: &Transition| {
+        let alert = match transition {
+            Transition::Engage(engaged) => &engaged.alert,
+            Transition::Release(alert) | Transition::Store(alert) => alert,
+            Transition::Update(_) => return None,
+        };
+        Some((alert.action, alert.entity_value.clone(), alert.tstamp.secs() - START))
+    };
+    outputs.iter().flat_map(|o| &o.transitions).filter_map(told).collect()
+}
+
+#[test]
+fn the_active_hosts_are_posted_once_a_minute_with_exactly_the_right_hosts() {
+    let example = include_str!("../../../config/scripts/examples/dump_active_hosts_list.rhai");
+    let mut partition = partition(script(example), serde_json::json!({}));
+    let outputs = seconds(&mut partition, 0..420, |at| match at {
+        0..30 => vec![("10.0.0.2", 100), ("10.0.0.10", 100), ("192.0.2.1", 100)],
+        _ => vec![("10.0.0.3", 100)],
+    });
+    let posts: Vec<(i64, Vec<String>)> = outputs
+        .iter()
+        .flat_map(|output| &output.posts)
+        .map(|post| {
+            let body: Value = serde_json::from_str(&post.body).unwrap();
+            let hosts = body["hosts"].as_array().unwrap().iter().map(|h| h.as_str().unwrap().to_owned());
+            (body["when"].as_i64().unwrap() - START, hosts.collect())
+        })
+        .collect();
+    let all = ["10.0.0.2", "10.0.0.3", "10.0.0.10"].map(str::to_owned).to_vec();
+    let expected: Vec<(i64, Vec<String>)> = (1..=7)
+        .map(|minute| match minute {
+            // Local hosts last seen at second 29 are idle 300 s later.
+            1..=5 => (minute * 60, all.clone()),
+            _ => (minute * 60, vec!["10.0.0.3".to_owned()]),
+        })
+        .collect();
+    assert_eq!(posts, expected);
+}
+
+#[test]
+fn a_threshold_engages_updates_and_is_released() {
+    let settings = serde_json::json!({ "host_bytes": { "enabled": true, "config": { "threshold": 5000 } },
+        "no_activity": { "enabled": false } });
+    let mut partition = partition(builtin(), settings);
+    let outputs = seconds(&mut partition, 0..240, |at| match at {
+        60..180 => vec![("10.0.0.1", 100)],
+        _ => vec![("10.0.0.1", 10)],
+    });
+    assert_eq!(
+        transitions(&outputs),
+        [
+            (AlertAction::Engage, "10.0.0.1".to_owned(), 120),
+            (AlertAction::Release, "10.0.0.1".to_owned(), 240)
+        ]
+    );
+    let Some(Transition::Engage(engaged)) = outputs.iter().flat_map(|o| &o.transitions).next() else {
+        panic!()
+    };
+    assert_eq!(engaged.partition, 7);
+    assert_eq!((engaged.alert.alert_type.as_str(), engaged.alert.value), ("threshold_cross", Some(6000.0)));
+    assert_eq!(engaged.alert.alert_key.as_deref(), Some("min_bytes"));
+    assert_eq!(engaged.alert.message, "Minute traffic crossed by host 10.0.0.1 [5.86 KB > 4.88 KB]");
+    assert_eq!(engaged.alert.severity, Severity::Warning);
+    let report = partition.report();
+    assert_eq!(report.alerts["threshold_cross"]["engage"], 1);
+}
+
+#[test]
+fn silence_on_an_interface_is_an_alert_until_packets_come_again() {
+    let mut partition = partition(builtin(), serde_json::json!({}));
+    let mut outputs = seconds(&mut partition, 0..30, |_| vec![("10.0.0.1", 10)]);
+    // Empty summaries at the ends of minutes are what a silent interface sends.
+    for (sequence, at) in [59, 119, 179].into_iter().enumerate() {
+        let mut empty = delta(at, &[]);
+        empty.producer.sequence = 31 + sequence as u64;
+        outputs.push(partition.apply(&empty));
+    }
+    let mut back = delta(185, &[("10.0.0.1", 10)]);
+    back.producer.sequence = 34;
+    outputs.push(partition.apply(&back));
+    let mut end = delta(239, &[]);
+    end.producer.sequence = 35;
+    outputs.push(partition.apply(&end));
+    assert_eq!(
+        transitions(&outputs),
+        [(AlertAction::Engage, "eth0".to_owned(), 120), (AlertAction::Release, "eth0".to_owned(), 240)]
+    );
+}
+
+#[test]
+fn a_host_that_goes_idle_takes_its_alerts_with_it() {
+    let settings = serde_json::json!({ "host_bytes": { "enabled": true,
+        "hooks": { "hour": { "enabled": true, "config": { "threshold": 10 } } }, "config": { "threshold": 10 } } });
+    let mut partition = partition(builtin(), settings);
+    let outputs = seconds(&mut partition, 0..480, |at| match at {
+        0..10 => vec![("10.0.0.1", 100), ("10.0.0.9", 0)],
+        _ => vec![("10.0.0.9", 0)],
+    });
+    let told = transitions(&outputs);
+    assert_eq!(told[0], (AlertAction::Engage, "10.0.0.1".to_owned(), 60));
+    assert!(told.contains(&(AlertAction::Release, "10.0.0.1".to_owned(), 120)), "{told:?}");
+    // The five-minute alert of the same check lives until the host is idle, 300 s after second 9.
+    let fives: Vec<_> = told.iter().filter(|(_, _, at)| *at >= 300).collect();
+    assert!(fives.iter().any(|(action, ..)| *action == AlertAction::Release), "{told:?}");
+}
+
+#[test]
+fn what_comes_twice_changes_nothing() {
+    let mut partition = partition(builtin(), serde_json::json!({}));
+    for _ in 0..3 {
+        partition.apply(&delta(0, &[("10.0.0.1", 10)]));
+    }
+    let stats = partition.interfaces().next().unwrap().interface.tally.total;
+    assert_eq!(stats.bytes, 10);
+    assert_eq!(partition.report().errors["delta_duplicates"], 2);
+}
+
+#[test]
+fn networks_and_interfaces_have_their_hooks_too() {
+    let text = |kind: &str| {
+        format!(
+            "#{{ kind: \"{kind}\", hooks: #{{ all: |p| store_alert(#{{ message: `${{p.granularity}} ${{p.entity_info}} ${{p.delta.bytes}} ${{p.stats.bytes}} ${{p.ifid}}` }}) }} }}"
+        )
+    };
+    for (kind, name) in [("network", "10.0.0.0/8"), ("interface", "eth0")] {
+        let mut partition = partition(script(&text(kind)), serde_json::json!({}));
+        let mut outputs = seconds(&mut partition, 0..119, |_| vec![("10.0.0.1", 1)]);
+        let last = Delta { end_of_stream: true, ..delta(119, &[("10.0.0.1", 1)]) };
+        outputs.push(partition.apply(&last));
+        let messages: Vec<String> = outputs
+            .iter()
+            .flat_map(|output| &output.transitions)
+            .map(|t| match t {
+                Transition::Store(alert) => alert.message.clone(),
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        // 22:15:00 ends a minute and five minutes; the end of the stream closes what holds data.
+        let expected = [
+            format!("min {name} 60 60 3"),
+            format!("5mins {name} 60 60 3"),
+            format!("min {name} 60 120 3"),
+            format!("5mins {name} 60 120 3"),
+            format!("hour {name} 120 120 3"),
+            format!("day {name} 120 120 3"),
+        ];
+        assert_eq!(messages, expected);
+    }
+}
+
+#[test]
+fn a_run_that_does_not_reach_every_element_begins_there_next_time_and_releases_nothing() {
+    let text = "#{ hooks: #{ min: |p| if p.delta.bytes > 5 { trigger_alert(#{}) } } }";
+    let mut partition = partition(script(text), serde_json::json!({}));
+    let outputs = seconds(&mut partition, 0..60, |_| vec![("10.0.0.1", 1), ("10.0.0.2", 1)]);
+    assert_eq!(transitions(&outputs).len(), 2);
+    partition.config.run_deadline_ms = 0;
+    let outputs = seconds(&mut partition, 60..120, |_| vec![("10.0.0.1", 0)]);
+    assert_eq!(transitions(&outputs), [], "nothing was reached, so nothing is released");
+    assert_eq!(partition.report().errors["elements_not_reached"], 2);
+    partition.config.run_deadline_ms = 10_000;
+    let outputs = seconds(&mut partition, 120..180, |_| vec![("10.0.0.1", 0)]);
+    assert_eq!(transitions(&outputs).len(), 2, "both are released by the next complete run");
+}

@@ -1,0 +1,34 @@
+//! What an aggregator has done, for the replay's report.
+
+use std::collections::BTreeMap;
+
+/// Totals of one partition, or of several added up.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AggregatorReport {
+    /// Hook calls by name.
+    pub hooks: BTreeMap<String, u64>,
+    /// Alerts by type and action.
+    pub alerts: BTreeMap<String, BTreeMap<String, u64>>,
+    /// Alerts by severity; releases are not counted again.
+    pub alerts_by_severity: BTreeMap<String, u64>,
+    /// Errors by kind.
+    pub errors: BTreeMap<String, u64>,
+}
+
+impl AggregatorReport {
+    /// Adds another report.
+    pub fn add(&mut self, other: &Self) {
+        add_counts(&mut self.hooks, &other.hooks);
+        add_counts(&mut self.alerts_by_severity, &other.alerts_by_severity);
+        add_counts(&mut self.errors, &other.errors);
+        for (kind, actions) in &other.alerts {
+            add_counts(self.alerts.entry(kind.clone()).or_default(), actions);
+        }
+    }
+}
+
+fn add_counts(to: &mut BTreeMap<String, u64>, from: &BTreeMap<String, u64>) {
+    for (name, count) in from {
+        *to.entry(name.clone()).or_default() += count;
+    }
+}

@@ -1,0 +1,318 @@
+//! One run: the scripts of one kind and period over the elements of one interface.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use shared::clock::Stopwatch;
+use shared::model::{Granularity, Timestamp};
+use shared::script::engine::{Run, ScriptEngine};
+use shared::script::registry::{Entry, Registry};
+use shared::script::{Effect, ElementParams, HookName, Lifecycle, ScriptKind};
+
+/// Something a script asked for in a run.
+#[derive(Debug)]
+pub struct Asked {
+    /// Place of the script in the registry.
+    pub script: usize,
+    /// Place of the element in the run; `None` for `setup` and `teardown`.
+    pub element: Option<usize>,
+    /// What it asked for.
+    pub effect: Effect,
+}
+
+/// How a run went.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// What scripts asked for, in order.
+    pub asked: Vec<Asked>,
+    /// Keys of the scripts that ran over every element without an error.
+    pub complete: Vec<String>,
+    /// Calls made.
+    pub calls: u64,
+    /// Elements reached, in order of the run; the rest comes first next time.
+    pub reached: usize,
+    /// Failed calls by script.
+    pub errors: BTreeMap<String, u64>,
+    /// Scripts that have failed too often and are no longer called.
+    pub quarantined: Vec<String>,
+}
+
+/// State of scripts between runs.
+#[derive(Default)]
+pub struct ScriptStates {
+    /// Runs that live from load to unload, by script and interface.
+    loaded: BTreeMap<(String, u32), Run>,
+    /// Failures in a row, by script.
+    failures: BTreeMap<String, u32>,
+}
+
+/// An element as a run calls it.
+#[derive(Debug)]
+pub struct RunElement {
+    /// What the hook is called with.
+    pub params: ElementParams,
+    /// True for a local host; others count as local.
+    pub local: bool,
+}
+
+/// What is run, and under which limits.
+pub struct RunPlan<'a> {
+    /// The engine.
+    pub engine: &'a ScriptEngine,
+    /// The scripts.
+    pub registry: &'a Registry,
+    /// Kind of elements.
+    pub kind: ScriptKind,
+    /// Period.
+    pub granularity: Granularity,
+    /// Interface id.
+    pub ifid: u32,
+    /// True when exporters report the interface's flows.
+    pub collected: bool,
+    /// Event time: the end of the window.
+    pub when: Timestamp,
+    /// Wall time after which the remaining elements wait for the next run.
+    pub deadline: Duration,
+    /// Failures in a row after which a script is no longer called.
+    pub quarantine_after: u32,
+}
+
+struct Active<'a> {
+    place: usize,
+    entry: &'a Entry,
+    run: Run,
+    failed: bool,
+}
+
+impl RunPlan<'_> {
+    /// Runs: `setup` of each script, every script's hook for each element, `teardown` of each.
+    pub fn run(&self, elements: &[RunElement], states: &mut ScriptStates) -> Outcome {
+        let mut outcome = Outcome::default();
+        let mut active = self.start(states, &mut outcome);
+        let watch = Stopwatch::start();
+        for (number, element) in elements.iter().enumerate() {
+            if watch.elapsed() > self.deadline {
+                break;
+            }
+            for script in &mut active {
+                self.call(script, number, element, states, &mut outcome);
+            }
+            active.retain(|script| !outcome.quarantined.contains(&script.entry.script.meta().key));
+            outcome.reached = number + 1;
+        }
+        for script in active {
+            let key = script.entry.script.meta().key.clone();
+            if outcome.reached == elements.len() && !script.failed {
+                outcome.complete.push(key.clone());
+            }
+            if script.entry.script.meta().lifecycle == Lifecycle::Load {
+                states.loaded.insert((key, self.ifid), script.run);
+                continue;
+            }
+            let result = script.run.teardown(self.engine, self.when);
+            self.note(script.place, None, &key, result, states, &mut outcome);
+        }
+        outcome
+    }
+
+    /// Scripts that take part, each with its state.
+    fn start(&self, states: &mut ScriptStates, outcome: &mut Outcome) -> Vec<Active<'_>> {
+        let mut active = Vec::new();
+        for (place, entry) in self.registry.scripts().iter().enumerate() {
+            let meta = entry.script.meta();
+            let wanted = meta.kind == self.kind
+                && entry.enabled(HookName::Element(self.granularity))
+                && !(meta.packet_interface_only && self.collected);
+            if !wanted || states.failures.get(&meta.key).is_some_and(|n| *n >= self.quarantine_after) {
+                continue;
+            }
+            let kept = states.loaded.remove(&(meta.key.clone(), self.ifid));
+            let run = match kept {
+                Some(run) => Some(run),
+                None => {
+                    let started = self.engine.start(&entry.script, self.when);
+                    self.note(place, None, &meta.key, started.result, states, outcome);
+                    started.run
+                }
+            };
+            if let Some(run) = run {
+                active.push(Active { place, entry, run, failed: false });
+            }
+        }
+        active
+    }
+
+    fn call(
+        &self,
+        script: &mut Active<'_>,
+        number: usize,
+        element: &RunElement,
+        states: &mut ScriptStates,
+        outcome: &mut Outcome,
+    ) {
+        let meta = script.entry.script.meta();
+        if meta.local_hosts && !element.local {
+            return;
+        }
+        let config = script.entry.config(HookName::Element(self.granularity));
+        let result = script.run.element(self.engine, &element.params, config);
+        outcome.calls += 1;
+        script.failed |= result.error.is_some();
+        self.note(script.place, Some(number), &meta.key, result, states, outcome);
+    }
+
+    /// Keeps what a call asked for, and what failed.
+    fn note(
+        &self,
+        script: usize,
+        element: Option<usize>,
+        key: &str,
+        result: shared::script::CallResult,
+        states: &mut ScriptStates,
+        outcome: &mut Outcome,
+    ) {
+        outcome.asked.extend(result.effects.into_iter().map(|effect| Asked { script, element, effect }));
+        let Some(error) = result.error else {
+            if element.is_some() {
+                states.failures.remove(key);
+            }
+            return;
+        };
+        let count = outcome.errors.entry(key.to_owned()).or_default();
+        *count += 1;
+        if *count == 1 {
+            tracing::warn!(script = key, line = error.line, cause = %error.cause, "element hook failed");
+        }
+        let failures = states.failures.entry(key.to_owned()).or_default();
+        *failures += 1;
+        if *failures == self.quarantine_after {
+            tracing::error!(script = key, "script failed too often and is quarantined");
+            outcome.quarantined.push(key.to_owned());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use shared::script::ScriptLimits;
+    use shared::script::source::{Origin, ScriptSource};
+
+    fn registry(engine: &ScriptEngine, text: &str) -> Registry {
+        let source = ScriptSource {
+            name: "test".to_owned(),
+            origin: Origin::Inline,
+            folder: None,
+            text: text.to_owned(),
+        };
+        let (registry, errors) = Registry::load(engine, vec![source], &BTreeMap::new());
+        assert!(errors.is_empty(), "{errors:?}");
+        registry
+    }
+
+    fn elements(hosts: &[(&str, bool)]) -> Vec<RunElement> {
+        let element = |(ip, local): &(&str, bool)| RunElement {
+            params: ElementParams {
+                granularity: Some(Granularity::Min),
+                entity_value: (*ip).to_owned(),
+                info: BTreeMap::from([("ip".to_owned(), serde_json::json!(ip))]),
+                ..ElementParams::default()
+            },
+            local: *local,
+        };
+        hosts.iter().map(element).collect()
+    }
+
+    fn run(text: &str, hosts: &[(&str, bool)], states: &mut ScriptStates, deadline: Duration) -> Outcome {
+        let engine = ScriptEngine::new(ScriptLimits { max_operations: 10_000, ..ScriptLimits::default() });
+        let registry = registry(&engine, text);
+        let plan = RunPlan {
+            engine: &engine,
+            registry: &registry,
+            kind: ScriptKind::Host,
+            granularity: Granularity::Min,
+            ifid: 1,
+            collected: false,
+            when: Timestamp::from_secs(60),
+            deadline,
+            quarantine_after: 3,
+        };
+        plan.run(&elements(hosts), states)
+    }
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    #[test]
+    fn a_run_is_setup_then_every_element_then_teardown() {
+        let text = "let hosts = [];
+            #{ local_hosts: true, setup: || true, hooks: #{ min: |p| hosts.push(p.entity_info.ip) },
+               teardown: || http_post(\"http://x\", to_json(hosts)) }";
+        let mut states = ScriptStates::default();
+        for _ in 0..2 {
+            let outcome =
+                run(text, &[("10.0.0.1", true), ("192.0.2.1", false), ("10.0.0.2", true)], &mut states, LONG);
+            let posts: Vec<_> = outcome.asked.iter().map(|asked| &asked.effect).collect();
+            let expected =
+                Effect::HttpPost { url: "http://x".into(), body: r#"["10.0.0.1","10.0.0.2"]"#.into() };
+            assert_eq!((posts, outcome.calls), (vec![&expected], 2));
+            assert_eq!(outcome.complete, ["test"]);
+        }
+    }
+
+    #[test]
+    fn a_run_past_its_deadline_is_incomplete_but_still_torn_down() {
+        let text = "#{ hooks: #{ min: |p| () }, teardown: || log(\"end\") }";
+        let outcome = run(text, &[("a", true), ("b", true)], &mut ScriptStates::default(), Duration::ZERO);
+        assert_eq!((outcome.reached, outcome.complete.len(), outcome.asked.len()), (0, 0, 1));
+    }
+
+    #[test]
+    fn an_error_leaves_the_run_incomplete_and_the_next_element_is_called() {
+        let text =
+            "#{ hooks: #{ min: |p| if p.entity_info == \"a\" { throw \"no\" } else { log(\"fine\") } } }";
+        let outcome = run(text, &[("a", true), ("b", true)], &mut ScriptStates::default(), LONG);
+        assert_eq!((outcome.calls, outcome.errors["test"], outcome.asked.len()), (2, 1, 1));
+        assert!(outcome.complete.is_empty());
+    }
+
+    #[test]
+    fn a_script_that_keeps_failing_is_quarantined() {
+        let text = "#{ hooks: #{ min: |p| throw \"no\" } }";
+        let mut states = ScriptStates::default();
+        let hosts = [("a", true), ("b", true), ("c", true), ("d", true)];
+        let outcome = run(text, &hosts, &mut states, LONG);
+        assert_eq!((outcome.calls, &outcome.quarantined[..]), (3, &["test".to_owned()][..]));
+        assert_eq!(run(text, &hosts, &mut states, LONG).calls, 0);
+    }
+
+    #[test]
+    fn a_script_loaded_for_good_keeps_its_state() {
+        let text = "let n = 0; #{ lifecycle: \"load\", hooks: #{ min: |p| { n += 1; log(n) } } }";
+        let engine = ScriptEngine::new(ScriptLimits::default());
+        let registry = registry(&engine, text);
+        let mut states = ScriptStates::default();
+        let mut logged = Vec::new();
+        for _ in 0..3 {
+            let plan = RunPlan {
+                engine: &engine,
+                registry: &registry,
+                kind: ScriptKind::Host,
+                granularity: Granularity::Min,
+                ifid: 1,
+                collected: false,
+                when: Timestamp::from_secs(60),
+                deadline: LONG,
+                quarantine_after: 3,
+            };
+            logged.extend(plan.run(&elements(&[("a", true)]), &mut states).asked);
+        }
+        let texts: Vec<_> = logged
+            .iter()
+            .map(|asked| match &asked.effect {
+                Effect::Log(_, text) => text.as_str(),
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        assert_eq!(texts, ["1", "2", "3"]);
+    }
+}

@@ -1,0 +1,101 @@
+//! Writes what others bring into the store: ended flows from the bus, alerts from the notifier's
+//! alert store recipient. Deletes what is older than its retention.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::json;
+use shared::bus::{Message, Queued, SharedBus, Stream};
+use shared::clock::SharedClock;
+use shared::model::{Alert, Timestamp};
+use shared::store::{AlertStore, FlowStore, StoredFlow};
+use shared::wire::flow_batch::FlowBatch;
+use shared::wire::subject::Subjects;
+
+use crate::metrics;
+
+/// How long a batch waits that could not be stored.
+const RETRY: Duration = Duration::from_millis(500);
+
+/// How often old rows are deleted.
+const PRUNE_EVERY: Duration = Duration::from_secs(3600);
+
+/// Stores ended flows until the bus closes.
+pub async fn flows(bus: SharedBus, subjects: Subjects, store: Arc<dyn FlowStore>) -> Result<(), String> {
+    let filter = subjects.all(Stream::Flow.kind());
+    let mut batches = bus.consume(Stream::Flow, "flow-store", &filter).await.map_err(|e| e.to_string())?;
+    while let Some(queued) = batches.next().await {
+        store_flows(&*store, queued).await;
+    }
+    Ok(())
+}
+
+async fn store_flows(store: &dyn FlowStore, queued: Queued) {
+    let batch = match FlowBatch::decode(&queued.payload) {
+        Ok(batch) => batch,
+        Err(error) => {
+            // It will not get better by coming again.
+            tracing::error!(%error, subject = queued.subject, sequence = queued.sequence, "flow batch dropped");
+            metrics::lost("flows");
+            return queued.ack();
+        }
+    };
+    let p = &batch.producer;
+    let key = format!("{}/{}/{}/{}/{}", p.site, p.node, p.ifid, p.epoch, p.sequence);
+    let (site, node) = (p.site.clone(), p.node.clone());
+    let flows = batch.flows.into_iter();
+    let flows = flows.map(|flow| StoredFlow { site: site.clone(), node: node.clone(), flow }).collect();
+    match store.add_flows(key, flows).await {
+        Ok(()) => queued.ack(),
+        Err(error) => {
+            tracing::error!(%error, "flows cannot be stored, trying again");
+            queued.retry_after(RETRY);
+        }
+    }
+}
+
+/// Answers requests to put alerts into the history, until the bus closes.
+pub async fn alerts(bus: SharedBus, subjects: Subjects, store: Arc<dyn AlertStore>) -> Result<(), String> {
+    let subject = subjects.request_role("aggregator", "store_alerts");
+    let mut requests = bus.subscribe(&subject).await.map_err(|e| e.to_string())?;
+    while let Some(request) = requests.next().await {
+        store_alerts(&*store, request).await;
+    }
+    Ok(())
+}
+
+async fn store_alerts(store: &dyn AlertStore, request: Message) {
+    let Some(reply) = request.reply else { return };
+    let failed = |code: &str, message: String| json!({ "error": { "code": code, "message": message } });
+    let answer = match serde_json::from_slice::<Vec<Alert>>(&request.payload) {
+        Ok(alerts) => match store.add_history(alerts).await {
+            Ok(stored) => json!({ "stored": stored }),
+            Err(error) => failed("store_failed", error.to_string()),
+        },
+        Err(error) => failed("bad_request", format!("not a list of alerts: {error}")),
+    };
+    reply.send(answer.to_string());
+}
+
+/// Deletes what is older than its retention, once an hour, for ever.
+pub async fn prune(
+    alerts: Arc<dyn AlertStore>,
+    flows: Arc<dyn FlowStore>,
+    clock: SharedClock,
+    alert_days: u32,
+    flow_days: u32,
+) {
+    loop {
+        // 0 days keeps everything.
+        let before = |days: u32| match days {
+            0 => Timestamp::ZERO,
+            days => clock.now().plus_secs(-86_400 * i64::from(days)),
+        };
+        let pruned =
+            (alerts.prune_history(before(alert_days)).await, flows.prune_flows(before(flow_days)).await);
+        if let (Err(error), _) | (_, Err(error)) = pruned {
+            tracing::error!(%error, "old rows cannot be deleted");
+        }
+        tokio::time::sleep(PRUNE_EVERY).await;
+    }
+}

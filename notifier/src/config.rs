@@ -1,0 +1,386 @@
+//! The `[notifier]` section of the configuration.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use shared::backoff::Backoff;
+use shared::model::{Category, Entity, Severity};
+
+use crate::criteria::Criteria;
+use crate::endpoint;
+use crate::redact;
+use crate::route::{ALERT_STORE, SCRIPT_HTTP};
+
+/// Endpoints, recipients, and how deliveries are made.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct NotifierConfig {
+    /// Seconds that one HTTP exchange may take.
+    pub http_timeout_s: u64,
+    /// Let webhooks and scripts' posts go to loopback, private and link-local addresses.
+    pub allow_private_targets: bool,
+    /// Failures in a row that open a lane's breaker.
+    pub breaker_failures: u32,
+    /// Seconds between tries while a breaker is open.
+    pub breaker_probe_s: u64,
+    /// Seconds after which a claimed delivery is free again, should its lane have died.
+    pub claim_lease_s: u64,
+    /// Most deliveries or messages handled at once.
+    pub batch: usize,
+    /// Days that finished deliveries are kept; dead letters stay.
+    pub keep_days: u32,
+    /// Waits between tries.
+    pub retry: RetryConfig,
+    /// When deliveries are given up.
+    pub deadline: DeadlineConfig,
+    /// Endpoints.
+    pub endpoint: Vec<EndpointConfig>,
+    /// Recipients.
+    pub recipient: Vec<RecipientConfig>,
+}
+
+impl Default for NotifierConfig {
+    fn default() -> Self {
+        Self {
+            http_timeout_s: 10,
+            allow_private_targets: false,
+            breaker_failures: 5,
+            breaker_probe_s: 30,
+            claim_lease_s: 60,
+            batch: 64,
+            keep_days: 7,
+            retry: RetryConfig::default(),
+            deadline: DeadlineConfig::default(),
+            endpoint: Vec::new(),
+            recipient: Vec::new(),
+        }
+    }
+}
+
+/// Waits between tries: doubling from `base_ms`, at most `cap_ms`, spread by jitter.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RetryConfig {
+    /// Bound of the first wait, in milliseconds.
+    pub base_ms: u64,
+    /// Bound of every wait, in milliseconds.
+    pub cap_ms: u64,
+}
+
+impl Default for RetryConfig {
+    fn default() -> Self {
+        Self { base_ms: 1000, cap_ms: 300_000 }
+    }
+}
+
+impl RetryConfig {
+    /// As the waits are computed.
+    pub fn backoff(&self) -> Backoff {
+        Backoff { base: Duration::from_millis(self.base_ms), cap: Duration::from_millis(self.cap_ms) }
+    }
+}
+
+/// After how many seconds a delivery is given up, by severity.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DeadlineConfig {
+    /// Critical and emergency.
+    pub critical_s: u64,
+    /// Warning and error.
+    pub warning_s: u64,
+    /// Debug, info and notice.
+    pub info_s: u64,
+}
+
+impl Default for DeadlineConfig {
+    fn default() -> Self {
+        Self { critical_s: 24 * 3600, warning_s: 6 * 3600, info_s: 3600 }
+    }
+}
+
+impl DeadlineConfig {
+    /// How long deliveries of this severity are tried.
+    pub fn of(&self, severity: Severity) -> Duration {
+        Duration::from_secs(match severity {
+            Severity::Critical | Severity::Emergency => self.critical_s,
+            Severity::Warning | Severity::Error => self.warning_s,
+            Severity::Debug | Severity::Info | Severity::Notice => self.info_s,
+        })
+    }
+}
+
+/// One endpoint: a kind and what its recipients share.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EndpointConfig {
+    /// Unique name; recipients refer to it.
+    pub name: String,
+    /// Which kind.
+    pub kind: String,
+    /// Parameters of the kind.
+    #[serde(default)]
+    pub params: Params,
+}
+
+/// One recipient: where its deliveries go and what it wants. A list that is absent or empty
+/// filters nothing.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RecipientConfig {
+    /// Unique name.
+    pub name: String,
+    /// Name of its endpoint.
+    pub endpoint: String,
+    /// False gives it nothing.
+    #[serde(default = "yes")]
+    pub enabled: bool,
+    /// Least severity.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub minimum_severity: Option<Severity>,
+    /// Categories.
+    #[serde(default)]
+    pub categories: Vec<Category>,
+    /// Entities.
+    #[serde(default)]
+    pub entities: Vec<Entity>,
+    /// Names of host pools.
+    #[serde(default)]
+    pub host_pools: Vec<String>,
+    /// Names of actively monitored hosts.
+    #[serde(default)]
+    pub hosts: Vec<String>,
+    /// Script keys or alert types.
+    #[serde(default)]
+    pub checks: Vec<String>,
+    /// Parameters of the endpoint's kind for this recipient.
+    #[serde(default)]
+    pub params: Params,
+}
+
+fn yes() -> bool {
+    true
+}
+
+impl RecipientConfig {
+    /// What it wants.
+    pub fn criteria(&self) -> Criteria {
+        Criteria {
+            minimum_severity: self.minimum_severity,
+            categories: self.categories.clone(),
+            entities: self.entities.clone(),
+            host_pools: self.host_pools.clone(),
+            hosts: self.hosts.clone(),
+            checks: self.checks.clone(),
+        }
+    }
+}
+
+/// Parameters of a kind. Shown, and written out, with secrets hidden.
+#[derive(Clone, Default, PartialEq, Deserialize)]
+#[serde(transparent)]
+pub struct Params(pub toml::Table);
+
+impl std::fmt::Debug for Params {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        redact::table(&self.0).fmt(f)
+    }
+}
+
+impl Serialize for Params {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        redact::table(&self.0).serialize(serializer)
+    }
+}
+
+impl NotifierConfig {
+    /// Everything that is wrong but well-formed, each with its key.
+    pub fn check(&self) -> Vec<String> {
+        let mut wrong = self.check_numbers();
+        let mut names = BTreeSet::new();
+        for (place, endpoint) in self.endpoint.iter().enumerate() {
+            let key = format!("notifier.endpoint[{place}] '{}'", endpoint.name);
+            if endpoint.name.is_empty() || !names.insert(&endpoint.name) {
+                wrong.push(format!("{key}: name must be there and be unique"));
+            }
+            wrong.extend(check_endpoint(endpoint).err().map(|e| format!("{key}: {e}")));
+        }
+        let mut names = BTreeSet::from([ALERT_STORE, SCRIPT_HTTP]);
+        for (place, recipient) in self.recipient.iter().enumerate() {
+            let key = format!("notifier.recipient[{place}] '{}'", recipient.name);
+            if recipient.name.is_empty() || !names.insert(&recipient.name) {
+                wrong.push(format!(
+                    "{key}: name must be there and be unique; {ALERT_STORE} and {SCRIPT_HTTP} are built in"
+                ));
+            }
+            wrong.extend(self.check_recipient(recipient).err().map(|e| format!("{key}: {e}")));
+        }
+        wrong
+    }
+
+    fn check_numbers(&self) -> Vec<String> {
+        let mut wrong = Vec::new();
+        let mut range = |key: &str, value: u64, least: u64, most: u64| {
+            if !(least..=most).contains(&value) {
+                wrong.push(format!("notifier.{key}: must be {least} to {most}, not {value}"));
+            }
+        };
+        range("claim_lease_s", self.claim_lease_s, 20, 3600);
+        // A claim must outlive the exchange it is for.
+        range("http_timeout_s", self.http_timeout_s, 1, (self.claim_lease_s / 2).max(1));
+        range("breaker_failures", self.breaker_failures.into(), 1, 1000);
+        range("breaker_probe_s", self.breaker_probe_s, 1, 3600);
+        range("batch", self.batch as u64, 1, 256);
+        range("keep_days", self.keep_days.into(), 1, 3650);
+        range("retry.base_ms", self.retry.base_ms, 1, 3_600_000);
+        range("retry.cap_ms", self.retry.cap_ms, self.retry.base_ms, 86_400_000);
+        for (key, seconds) in [
+            ("deadline.critical_s", self.deadline.critical_s),
+            ("deadline.warning_s", self.deadline.warning_s),
+            ("deadline.info_s", self.deadline.info_s),
+        ] {
+            range(key, seconds, 1, 365 * 86_400);
+        }
+        wrong
+    }
+
+    fn check_recipient(&self, recipient: &RecipientConfig) -> Result<(), String> {
+        let endpoint = self.endpoint_of(recipient)?;
+        // The endpoint's own entry says what is wrong with its kind.
+        let Some(kind) = endpoint::kind(&endpoint.kind) else { return Ok(()) };
+        kind.check_recipient(&recipient.params.0).map_err(|e| format!("params: {e}"))
+    }
+
+    /// The endpoint that a recipient names.
+    ///
+    /// # Errors
+    /// Says that there is none of that name.
+    pub fn endpoint_of(&self, recipient: &RecipientConfig) -> Result<&EndpointConfig, String> {
+        let found = self.endpoint.iter().find(|endpoint| endpoint.name == recipient.endpoint);
+        found.ok_or_else(|| format!("unknown endpoint '{}'", recipient.endpoint))
+    }
+}
+
+fn check_endpoint(endpoint: &EndpointConfig) -> Result<(), String> {
+    let kinds = || endpoint::configurable_kinds().join(", ");
+    match endpoint::kind(&endpoint.kind) {
+        None => Err(format!("unknown kind '{}'; kinds are: {}", endpoint.kind, kinds())),
+        Some(kind) if kind.is_builtin() => {
+            Err(format!("kind '{}' is built in; kinds to configure are: {}", endpoint.kind, kinds()))
+        }
+        Some(kind) => kind.check_endpoint(&endpoint.params.0).map_err(|e| format!("params: {e}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(text: &str) -> NotifierConfig {
+        toml::from_str(text).unwrap()
+    }
+
+    #[test]
+    fn the_default_is_right_and_survives_writing() {
+        let default = NotifierConfig::default();
+        assert!(default.check().is_empty());
+        assert_eq!(config(&toml::to_string_pretty(&default).unwrap()), default);
+        assert_eq!(config(""), default);
+    }
+
+    #[test]
+    fn a_whole_configuration_is_right() {
+        let config = config(
+            r#"
+            [[endpoint]]
+            name = "hook"
+            kind = "webhook"
+            params = { url = "https://u:hunter2@example.com/?q=hunter2", shared_secret = "hunter2" }
+            [[recipient]]
+            name = "ops"
+            endpoint = "hook"
+            minimum_severity = "warning"
+            categories = ["security", "ids_ips"]
+            entities = ["host", "am_host"]
+            host_pools = ["office"]
+            hosts = ["router"]
+            checks = ["syn_scan"]
+            "#,
+        );
+        assert_eq!(config.check(), Vec::<String>::new());
+        let (toml, json) = (toml::to_string(&config).unwrap(), serde_json::to_string(&config).unwrap());
+        let shown = format!("{config:?} {toml} {json}");
+        assert!(!shown.contains("hunter2") && shown.contains("example.com"), "{shown}");
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_with_its_key() {
+        let config = config(
+            r#"
+            http_timeout_s = 0
+            batch = 0
+            retry = { base_ms = 10, cap_ms = 5 }
+            [[endpoint]]
+            name = "a"
+            kind = "carrier-pigeon"
+            [[endpoint]]
+            name = "a"
+            kind = "webhook"
+            params = { url = "https://example.com", colour = "red" }
+            [[endpoint]]
+            name = "c"
+            kind = "alert_store"
+            [[recipient]]
+            name = "script_http"
+            endpoint = "a"
+            [[recipient]]
+            name = "pager"
+            endpoint = "x"
+            [[endpoint]]
+            name = "ok"
+            kind = "webhook"
+            params = { url = "https://example.com" }
+            [[recipient]]
+            name = "odd"
+            endpoint = "ok"
+            params = { number = 1 }
+            "#,
+        );
+        let wrong = config.check();
+        for expected in [
+            "notifier.http_timeout_s: must be 1 to 30, not 0",
+            "notifier.batch: must be 1 to 256, not 0",
+            "notifier.retry.cap_ms: must be 10 to 86400000, not 5",
+            "notifier.endpoint[0] 'a': unknown kind 'carrier-pigeon'; kinds are: syslog, webhook",
+            "notifier.endpoint[1] 'a': name must be there and be unique",
+            "notifier.endpoint[2] 'c': kind 'alert_store' is built in; kinds to configure are: syslog, webhook",
+            "notifier.recipient[1] 'pager': unknown endpoint 'x'",
+        ] {
+            assert!(wrong.iter().any(|w| w == expected), "{expected} is missing in {wrong:#?}");
+        }
+        for (start, word) in [
+            ("notifier.endpoint[1] 'a': params: ", "colour"),
+            ("notifier.recipient[0] 'script_http': ", "built in"),
+            ("notifier.recipient[2] 'odd': params: ", "number"),
+        ] {
+            assert!(wrong.iter().any(|w| w.starts_with(start) && w.contains(word)), "{start} {wrong:#?}");
+        }
+        assert_eq!(wrong.len(), 10, "{wrong:#?}");
+        assert!(toml::from_str::<NotifierConfig>("[[recipient]]\nname='x'\nendpoint='y'\ncolor='z'").is_err());
+    }
+
+    #[test]
+    fn deadlines_go_by_severity() {
+        let deadline = DeadlineConfig::default();
+        for (severity, hours) in [
+            (Severity::Emergency, 24),
+            (Severity::Critical, 24),
+            (Severity::Error, 6),
+            (Severity::Warning, 6),
+            (Severity::Notice, 1),
+            (Severity::Info, 1),
+        ] {
+            assert_eq!(deadline.of(severity), Duration::from_secs(hours * 3600));
+        }
+    }
+}

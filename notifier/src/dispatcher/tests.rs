@@ -1,0 +1,208 @@
+//! The dispatcher between an in-process bus and a ledger.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use async_trait::async_trait;
+use prost::Message;
+use shared::bus::Bus;
+use shared::bus::memory::MemoryBus;
+use shared::clock::ManualClock;
+use shared::model::{Alert, HostPools, Severity, Timestamp};
+use shared::store::sqlite::SqliteStore;
+use shared::store::{DeadLetter, Delivery, Outcome, RecipientStats, StoreError};
+use shared::wire::proto::HttpPost;
+
+use super::*;
+use crate::config::NotifierConfig;
+use crate::testing::{alert, flow_alert};
+
+const NOW: Timestamp = Timestamp::from_secs(1_000_000);
+
+/// A ledger that refuses the first `failures` events.
+struct Flaky {
+    store: SqliteStore,
+    failures: AtomicU32,
+}
+
+#[async_trait]
+impl Ledger for Flaky {
+    async fn accept(
+        &self,
+        events: Vec<LedgerEvent>,
+        now: Timestamp,
+        deadline: fn(Severity) -> Duration,
+    ) -> Result<u64, StoreError> {
+        let left = self.failures.load(Ordering::SeqCst);
+        if left > 0 {
+            self.failures.store(left - 1, Ordering::SeqCst);
+            return Err(StoreError::Statement("disk full".to_owned()));
+        }
+        self.store.accept(events, now, deadline).await
+    }
+
+    async fn claim(
+        &self,
+        recipient: &str,
+        owner: &str,
+        now: Timestamp,
+        until: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<Delivery>, StoreError> {
+        self.store.claim(recipient, owner, now, until, limit).await
+    }
+
+    async fn settle(&self, results: Vec<(Delivery, Outcome)>, now: Timestamp) -> Result<(), StoreError> {
+        self.store.settle(results, now).await
+    }
+
+    async fn next_due(&self, recipient: &str) -> Result<Option<Timestamp>, StoreError> {
+        self.store.next_due(recipient).await
+    }
+
+    async fn release_claims(&self, owner: &str) -> Result<u64, StoreError> {
+        self.store.release_claims(owner).await
+    }
+
+    async fn outstanding(&self) -> Result<u64, StoreError> {
+        self.store.outstanding().await
+    }
+
+    async fn stats(&self) -> Result<Vec<RecipientStats>, StoreError> {
+        self.store.stats().await
+    }
+
+    async fn dead_letters(&self, of: Option<&str>, limit: usize) -> Result<Vec<DeadLetter>, StoreError> {
+        self.store.dead_letters(of, limit).await
+    }
+
+    async fn replay_dead(&self, of: &str, now: Timestamp, deadline: Duration) -> Result<u64, StoreError> {
+        self.store.replay_dead(of, now, deadline).await
+    }
+
+    async fn prune(&self, before: Timestamp) -> Result<u64, StoreError> {
+        Ledger::prune(&self.store, before).await
+    }
+}
+
+struct Setup {
+    bus: Arc<MemoryBus>,
+    ledger: Arc<Flaky>,
+    actor: ActorRef<DispatcherMessage>,
+    subjects: Subjects,
+}
+
+async fn start(failures: u32) -> Setup {
+    let bus = MemoryBus::new(Default::default());
+    let ledger =
+        Arc::new(Flaky { store: SqliteStore::in_memory().unwrap(), failures: AtomicU32::new(failures) });
+    let config: NotifierConfig = toml::from_str(
+        "[[recipient]]\nname = 'flows'\nendpoint = 'e'\nentities = ['flow']\n\
+         [[recipient]]\nname = 'grave'\nendpoint = 'e'\nminimum_severity = 'critical'\n",
+    )
+    .unwrap();
+    let subjects = Subjects::new("t");
+    let args = DispatcherArgs {
+        bus: Arc::clone(&bus) as SharedBus,
+        ledger: Arc::clone(&ledger) as Arc<dyn Ledger>,
+        clock: ManualClock::new(NOW),
+        subjects: subjects.clone(),
+        router: Arc::new(Router::new(&config, Arc::new(HostPools::default()))),
+        lanes: Arc::default(),
+        batch: 64,
+    };
+    let (actor, _) = Actor::spawn(None, Dispatcher, args).await.unwrap();
+    Setup { bus, ledger, actor, subjects }
+}
+
+impl Setup {
+    async fn append(&self, id: &str, payload: Vec<u8>) {
+        let sample = alert("x");
+        let subject = self.subjects.alert("main", sample.entity, sample.severity, sample.action);
+        self.bus.append(&subject, id, payload.into()).await.unwrap().stored().await.unwrap();
+    }
+
+    async fn append_alert(&self, alert: &Alert) {
+        self.append(&alert.transition_id(), serde_json::to_vec(alert).unwrap()).await;
+    }
+
+    async fn pending(&self) -> BTreeMap<String, u64> {
+        let stats = self.ledger.stats().await.unwrap();
+        stats.into_iter().map(|s| (s.recipient, s.pending)).collect()
+    }
+}
+
+fn counts(expected: &[(&str, u64)]) -> BTreeMap<String, u64> {
+    expected.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect()
+}
+
+#[tokio::test]
+async fn an_alert_is_owed_to_whom_it_concerns_once_it_is_acknowledged() {
+    let setup = start(0).await;
+    setup.append_alert(&alert("a")).await;
+    setup.append_alert(&flow_alert("b")).await;
+    setup.append_alert(&Alert { severity: Severity::Emergency, ..flow_alert("c") }).await;
+    assert_eq!(setup.pending().await, counts(&[("alert_store", 3), ("flows", 2), ("grave", 1)]));
+}
+
+#[tokio::test]
+async fn a_post_is_owed_to_the_built_in_recipient() {
+    let setup = start(0).await;
+    let post = HttpPost { id: "p".to_owned(), url: "https://x/".to_owned(), ..HttpPost::default() };
+    let receipt = setup.bus.append(&setup.subjects.post("main"), "p", post.encode_to_vec().into()).await.unwrap();
+    receipt.stored().await.unwrap();
+    assert_eq!(setup.pending().await, counts(&[("script_http", 1)]));
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_is_acknowledged_and_blocks_nobody() {
+    let setup = start(0).await;
+    for (n, poison) in [&b"{"[..], b"null", b"\xff", b"{\"id\":\"x\"}"].into_iter().enumerate() {
+        setup.append(&format!("poison{n}"), poison.to_vec()).await;
+    }
+    setup.append_alert(&alert("a")).await;
+    assert_eq!(setup.pending().await, counts(&[("alert_store", 1)]));
+    assert_eq!(setup.bus.outstanding(), Some(0));
+}
+
+#[tokio::test]
+async fn a_message_is_acknowledged_only_when_the_ledger_has_it() {
+    let setup = start(1).await;
+    let sample = alert("a");
+    let subject = setup.subjects.alert("main", sample.entity, sample.severity, sample.action);
+    let payload = serde_json::to_vec(&sample).unwrap();
+    let receipt = setup.bus.append(&subject, "a", payload.into()).await.unwrap();
+    crate::testing::eventually("the failure", || async {
+        (setup.ledger.failures.load(Ordering::SeqCst) == 0).then_some(())
+    })
+    .await;
+    assert_eq!(setup.bus.outstanding(), Some(1));
+    receipt.stored().await.unwrap();
+    assert_eq!(setup.pending().await, counts(&[("alert_store", 1)]));
+}
+
+#[tokio::test]
+async fn a_dispatcher_that_died_leaves_its_messages_to_the_next() {
+    let setup = start(u32::MAX).await;
+    let payload = serde_json::to_vec(&alert("a")).unwrap();
+    let subject = setup.subjects.alert("main", alert("a").entity, Severity::Error, alert("a").action);
+    let receipt = setup.bus.append(&subject, "a", payload.into()).await.unwrap();
+    crate::testing::eventually("the first failure", || async {
+        (setup.ledger.failures.load(Ordering::SeqCst) < u32::MAX).then_some(())
+    })
+    .await;
+    setup.actor.kill();
+    setup.actor.wait(None).await.unwrap();
+    setup.ledger.failures.store(0, Ordering::SeqCst);
+    let args = DispatcherArgs {
+        bus: Arc::clone(&setup.bus) as SharedBus,
+        ledger: Arc::clone(&setup.ledger) as Arc<dyn Ledger>,
+        clock: ManualClock::new(NOW),
+        subjects: setup.subjects.clone(),
+        router: Arc::new(Router::new(&NotifierConfig::default(), Arc::new(HostPools::default()))),
+        lanes: Arc::default(),
+        batch: 64,
+    };
+    let _next = Actor::spawn(None, Dispatcher, args).await.unwrap();
+    receipt.stored().await.unwrap();
+    assert_eq!(setup.pending().await, counts(&[("alert_store", 1)]));
+}

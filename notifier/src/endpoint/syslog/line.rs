@@ -1,0 +1,155 @@
+//! One syslog line: header and text. Pure.
+
+use jiff::tz::TimeZone;
+use serde::Deserialize;
+use shared::model::{Alert, Severity, Timestamp};
+
+use crate::format::{cut, json, text};
+
+/// What calls itself by this name in logs (`TAG`, `APP-NAME`).
+const APP_NAME: &str = "flowhook";
+
+/// What a line looks like.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Format {
+    /// Fields in brackets and a sentence, under an RFC 3164 header.
+    #[default]
+    Text,
+    /// The same under an RFC 5424 header.
+    #[serde(rename = "text_rfc5424")]
+    TextRfc5424,
+    /// Seed 002's JSON object.
+    Json,
+    /// The whole alert as JSON.
+    JsonFull,
+}
+
+/// What headers say about this process.
+#[derive(Clone, Debug)]
+pub struct Header {
+    /// Facility, 0 to 23.
+    pub facility: u8,
+    /// Host name; see [`name`].
+    pub host: String,
+    /// Process id.
+    pub pid: u32,
+    /// Zone of RFC 3164's time, which names none.
+    pub zone: TimeZone,
+}
+
+impl Header {
+    /// The line of an alert sent at `now`, at most `max` bytes as far as cutting its texts helps.
+    pub fn alert(&self, format: Format, alert: &Alert, now: Timestamp, max: usize) -> String {
+        let head = self.head(format, alert.severity, now);
+        let room = max.saturating_sub(head.len());
+        let body = match format {
+            Format::Text | Format::TextRfc5424 => cut(&text::syslog(alert), room),
+            Format::Json => json::syslog(alert, room),
+            Format::JsonFull => json::full(alert, room),
+        };
+        head + body.as_str()
+    }
+
+    /// A line with this text, which must be safe already.
+    pub fn line(&self, format: Format, severity: Severity, now: Timestamp, text: &str) -> String {
+        self.head(format, severity, now) + text
+    }
+
+    fn head(&self, format: Format, severity: Severity, now: Timestamp) -> String {
+        let priority = u32::from(self.facility) * 8 + u32::from(severity.syslog());
+        let (host, pid) = (&self.host, self.pid);
+        match format {
+            // Version, time, host, app name, process id, no message id, no structured data.
+            Format::TextRfc5424 => {
+                format!("<{priority}>1 {} {host} {APP_NAME} {pid} - - ", now.rfc3339_millis())
+            }
+            _ => format!("<{priority}>{} {host} {APP_NAME}[{pid}]: ", now.bsd(&self.zone)),
+        }
+    }
+}
+
+/// Text as a header field: visible ASCII, at most `max` characters, `-` when nothing is left
+/// (RFC 5424 §6).
+pub fn name(text: &str, max: usize) -> String {
+    let visible: String = text.chars().filter(char::is_ascii_graphic).take(max).collect();
+    if visible.is_empty() { "-".to_owned() } else { visible }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{alert, flow_alert};
+
+    fn header() -> Header {
+        Header { facility: 14, host: "devel".to_owned(), pid: 4783, zone: TimeZone::UTC }
+    }
+
+    fn line(format: Format, alert: &Alert) -> String {
+        header().alert(format, alert, Timestamp::from_secs(1_536_247_325), 2048)
+    }
+
+    #[test]
+    fn text_has_an_rfc_3164_header() {
+        assert_eq!(
+            line(Format::Text, &alert("a")),
+            "<115>Sep  6 15:22:05 devel flowhook[4783]: [2018-09-06T15:22:00.000Z][Error][Threshold Cross]\
+             [Interface][iface_0][Engaged] Minute traffic crossed by interface eno1 [1.08 MB > 2 Bytes]"
+        );
+    }
+
+    #[test]
+    fn rfc_5424_text_has_its_header() {
+        assert_eq!(
+            line(Format::TextRfc5424, &flow_alert("a")),
+            "<116>1 2018-09-06T15:22:05.000Z devel flowhook 4783 - - [2018-09-06T15:22:00.000Z][Warning]\
+             [Remote to Remote Flow][Flow] Remote client and remote server \
+             [Flow: 192.168.1.100:138 192.168.1.255:138] [L4 Protocol: UDP]"
+        );
+    }
+
+    #[test]
+    fn json_stands_behind_an_rfc_3164_header() {
+        let line = line(Format::Json, &alert("a"));
+        let (head, json) = line.split_at(line.find('{').unwrap());
+        assert_eq!(head, "<115>Sep  6 15:22:05 devel flowhook[4783]: ");
+        let json: serde_json::Value = serde_json::from_str(json).unwrap();
+        assert_eq!((json["type"].as_str(), json["alert_key"].as_str()), (Some("threshold_cross"), Some("min_bytes")));
+    }
+
+    #[test]
+    fn priority_is_facility_and_severity() {
+        for (severity, priority) in [
+            (Severity::Emergency, 112),
+            (Severity::Critical, 114),
+            (Severity::Error, 115),
+            (Severity::Warning, 116),
+            (Severity::Notice, 117),
+            (Severity::Info, 118),
+            (Severity::Debug, 119),
+        ] {
+            let line = header().line(Format::Text, severity, Timestamp::ZERO, "x");
+            assert!(line.starts_with(&format!("<{priority}>Jan  1 00:00:00 ")), "{line}");
+        }
+    }
+
+    #[test]
+    fn long_lines_are_cut_and_json_stays_whole() {
+        let long = Alert { message: "ü".repeat(4000), ..alert("a") };
+        for format in [Format::Text, Format::TextRfc5424, Format::Json, Format::JsonFull] {
+            let line = line(format, &long);
+            assert!(line.len() <= 2048, "{format:?} {}", line.len());
+            assert!(line.contains('…'), "{format:?}");
+            if let Some((_, json)) = line.split_once(": {") {
+                serde_json::from_str::<serde_json::Value>(&format!("{{{json}")).unwrap();
+            }
+        }
+    }
+
+    #[test]
+    fn odd_names_stay_one_field() {
+        assert_eq!(name("node 1\r\n<0>", 255), "node1<0>");
+        assert_eq!(name("ü", 255), "-");
+        assert_eq!(name("abc", 2), "ab");
+    }
+}

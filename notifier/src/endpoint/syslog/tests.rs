@@ -1,0 +1,126 @@
+//! The endpoint against sockets on this machine.
+
+use std::time::Duration;
+
+use shared::clock::ManualClock;
+use shared::model::Timestamp;
+use tokio::io::AsyncReadExt;
+use tokio::net::{TcpListener, UdpSocket, UnixDatagram};
+
+use super::*;
+use crate::testing::{alert, delivery, eventually, flow_alert};
+
+fn syslog(transport: Transport, max: usize) -> Syslog {
+    let header = Header { facility: 14, host: "n1".to_owned(), pid: 1, zone: TimeZone::UTC };
+    let clock = ManualClock::new(Timestamp::from_secs(1_536_247_325));
+    Syslog { header, format: Format::Text, max, transport, clock, batch: 64 }
+}
+
+fn batch() -> Vec<Delivery> {
+    let hostile = Alert { message: "a\r\n<0>forged".to_owned(), ..flow_alert("b") };
+    vec![delivery(&alert("a")), delivery(&hostile)]
+}
+
+fn check_lines(lines: &[String]) {
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    assert!(lines[0].starts_with("<115>Sep  6 15:22:05 n1 flowhook[1]: ["), "{}", lines[0]);
+    assert!(lines[1].contains("a\\r\\n<0>forged"), "{}", lines[1]);
+}
+
+#[tokio::test]
+async fn each_alert_is_one_datagram() {
+    let server = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = syslog(Transport::udp("127.0.0.1".to_owned(), server.local_addr().unwrap().port()), UDP_BYTES);
+    assert_eq!(endpoint.deliver(&batch()).await, [Ok(()), Ok(())]);
+    let mut lines = Vec::new();
+    for _ in 0..2 {
+        let mut bytes = [0; 4096];
+        let size = server.recv(&mut bytes).await.unwrap();
+        lines.push(String::from_utf8(bytes[..size].to_vec()).unwrap());
+    }
+    check_lines(&lines);
+    assert!(endpoint.test().await.unwrap().contains("udp 127.0.0.1"));
+}
+
+#[tokio::test]
+async fn lines_on_tcp_end_with_a_line_feed_or_have_their_length_before_them() {
+    for framing in [Framing::Newline, Framing::OctetCounted] {
+        let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = server.local_addr().unwrap().port();
+        let endpoint = syslog(Transport::tcp("127.0.0.1".to_owned(), port, framing), STREAM_BYTES);
+        assert_eq!(endpoint.deliver(&batch()).await, [Ok(()), Ok(())]);
+        let (mut socket, _) = server.accept().await.unwrap();
+        drop(endpoint);
+        let mut text = String::new();
+        socket.read_to_string(&mut text).await.unwrap();
+        let mut lines = Vec::new();
+        let mut rest = text.as_str();
+        while !rest.is_empty() {
+            let (line, after) = match framing {
+                Framing::Newline => rest.split_once('\n').unwrap(),
+                Framing::OctetCounted => {
+                    let (length, after) = rest.split_once(' ').unwrap();
+                    after.split_at(length.parse().unwrap())
+                }
+            };
+            lines.push(line.to_owned());
+            rest = after;
+        }
+        check_lines(&lines);
+    }
+}
+
+#[tokio::test]
+async fn a_closed_connection_is_opened_again() {
+    let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = server.local_addr().unwrap().port();
+    let endpoint = syslog(Transport::tcp("127.0.0.1".to_owned(), port, Framing::Newline), STREAM_BYTES);
+    assert!(endpoint.deliver(&batch()).await[0].is_ok());
+    let (socket, _) = server.accept().await.unwrap();
+    drop(socket);
+    let Transport::Tcp { stream, .. } = &endpoint.transport else { panic!() };
+    eventually("the end of the connection", || async {
+        let stream = stream.lock().await;
+        let open = stream.as_ref().unwrap();
+        let mut byte = [0];
+        matches!(open.try_read(&mut byte), Ok(0) | Err(_)).then_some(())?;
+        open.readable().await.ok()
+    })
+    .await;
+    assert!(endpoint.deliver(&batch()).await[0].is_ok());
+    let (mut socket, _) = tokio::time::timeout(Duration::from_secs(5), server.accept()).await.unwrap().unwrap();
+    let mut byte = [0];
+    assert_eq!(socket.read(&mut byte).await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn nobody_listening_is_tried_again() {
+    let port = {
+        let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        server.local_addr().unwrap().port()
+    };
+    let tcp = syslog(Transport::tcp("127.0.0.1".to_owned(), port, Framing::Newline), STREAM_BYTES);
+    let local = syslog(Transport::local(Some("/nonexistent/log".into())), STREAM_BYTES);
+    for endpoint in [tcp, local] {
+        for result in endpoint.deliver(&batch()).await {
+            let Err(DeliveryError::Retry { after: None, reason }) = result else { panic!("{result:?}") };
+            assert!(reason.starts_with("cannot send to"), "{reason}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_local_daemon_gets_one_message_an_alert() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("log");
+    let server = UnixDatagram::bind(&path).unwrap();
+    let endpoint = syslog(Transport::local(Some(path)), STREAM_BYTES);
+    assert_eq!(endpoint.deliver(&batch()).await, [Ok(()), Ok(())]);
+    let mut lines = Vec::new();
+    for _ in 0..2 {
+        let mut bytes = [0; 4096];
+        let size = server.recv(&mut bytes).await.unwrap();
+        lines.push(String::from_utf8(bytes[..size].to_vec()).unwrap());
+    }
+    check_lines(&lines);
+}

@@ -1,0 +1,223 @@
+//! How lines get to a syslog daemon.
+
+use std::io::Write;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, TryLockError};
+use std::time::Duration;
+
+use serde::Deserialize;
+use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpStream, UdpSocket};
+
+/// How long connecting, and writing a batch, may take each.
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How lines are parted on a stream (RFC 6587 §3.4).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Framing {
+    /// Each line ends with a line feed.
+    #[default]
+    Newline,
+    /// Each line is preceded by its length.
+    OctetCounted,
+}
+
+/// A connection of the `syslog` crate to this machine's daemon, datagram or stream.
+type LocalLogger = syslog::Logger<syslog::LoggerBackend, ()>;
+
+/// A way to a daemon.
+pub enum Transport {
+    /// A socket of this machine.
+    Local {
+        /// Where; the usual places when `None`.
+        path: Option<PathBuf>,
+        /// The open socket.
+        logger: Arc<Mutex<Option<LocalLogger>>>,
+    },
+    /// Datagrams.
+    Udp {
+        /// Name or address.
+        host: String,
+        /// Port.
+        port: u16,
+    },
+    /// A connection that is kept open.
+    Tcp {
+        /// Name or address.
+        host: String,
+        /// Port.
+        port: u16,
+        /// How lines are parted.
+        framing: Framing,
+        /// The open connection.
+        stream: tokio::sync::Mutex<Option<TcpStream>>,
+    },
+}
+
+impl Transport {
+    /// To this machine's daemon.
+    pub fn local(path: Option<PathBuf>) -> Self {
+        Self::Local { path, logger: Arc::default() }
+    }
+
+    /// By datagrams.
+    pub fn udp(host: String, port: u16) -> Self {
+        Self::Udp { host, port }
+    }
+
+    /// By a connection.
+    pub fn tcp(host: String, port: u16, framing: Framing) -> Self {
+        Self::Tcp { host, port, framing, stream: tokio::sync::Mutex::default() }
+    }
+
+    /// The target, for people.
+    pub fn target(&self) -> String {
+        match self {
+            Self::Local { path: None, .. } => "the local syslog daemon".to_owned(),
+            Self::Local { path: Some(path), .. } => format!("local syslog socket {}", path.display()),
+            Self::Udp { host, port } => format!("udp {host}:{port}"),
+            Self::Tcp { host, port, .. } => format!("tcp {host}:{port}"),
+        }
+    }
+
+    /// Sends lines, all or an error.
+    ///
+    /// # Errors
+    /// Names the target and the cause.
+    pub async fn send(&self, lines: Vec<String>) -> Result<(), String> {
+        if lines.is_empty() {
+            return Ok(());
+        }
+        let sent = match self {
+            Self::Local { path, logger } => send_local(path.clone(), Arc::clone(logger), lines).await,
+            Self::Udp { host, port } => send_udp(host, *port, &lines).await.map_err(|e| e.to_string()),
+            Self::Tcp { host, port, framing, stream } => {
+                let mut stream = stream.lock().await;
+                let sent = send_tcp(host, *port, *framing, &lines, &mut stream).await;
+                if sent.is_err() {
+                    *stream = None;
+                }
+                sent
+            }
+        };
+        sent.map_err(|cause| format!("cannot send to {}: {cause}", self.target()))
+    }
+}
+
+async fn send_udp(host: &str, port: u16, lines: &[String]) -> std::io::Result<()> {
+    let target = first_address(host, port).await?;
+    let any: SocketAddr = match target {
+        SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
+        SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
+    };
+    // Not connected: whether an ICMP error comes back in time is chance, and chance decides nothing.
+    let socket = UdpSocket::bind(any).await?;
+    for line in lines {
+        socket.send_to(line.as_bytes(), target).await?;
+    }
+    Ok(())
+}
+
+async fn first_address(host: &str, port: u16) -> std::io::Result<SocketAddr> {
+    let mut found = tokio::net::lookup_host((host, port)).await?;
+    found.next().ok_or_else(|| std::io::Error::other("the name has no address"))
+}
+
+async fn send_tcp(
+    host: &str,
+    port: u16,
+    framing: Framing,
+    lines: &[String],
+    stream: &mut Option<TcpStream>,
+) -> Result<(), String> {
+    let late = |_| format!("no progress within {TIMEOUT:?}");
+    // A peer that has closed still takes one write, and loses it: look first.
+    if stream.as_ref().is_some_and(is_closed) {
+        *stream = None;
+    }
+    let connection = match stream {
+        Some(open) => open,
+        None => {
+            let connecting = TcpStream::connect((host, port));
+            let connected = tokio::time::timeout(TIMEOUT, connecting).await.map_err(late)?;
+            stream.insert(connected.map_err(|e| e.to_string())?)
+        }
+    };
+    let mut bytes = Vec::new();
+    for line in lines {
+        match framing {
+            Framing::Newline => bytes.extend_from_slice(format!("{line}\n").as_bytes()),
+            Framing::OctetCounted => bytes.extend_from_slice(format!("{} {line}", line.len()).as_bytes()),
+        }
+    }
+    let write = async {
+        connection.write_all(&bytes).await?;
+        connection.flush().await
+    };
+    tokio::time::timeout(TIMEOUT, write).await.map_err(late)?.map_err(|e| e.to_string())
+}
+
+/// True when the peer has closed or the connection is broken. A daemon sends nothing; should it,
+/// that is thrown away.
+fn is_closed(stream: &TcpStream) -> bool {
+    let mut scrap = [0; 256];
+    loop {
+        match stream.try_read(&mut scrap) {
+            Ok(0) => return true,
+            Ok(_) => {}
+            Err(error) => return error.kind() != std::io::ErrorKind::WouldBlock,
+        }
+    }
+}
+
+/// Writes to a local socket, whose writes block, on a thread that may. A write that hangs holds the
+/// lock, so that no second thread ever hangs beside it.
+async fn send_local(
+    path: Option<PathBuf>,
+    logger: Arc<Mutex<Option<LocalLogger>>>,
+    lines: Vec<String>,
+) -> Result<(), String> {
+    let write = tokio::task::spawn_blocking(move || {
+        let mut logger = match logger.try_lock() {
+            Ok(logger) => logger,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return Err("an earlier write still hangs".to_owned()),
+        };
+        let written = write_local(path.as_deref(), &mut logger, &lines);
+        if written.is_err() {
+            *logger = None;
+        }
+        written
+    });
+    match tokio::time::timeout(TIMEOUT, write).await {
+        Ok(written) => written.map_err(|e| e.to_string())?,
+        Err(_) => Err(format!("no progress within {TIMEOUT:?}")),
+    }
+}
+
+fn write_local(
+    path: Option<&std::path::Path>,
+    logger: &mut Option<LocalLogger>,
+    lines: &[String],
+) -> Result<(), String> {
+    let open = match logger {
+        Some(open) => open,
+        None => {
+            let opened = match path {
+                Some(path) => syslog::unix_custom((), path),
+                None => syslog::unix(()),
+            };
+            logger.insert(opened.map_err(|e| e.to_string())?)
+        }
+    };
+    for line in lines {
+        // One write is one message: the crate frames it as the socket's type wants.
+        let written = open.backend.write(line.as_bytes()).map_err(|e| e.to_string())?;
+        if written < line.len() {
+            return Err("the daemon took only a part of a line".to_owned());
+        }
+    }
+    Ok(())
+}

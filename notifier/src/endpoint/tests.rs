@@ -1,0 +1,167 @@
+//! All kinds, as a table; and the kinds that speak HTTP, against a server on loopback.
+
+use shared::bus::memory::MemoryBus;
+use shared::clock::ManualClock;
+use shared::model::{Alert, Timestamp};
+use shared::store::EventKind;
+
+use super::*;
+use crate::testing::{Script, Server, alert, delivery, flow_alert, tls};
+
+fn deps() -> EndpointDeps {
+    tls();
+    let clock: SharedClock = ManualClock::new(Timestamp::ZERO);
+    EndpointDeps {
+        http: HttpClient::new(Duration::from_millis(500), true, Arc::clone(&clock)).unwrap(),
+        bus: MemoryBus::new(Default::default()),
+        subjects: Subjects::default(),
+        clock,
+        node: "n1".to_owned(),
+        batch: 64,
+    }
+}
+
+fn table(text: &str) -> toml::Table {
+    toml::from_str(text).unwrap()
+}
+
+fn sample(kind: &dyn Kind, part: &str) -> toml::Table {
+    table(kind.sample())[part].as_table().unwrap().clone()
+}
+
+#[test]
+fn every_sample_builds_and_unknown_parameters_are_named() {
+    for kind in KINDS {
+        let (endpoint, recipient) = (sample(*kind, "endpoint"), sample(*kind, "recipient"));
+        assert!(kind.check_endpoint(&endpoint).is_ok() && kind.check_recipient(&recipient).is_ok());
+        let built = kind.build(&endpoint, &recipient, &deps());
+        assert!(built.is_ok(), "{}: {built:?}", kind.name());
+        let mut odd = endpoint.clone();
+        odd.insert("colour".to_owned(), toml::Value::from("red"));
+        assert!(kind.check_endpoint(&odd).unwrap_err().contains("colour"), "{}", kind.name());
+        assert!(kind.check_recipient(&odd).unwrap_err().contains("unknown field"), "{}", kind.name());
+        assert!(kind.build(&odd, &recipient, &deps()).is_err());
+    }
+    assert_eq!(configurable_kinds(), ["syslog", "webhook"]);
+}
+
+#[test]
+fn wrong_values_are_named_and_secrets_are_not_shown() {
+    for (kind, params, word) in [
+        ("webhook", "", "url"),
+        ("webhook", "url = 'ftp://user:hunter2@x/'", "http"),
+        ("webhook", "url = 'https://u:hunter2@'", "URL"),
+        ("webhook", "url = 'http://x/'\nbatch = 11", "batch"),
+        ("webhook", "url = 'http://x/'\nshared_secret = 1234567", "shared_secret"),
+        ("webhook", "url = 'http://x/'\npassword = 'file:/nonexistent/pw'", "/nonexistent/pw"),
+        ("syslog", "protocol = 'carrier-pigeon'", "carrier-pigeon"),
+        ("syslog", "facility = 24", "facility"),
+        ("syslog", "port = 70000", "port"),
+        ("syslog", "format = 'xml'", "text_rfc5424"),
+    ] {
+        let error = super::kind(kind).unwrap().check_endpoint(&table(params)).unwrap_err();
+        assert!(error.contains(word), "{kind} {params}: {error}");
+        assert!(!error.contains("hunter2") && !error.contains("1234567"), "{error}");
+    }
+}
+
+fn webhook(url: &str, more: &str) -> Arc<dyn Endpoint> {
+    let params = table(&format!("url = '{url}'\n{more}"));
+    webhook::WebhookKind.build(&params, &toml::Table::new(), &deps()).unwrap()
+}
+
+#[tokio::test]
+async fn a_webhook_posts_the_seeds_form() {
+    let server = Server::ok().await;
+    let endpoint = webhook(&server.url("/in"), "shared_secret = 'hunter2'\nusername = 'u'\npassword = 'hunter2'");
+    let (first, second) = (alert("a"), flow_alert("b"));
+    assert_eq!(endpoint.deliver(&[delivery(&first), delivery(&second)]).await, [Ok(()), Ok(())]);
+    assert_eq!(endpoint.deliver(&[delivery(&first)]).await, [Ok(())]);
+    let [two, one] = &server.requests()[..] else { panic!() };
+    assert!(two.body.starts_with("{\"version\":\"0.2\",\"sharedsecret\":\"hunter2\",\"alerts\":[{\"schema_version\":1,"));
+    assert_eq!(two.json()["alerts"][0]["idempotency_key"], "a/engage/r");
+    assert_eq!(two.json()["alerts"][1]["idempotency_key"], "b/store/r");
+    let read: Alert = serde_json::from_value(two.json()["alerts"][1].clone()).unwrap();
+    assert_eq!(read, second);
+    assert_eq!(two.header("authorization"), Some("Basic dTpodW50ZXIy"));
+    assert_eq!(two.header("content-type"), Some("application/json"));
+    assert!(two.header("idempotency-key").is_none() && two.header("webhook-id").is_some());
+    assert_eq!(one.header("idempotency-key"), Some("a/engage/r"));
+    assert_ne!(one.header("webhook-id"), two.header("webhook-id"));
+    assert!(!format!("{endpoint:?}").contains("hunter2"));
+}
+
+#[tokio::test]
+async fn a_webhook_test_is_an_empty_list_and_says_what_was_answered() {
+    let server = Server::start(|n, _| Script::Answer(if n == 0 { 204 } else { 500 }, "")).await;
+    let endpoint = webhook(&server.url("/in?token=hunter2"), "shared_secret = 'hunter2'");
+    let detail = endpoint.test().await.unwrap();
+    assert!(detail.contains("204") && !detail.contains("hunter2"), "{detail}");
+    assert_eq!(server.requests()[0].json()["alerts"], serde_json::json!([]));
+    let error = endpoint.test().await.unwrap_err().to_string();
+    assert!(error.contains("500") && !error.contains("hunter2"), "{error}");
+}
+
+#[tokio::test]
+async fn a_webhooks_answers_are_classified() {
+    let cases = [
+        (Script::Answer(204, ""), Ok(())),
+        (Script::Answer(404, ""), Err(DeliveryError::permanent("answered 404"))),
+        (Script::Answer(503, ""), Err(DeliveryError::retry("answered 503"))),
+        (
+            Script::Answer(429, "retry-after: 30\r\n"),
+            Err(DeliveryError::Retry {
+                after: Some(Duration::from_secs(30)),
+                reason: "answered 429, too many requests".to_owned(),
+            }),
+        ),
+        (Script::Silence, Err(DeliveryError::retry("no answer within 500ms"))),
+    ];
+    for (script, expected) in cases {
+        let server = Server::start(move |_, _| script.clone()).await;
+        let results = webhook(&server.url("/"), "").deliver(&[delivery(&alert("a")), delivery(&alert("b"))]).await;
+        assert_eq!(results, [expected.clone(), expected]);
+    }
+}
+
+#[tokio::test]
+async fn a_payload_that_is_no_alert_does_not_stop_the_others() {
+    let server = Server::ok().await;
+    let broken = Delivery { payload: "{".to_owned(), ..delivery(&alert("a")) };
+    let results = webhook(&server.url("/"), "").deliver(&[broken, delivery(&alert("b"))]).await;
+    assert!(matches!(results[0], Err(DeliveryError::Permanent { .. })));
+    assert_eq!(results[1], Ok(()));
+    assert_eq!(server.requests()[0].json()["alerts"].as_array().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn posts_go_to_their_own_urls() {
+    let server = Server::start(|_, request| match request.head.contains("/bad") {
+        true => Script::Answer(500, ""),
+        false => Script::Answer(200, ""),
+    })
+    .await;
+    let endpoint = http_post::HttpPostKind.build(&toml::Table::new(), &toml::Table::new(), &deps()).unwrap();
+    let post = |id: &str, url: String, body: &str| Delivery {
+        event_id: id.to_owned(),
+        kind: EventKind::Post,
+        payload: serde_json::to_string(&http_post::StoredPost { url, body: body.to_owned() }).unwrap(),
+        ..delivery(&alert("a"))
+    };
+    let batch = [
+        post("1", server.url("/json"), "{\"a\":1}"),
+        post("2", server.url("/text"), "hello"),
+        post("3", server.url("/bad"), "[]"),
+        post("4", "not a url".to_owned(), ""),
+    ];
+    let results = endpoint.deliver(&batch).await;
+    assert_eq!(results[..2], [Ok(()), Ok(())]);
+    assert!(matches!(results[2], Err(DeliveryError::Retry { .. })), "{results:?}");
+    assert!(matches!(results[3], Err(DeliveryError::Permanent { .. })), "{results:?}");
+    let requests = server.requests();
+    let of = |path: &str| requests.iter().find(|r| r.head.contains(path)).unwrap();
+    assert_eq!(of("/json").header("content-type"), Some("application/json"));
+    assert_eq!(of("/json").header("idempotency-key"), Some("1/r"));
+    assert_eq!(of("/text").header("content-type"), Some("text/plain; charset=utf-8"));
+    assert_eq!(of("/text").body, "hello");
+}

@@ -1,0 +1,320 @@
+//! What a lane decides: when to claim how much, and what a result means. Pure.
+//!
+//! A breaker opens after failures in a row; while it is open, one delivery is tried now and then.
+//! `Retry-After` holds the whole lane. A delivery that would be tried after its deadline is dead.
+
+use std::time::Duration;
+
+use shared::backoff::{Backoff, unit_random};
+use shared::model::alert::derive_id;
+use shared::model::{Severity, Timestamp};
+use shared::store::{Delivery, Outcome};
+
+use crate::config::{DeadlineConfig, NotifierConfig};
+use crate::endpoint::{DeliveryError, Manners};
+
+/// How long the ledger itself would keep trying: longer than any lane. A delivery's deadline in the
+/// ledger less this is when it was accepted, or brought back from the dead; the lane's own deadline
+/// counts from there.
+pub const HORIZON: Duration = Duration::from_secs(10 * 365 * 86_400);
+
+/// [`HORIZON`], in the form the ledger takes.
+pub fn horizon(_: Severity) -> Duration {
+    HORIZON
+}
+
+/// How a lane behaves.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    /// Waits between tries.
+    pub backoff: Backoff,
+    /// Failures in a row that open the breaker.
+    pub breaker_failures: u32,
+    /// Time between tries while it is open.
+    pub breaker_probe: Duration,
+    /// When deliveries are given up.
+    pub deadline: DeadlineConfig,
+    /// What the endpoint wants.
+    pub manners: Manners,
+}
+
+impl Policy {
+    /// The configured behaviour towards an endpoint with these manners.
+    pub fn new(config: &NotifierConfig, manners: Manners) -> Self {
+        let mut backoff = config.retry.backoff();
+        if let Some(cap) = manners.backoff_cap {
+            backoff.cap = backoff.cap.min(cap);
+        }
+        Self {
+            backoff,
+            breaker_failures: config.breaker_failures,
+            breaker_probe: Duration::from_secs(config.breaker_probe_s),
+            deadline: config.deadline.clone(),
+            manners: Manners { batch: manners.batch.clamp(1, config.batch.max(1)), ..manners },
+        }
+    }
+}
+
+/// What to do next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turn {
+    /// Nothing before this long has passed.
+    Wait(Duration),
+    /// Claim at most this many.
+    Claim(usize),
+}
+
+/// The state of a lane.
+#[derive(Clone, Debug)]
+pub struct Lane {
+    policy: Policy,
+    failures: u32,
+    /// When the open breaker lets the next try through.
+    probe_at: Option<Timestamp>,
+    /// Until when the far end asked everybody to wait.
+    hold: Option<(Timestamp, Duration)>,
+}
+
+impl Lane {
+    /// A lane that has tried nothing.
+    pub fn new(policy: Policy) -> Self {
+        Self { policy, failures: 0, probe_at: None, hold: None }
+    }
+
+    /// True while the breaker is open.
+    pub fn is_open(&self) -> bool {
+        self.probe_at.is_some()
+    }
+
+    /// What to do at `now`. A clock that was set back makes no wait longer than it was meant to be.
+    pub fn turn(&self, now: Timestamp) -> Turn {
+        if let Some((until, wait)) = self.hold
+            && let Some(left) = left(until, now)
+        {
+            return Turn::Wait(left.min(wait));
+        }
+        match self.probe_at {
+            None => Turn::Claim(self.policy.manners.batch),
+            Some(at) => match left(at, now) {
+                Some(left) => Turn::Wait(left.min(self.policy.breaker_probe)),
+                None => Turn::Claim(1),
+            },
+        }
+    }
+
+    /// What results mean for the lane and for each delivery. A missing result counts as a failure.
+    pub fn settle(
+        &mut self,
+        batch: Vec<Delivery>,
+        results: Vec<Result<(), DeliveryError>>,
+        now: Timestamp,
+    ) -> Vec<(Delivery, Outcome)> {
+        let unknown = || Err(DeliveryError::retry("the endpoint did not say how it ended"));
+        let mut results = results;
+        results.resize_with(batch.len(), unknown);
+        if self.policy.manners.one_target {
+            self.learn(&results, now);
+        }
+        let ends = batch.into_iter().zip(results);
+        ends.map(|(delivery, result)| {
+            let outcome = self.outcome(&delivery, result, now);
+            (delivery, outcome)
+        })
+        .collect()
+    }
+
+    /// Breaker and hold.
+    fn learn(&mut self, results: &[Result<(), DeliveryError>], now: Timestamp) {
+        let failed = |result: &Result<(), DeliveryError>| {
+            matches!(result, Err(DeliveryError::Retry { after: None, .. }))
+        };
+        if results.iter().any(failed) {
+            self.failures = self.failures.saturating_add(1);
+            if self.failures >= self.policy.breaker_failures {
+                self.probe_at = Some(later(now, self.policy.breaker_probe));
+            }
+        } else {
+            self.failures = 0;
+            self.probe_at = None;
+        }
+        let asked = results.iter().filter_map(|result| match result {
+            Err(DeliveryError::Retry { after, .. }) => *after,
+            _ => None,
+        });
+        self.hold = asked.max().map(|wait| (later(now, wait), wait));
+    }
+
+    fn outcome(&self, delivery: &Delivery, result: Result<(), DeliveryError>, now: Timestamp) -> Outcome {
+        let (after, reason) = match result {
+            Ok(()) => return Outcome::Delivered,
+            Err(DeliveryError::Permanent { reason }) => return Outcome::Dead { reason },
+            Err(DeliveryError::Retry { after, reason }) => (after, reason),
+        };
+        let attempt = delivery.attempts.saturating_add(1);
+        let wait = self.policy.backoff.wait(attempt, unit_random(seed(delivery, attempt)));
+        let at = later(now, wait.max(after.unwrap_or_default()));
+        if !self.policy.manners.never_gives_up && at > self.deadline(delivery) {
+            return Outcome::Dead { reason: format!("deadline passed: {reason}") };
+        }
+        Outcome::Retry { at, reason }
+    }
+
+    fn deadline(&self, delivery: &Delivery) -> Timestamp {
+        let horizon = i64::try_from(HORIZON.as_nanos()).unwrap_or(i64::MAX);
+        later(delivery.deadline.plus_ns(-horizon), self.policy.deadline.of(severity(delivery)))
+    }
+}
+
+/// Severity of what is delivered; a post has that of a warning.
+fn severity(delivery: &Delivery) -> Severity {
+    #[derive(serde::Deserialize)]
+    struct Graded {
+        severity: Severity,
+    }
+    serde_json::from_str(&delivery.payload).map_or(Severity::Warning, |graded: Graded| graded.severity)
+}
+
+/// The same for the same try of the same delivery, and spread over all others.
+fn seed(delivery: &Delivery, attempt: u32) -> u64 {
+    let id = derive_id(&[&delivery.idempotency_key(), &attempt.to_string()]);
+    u64::from_str_radix(id.get(..16).unwrap_or_default(), 16).unwrap_or_default()
+}
+
+fn later(from: Timestamp, by: Duration) -> Timestamp {
+    from.plus_ns(i64::try_from(by.as_nanos()).unwrap_or(i64::MAX))
+}
+
+/// Time from `now` to `at`; `None` when it has come.
+pub fn left(at: Timestamp, now: Timestamp) -> Option<Duration> {
+    u64::try_from(at.since(now)).ok().filter(|ns| *ns > 0).map(Duration::from_nanos)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{alert, delivery};
+
+    const NOW: Timestamp = Timestamp::from_secs(1_000_000);
+
+    fn lane(manners: Manners) -> Lane {
+        Lane::new(Policy::new(&NotifierConfig::default(), manners))
+    }
+
+    fn owed(id: &str, severity: Severity, accepted: Timestamp) -> Delivery {
+        let alert = shared::model::Alert { severity, ..alert(id) };
+        Delivery { accepted_at: accepted, deadline: later(accepted, HORIZON), ..delivery(&alert) }
+    }
+
+    fn one() -> Vec<Delivery> {
+        vec![owed("a", Severity::Error, NOW)]
+    }
+
+    fn fails() -> Vec<Result<(), DeliveryError>> {
+        vec![Err(DeliveryError::retry("answered 503"))]
+    }
+
+    #[test]
+    fn five_failures_open_the_breaker_and_one_probe_each_half_minute_follows() {
+        let mut lane = lane(Manners::of_batch(10));
+        for _ in 0..4 {
+            lane.settle(one(), fails(), NOW);
+            assert_eq!(lane.turn(NOW), Turn::Claim(10));
+        }
+        lane.settle(one(), fails(), NOW);
+        assert!(lane.is_open());
+        assert_eq!(lane.turn(NOW), Turn::Wait(Duration::from_secs(30)));
+        let probe = NOW.plus_secs(30);
+        assert_eq!(lane.turn(probe), Turn::Claim(1));
+        lane.settle(one(), fails(), probe);
+        assert_eq!(lane.turn(probe.plus_secs(29)), Turn::Wait(Duration::from_secs(1)));
+        lane.settle(one(), vec![Ok(())], probe.plus_secs(30));
+        assert!(!lane.is_open());
+        assert_eq!(lane.turn(probe.plus_secs(30)), Turn::Claim(10));
+    }
+
+    #[test]
+    fn a_success_or_a_refusal_between_failures_keeps_the_breaker_closed() {
+        let mut lane = lane(Manners::of_batch(10));
+        for _ in 0..3 {
+            for _ in 0..4 {
+                lane.settle(one(), fails(), NOW);
+            }
+            lane.settle(one(), vec![Err(DeliveryError::permanent("answered 404"))], NOW);
+        }
+        assert!(!lane.is_open());
+    }
+
+    #[test]
+    fn retry_after_holds_the_lane_and_does_not_count_as_a_failure() {
+        let mut lane = lane(Manners::of_batch(10));
+        let after = Some(Duration::from_secs(60));
+        for _ in 0..9 {
+            let asked = vec![Err(DeliveryError::Retry { after, reason: "answered 429".to_owned() })];
+            let ends = lane.settle(one(), asked, NOW);
+            assert!(matches!(ends[0].1, Outcome::Retry { at, .. } if at >= NOW.plus_secs(60)));
+        }
+        assert!(!lane.is_open());
+        assert_eq!(lane.turn(NOW.plus_secs(20)), Turn::Wait(Duration::from_secs(40)));
+        assert_eq!(lane.turn(NOW.plus_secs(60)), Turn::Claim(10));
+        let set_back = NOW.plus_secs(-86_400);
+        assert_eq!(lane.turn(set_back), Turn::Wait(Duration::from_secs(60)), "a clock set back by a day");
+    }
+
+    #[test]
+    fn many_targets_neither_open_a_breaker_nor_hold_each_other() {
+        let mut lane = lane(Manners { one_target: false, ..Manners::of_batch(8) });
+        let after = Some(Duration::from_secs(60));
+        for _ in 0..20 {
+            lane.settle(one(), fails(), NOW);
+            lane.settle(one(), vec![Err(DeliveryError::Retry { after, reason: String::new() })], NOW);
+        }
+        assert_eq!(lane.turn(NOW), Turn::Claim(8));
+    }
+
+    #[test]
+    fn deadlines_go_by_severity_and_count_from_acceptance() {
+        for (severity, hours) in [(Severity::Critical, 24), (Severity::Error, 6), (Severity::Info, 1)] {
+            let accepted = NOW;
+            let at = |seconds: i64| {
+                let now = accepted.plus_secs(hours * 3600 + seconds);
+                let ends = lane(Manners::of_batch(1)).settle(vec![owed("a", severity, accepted)], fails(), now);
+                ends.into_iter().next().unwrap().1
+            };
+            assert!(matches!(at(-10), Outcome::Retry { .. }), "{severity}");
+            let Outcome::Dead { reason } = at(1) else { panic!("{severity}") };
+            assert_eq!(reason, "deadline passed: answered 503");
+        }
+    }
+
+    #[test]
+    fn the_alert_store_never_gives_up() {
+        let manners = Manners {
+            never_gives_up: true,
+            backoff_cap: Some(Duration::from_secs(30)),
+            ..Manners::of_batch(64)
+        };
+        let now = NOW.plus_secs(300 * 86_400);
+        let old = Delivery { attempts: 900_000, ..owed("a", Severity::Info, NOW) };
+        let ends = lane(manners).settle(vec![old], fails(), now);
+        assert!(matches!(ends[0].1, Outcome::Retry { at, .. } if at <= now.plus_secs(30)));
+    }
+
+    #[test]
+    fn waits_grow_are_spread_and_can_be_replayed() {
+        let wait = |id: &str, attempts: u32| {
+            let tried = Delivery { attempts, ..owed(id, Severity::Critical, NOW) };
+            let ends = lane(Manners::of_batch(1)).settle(vec![tried], fails(), NOW);
+            let Outcome::Retry { at, .. } = ends[0].1 else { panic!() };
+            at.since(NOW)
+        };
+        assert_eq!(wait("a", 3), wait("a", 3));
+        assert_ne!(wait("a", 3), wait("b", 3));
+        assert!(wait("a", 0) <= 1_000_000_000 && wait("a", 5) >= 16_000_000_000);
+    }
+
+    #[test]
+    fn a_missing_result_is_tried_again() {
+        let ends = lane(Manners::of_batch(10)).settle(one(), Vec::new(), NOW);
+        assert!(matches!(ends[0].1, Outcome::Retry { .. }));
+    }
+}

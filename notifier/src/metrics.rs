@@ -1,0 +1,114 @@
+//! Counters of the notifier. Nothing else in this crate names a metric.
+
+use std::sync::LazyLock;
+
+use opentelemetry::KeyValue;
+use opentelemetry::metrics::{Counter, Gauge, Histogram};
+use shared::store::{Outcome, RecipientStats};
+
+struct Instruments {
+    accepted: Counter<u64>,
+    malformed: Counter<u64>,
+    attempts: Counter<u64>,
+    deliveries: Counter<u64>,
+    attempt_seconds: Histogram<f64>,
+    pending: Gauge<u64>,
+    dead: Gauge<u64>,
+    breaker_open: Gauge<u64>,
+    ledger_errors: Counter<u64>,
+    restarts: Counter<u64>,
+    questions: Counter<u64>,
+    busy: Counter<u64>,
+}
+
+static INSTRUMENTS: LazyLock<Instruments> = LazyLock::new(|| {
+    let meter = opentelemetry::global::meter("flowhook");
+    let counter = |name: &'static str, text: &'static str| meter.u64_counter(name).with_description(text).build();
+    let gauge = |name: &'static str, text: &'static str| meter.u64_gauge(name).with_description(text).build();
+    Instruments {
+        accepted: counter("flowhook.notifier.accepted", "Events written to the ledger, by kind"),
+        malformed: counter("flowhook.notifier.malformed", "Messages that could not be read, by kind"),
+        attempts: counter("flowhook.notifier.attempts", "Tries by recipient"),
+        deliveries: counter("flowhook.notifier.deliveries", "Ends of tries by recipient and outcome"),
+        attempt_seconds: meter
+            .f64_histogram("flowhook.notifier.attempt.duration")
+            .with_description("Time a try took, one or several deliveries together")
+            .with_unit("s")
+            .build(),
+        pending: gauge("flowhook.notifier.pending", "Deliveries owed by recipient"),
+        dead: gauge("flowhook.notifier.dead_letters", "Deliveries given up by recipient"),
+        breaker_open: gauge("flowhook.notifier.breaker_open", "1 while a recipient's breaker is open"),
+        ledger_errors: counter("flowhook.notifier.ledger_errors", "Ledger operations that failed and are tried again"),
+        restarts: counter("flowhook.notifier.restarts", "Actors started again after a failure"),
+        questions: counter("flowhook.notifier.questions", "Questions answered, by verb"),
+        busy: counter("flowhook.notifier.questions_refused", "Questions refused because too many were under way"),
+    }
+});
+
+fn recipient(name: &str) -> KeyValue {
+    KeyValue::new("recipient", name.to_owned())
+}
+
+/// Events of this kind that were new to the ledger.
+pub fn accepted(kind: &'static str, count: u64) {
+    INSTRUMENTS.accepted.add(count, &[KeyValue::new("kind", kind)]);
+}
+
+/// A message of this kind could not be read and was dropped.
+pub fn malformed(kind: &'static str) {
+    INSTRUMENTS.malformed.add(1, &[KeyValue::new("kind", kind)]);
+}
+
+/// A try of some deliveries took this long.
+pub fn attempted(name: &str, deliveries: usize, seconds: f64) {
+    INSTRUMENTS.attempts.add(deliveries as u64, &[recipient(name)]);
+    INSTRUMENTS.attempt_seconds.record(seconds, &[recipient(name)]);
+}
+
+/// How one delivery's try ended.
+pub fn ended(name: &str, outcome: &Outcome) {
+    INSTRUMENTS.deliveries.add(1, &[recipient(name), KeyValue::new("outcome", outcome_name(outcome))]);
+}
+
+/// An outcome as metrics and spans call it.
+pub fn outcome_name(outcome: &Outcome) -> &'static str {
+    match outcome {
+        Outcome::Delivered => "delivered",
+        Outcome::Retry { .. } => "retry",
+        Outcome::Dead { .. } => "dead",
+    }
+}
+
+/// What the ledger says of every recipient.
+pub fn queues(stats: &[RecipientStats]) {
+    for recipient_stats in stats {
+        let name = [recipient(&recipient_stats.recipient)];
+        INSTRUMENTS.pending.record(recipient_stats.pending, &name);
+        INSTRUMENTS.dead.record(recipient_stats.dead, &name);
+    }
+}
+
+/// A breaker opened or closed.
+pub fn breaker(name: &str, is_open: bool) {
+    INSTRUMENTS.breaker_open.record(u64::from(is_open), &[recipient(name)]);
+}
+
+/// A ledger operation failed.
+pub fn ledger_failed(operation: &'static str) {
+    INSTRUMENTS.ledger_errors.add(1, &[KeyValue::new("operation", operation)]);
+}
+
+/// An actor was started again.
+pub fn restarted(child: &str) {
+    INSTRUMENTS.restarts.add(1, &[KeyValue::new("actor", child.to_owned())]);
+}
+
+/// A question was answered.
+pub fn answered(verb: &'static str) {
+    INSTRUMENTS.questions.add(1, &[KeyValue::new("verb", verb)]);
+}
+
+/// A question was refused.
+pub fn busy(verb: &'static str) {
+    INSTRUMENTS.busy.add(1, &[KeyValue::new("verb", verb)]);
+}

@@ -1,0 +1,227 @@
+//! Answers questions about recipients: `rq.v1._role.notifier.<verb>`, JSON in and out.
+//!
+//! | verb | question | answer |
+//! |---|---|---|
+//! | `recipients` | – | list of recipients with criteria, counts and breaker |
+//! | `test` | `{"recipient"}` | `{"ok", "detail"}` |
+//! | `explain` | `{"alert", "recipient"}` | `{"passes", "reasons"}` |
+//! | `dead_letters` | `{"recipient"?, "limit"?}` | list of dead letters, newest first |
+//! | `replay_dead` | `{"recipient"}` | `{"replayed"}` |
+//!
+//! What cannot be answered is `{"error": {"code", "message"}}`.
+
+use std::sync::Arc;
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use shared::bus::{BusError, SharedBus, Subscription};
+use shared::clock::SharedClock;
+use shared::model::Alert;
+use shared::store::{Ledger, RecipientStats, StoreError};
+use shared::wire::subject::Subjects;
+use tokio::task::JoinSet;
+
+use crate::criteria::Criteria;
+use crate::endpoint::Endpoint;
+use crate::lane::HORIZON;
+use crate::metrics;
+use crate::recipient::LaneHandle;
+use crate::route::Router;
+
+/// The role's name in subjects.
+const ROLE: &str = "notifier";
+
+/// Every question there is.
+pub const VERBS: [&str; 5] = ["recipients", "test", "explain", "dead_letters", "replay_dead"];
+
+/// Questions of one verb under way at once.
+const AT_ONCE: usize = 16;
+
+/// Most dead letters in one answer.
+const MAX_LETTERS: usize = 1000;
+
+/// A recipient as questions see it.
+#[derive(Clone)]
+pub struct Known {
+    /// Its name.
+    pub name: String,
+    /// Name of its endpoint.
+    pub endpoint: String,
+    /// Kind of the endpoint.
+    pub kind: &'static str,
+    /// Always there.
+    pub builtin: bool,
+    /// Gets deliveries.
+    pub enabled: bool,
+    /// What it wants.
+    pub criteria: Criteria,
+    /// Where its deliveries go.
+    pub target: Arc<dyn Endpoint>,
+    /// Its lane.
+    pub lane: Arc<LaneHandle>,
+}
+
+/// Knows what questions are about.
+pub struct Desk {
+    /// The recipients.
+    pub recipients: Vec<Known>,
+    /// Decides who gets what.
+    pub router: Arc<Router>,
+    /// The ledger.
+    pub ledger: Arc<dyn Ledger>,
+    /// Wall clock.
+    pub clock: SharedClock,
+}
+
+/// Why a question has no answer.
+#[derive(Debug, thiserror::Error)]
+enum Refusal {
+    #[error("{0}")]
+    BadRequest(String),
+    #[error("there is no recipient {0:?}")]
+    NotFound(String),
+    #[error("too many questions at once")]
+    Busy,
+    #[error(transparent)]
+    Ledger(#[from] StoreError),
+}
+
+impl Refusal {
+    fn to_json(&self) -> Value {
+        let code = match self {
+            Self::BadRequest(_) => "bad_request",
+            Self::NotFound(_) => "not_found",
+            Self::Busy => "busy",
+            Self::Ledger(_) => "unavailable",
+        };
+        json!({ "error": { "code": code, "message": self.to_string() } })
+    }
+}
+
+#[derive(Deserialize)]
+struct AboutRecipient {
+    recipient: String,
+}
+
+#[derive(Deserialize)]
+struct Explain {
+    alert: Alert,
+    recipient: String,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Letters {
+    recipient: Option<String>,
+    limit: Option<usize>,
+}
+
+/// Answers questions from the bus until the returned set is dropped.
+///
+/// # Errors
+/// [`BusError`] when a subscription fails.
+pub async fn listen(bus: &SharedBus, subjects: &Subjects, desk: Desk) -> Result<JoinSet<()>, BusError> {
+    let desk = Arc::new(desk);
+    let mut listeners = JoinSet::new();
+    for verb in VERBS {
+        let questions = bus.subscribe(&subjects.request_role(ROLE, verb)).await?;
+        listeners.spawn(pump(verb, questions, Arc::clone(&desk)));
+    }
+    Ok(listeners)
+}
+
+async fn pump(verb: &'static str, mut questions: Subscription, desk: Arc<Desk>) {
+    let mut under_way = JoinSet::new();
+    while let Some(question) = questions.next().await {
+        let Some(reply) = question.reply else { continue };
+        while under_way.try_join_next().is_some() {}
+        if under_way.len() >= AT_ONCE {
+            metrics::busy(verb);
+            reply.send(Refusal::Busy.to_json().to_string());
+            continue;
+        }
+        let desk = Arc::clone(&desk);
+        under_way.spawn(async move {
+            let answer = desk.answer(verb, &question.payload).await;
+            metrics::answered(verb);
+            reply.send(answer.to_string());
+        });
+    }
+}
+
+impl Desk {
+    /// The answer to one question.
+    pub async fn answer(&self, verb: &str, question: &[u8]) -> Value {
+        self.try_answer(verb, question).await.unwrap_or_else(|refusal| refusal.to_json())
+    }
+
+    async fn try_answer(&self, verb: &str, question: &[u8]) -> Result<Value, Refusal> {
+        match verb {
+            "recipients" => self.recipients().await,
+            "test" => Ok(test(self.find(&read::<AboutRecipient>(question)?.recipient)?).await),
+            "explain" => self.explain(read(question)?),
+            "dead_letters" => self.dead_letters(read_or_default(question)?).await,
+            "replay_dead" => self.replay_dead(&read::<AboutRecipient>(question)?.recipient).await,
+            _ => Err(Refusal::BadRequest(format!("there is no question {verb:?}"))),
+        }
+    }
+
+    fn find(&self, name: &str) -> Result<&Known, Refusal> {
+        let found = self.recipients.iter().find(|known| known.name == name);
+        found.ok_or_else(|| Refusal::NotFound(name.to_owned()))
+    }
+
+    async fn recipients(&self) -> Result<Value, Refusal> {
+        let stats = self.ledger.stats().await?;
+        let of = |known: &Known| {
+            let mine = stats.iter().find(|stats| stats.recipient == known.name).cloned();
+            let stats = mine.unwrap_or_else(|| RecipientStats { recipient: known.name.clone(), ..Default::default() });
+            json!({
+                "name": known.name,
+                "endpoint": known.endpoint,
+                "kind": known.kind,
+                "builtin": known.builtin,
+                "enabled": known.enabled,
+                "criteria": known.criteria,
+                "stats": stats,
+                "breaker": if known.lane.is_open() { "open" } else { "closed" },
+            })
+        };
+        Ok(self.recipients.iter().map(of).collect())
+    }
+
+    fn explain(&self, question: Explain) -> Result<Value, Refusal> {
+        let verdict = self.router.explain(question.alert, &question.recipient);
+        verdict.map(|verdict| json!(verdict)).ok_or(Refusal::NotFound(question.recipient))
+    }
+
+    async fn dead_letters(&self, question: Letters) -> Result<Value, Refusal> {
+        let limit = question.limit.unwrap_or(100).min(MAX_LETTERS);
+        Ok(json!(self.ledger.dead_letters(question.recipient.as_deref(), limit).await?))
+    }
+
+    async fn replay_dead(&self, recipient: &str) -> Result<Value, Refusal> {
+        let known = self.find(recipient)?;
+        let replayed = self.ledger.replay_dead(recipient, self.clock.now(), HORIZON).await?;
+        tracing::info!(recipient, replayed, "dead letters are tried again");
+        known.lane.wake();
+        Ok(json!({ "replayed": replayed }))
+    }
+}
+
+async fn test(known: &Known) -> Value {
+    match known.target.test().await {
+        Ok(detail) => json!({ "ok": true, "detail": detail }),
+        Err(error) => json!({ "ok": false, "detail": error.to_string() }),
+    }
+}
+
+fn read<T: DeserializeOwned>(question: &[u8]) -> Result<T, Refusal> {
+    serde_json::from_slice(question).map_err(|e| Refusal::BadRequest(e.to_string()))
+}
+
+/// An empty question asks for the usual.
+fn read_or_default<T: DeserializeOwned + Default>(question: &[u8]) -> Result<T, Refusal> {
+    if question.trim_ascii().is_empty() { Ok(T::default()) } else { read(question) }
+}

@@ -1,0 +1,357 @@
+//! The lane of one recipient.
+//!
+//! Owns the order of its deliveries, its breaker and its pauses; the deliveries themselves are in
+//! the ledger. The dispatcher wakes it, a timer does when something becomes due. It emits nothing
+//! but attempts. A restart loses nothing: what was claimed is released and tried again with the
+//! same idempotency key.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use ractor::{Actor, ActorProcessingErr, ActorRef};
+use shared::clock::{SharedClock, Stopwatch};
+use shared::model::Timestamp;
+use shared::store::{Delivery, Ledger, Outcome, StoreError};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tracing::{Instrument, Span};
+
+use crate::endpoint::{DeliveryError, Endpoint, same_for_all};
+use crate::lane::{Lane, Policy, Turn, left};
+use crate::metrics;
+
+/// How long a stop waits for the try under way.
+const STOP_WAIT: Duration = Duration::from_secs(10);
+
+/// Pause after the ledger failed.
+const LEDGER_PAUSE: Duration = Duration::from_secs(1);
+
+/// Longest wait without a look into the ledger: a lost wake-up costs no more than this.
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
+
+/// Shortest wait, so that a delivery that is due and cannot be claimed does not spin.
+const SHORTEST_WAIT: Duration = Duration::from_millis(20);
+
+/// Messages to a lane.
+#[derive(Debug)]
+pub enum RecipientMessage {
+    /// Something new is in the ledger.
+    Wake,
+    /// A wait is over.
+    Timer,
+    /// The try under way has ended.
+    Done,
+}
+
+/// How others reach a lane, over its restarts.
+#[derive(Debug, Default)]
+pub struct LaneHandle {
+    actor: Mutex<Option<ActorRef<RecipientMessage>>>,
+    woken: AtomicBool,
+    open: AtomicBool,
+}
+
+impl LaneHandle {
+    /// Tells the lane to look into the ledger; one message is enough until it has looked.
+    pub fn wake(&self) {
+        if self.woken.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        if let Some(actor) = &*self.lock() {
+            // An actor that is gone looks into the ledger when it starts again.
+            let _ = actor.cast(RecipientMessage::Wake);
+        }
+    }
+
+    /// True while the lane's breaker is open.
+    pub fn is_open(&self) -> bool {
+        self.open.load(Ordering::Relaxed)
+    }
+
+    fn attach(&self, actor: ActorRef<RecipientMessage>) {
+        *self.lock() = Some(actor);
+        self.woken.store(false, Ordering::SeqCst);
+        self.wake();
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<ActorRef<RecipientMessage>>> {
+        self.actor.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What a lane is started with.
+#[derive(Clone)]
+pub struct RecipientArgs {
+    /// Name of the recipient.
+    pub name: String,
+    /// In whose name it claims; no other lane's.
+    pub owner: String,
+    /// The ledger.
+    pub ledger: Arc<dyn Ledger>,
+    /// Wall clock.
+    pub clock: SharedClock,
+    /// Where deliveries go.
+    pub endpoint: Arc<dyn Endpoint>,
+    /// How it behaves.
+    pub policy: Policy,
+    /// How long a claim lasts.
+    pub lease: Duration,
+    /// How others reach it.
+    pub handle: Arc<LaneHandle>,
+}
+
+/// The lane actor.
+pub struct RecipientActor;
+
+/// State of a lane.
+pub struct RecipientState {
+    args: RecipientArgs,
+    myself: ActorRef<RecipientMessage>,
+    lane: Lane,
+    /// False until claims of an earlier run are released.
+    released: bool,
+    under_way: Option<Attempt>,
+    /// Results that the ledger has not taken yet.
+    unsettled: Vec<(Delivery, Outcome)>,
+    timer: Option<JoinHandle<Result<(), ractor::MessagingErr<RecipientMessage>>>>,
+}
+
+/// A try under way; dropping it ends it.
+struct Attempt {
+    batch: Arc<Vec<Delivery>>,
+    results: oneshot::Receiver<Vec<Result<(), DeliveryError>>>,
+    task: JoinHandle<()>,
+    watch: Stopwatch,
+}
+
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Actor for RecipientActor {
+    type Msg = RecipientMessage;
+    type State = RecipientState;
+    type Arguments = RecipientArgs;
+
+    async fn pre_start(
+        &self,
+        myself: ActorRef<Self::Msg>,
+        args: Self::Arguments,
+    ) -> Result<Self::State, ActorProcessingErr> {
+        args.handle.attach(myself.clone());
+        args.handle.open.store(false, Ordering::Relaxed);
+        let lane = Lane::new(args.policy.clone());
+        let (under_way, unsettled, timer) = (None, Vec::new(), None);
+        Ok(RecipientState { args, myself, lane, released: false, under_way, unsettled, timer })
+    }
+
+    async fn handle(
+        &self,
+        _: ActorRef<Self::Msg>,
+        message: Self::Msg,
+        state: &mut Self::State,
+    ) -> Result<(), ActorProcessingErr> {
+        match message {
+            // Before the look, so that what comes during it wakes again.
+            RecipientMessage::Wake => state.args.handle.woken.store(false, Ordering::SeqCst),
+            RecipientMessage::Timer => {}
+            RecipientMessage::Done => state.finish().await,
+        }
+        if let Some(wait) = state.turn().await {
+            state.wait(wait);
+        }
+        Ok(())
+    }
+
+    async fn post_stop(
+        &self,
+        _: ActorRef<Self::Msg>,
+        state: &mut Self::State,
+    ) -> Result<(), ActorProcessingErr> {
+        if let Some(timer) = state.timer.take() {
+            timer.abort();
+        }
+        if tokio::time::timeout(STOP_WAIT, state.finish()).await.is_err() {
+            tracing::warn!(recipient = state.args.name, "a delivery did not end in time and will be repeated");
+        }
+        state.settle().await?;
+        state.args.ledger.release_claims(&state.args.owner).await?;
+        Ok(())
+    }
+}
+
+impl RecipientState {
+    /// Does what there is to do; how long to wait then, unless a try is under way.
+    async fn turn(&mut self) -> Option<Duration> {
+        if self.under_way.is_some() {
+            return None;
+        }
+        match self.claim().await {
+            Ok(wait) => wait,
+            Err(error) => {
+                tracing::warn!(recipient = self.args.name, %error, "the ledger failed, trying again");
+                Some(LEDGER_PAUSE)
+            }
+        }
+    }
+
+    async fn claim(&mut self) -> Result<Option<Duration>, StoreError> {
+        // First what is known already: a claim before could give the same delivery again.
+        self.settle().await?;
+        let ledger = Arc::clone(&self.args.ledger);
+        if !self.released {
+            counted("release", ledger.release_claims(&self.args.owner).await)?;
+            self.released = true;
+        }
+        let now = self.args.clock.now();
+        let limit = match self.lane.turn(now) {
+            Turn::Wait(wait) => return Ok(Some(wait)),
+            Turn::Claim(limit) => limit,
+        };
+        let until = now.plus_ns(i64::try_from(self.args.lease.as_nanos()).unwrap_or(i64::MAX));
+        let claimed = ledger.claim(&self.args.name, &self.args.owner, now, until, limit).await;
+        let batch = counted("claim", claimed)?;
+        if !batch.is_empty() {
+            self.start(batch);
+            return Ok(None);
+        }
+        let due = counted("next_due", ledger.next_due(&self.args.name).await)?;
+        Ok(Some(due.map_or(LONGEST_WAIT, |at| left(at, now).unwrap_or(SHORTEST_WAIT))))
+    }
+
+    /// Hands a batch to the endpoint, on a task of its own.
+    fn start(&mut self, batch: Vec<Delivery>) {
+        /// Tells the lane also when the endpoint panics.
+        struct TellDone(ActorRef<RecipientMessage>);
+        impl Drop for TellDone {
+            fn drop(&mut self) {
+                // A lane that is gone does not want to know.
+                let _ = self.0.cast(RecipientMessage::Done);
+            }
+        }
+        let batch = Arc::new(batch);
+        let (sender, results) = oneshot::channel();
+        let (endpoint, tried) = (Arc::clone(&self.args.endpoint), Arc::clone(&batch));
+        // Ends before the claim does, so that no other lane tries the same at the same time.
+        let limit = self.args.lease.mul_f64(0.75);
+        let done = TellDone(self.myself.clone());
+        let task = tokio::spawn(async move {
+            let _done = done;
+            let _ = sender.send(attempt(&*endpoint, &tried, limit).await);
+        });
+        self.under_way = Some(Attempt { batch, results, task, watch: Stopwatch::start() });
+    }
+
+    /// Waits for the end of the try under way and reads its results.
+    async fn finish(&mut self) {
+        let Some(attempt) = &mut self.under_way else { return };
+        let panicked = || same_for_all(&attempt.batch, &Err(DeliveryError::retry("the endpoint failed inside")));
+        let results = (&mut attempt.results).await.unwrap_or_else(|_| panicked());
+        let batch = attempt.batch.to_vec();
+        metrics::attempted(&self.args.name, batch.len(), attempt.watch.elapsed().as_secs_f64());
+        self.under_way = None;
+        let was_open = self.lane.is_open();
+        let ends = self.lane.settle(batch, results, self.args.clock.now());
+        self.tell(&ends, was_open);
+        self.unsettled.extend(ends);
+    }
+
+    /// Counts and logs.
+    fn tell(&self, ends: &[(Delivery, Outcome)], was_open: bool) {
+        let name = &self.args.name;
+        for (delivery, outcome) in ends {
+            metrics::ended(name, outcome);
+            let attempt = delivery.attempts + 1;
+            match outcome {
+                Outcome::Delivered => {}
+                Outcome::Retry { reason, .. } => {
+                    tracing::debug!(recipient = name, event = ?delivery.event_id, attempt, reason, "to be retried");
+                }
+                Outcome::Dead { reason } => {
+                    tracing::warn!(recipient = name, event = ?delivery.event_id, attempt, reason, "given up");
+                }
+            }
+        }
+        let is_open = self.lane.is_open();
+        if was_open == is_open {
+            return;
+        }
+        self.args.handle.open.store(is_open, Ordering::Relaxed);
+        metrics::breaker(name, is_open);
+        match (is_open, ends.iter().find_map(|(_, outcome)| reason(outcome))) {
+            (true, reason) => tracing::warn!(recipient = name, reason, "endpoint fails, trying seldom"),
+            (false, _) => tracing::info!(recipient = name, "endpoint works again"),
+        }
+    }
+
+    /// Records results; keeps them when the ledger fails.
+    async fn settle(&mut self) -> Result<(), StoreError> {
+        if self.unsettled.is_empty() {
+            return Ok(());
+        }
+        let now: Timestamp = self.args.clock.now();
+        counted("settle", self.args.ledger.settle(self.unsettled.clone(), now).await)?;
+        self.unsettled.clear();
+        Ok(())
+    }
+
+    fn wait(&mut self, wait: Duration) {
+        let wait = wait.clamp(SHORTEST_WAIT, LONGEST_WAIT);
+        if let Some(earlier) = self.timer.replace(self.myself.send_after(wait, || RecipientMessage::Timer)) {
+            earlier.abort();
+        }
+    }
+}
+
+fn reason(outcome: &Outcome) -> Option<&str> {
+    match outcome {
+        Outcome::Delivered => None,
+        Outcome::Retry { reason, .. } | Outcome::Dead { reason } => Some(reason),
+    }
+}
+
+fn counted<T>(operation: &'static str, result: Result<T, StoreError>) -> Result<T, StoreError> {
+    if result.is_err() {
+        metrics::ledger_failed(operation);
+    }
+    result
+}
+
+/// One try of a batch, each delivery in a span whose parent is what caused it.
+async fn attempt(endpoint: &dyn Endpoint, batch: &[Delivery], limit: Duration) -> Vec<Result<(), DeliveryError>> {
+    let spans: Vec<Span> = batch.iter().map(span).collect();
+    let first = spans.first().cloned().unwrap_or_else(Span::none);
+    let results = match tokio::time::timeout(limit, endpoint.deliver(batch).instrument(first)).await {
+        Ok(results) => results,
+        Err(_) => same_for_all(batch, &Err(DeliveryError::retry(format!("no end within {limit:?}")))),
+    };
+    for (span, result) in spans.iter().zip(&results) {
+        let outcome = match result {
+            Ok(()) => "delivered",
+            Err(DeliveryError::Retry { .. }) => "retry",
+            Err(DeliveryError::Permanent { .. }) => "dead",
+        };
+        span.record("outcome", outcome);
+    }
+    results
+}
+
+fn span(delivery: &Delivery) -> Span {
+    let span = tracing::info_span!(
+        "delivery",
+        recipient = delivery.recipient,
+        event = ?delivery.event_id,
+        attempt = delivery.attempts + 1,
+        outcome = tracing::field::Empty,
+    );
+    if let Some(parent) = &delivery.traceparent {
+        shared::telemetry::set_parent(&span, parent);
+    }
+    span
+}
+
+#[cfg(test)]
+mod tests;
