@@ -115,7 +115,6 @@ pub struct InterfaceActor;
 
 /// Its state.
 pub struct InterfaceState {
-    place: Place,
     orders: SyncSender<Order>,
     thread: Option<JoinHandle<()>>,
     publisher: Option<tokio::task::JoinHandle<u64>>,
@@ -134,11 +133,10 @@ impl Actor for InterfaceActor {
     ) -> Result<Self::State, ActorProcessingErr> {
         let (orders, inbox) = sync_channel(64);
         let (items, batches) = mpsc::channel(publisher::CREDIT);
-        let place = args.place.clone();
         let totals = Arc::clone(&args.totals);
         let publisher = tokio::spawn(publisher::run(Arc::clone(&args.bus), args.subjects.clone(), batches));
         let thread = std::thread::Builder::new()
-            .name(format!("capture-{}", place.interface))
+            .name(format!("capture-{}", args.place.interface))
             .spawn(move || {
                 let run = || {
                     let source = CaptureThread::open(&args)?;
@@ -151,7 +149,7 @@ impl Actor for InterfaceActor {
                 };
                 let _ = myself.cast(message);
             })?;
-        Ok(InterfaceState { place, orders, thread: Some(thread), publisher: Some(publisher), totals })
+        Ok(InterfaceState { orders, thread: Some(thread), publisher: Some(publisher), totals })
     }
 
     async fn handle(

@@ -366,7 +366,9 @@ mod tests {
             assert!(wrong.iter().any(|w| w.starts_with(start) && w.contains(word)), "{start} {wrong:#?}");
         }
         assert_eq!(wrong.len(), 10, "{wrong:#?}");
-        assert!(toml::from_str::<NotifierConfig>("[[recipient]]\nname='x'\nendpoint='y'\ncolor='z'").is_err());
+        assert!(
+            toml::from_str::<NotifierConfig>("[[recipient]]\nname='x'\nendpoint='y'\ncolor='z'").is_err()
+        );
     }
 
     #[test]

@@ -80,7 +80,12 @@ fn minimum_severity(alert: &Alert, criteria: &Criteria) -> Reason {
     Reason { criterion: "minimum_severity", passes, detail }
 }
 
-fn listed<T>(criterion: &'static str, value: &str, wanted: &[T], name: impl Fn(&T) -> &'static str) -> Reason {
+fn listed<T>(
+    criterion: &'static str,
+    value: &str,
+    wanted: &[T],
+    name: impl Fn(&T) -> &'static str,
+) -> Reason {
     let wanted: Vec<&str> = wanted.iter().map(name).collect();
     let passes = wanted.is_empty() || wanted.contains(&value);
     Reason { criterion, passes, detail: list_detail(value, passes, &wanted) }
@@ -123,7 +128,7 @@ fn host_pools(alert: &Alert, criteria: &Criteria) -> Reason {
 fn hosts_pass(alert: &Alert, criteria: &Criteria) -> bool {
     alert.entity != Entity::AmHost
         || criteria.hosts.is_empty()
-        || criteria.hosts.iter().any(|host| *host == alert.entity_value)
+        || criteria.hosts.contains(&alert.entity_value)
 }
 
 fn hosts(alert: &Alert, criteria: &Criteria) -> Reason {

@@ -22,8 +22,12 @@ pub mod syslog;
 pub mod webhook;
 
 /// Every kind there is.
-pub const KINDS: &[&dyn Kind] =
-    &[&alert_store::AlertStoreKind, &http_post::HttpPostKind, &self::syslog::SyslogKind, &webhook::WebhookKind];
+pub const KINDS: &[&dyn Kind] = &[
+    &alert_store::AlertStoreKind,
+    &http_post::HttpPostKind,
+    &self::syslog::SyslogKind,
+    &webhook::WebhookKind,
+];
 
 /// The kind of this name.
 pub fn kind(name: &str) -> Option<&'static dyn Kind> {
@@ -141,7 +145,11 @@ pub trait EndpointKind: Send + Sync + 'static {
     type RecipientParams: DeserializeOwned;
 
     /// Builds the endpoint of one recipient. Does no I/O.
-    fn build(params: Self::Params, recipient: Self::RecipientParams, deps: &EndpointDeps) -> Arc<dyn Endpoint>;
+    fn build(
+        params: Self::Params,
+        recipient: Self::RecipientParams,
+        deps: &EndpointDeps,
+    ) -> Arc<dyn Endpoint>;
 }
 
 /// A kind of endpoint whose parameters are still text.

@@ -83,22 +83,40 @@ mod tests {
     /// Text as an attacker would choose it.
     fn hostile() -> impl Strategy<Value = String> {
         let nasty = prop::sample::select(vec![
-            "\r\n<14>1 - - - - - forged", "\u{202e}", "\0", "\u{1b}[2J", "\"", "\\", "}{", "]", "[Released] ",
-            "@everyone", "\u{2028}", "\u{7f}", "\u{9b}", "é\u{1f4a5}", "%00", "${x}", "\\\"", "x",
+            "\r\n<14>1 - - - - - forged",
+            "\u{202e}",
+            "\0",
+            "\u{1b}[2J",
+            "\"",
+            "\\",
+            "}{",
+            "]",
+            "[Released] ",
+            "@everyone",
+            "\u{2028}",
+            "\u{7f}",
+            "\u{9b}",
+            "é\u{1f4a5}",
+            "%00",
+            "${x}",
+            "\\\"",
+            "x",
         ]);
         prop::collection::vec(prop_oneof![nasty.prop_map(str::to_owned), any::<String>()], 0..12)
             .prop_map(|parts| parts.concat())
     }
 
     fn hostile_alert() -> impl Strategy<Value = Alert> {
-        (hostile(), hostile(), hostile(), hostile(), any::<bool>()).prop_map(|(message, value, kind, name, flow)| {
-            let mut alert = if flow { flow_alert("a") } else { alert("a") };
-            if let Some(flow) = &mut alert.flow {
-                flow.name.clone_from(&name);
-                flow.l4 = name.clone();
-            }
-            Alert { message, entity_value: value, alert_type: kind, interface: name, ..alert }
-        })
+        (hostile(), hostile(), hostile(), hostile(), any::<bool>()).prop_map(
+            |(message, value, kind, name, flow)| {
+                let mut alert = if flow { flow_alert("a") } else { alert("a") };
+                if let Some(flow) = &mut alert.flow {
+                    flow.name.clone_from(&name);
+                    flow.l4 = name.clone();
+                }
+                Alert { message, entity_value: value, alert_type: kind, interface: name, ..alert }
+            },
+        )
     }
 
     fn is_clean(line: &str) -> bool {

@@ -277,7 +277,8 @@ mod tests {
             let accepted = NOW;
             let at = |seconds: i64| {
                 let now = accepted.plus_secs(hours * 3600 + seconds);
-                let ends = lane(Manners::of_batch(1)).settle(vec![owed("a", severity, accepted)], fails(), now);
+                let ends =
+                    lane(Manners::of_batch(1)).settle(vec![owed("a", severity, accepted)], fails(), now);
                 ends.into_iter().next().unwrap().1
             };
             assert!(matches!(at(-10), Outcome::Retry { .. }), "{severity}");

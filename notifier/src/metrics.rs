@@ -23,7 +23,8 @@ struct Instruments {
 
 static INSTRUMENTS: LazyLock<Instruments> = LazyLock::new(|| {
     let meter = opentelemetry::global::meter("flowhook");
-    let counter = |name: &'static str, text: &'static str| meter.u64_counter(name).with_description(text).build();
+    let counter =
+        |name: &'static str, text: &'static str| meter.u64_counter(name).with_description(text).build();
     let gauge = |name: &'static str, text: &'static str| meter.u64_gauge(name).with_description(text).build();
     Instruments {
         accepted: counter("flowhook.notifier.accepted", "Events written to the ledger, by kind"),
@@ -38,10 +39,16 @@ static INSTRUMENTS: LazyLock<Instruments> = LazyLock::new(|| {
         pending: gauge("flowhook.notifier.pending", "Deliveries owed by recipient"),
         dead: gauge("flowhook.notifier.dead_letters", "Deliveries given up by recipient"),
         breaker_open: gauge("flowhook.notifier.breaker_open", "1 while a recipient's breaker is open"),
-        ledger_errors: counter("flowhook.notifier.ledger_errors", "Ledger operations that failed and are tried again"),
+        ledger_errors: counter(
+            "flowhook.notifier.ledger_errors",
+            "Ledger operations that failed and are tried again",
+        ),
         restarts: counter("flowhook.notifier.restarts", "Actors started again after a failure"),
         questions: counter("flowhook.notifier.questions", "Questions answered, by verb"),
-        busy: counter("flowhook.notifier.questions_refused", "Questions refused because too many were under way"),
+        busy: counter(
+            "flowhook.notifier.questions_refused",
+            "Questions refused because too many were under way",
+        ),
     }
 });
 

@@ -176,7 +176,8 @@ impl Desk {
         let stats = self.ledger.stats().await?;
         let of = |known: &Known| {
             let mine = stats.iter().find(|stats| stats.recipient == known.name).cloned();
-            let stats = mine.unwrap_or_else(|| RecipientStats { recipient: known.name.clone(), ..Default::default() });
+            let stats = mine
+                .unwrap_or_else(|| RecipientStats { recipient: known.name.clone(), ..Default::default() });
             json!({
                 "name": known.name,
                 "endpoint": known.endpoint,

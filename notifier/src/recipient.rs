@@ -175,7 +175,10 @@ impl Actor for RecipientActor {
             timer.abort();
         }
         if tokio::time::timeout(STOP_WAIT, state.finish()).await.is_err() {
-            tracing::warn!(recipient = state.args.name, "a delivery did not end in time and will be repeated");
+            tracing::warn!(
+                recipient = state.args.name,
+                "a delivery did not end in time and will be repeated"
+            );
         }
         state.settle().await?;
         state.args.ledger.release_claims(&state.args.owner).await?;
@@ -248,7 +251,8 @@ impl RecipientState {
     /// Waits for the end of the try under way and reads its results.
     async fn finish(&mut self) {
         let Some(attempt) = &mut self.under_way else { return };
-        let panicked = || same_for_all(&attempt.batch, &Err(DeliveryError::retry("the endpoint failed inside")));
+        let panicked =
+            || same_for_all(&attempt.batch, &Err(DeliveryError::retry("the endpoint failed inside")));
         let results = (&mut attempt.results).await.unwrap_or_else(|_| panicked());
         let batch = attempt.batch.to_vec();
         metrics::attempted(&self.args.name, batch.len(), attempt.watch.elapsed().as_secs_f64());
@@ -321,7 +325,11 @@ fn counted<T>(operation: &'static str, result: Result<T, StoreError>) -> Result<
 }
 
 /// One try of a batch, each delivery in a span whose parent is what caused it.
-async fn attempt(endpoint: &dyn Endpoint, batch: &[Delivery], limit: Duration) -> Vec<Result<(), DeliveryError>> {
+async fn attempt(
+    endpoint: &dyn Endpoint,
+    batch: &[Delivery],
+    limit: Duration,
+) -> Vec<Result<(), DeliveryError>> {
     let spans: Vec<Span> = batch.iter().map(span).collect();
     let first = spans.first().cloned().unwrap_or_else(Span::none);
     let results = match tokio::time::timeout(limit, endpoint.deliver(batch).instrument(first)).await {

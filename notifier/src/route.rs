@@ -48,11 +48,7 @@ impl Router {
         });
         // Secrets are hidden in it, and do not decide anything.
         let written = serde_json::to_string(&config.recipient).unwrap_or_default();
-        Self {
-            recipients: recipients.collect(),
-            pools,
-            config_version: derive_id(&[&written]).split_off(16),
-        }
+        Self { recipients: recipients.collect(), pools, config_version: derive_id(&[&written]).split_off(16) }
     }
 
     /// Reads an alert and decides who gets it.
@@ -162,8 +158,7 @@ mod tests {
             "#,
         )
         .unwrap();
-        let lan =
-            HostPool { name: "lan".to_owned(), members: vec!["192.168.1.100".parse().unwrap()] };
+        let lan = HostPool { name: "lan".to_owned(), members: vec!["192.168.1.100".parse().unwrap()] };
         Router::new(&config, Arc::new(HostPools::new(vec![lan])))
     }
 

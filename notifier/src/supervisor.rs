@@ -353,7 +353,7 @@ impl SupervisorState {
             Decision::RestartAfter(wait) => {
                 tracing::error!(%child, ?cause, "failed, starting it again");
                 metrics::restarted(&child.to_string());
-                let _ = myself.send_after(wait, move || NotifierMessage::Restart(child));
+                drop(myself.send_after(wait, move || NotifierMessage::Restart(child)));
                 Ok(())
             }
             Decision::GiveUp => {

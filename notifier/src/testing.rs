@@ -108,7 +108,9 @@ pub async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, mut found:
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(20), wait).await.unwrap_or_else(|_| panic!("{what} did not happen"))
+    tokio::time::timeout(Duration::from_secs(20), wait)
+        .await
+        .unwrap_or_else(|_| panic!("{what} did not happen"))
 }
 
 /// How the test server treats one request.

@@ -148,7 +148,8 @@ async fn an_alert_is_owed_to_whom_it_concerns_once_it_is_acknowledged() {
 async fn a_post_is_owed_to_the_built_in_recipient() {
     let setup = start(0).await;
     let post = HttpPost { id: "p".to_owned(), url: "https://x/".to_owned(), ..HttpPost::default() };
-    let receipt = setup.bus.append(&setup.subjects.post("main"), "p", post.encode_to_vec().into()).await.unwrap();
+    let receipt =
+        setup.bus.append(&setup.subjects.post("main"), "p", post.encode_to_vec().into()).await.unwrap();
     receipt.stored().await.unwrap();
     assert_eq!(setup.pending().await, counts(&[("script_http", 1)]));
 }

@@ -58,7 +58,8 @@ impl AlertStore {
         let payloads: Vec<&str> = alerts.iter().map(|delivery| delivery.payload.as_str()).collect();
         let question = format!("[{}]", payloads.join(","));
         let subject = self.subjects.request_role("aggregator", "store_alerts");
-        let answer = self.bus.request(&subject, question.into(), TIMEOUT).await.map_err(DeliveryError::retry)?;
+        let answer =
+            self.bus.request(&subject, question.into(), TIMEOUT).await.map_err(DeliveryError::retry)?;
         match serde_json::from_slice::<Answer>(&answer) {
             Ok(answer) => Ok(answer.stored),
             Err(_) => {
@@ -158,6 +159,8 @@ mod tests {
         assert!(matches!(nobody[0], Err(DeliveryError::Retry { .. })), "{nobody:?}");
         aggregator(&bus, "{\"error\":{\"code\":\"x\",\"message\":\"disk full\"}}").await;
         let refused = store(&bus).deliver(&batch).await;
-        assert!(matches!(&refused[0], Err(DeliveryError::Retry { reason, .. }) if reason.contains("disk full")));
+        assert!(
+            matches!(&refused[0], Err(DeliveryError::Retry { reason, .. }) if reason.contains("disk full"))
+        );
     }
 }

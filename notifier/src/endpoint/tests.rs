@@ -73,12 +73,17 @@ fn webhook(url: &str, more: &str) -> Arc<dyn Endpoint> {
 #[tokio::test]
 async fn a_webhook_posts_the_seeds_form() {
     let server = Server::ok().await;
-    let endpoint = webhook(&server.url("/in"), "shared_secret = 'hunter2'\nusername = 'u'\npassword = 'hunter2'");
+    let endpoint =
+        webhook(&server.url("/in"), "shared_secret = 'hunter2'\nusername = 'u'\npassword = 'hunter2'");
     let (first, second) = (alert("a"), flow_alert("b"));
     assert_eq!(endpoint.deliver(&[delivery(&first), delivery(&second)]).await, [Ok(()), Ok(())]);
     assert_eq!(endpoint.deliver(&[delivery(&first)]).await, [Ok(())]);
     let [two, one] = &server.requests()[..] else { panic!() };
-    assert!(two.body.starts_with("{\"version\":\"0.2\",\"sharedsecret\":\"hunter2\",\"alerts\":[{\"schema_version\":1,"));
+    assert!(
+        two.body.starts_with(
+            "{\"version\":\"0.2\",\"sharedsecret\":\"hunter2\",\"alerts\":[{\"schema_version\":1,"
+        )
+    );
     assert_eq!(two.json()["alerts"][0]["idempotency_key"], "a/engage/r");
     assert_eq!(two.json()["alerts"][1]["idempotency_key"], "b/store/r");
     let read: Alert = serde_json::from_value(two.json()["alerts"][1].clone()).unwrap();
@@ -119,7 +124,8 @@ async fn a_webhooks_answers_are_classified() {
     ];
     for (script, expected) in cases {
         let server = Server::start(move |_, _| script.clone()).await;
-        let results = webhook(&server.url("/"), "").deliver(&[delivery(&alert("a")), delivery(&alert("b"))]).await;
+        let results =
+            webhook(&server.url("/"), "").deliver(&[delivery(&alert("a")), delivery(&alert("b"))]).await;
         assert_eq!(results, [expected.clone(), expected]);
     }
 }

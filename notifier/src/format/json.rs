@@ -147,7 +147,8 @@ mod tests {
 
     #[test]
     fn long_texts_are_cut_and_the_json_stays_whole() {
-        let alert = Alert { message: "ü\n\"".repeat(5000), entity_value: "v".repeat(5000), ..flow_alert("a") };
+        let alert =
+            Alert { message: "ü\n\"".repeat(5000), entity_value: "v".repeat(5000), ..flow_alert("a") };
         for max in [600, 2048, 8192] {
             let short = syslog(&alert, max);
             assert!(short.len() <= max, "{}", short.len());

@@ -9,8 +9,8 @@ const SMALL_WORDS: [&str; 8] = ["a", "and", "by", "in", "of", "on", "or", "to"];
 
 /// Words that are written in capitals.
 const ACRONYMS: [&str; 22] = [
-    "arp", "cpu", "dhcp", "dns", "ftp", "http", "https", "icmp", "ids", "ip", "ips", "ldap", "mac", "ntp", "smtp",
-    "snmp", "ssh", "ssl", "syn", "tcp", "tls", "udp",
+    "arp", "cpu", "dhcp", "dns", "ftp", "http", "https", "icmp", "ids", "ip", "ips", "ldap", "mac", "ntp",
+    "smtp", "snmp", "ssh", "ssl", "syn", "tcp", "tls", "udp",
 ];
 
 /// `[time][severity][type][entity][entity value][action] message`.

@@ -60,7 +60,11 @@ impl Setup {
         Self::with(10_000, 10, answer)
     }
 
-    fn with(permits: usize, batch: usize, answer: impl Fn(&Delivery) -> Answer + Send + Sync + 'static) -> Self {
+    fn with(
+        permits: usize,
+        batch: usize,
+        answer: impl Fn(&Delivery) -> Answer + Send + Sync + 'static,
+    ) -> Self {
         let store = SqliteStore::in_memory().unwrap();
         let clock = ManualClock::new(NOW);
         let (answer, seen) = (Box::new(answer), Mutex::default());
@@ -115,10 +119,8 @@ impl Setup {
         let seen = self.seen();
         for _ in 0..5 {
             self.args.handle.wake();
-            eventually("a look", || async {
-                (!self.args.handle.woken.load(Ordering::SeqCst)).then_some(())
-            })
-            .await;
+            eventually("a look", || async { (!self.args.handle.woken.load(Ordering::SeqCst)).then_some(()) })
+                .await;
             self.stats().await;
         }
         assert_eq!(self.seen(), seen, "the lane was to stay quiet");
@@ -156,9 +158,10 @@ async fn deliveries_of_one_key_wait_for_the_first_and_others_do_not() {
 #[tokio::test]
 async fn retry_after_holds_the_whole_lane() {
     let setup = Setup::new(|delivery| match delivery.attempts {
-        0 if delivery.event_id == "a" => {
-            Err(DeliveryError::Retry { after: Some(Duration::from_secs(60)), reason: "answered 429".to_owned() })
-        }
+        0 if delivery.event_id == "a" => Err(DeliveryError::Retry {
+            after: Some(Duration::from_secs(60)),
+            reason: "answered 429".to_owned(),
+        }),
         _ => Ok(()),
     });
     let _lane = setup.start().await;

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use shared::bus::Bus;
 use shared::bus::memory::MemoryBus;
-use shared::clock::{ManualClock, SystemClock};
+use shared::clock::SystemClock;
 use shared::model::{Alert, Timestamp};
 use shared::store::sqlite::SqliteStore;
 use shared::store::{EventKind, LedgerEvent};
@@ -121,7 +121,8 @@ async fn questions_are_answered() {
     let _running = spawn(setup.deps.clone()).await.unwrap();
 
     let recipients = setup.ask("recipients", "").await;
-    let names: Vec<&str> = recipients.as_array().unwrap().iter().map(|r| r["name"].as_str().unwrap()).collect();
+    let names: Vec<&str> =
+        recipients.as_array().unwrap().iter().map(|r| r["name"].as_str().unwrap()).collect();
     assert_eq!(names, ["alert_store", "script_http", "ops", "off"]);
     assert_eq!((&recipients[0]["builtin"], &recipients[3]["enabled"]), (&json!(true), &json!(false)));
     assert_eq!((&recipients[2]["kind"], &recipients[2]["breaker"]), (&json!("webhook"), &json!("closed")));
@@ -196,7 +197,8 @@ async fn what_is_owed_to_a_recipient_that_is_gone_becomes_dead_letters() {
 
 #[tokio::test]
 async fn a_stop_leaves_undelivered_alerts_to_the_next_start() {
-    let server = Server::start(|n, _| if n == 0 { Script::Answer(503, "") } else { Script::Answer(200, "") }).await;
+    let server =
+        Server::start(|n, _| if n == 0 { Script::Answer(503, "") } else { Script::Answer(200, "") }).await;
     let setup = Setup::new(&webhook(&server));
     let (actor, handle) = spawn(setup.deps.clone()).await.unwrap();
     setup.append(&alert("a")).await;
@@ -216,8 +218,8 @@ async fn a_wrong_configuration_is_told() {
     assert!(error.contains("notifier.recipient[0] 'x': unknown endpoint 'nowhere'"), "{error}");
 }
 
-/// A clock that makes whoever asks it panic, once it is broken.
-struct BreakableClock(Arc<ManualClock>, std::sync::atomic::AtomicU32);
+/// A clock that makes whoever asks it panic, so many times.
+struct BreakableClock(SharedClock, std::sync::atomic::AtomicU32);
 
 impl shared::clock::Clock for BreakableClock {
     fn now(&self) -> Timestamp {
@@ -235,7 +237,7 @@ async fn with_panics(panics: u32) -> (Setup, ActorRef<NotifierMessage>, JoinHand
     let setup = Setup::new("");
     setup.aggregator().await;
     let mut plan = Plan::new(setup.deps.clone()).await.unwrap();
-    let clock = BreakableClock(ManualClock::new(setup.deps.clock.now()), panics.into());
+    let clock = BreakableClock(Arc::clone(&setup.deps.clock), panics.into());
     plan.lanes.get_mut(ALERT_STORE).unwrap().clock = Arc::new(clock);
     plan.restarts = RestartPolicy {
         max_failures: 3,

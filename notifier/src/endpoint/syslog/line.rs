@@ -114,7 +114,10 @@ mod tests {
         let (head, json) = line.split_at(line.find('{').unwrap());
         assert_eq!(head, "<115>Sep  6 15:22:05 devel flowhook[4783]: ");
         let json: serde_json::Value = serde_json::from_str(json).unwrap();
-        assert_eq!((json["type"].as_str(), json["alert_key"].as_str()), (Some("threshold_cross"), Some("min_bytes")));
+        assert_eq!(
+            (json["type"].as_str(), json["alert_key"].as_str()),
+            (Some("threshold_cross"), Some("min_bytes"))
+        );
     }
 
     #[test]

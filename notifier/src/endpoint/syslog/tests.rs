@@ -30,7 +30,8 @@ fn check_lines(lines: &[String]) {
 #[tokio::test]
 async fn each_alert_is_one_datagram() {
     let server = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-    let endpoint = syslog(Transport::udp("127.0.0.1".to_owned(), server.local_addr().unwrap().port()), UDP_BYTES);
+    let endpoint =
+        syslog(Transport::udp("127.0.0.1".to_owned(), server.local_addr().unwrap().port()), UDP_BYTES);
     assert_eq!(endpoint.deliver(&batch()).await, [Ok(()), Ok(())]);
     let mut lines = Vec::new();
     for _ in 0..2 {
@@ -88,7 +89,8 @@ async fn a_closed_connection_is_opened_again() {
     })
     .await;
     assert!(endpoint.deliver(&batch()).await[0].is_ok());
-    let (mut socket, _) = tokio::time::timeout(Duration::from_secs(5), server.accept()).await.unwrap().unwrap();
+    let (mut socket, _) =
+        tokio::time::timeout(Duration::from_secs(5), server.accept()).await.unwrap().unwrap();
     let mut byte = [0];
     assert_eq!(socket.read(&mut byte).await.unwrap(), 1);
 }
