@@ -42,7 +42,10 @@ impl Summary {
         flow.reported.cli2srv = flow.cli2srv;
         flow.reported.srv2cli = flow.srv2cli;
 
-        let failed = ended && flow.connection_failed();
+        // A refused connection has failed at once, an unanswered one when it is given up.
+        let over = ended || flow.tcp.is_over();
+        let failed = over && !flow.reported.failed && flow.connection_failed();
+        flow.reported.failed |= failed;
         let icmp = matches!(flow.key.l4(), L4::ICMP | L4::ICMPV6);
         let side = |sent: &Direction, rcvd: &Direction| HostCounters {
             bytes_sent: sent.counters.bytes,

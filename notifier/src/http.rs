@@ -22,6 +22,9 @@ pub mod target;
 /// How much of an answer is read, so that the connection can be used again, in bytes.
 const ANSWER_LIMIT: usize = 16 * 1024;
 
+/// How long the rest of an answer is waited for once its status is there.
+const ANSWER_PATIENCE: Duration = Duration::from_secs(1);
+
 /// An absolute `http` or `https` URL with a host. Prints without what may be secret in it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct HttpUrl(reqwest::Url);
@@ -64,8 +67,7 @@ impl<'de> Deserialize<'de> for HttpUrl {
     }
 }
 
-/// What to post.
-#[derive(Debug)]
+/// What to post. Not to be printed: the body may hold a secret.
 pub struct Post<'a> {
     /// Where.
     pub url: &'a HttpUrl,
@@ -135,13 +137,16 @@ impl HttpClient {
         let status = response.status().as_u16();
         let retry_after = response.headers().get("retry-after").and_then(|value| value.to_str().ok());
         let result = answer::classify(status, retry_after, self.clock.now());
-        // The status has decided; a body that ends badly changes nothing.
-        let mut read = 0;
-        while read < ANSWER_LIMIT
-            && let Ok(Some(chunk)) = response.chunk().await
-        {
-            read += chunk.len();
-        }
+        // The status has decided; a body that ends badly, or not at all, changes nothing.
+        let rest = async {
+            let mut read = 0;
+            while read < ANSWER_LIMIT
+                && let Ok(Some(chunk)) = response.chunk().await
+            {
+                read += chunk.len();
+            }
+        };
+        let _ = tokio::time::timeout(ANSWER_PATIENCE, rest).await;
         result.map(|()| status)
     }
 

@@ -33,6 +33,8 @@ pub struct Host {
     pub first_seen: Timestamp,
     /// Time of its last packet.
     pub last_seen: Timestamp,
+    /// Time at which something of it was counted last: its flows live longer than its packets.
+    pub last_counted: Timestamp,
     /// Idle, and told so.
     pub idle: bool,
 }
@@ -77,18 +79,22 @@ impl Hosts {
         host.tally.add(&delta.counters);
         host.mac = host.mac.or(delta.mac);
         host.local = delta.local;
-        if delta.last_seen > host.last_seen {
-            host.last_seen = delta.last_seen;
-            host.idle = false;
-        }
+        host.last_counted = at;
+        host.idle = false;
+        host.last_seen = host.last_seen.max(delta.last_seen);
     }
 
     /// Marks hosts that are idle at `now`; gives those that have just become so.
+    ///
+    /// A host is idle when it has sent and received nothing for its idle time, and every minute run
+    /// has seen what was counted of it since: a connection that nobody answers is counted when it is
+    /// given up, long after its last packet.
     pub fn mark_idle(&mut self, now: Timestamp) -> Vec<HostKey> {
         let mut idle = Vec::new();
         for (key, host) in &mut self.hosts {
             let limit = if host.local { self.limits.local_idle_s } else { self.limits.remote_idle_s };
-            if !host.idle && host.last_seen.plus_secs(limit.into()) <= now {
+            let silent = host.last_seen.plus_secs(limit.into()) <= now;
+            if !host.idle && silent && host.last_counted.plus_secs(60) <= now {
                 host.idle = true;
                 idle.push(*key);
             }
@@ -186,6 +192,11 @@ mod tests {
         assert!(hosts.mark_idle(Timestamp::from_secs(1080)).is_empty(), "told once");
         assert_eq!(run(&hosts, Granularity::Min, 1080), ["10.0.0.1"]);
         assert_eq!(run(&hosts, Granularity::Hour, 3600), ["10.0.0.1", "192.0.2.9"]);
+        // What is counted late, of packets seen long ago, is seen by one more run.
+        hosts.apply(&delta("192.0.2.9", 1000, false), Timestamp::from_secs(1070));
+        hosts.mark_idle(Timestamp::from_secs(1080));
+        assert_eq!(run(&hosts, Granularity::Min, 1080), ["10.0.0.1", "192.0.2.9"]);
+        assert_eq!(hosts.mark_idle(Timestamp::from_secs(1140)).len(), 1);
         hosts.apply(&delta("192.0.2.9", 1100, false), Timestamp::from_secs(1100));
         assert_eq!(run(&hosts, Granularity::Min, 1140), ["10.0.0.1", "192.0.2.9"]);
     }

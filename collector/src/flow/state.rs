@@ -34,6 +34,8 @@ pub struct Reported {
     pub dns: (u32, u32),
     /// The flow's beginning was counted.
     pub begun: bool,
+    /// That the connection failed was counted.
+    pub failed: bool,
 }
 
 /// One live flow. Its owner, the table, keeps time and place.

@@ -92,7 +92,12 @@ impl Transport {
         }
         let sent = match self {
             Self::Local { path, logger } => send_local(path.clone(), Arc::clone(logger), lines).await,
-            Self::Udp { host, port } => send_udp(host, *port, &lines).await.map_err(|e| e.to_string()),
+            Self::Udp { host, port } => {
+                match tokio::time::timeout(TIMEOUT, send_udp(host, *port, &lines)).await {
+                    Ok(sent) => sent.map_err(|e| e.to_string()),
+                    Err(late) => Err(no_progress(late)),
+                }
+            }
             Self::Tcp { host, port, framing, stream } => {
                 let mut stream = stream.lock().await;
                 let sent = send_tcp(host, *port, *framing, &lines, &mut stream).await;
@@ -104,6 +109,10 @@ impl Transport {
         };
         sent.map_err(|cause| format!("cannot send to {}: {cause}", self.target()))
     }
+}
+
+fn no_progress(_: tokio::time::error::Elapsed) -> String {
+    format!("no progress within {TIMEOUT:?}")
 }
 
 async fn send_udp(host: &str, port: u16, lines: &[String]) -> std::io::Result<()> {
@@ -132,7 +141,6 @@ async fn send_tcp(
     lines: &[String],
     stream: &mut Option<TcpStream>,
 ) -> Result<(), String> {
-    let late = |_| format!("no progress within {TIMEOUT:?}");
     // A peer that has closed still takes one write, and loses it: look first.
     if stream.as_ref().is_some_and(is_closed) {
         *stream = None;
@@ -141,7 +149,7 @@ async fn send_tcp(
         Some(open) => open,
         None => {
             let connecting = TcpStream::connect((host, port));
-            let connected = tokio::time::timeout(TIMEOUT, connecting).await.map_err(late)?;
+            let connected = tokio::time::timeout(TIMEOUT, connecting).await.map_err(no_progress)?;
             stream.insert(connected.map_err(|e| e.to_string())?)
         }
     };
@@ -156,7 +164,7 @@ async fn send_tcp(
         connection.write_all(&bytes).await?;
         connection.flush().await
     };
-    tokio::time::timeout(TIMEOUT, write).await.map_err(late)?.map_err(|e| e.to_string())
+    tokio::time::timeout(TIMEOUT, write).await.map_err(no_progress)?.map_err(|e| e.to_string())
 }
 
 /// True when the peer has closed or the connection is broken. A daemon sends nothing; should it,
@@ -193,7 +201,7 @@ async fn send_local(
     });
     match tokio::time::timeout(TIMEOUT, write).await {
         Ok(written) => written.map_err(|e| e.to_string())?,
-        Err(_) => Err(format!("no progress within {TIMEOUT:?}")),
+        Err(late) => Err(no_progress(late)),
     }
 }
 
