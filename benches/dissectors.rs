@@ -1,6 +1,6 @@
 //! Cost of layer-7 detection: one flow's first payload, from a fresh state to the verdict.
 
-#![allow(missing_docs, reason = "criterion's macros make public items")]
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, reason = "benches")]
 
 use std::hint::black_box;
 

@@ -59,7 +59,9 @@ fn filled() -> FlowTable {
 fn flow_table(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("flow_table");
     group.throughput(Throughput::Elements(u64::from(FLOWS))).sample_size(10);
-    group.bench_function("new_flows_100k", |b| b.iter_batched(|| (), |()| black_box(filled()), BatchSize::PerIteration));
+    group.bench_function("new_flows_100k", |b| {
+        b.iter_batched(|| (), |()| black_box(filled()), BatchSize::PerIteration);
+    });
     group.bench_function("packets_of_100k_live_flows", |b| {
         let mut table = filled();
         let mut events = Vec::new();

@@ -1,5 +1,7 @@
 //! What the embedded ledger costs on this disk: accepting, and claiming with settling.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, reason = "benches")]
+
 use std::hint::black_box;
 use std::time::Duration;
 

@@ -54,10 +54,8 @@ fn script_call(criterion: &mut Criterion) {
         }
     } } }";
     let flow = flow();
-    for (name, text) in [
-        ("empty", "#{ hooks: #{ flowEnd: |now, config| () } }"),
-        ("six_fields", six_fields),
-    ] {
+    for (name, text) in [("empty", "#{ hooks: #{ flowEnd: |now, config| () } }"), ("six_fields", six_fields)]
+    {
         let script = engine.compile(&source(text)).unwrap();
         let mut run = engine.start(&script, Timestamp::ZERO).run.unwrap();
         let config = serde_json::json!({});

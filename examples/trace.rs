@@ -112,8 +112,10 @@ impl Flow {
         match self.kind {
             0..4 => vec![(true, 0, dns(&name, false)), (false, 0, dns(&name, true))],
             4..7 => {
-                let request = format!("GET /{} HTTP/1.1\r\nHost: {name}\r\nUser-Agent: trace\r\n\r\n", draw.below(999));
-                let answer = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 2800\r\n\r\n".to_vec();
+                let request =
+                    format!("GET /{} HTTP/1.1\r\nHost: {name}\r\nUser-Agent: trace\r\n\r\n", draw.below(999));
+                let answer =
+                    b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 2800\r\n\r\n".to_vec();
                 vec![
                     (true, SYN, vec![]),
                     (false, SYN | ACK, vec![]),

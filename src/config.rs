@@ -290,6 +290,9 @@ mod tests {
         )
         .unwrap();
         let wrong = config.check().join("\n");
-        assert!(wrong.contains("node.local_networks[0]") && wrong.contains("collector.summary_interval_s"), "{wrong}");
+        assert!(
+            wrong.contains("node.local_networks[0]") && wrong.contains("collector.summary_interval_s"),
+            "{wrong}"
+        );
     }
 }

@@ -56,9 +56,9 @@ impl From<CaptureError> for Failure {
 pub fn capture_code(error: &CaptureError) -> u8 {
     match error {
         CaptureError::Truncated { .. } | CaptureError::Malformed { .. } => DAMAGED,
-        CaptureError::NoSuchInterface { .. } | CaptureError::NotPermitted { .. } | CaptureError::Live { .. } => {
-            INTERFACE
-        }
+        CaptureError::NoSuchInterface { .. }
+        | CaptureError::NotPermitted { .. }
+        | CaptureError::Live { .. } => INTERFACE,
         CaptureError::Filter { .. } => CONFIG,
         _ => INPUT,
     }

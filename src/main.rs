@@ -15,7 +15,8 @@ fn main() -> ExitCode {
                 message.push('\n');
             }
             // Standard error may be closed; there is nobody else to tell.
-            let _ = std::io::Write::write_all(&mut std::io::stderr(), format!("flowhook: {message}").as_bytes());
+            let _ =
+                std::io::Write::write_all(&mut std::io::stderr(), format!("flowhook: {message}").as_bytes());
             ExitCode::from(failure.code)
         }
     }

@@ -142,8 +142,7 @@ impl Node {
                 NatsBus::connect(nats).await?
             }
         };
-        let mut node =
-            Self { bus, store, collector: None, aggregator: None, notifier: None, _lock: lock };
+        let mut node = Self { bus, store, collector: None, aggregator: None, notifier: None, _lock: lock };
         let started = node.start_roles(config, roles, options, sources, name, clock, subjects).await;
         match started {
             Ok(()) => Ok(node),

@@ -82,7 +82,8 @@ fn packets_cut_in_their_headers_are_counted_and_harm_nothing() {
     let config = setup.config();
     let report = crate::support::program::run_json(&["replay", text(&path), "-c", &config, "-O", "json"]);
     let errors = report["errors"].as_object().unwrap();
-    let cut: u64 = errors.iter().filter(|(k, _)| k.contains("too_short")).map(|(_, v)| v.as_u64().unwrap()).sum();
+    let cut: u64 =
+        errors.iter().filter(|(k, _)| k.contains("too_short")).map(|(_, v)| v.as_u64().unwrap()).sum();
     assert_eq!(cut, 10, "{errors:?}");
     assert!(report["flows"].as_u64().unwrap() > 100);
 }
@@ -112,8 +113,11 @@ fn an_unknown_endpoint_kind_is_told_with_its_key() {
 fn a_syntax_error_in_a_script_is_told_with_file_line_and_column() {
     let setup = Setup::new("[scripts]\ndir = \"{dir}/scripts\"\n");
     std::fs::create_dir(setup.path("scripts")).unwrap();
-    std::fs::write(setup.path("scripts/broken.rhai"), "let hosts = [];\n#{ key: \"x\", hooks: #{ min: |p| ) } }\n")
-        .unwrap();
+    std::fs::write(
+        setup.path("scripts/broken.rhai"),
+        "let hosts = [];\n#{ key: \"x\", hooks: #{ min: |p| ) } }\n",
+    )
+    .unwrap();
     let stderr = run_fails(&["check", "--config", &setup.config()], 3);
     assert!(stderr.contains("broken") && stderr.contains("line 2"), "{stderr}");
 }

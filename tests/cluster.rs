@@ -74,7 +74,10 @@ fn three_role_processes_over_nats_bring_a_capture_to_a_webhook_and_the_api() {
     let setup = |name: &str, more: &str| {
         let node = "[node]\nstate_dir = \"{dir}/state\"\n";
         let own = demo.replace("[node]\n", node).replace("demo-node", name);
-        let bus = format!("\n[bus]\nkind = \"nats\"\nprefix = \"roles\"\n[bus.nats]\nservers = [\"{}\"]\n", nats.url);
+        let bus = format!(
+            "\n[bus]\nkind = \"nats\"\nprefix = \"roles\"\n[bus.nats]\nservers = [\"{}\"]\n",
+            nats.url
+        );
         Setup::new(&format!("{own}{bus}{more}"))
     };
     let notifier = setup("n-notifier", "");

@@ -80,7 +80,8 @@ fn every_flow_has_its_hooks_in_order() {
 #[test]
 fn all_stands_for_every_flow_hook() {
     let recorder = Recorder::start();
-    let script = "#{ kind: \"flow\", hooks: #{ all: |now, config| flow.bytes } }";
+    let script =
+        "#{ kind: \"flow\", periodic_update_seconds: 30, hooks: #{ all: |now, config| flow.bytes } }";
     let report = replay(script, &recorder, "");
     let hooks = report["hooks"].as_object().unwrap();
     for hook in ["protocolDetected", "statusChanged", "periodicUpdate", "flowEnd"] {

@@ -2,7 +2,7 @@
 
 use std::process::{Command, Stdio};
 
-use crate::support::program::{Running, Setup, flowhook};
+use crate::support::program::{Running, Setup};
 use crate::support::{free_port, has_program, wait_for};
 
 /// Two namespaces joined by a veth pair: `a` (10.99.0.1) and `b` (10.99.0.2).
@@ -85,7 +85,10 @@ fn capture(wire: &Wire) -> Capturing {
     command.args(["run", "-c", &setup.config()]).stdin(Stdio::null());
     let running = Running::start(command, &setup.path("log"));
     let capturing = Capturing { setup, running, port };
-    wait_for("the API", 30, || capturing.get(wire, "/health"));
+    wait_for("the interface", 30, || {
+        let interfaces = capturing.get(wire, "/interfaces")?;
+        (interfaces["items"][0]["name"] == "fhv0").then_some(())
+    });
     capturing
 }
 
@@ -103,16 +106,17 @@ fn packets_on_a_live_wire_become_flows_and_a_stop_ends_them_all() {
     let mut capturing = capture(&wire);
     assert!(wire.ping(50));
     // While it lives, the flow is seen on the collector.
-    let flow = wait_for("the live flow", 30, || {
+    let packets = |flow: &serde_json::Value, way: &str| flow[way]["packets"].as_u64().unwrap();
+    wait_for("the whole live flow", 30, || {
         let page = capturing.get(&wire, "/flows/live")?;
-        page["items"].as_array()?.iter().find(|f| f["l7"] == "ICMP").cloned()
+        let flow = page["items"].as_array()?.iter().find(|f| f["l7"] == "ICMP")?;
+        (packets(flow, "cli2srv") == 50 && packets(flow, "srv2cli") == 50).then_some(())
     });
-    assert_eq!(flow["cli2srv"]["packets"].as_u64().unwrap() + flow["srv2cli"]["packets"].as_u64().unwrap(), 100);
-    let host = wait_for("the host", 30, || {
+    wait_for("all its packets at the host", 30, || {
         let hosts = capturing.get(&wire, "/hosts")?;
-        hosts["items"].as_array()?.iter().find(|h| h["host"] == "10.99.0.2").cloned()
+        let host = hosts["items"].as_array()?.iter().find(|h| h["host"] == "10.99.0.2")?;
+        (host["stats"]["icmp_sent"] == 50 && host["stats"]["icmp_rcvd"] == 50).then_some(())
     });
-    assert_eq!(host["stats"]["icmp_sent"], 50, "{host}");
     // SIGTERM: the flow gets its end and is stored.
     assert_eq!(capturing.running.terminate(), Some(0), "{}", log(&capturing.setup));
     let store = tokio::runtime::Runtime::new().unwrap().block_on(async {

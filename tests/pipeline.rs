@@ -36,7 +36,8 @@ fn a_capture_becomes_flows_hooks_alerts_deliveries_and_rest_answers() {
     let (_setup, mut running, api) = serve_demo(&recorder);
 
     // Delivered, with a key that every try of it would carry.
-    let alerts = wait_for("a webhook", 20, || Some(recorder.requests_to("/alerts")).filter(|r| !r.is_empty()));
+    let alerts =
+        wait_for("a webhook", 20, || Some(recorder.requests_to("/alerts")).filter(|r| !r.is_empty()));
     let body = alerts[0].json();
     assert_eq!((body["version"].as_str(), body["sharedsecret"].as_str()), (Some("0.2"), Some("demo")));
     assert!(body["alerts"][0]["idempotency_key"].as_str().unwrap().contains("/operator"));
@@ -60,13 +61,16 @@ fn a_capture_becomes_flows_hooks_alerts_deliveries_and_rest_answers() {
 
     // Elements and flows.
     let hosts = get_json(&format!("{api}/hosts?local=true&limit=100"));
-    let host = items(&hosts).iter().find(|h| h["host"] == "192.168.10.20").unwrap_or_else(|| panic!("{hosts}"));
+    let host =
+        items(&hosts).iter().find(|h| h["host"] == "192.168.10.20").unwrap_or_else(|| panic!("{hosts}"));
     assert!(host["stats"]["syn_unanswered_rcvd"].as_u64().unwrap() > 500, "{host}");
     let interfaces = get_json(&format!("{api}/interfaces"));
     assert_eq!(items(&interfaces)[0]["stats"]["packets"], 3529, "{interfaces}");
     assert!(!items(&get_json(&format!("{api}/networks"))).is_empty());
-    let tls = get_json(&format!("{api}/flows?l7=TLS"));
-    assert!(items(&tls).iter().any(|f| f["info"]["tls"]["sni"] == "login.bank.example"), "{tls}");
+    let sni = |flow: &Value| flow["info"]["tls"]["sni"] == "login.bank.example";
+    wait_for("the TLS flows in the store", 20, || {
+        items(&get_json(&format!("{api}/flows?l7=TLS"))).iter().any(sni).then_some(())
+    });
 
     // Scripts, recipients, health, contract, metrics.
     let scripts = get_json(&format!("{api}/scripts"));
@@ -104,7 +108,8 @@ fn the_active_hosts_list_is_posted_once_a_minute_with_exactly_the_right_hosts() 
     let when: Vec<i64> = lists.iter().map(|l| l["when"].as_i64().unwrap()).collect();
     assert_eq!(when, [1_795_423_740, 1_795_423_800, 1_795_423_860]);
     for list in lists {
-        let hosts: Vec<&str> = list["hosts"].as_array().unwrap().iter().map(|h| h.as_str().unwrap()).collect();
+        let hosts: Vec<&str> =
+            list["hosts"].as_array().unwrap().iter().map(|h| h.as_str().unwrap()).collect();
         assert_eq!(hosts, active_local_hosts(list["when"].as_i64().unwrap()), "{list}");
     }
     assert_eq!(running.terminate(), Some(0));
@@ -114,8 +119,24 @@ fn the_active_hosts_list_is_posted_once_a_minute_with_exactly_the_right_hosts() 
 /// tshark, in the order of the run: by address, then VLAN.
 fn active_local_hosts(end: i64) -> Vec<String> {
     let demo = data("demo.pcap");
-    let fields = ["-T", "fields", "-e", "frame.time_epoch", "-e", "ip.src", "-e", "ip.dst", "-e", "ipv6.src", "-e", "ipv6.dst", "-e", "vlan.id"];
-    let output = std::process::Command::new("tshark").args(["-n", "-r", text(&demo)]).args(fields).output().unwrap();
+    let fields = [
+        "-T",
+        "fields",
+        "-e",
+        "frame.time_epoch",
+        "-e",
+        "ip.src",
+        "-e",
+        "ip.dst",
+        "-e",
+        "ipv6.src",
+        "-e",
+        "ipv6.dst",
+        "-e",
+        "vlan.id",
+    ];
+    let output =
+        std::process::Command::new("tshark").args(["-n", "-r", text(&demo)]).args(fields).output().unwrap();
     let mut hosts = std::collections::BTreeSet::new();
     for line in String::from_utf8(output.stdout).unwrap().lines() {
         let columns: Vec<&str> = line.split('\t').collect();

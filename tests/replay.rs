@@ -15,7 +15,8 @@ pub fn demo_config(recorder: &Recorder) -> Setup {
         .replace("config/demo/scripts", "{dir}/scripts")
         .replace("127.0.0.1:8080", "127.0.0.1:0");
     let setup = Setup::new(&config);
-    let script = std::fs::read_to_string(format!("{root}/config/demo/scripts/host/active_hosts.rhai")).unwrap();
+    let script =
+        std::fs::read_to_string(format!("{root}/config/demo/scripts/host/active_hosts.rhai")).unwrap();
     std::fs::create_dir_all(setup.path("scripts/host")).unwrap();
     let script = script.replace("http://127.0.0.1:9099", &recorder.url());
     std::fs::write(setup.path("scripts/host/active_hosts.rhai"), script).unwrap();
@@ -56,7 +57,8 @@ fn two_replays_give_the_same_output_to_the_byte() {
 #[test]
 fn the_report_tells_what_is_in_the_capture() {
     let (report, flows, alerts) = replay_demo("demo.pcap");
-    let expected: Value = serde_json::from_slice(&std::fs::read(data("demo.expected.json")).unwrap()).unwrap();
+    let expected: Value =
+        serde_json::from_slice(&std::fs::read(data("demo.expected.json")).unwrap()).unwrap();
     let expected = &expected["demo.pcap"];
     assert_eq!(report["packets"], expected["packets"]);
     assert_eq!(report["bytes"], expected["bytes"]);
@@ -77,14 +79,18 @@ fn the_report_tells_what_is_in_the_capture() {
     let hosts = names("HTTP");
     assert!(hosts.is_subset(&known("http_hosts")) && hosts.len() >= 5, "{hosts:?}");
     assert!(report["hooks"]["min"].as_u64().unwrap() > 0, "{}", report["hooks"]);
-    assert!(report["hooks"]["flowEnd"].as_u64().is_some() || report["hooks"]["protocolDetected"].as_u64().is_some());
+    assert!(
+        report["hooks"]["flowEnd"].as_u64().is_some()
+            || report["hooks"]["protocolDetected"].as_u64().is_some()
+    );
     assert!(alerts.iter().any(|a| a["type"] == "unexpected_dns"), "{alerts:?}");
     assert!(alerts.iter().any(|a| a["type"] == "syn_scan" && a["entity_value"] == "198.51.100.66"));
 }
 
 #[test]
 fn pcapng_and_nanosecond_captures_are_read() {
-    let expected: Value = serde_json::from_slice(&std::fs::read(data("demo.expected.json")).unwrap()).unwrap();
+    let expected: Value =
+        serde_json::from_slice(&std::fs::read(data("demo.expected.json")).unwrap()).unwrap();
     for name in ["demo.pcapng", "demo-ns.pcap", "ping6-vlan.pcap", "ping-cooked.pcap"] {
         let capture = data(name);
         let report = run_json(&["replay", text(&capture), "-O", "json"]);

@@ -15,7 +15,8 @@ fn one_trace_spans_packet_batch_alert_and_delivery() {
     let otlp = Recorder::start();
     let setup = demo_config(&receiver);
     let config = std::fs::read_to_string(setup.config()).unwrap();
-    let config = config.replace("[telemetry]\n", &format!("[telemetry]\notlp_endpoint = \"{}\"\n", otlp.url()));
+    let config =
+        config.replace("[telemetry]\n", &format!("[telemetry]\notlp_endpoint = \"{}\"\n", otlp.url()));
     std::fs::write(setup.config(), config).unwrap();
     let demo = data("demo.pcap");
     run_json(&["replay", text(&demo), "-c", &setup.config(), "-O", "json"]);

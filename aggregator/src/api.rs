@@ -144,7 +144,7 @@ impl ApiServer {
 ///
 /// # Errors
 /// [`AggregatorError`] names the address that cannot be listened on.
-pub fn serve(deps: ApiDeps) -> Result<ApiServer, AggregatorError> {
+pub fn serve(deps: &ApiDeps) -> Result<ApiServer, AggregatorError> {
     let cannot = |cause: String| AggregatorError::Listen { address: deps.listen.clone(), cause };
     let address: SocketAddr = deps.listen.parse().map_err(|_| cannot("it is not ADDRESS:PORT".to_owned()))?;
     let listener = TcpListener::bind(address).map_err(|e| match e.kind() {

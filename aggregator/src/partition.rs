@@ -132,6 +132,7 @@ impl Partition {
         let key = (delta.producer.site.clone(), delta.producer.ifid);
         let mut state = self.interfaces.remove(&key).unwrap_or_else(|| self.new_interface(delta));
         // Windows that ended before this delta began.
+        state.interface.watermark = state.interface.watermark.max(delta.from);
         let closed = state.schedule.close_until(delta.from);
         self.run_windows(&mut state, &closed, &mut output);
         state.apply(delta);
@@ -156,9 +157,11 @@ impl Partition {
 
     fn run_windows(&mut self, state: &mut InterfaceState, closed: &[Closed], output: &mut Output) {
         for window in closed {
-            for gone in state.hosts.mark_idle(window.at) {
+            // The end of a stream closes windows early: the time that was not seen makes nobody idle.
+            let seen = window.at.min(state.interface.watermark);
+            for gone in state.hosts.mark_idle(seen) {
                 let value = gone.to_string();
-                let released = self.alerts.element_gone(state.interface.id, Entity::Host, &value, window.at);
+                let released = self.alerts.element_gone(state.interface.id, Entity::Host, &value, seen);
                 self.tell(released, output);
             }
             for (kind, entity) in [
@@ -169,6 +172,9 @@ impl Partition {
                 self.run(state, kind, entity, *window, output);
             }
             state.ran(window.granularity);
+            if window.granularity == Granularity::Day && seen == window.at {
+                state.hosts.forget_idle();
+            }
         }
     }
 

@@ -114,7 +114,7 @@ impl Aggregator {
 pub async fn spawn(deps: AggregatorDeps) -> Result<Aggregator, AggregatorError> {
     let live = LiveState::new();
     let api = match deps.config.api.enabled {
-        true => Some(api::serve(ApiDeps::new(&deps, live.clone()))?),
+        true => Some(api::serve(&ApiDeps::new(&deps, live.clone()))?),
         false => None,
     };
     let api_address = api.as_ref().map(|api| api.address);
@@ -295,7 +295,8 @@ impl SupervisorState {
         let budget = budget.or_insert_with(|| RestartBudget::new(RestartPolicy::default()));
         match budget.on_failure(self.deps.clock.now(), unit_random(partition.into())) {
             Decision::RestartAfter(wait) => {
-                let _ = myself.send_after(wait, move || AggregatorMessage::Restart(partition));
+                // The timer runs by itself.
+                drop(myself.send_after(wait, move || AggregatorMessage::Restart(partition)));
                 Ok(())
             }
             Decision::GiveUp => Err(format!("shard {partition} fails again and again: {error}").into()),

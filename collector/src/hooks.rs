@@ -75,7 +75,8 @@ impl HookRunner {
             let mut run = None;
             if meta.kind == ScriptKind::Flow && enabled {
                 let started = engine.start(&entry.script, now);
-                asked.extend(started.result.effects.into_iter().map(|effect| Asked { script: place, effect }));
+                asked
+                    .extend(started.result.effects.into_iter().map(|effect| Asked { script: place, effect }));
                 errors.extend(started.result.error);
                 run = started.run;
             }

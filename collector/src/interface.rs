@@ -135,9 +135,8 @@ impl Actor for InterfaceActor {
         let (items, batches) = mpsc::channel(publisher::CREDIT);
         let totals = Arc::clone(&args.totals);
         let publisher = tokio::spawn(publisher::run(Arc::clone(&args.bus), args.subjects.clone(), batches));
-        let thread = std::thread::Builder::new()
-            .name(format!("capture-{}", args.place.interface))
-            .spawn(move || {
+        let thread = std::thread::Builder::new().name(format!("capture-{}", args.place.interface)).spawn(
+            move || {
                 let run = || {
                     let source = CaptureThread::open(&args)?;
                     CaptureThread::new(args, source, items, inbox).run()
@@ -148,7 +147,8 @@ impl Actor for InterfaceActor {
                     Err(_) => InterfaceMessage::Panicked,
                 };
                 let _ = myself.cast(message);
-            })?;
+            },
+        )?;
         Ok(InterfaceState { orders, thread: Some(thread), publisher: Some(publisher), totals })
     }
 
@@ -258,8 +258,7 @@ impl CaptureThread {
         inbox: Receiver<Order>,
     ) -> Self {
         let start = if source.is_live() { args.clock.now() } else { Timestamp::ZERO };
-        let (hooks, errors, asked) =
-            HookRunner::load(args.scripts, args.collector.periodic_update_s, start);
+        let (hooks, errors, asked) = HookRunner::load(args.scripts, args.collector.periodic_update_s, start);
         for error in &errors {
             tracing::error!(line = error.line, column = error.column, "{error}");
         }
@@ -276,6 +275,9 @@ impl CaptureThread {
         pipeline.count_error("script_load", errors.len() as u64);
         let mut out = Vec::new();
         pipeline.started(asked, start, &mut out);
+        if source.is_live() {
+            pipeline.announce(start, &mut out);
+        }
         Self {
             source,
             pipeline,
@@ -296,6 +298,7 @@ impl CaptureThread {
         let mut batch = Batch::default();
         let live = self.source.is_live();
         let mut pace = Pace::new();
+        self.hand_over();
         loop {
             if self.obey() {
                 self.finish(FlowEnd::Shutdown, false);

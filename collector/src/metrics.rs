@@ -22,7 +22,8 @@ struct Instruments {
 
 static INSTRUMENTS: LazyLock<Instruments> = LazyLock::new(|| {
     let meter = opentelemetry::global::meter("flowhook");
-    let counter = |name: &'static str, text: &'static str| meter.u64_counter(name).with_description(text).build();
+    let counter =
+        |name: &'static str, text: &'static str| meter.u64_counter(name).with_description(text).build();
     Instruments {
         packets: counter("flowhook.collector.packets", "Packets seen"),
         bytes: counter("flowhook.collector.wire_bytes", "Bytes seen on the wire"),
@@ -67,7 +68,9 @@ fn grown<'a>(
     before: &'a BTreeMap<String, u64>,
     now: &'a BTreeMap<String, u64>,
 ) -> impl Iterator<Item = (&'a String, u64)> {
-    now.iter().map(|(name, count)| (name, count - before.get(name).copied().unwrap_or(0))).filter(|(_, n)| *n > 0)
+    now.iter()
+        .map(|(name, count)| (name, count - before.get(name).copied().unwrap_or(0)))
+        .filter(|(_, n)| *n > 0)
 }
 
 /// An interface was started again.

@@ -142,6 +142,15 @@ impl Pipeline {
         self.carry_out_without_flow(asked, now, &mut || None, out);
     }
 
+    /// Opens the first summary at `now` and tells that the interface is there, before it has seen a
+    /// packet: so that it is listed, and its silence is noticed.
+    pub fn announce(&mut self, now: Timestamp, out: &mut Vec<Item>) {
+        let interval = i64::from(self.parts.summary_interval_s);
+        let from = Timestamp::from_secs(now.secs().div_euclid(interval) * interval);
+        self.open_from = Some(from);
+        self.flush(from, false, out);
+    }
+
     /// Says that `periodicUpdate` is skipped from now on because the interface cannot keep up.
     pub fn tell_overload(&mut self, out: &mut Vec<Item>) {
         let alert = flow_alert::interface_alert(
@@ -406,8 +415,7 @@ impl Pipeline {
                         continue;
                     }
                     flow.alerts.push(once);
-                    let alert =
-                        flow_alert::build(request, meta, record, &self.parts.place, now, trace());
+                    let alert = flow_alert::build(request, meta, record, &self.parts.place, now, trace());
                     flow.score = flow.score.saturating_add(alert.score);
                     record.score = flow.score;
                     let hosts = [record.client_host(), record.server_host()];
@@ -454,7 +462,14 @@ impl Pipeline {
                 let ifid = place.ifid.to_string();
                 let at = now.ns().to_string();
                 out.push(Item::Post(HttpPost {
-                    id: shared::model::alert::derive_id(&[&place.site, &place.node, &ifid, &key, &at, &number]),
+                    id: shared::model::alert::derive_id(&[
+                        &place.site,
+                        &place.node,
+                        &ifid,
+                        &key,
+                        &at,
+                        &number,
+                    ]),
                     site: place.site.clone(),
                     script: key,
                     url,
@@ -518,8 +533,7 @@ impl Pipeline {
         self.summary.interface.live_flows = self.parts.table.len() as u64;
         self.delta_sequence += 1;
         let from = self.open_from.unwrap_or(to);
-        let (interface, hosts, networks) =
-            std::mem::take(&mut self.summary).into_parts(&self.parts.networks);
+        let (interface, hosts, networks) = std::mem::take(&mut self.summary).into_parts(&self.parts.networks);
         out.push(Item::Delta(Box::new(Delta {
             producer: self.producer(self.delta_sequence),
             from,

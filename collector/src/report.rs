@@ -42,7 +42,9 @@ impl CollectorReport {
 
     /// Counts `count` errors of a kind.
     pub fn error(&mut self, kind: &str, count: u64) {
-        *self.errors.entry(kind.to_owned()).or_default() += count;
+        if count > 0 {
+            *self.errors.entry(kind.to_owned()).or_default() += count;
+        }
     }
 }
 

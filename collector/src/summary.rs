@@ -169,10 +169,7 @@ impl Summary {
     }
 
     /// The columns of the delta: interface, hosts in order, networks in order of their index.
-    pub fn into_parts(
-        self,
-        networks: &LocalNetworks,
-    ) -> (InterfaceDelta, Vec<HostDelta>, Vec<NetworkDelta>) {
+    pub fn into_parts(self, networks: &LocalNetworks) -> (InterfaceDelta, Vec<HostDelta>, Vec<NetworkDelta>) {
         let rows = self.networks.into_iter().filter_map(|(index, counters)| {
             networks.get(index).map(|network| NetworkDelta { network, counters })
         });

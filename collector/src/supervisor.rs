@@ -202,8 +202,7 @@ impl Actor for CollectorSupervisor {
                 done: false,
             })
             .collect();
-        let mut state =
-            SupervisorState { deps, slots, children: HashMap::new(), finished, stopping: false };
+        let mut state = SupervisorState { deps, slots, children: HashMap::new(), finished, stopping: false };
         for place in 0..state.slots.len() {
             state.start(place, &myself).await?;
         }
@@ -325,7 +324,9 @@ impl SupervisorState {
         // The next run of the producer is a new one, numbered from 1.
         slot.args.epoch += 1;
         let Some(wait) = wait else {
-            return Err(format!("interface {} fails again and again: {error}", slot.args.place.interface).into());
+            return Err(
+                format!("interface {} fails again and again: {error}", slot.args.place.interface).into()
+            );
         };
         let alert = flow_alert::interface_alert(
             &slot.args.place,
@@ -338,13 +339,15 @@ impl SupervisorState {
         let (sender, items) = tokio::sync::mpsc::channel(1);
         tokio::spawn(crate::publisher::run(bus, subjects, items));
         let _ = sender.send(vec![crate::pipeline::Item::Alert(Box::new(alert))]).await;
-        let _ = myself.send_after(wait, move || CollectorMessage::Restart(place));
+        // The timer runs by itself.
+        drop(myself.send_after(wait, move || CollectorMessage::Restart(place)));
         Ok(())
     }
 
     fn answer(&self, question: Message) {
         let Some(reply) = question.reply else { return };
-        let verb = self.deps.subjects.parse("rq", &question.subject).and_then(|tokens| tokens.into_iter().nth(1));
+        let verb =
+            self.deps.subjects.parse("rq", &question.subject).and_then(|tokens| tokens.into_iter().nth(1));
         let failed = |code: &str, message: String| {
             serde_json::json!({ "error": { "code": code, "message": message } }).to_string()
         };

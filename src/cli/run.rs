@@ -11,7 +11,9 @@ use crate::node::{Node, NodeOptions, Roles};
 /// One role alone: needs a bus that joins processes.
 pub fn run_alone(config: &Config, roles: Roles) -> Result<(), Failure> {
     if config.bus.kind == BusKind::Memory {
-        return Err(Failure::config("bus.kind: a role alone needs \"nats\"; \"memory\" joins roles of one process"));
+        return Err(Failure::config(
+            "bus.kind: a role alone needs \"nats\"; \"memory\" joins roles of one process",
+        ));
     }
     run(config, roles)
 }
@@ -34,10 +36,13 @@ pub fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
 async fn serve(config: &Config, roles: Roles, telemetry: &Telemetry) -> Result<(), Failure> {
     let stop = stop_signal()?;
     let seed = std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), "seed");
-    let options = NodeOptions { metrics: Some(telemetry.prometheus_source()), seed, ..NodeOptions::default() };
+    let options =
+        NodeOptions { metrics: Some(telemetry.prometheus_source()), seed, ..NodeOptions::default() };
     let node = Node::start(config, roles, options).await?;
     match node.api_address() {
-        Some(address) => tracing::info!("API at http://{address}/api/v1/, metrics at http://{address}/metrics"),
+        Some(address) => {
+            tracing::info!("API at http://{address}/api/v1/, metrics at http://{address}/metrics");
+        }
         None => tracing::info!("started"),
     }
     let gave_up = tokio::select! {

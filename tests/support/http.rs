@@ -10,22 +10,13 @@ use serde_json::Value;
 /// One request as it came.
 #[derive(Clone, Debug)]
 pub struct Request {
-    /// Method.
-    pub method: String,
     /// Target.
     pub path: String,
-    /// Headers with lower-case names.
-    pub headers: Vec<(String, String)>,
     /// Body.
     pub body: Vec<u8>,
 }
 
 impl Request {
-    /// The value of a header.
-    pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str())
-    }
-
     /// The body as JSON.
     pub fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap()
@@ -99,21 +90,22 @@ fn serve(stream: TcpStream, seen: &Mutex<Vec<Request>>, answer: &Answer) {
 fn read_request(reader: &mut impl BufRead) -> Option<Request> {
     let mut line = String::new();
     reader.read_line(&mut line).ok().filter(|n| *n > 0)?;
-    let mut words = line.split_whitespace().map(str::to_owned);
-    let (method, path) = (words.next()?, words.next()?);
-    let mut headers = Vec::new();
+    let path = line.split_whitespace().nth(1)?.to_owned();
+    let mut length = 0;
     loop {
         let mut line = String::new();
         reader.read_line(&mut line).ok()?;
         match line.trim_end().split_once(':') {
-            Some((name, value)) => headers.push((name.to_lowercase(), value.trim().to_owned())),
+            Some((name, value)) if name.eq_ignore_ascii_case("content-length") => {
+                length = value.trim().parse().unwrap();
+            }
+            Some(_) => {}
             None => break,
         }
     }
-    let length = headers.iter().find(|(n, _)| n == "content-length");
-    let mut body = vec![0; length.map_or(0, |(_, v)| v.parse().unwrap())];
+    let mut body = vec![0; length];
     reader.read_exact(&mut body).ok()?;
-    Some(Request { method, path, headers, body })
+    Some(Request { path, body })
 }
 
 /// Asks with `method`; gives status and body. `None` when nobody listens yet.
@@ -122,7 +114,8 @@ pub fn ask(method: &str, url: &str) -> Option<(u16, String)> {
     let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
     let mut stream = TcpStream::connect(host).ok()?;
     stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-    let head = format!("{method} {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n");
+    let head =
+        format!("{method} {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n");
     stream.write_all(head.as_bytes()).ok()?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).ok()?;
@@ -139,7 +132,8 @@ pub fn ask(method: &str, url: &str) -> Option<(u16, String)> {
 fn unchunk(mut body: &[u8]) -> Vec<u8> {
     let mut whole = Vec::new();
     while let Some(end) = body.windows(2).position(|w| w == b"\r\n") {
-        let size = std::str::from_utf8(&body[..end]).ok().and_then(|s| usize::from_str_radix(s.trim(), 16).ok());
+        let size =
+            std::str::from_utf8(&body[..end]).ok().and_then(|s| usize::from_str_radix(s.trim(), 16).ok());
         let Some(size) = size.filter(|s| *s > 0) else { break };
         whole.extend_from_slice(&body[end + 2..end + 2 + size]);
         body = &body[end + 2 + size + 2..];

@@ -85,11 +85,6 @@ impl Running {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
-
-    /// True when it has ended.
-    pub fn ended(&mut self) -> bool {
-        self.0.try_wait().unwrap().is_some()
-    }
 }
 
 impl Drop for Running {

@@ -111,14 +111,16 @@ impl Hosts {
         self.hosts.iter().filter(called).map(|(key, _)| *key).collect()
     }
 
-    /// Notes that a run of this period took place, and after a day forgets hosts that are idle.
+    /// Notes that a run of this period took place.
     pub fn ran(&mut self, granularity: Granularity) {
         for host in self.hosts.values_mut() {
             host.tally.ran(granularity);
         }
-        if granularity == Granularity::Day {
-            self.hosts.retain(|_, host| !host.idle);
-        }
+    }
+
+    /// Forgets hosts that are idle; done at the end of a day, when every period has seen them.
+    pub fn forget_idle(&mut self) {
+        self.hosts.retain(|_, host| !host.idle);
     }
 
     /// One host.

@@ -87,7 +87,11 @@ fn summaries_add_up_to_what_was_captured() {
         .collect();
     assert_eq!(records.len() as u64, report.flows);
     let bytes: u64 = records.iter().map(|f| f.bytes()).sum();
-    assert_eq!((hosts.bytes_sent, hosts.bytes_rcvd), (bytes, bytes), "every byte has a sender and a receiver");
+    assert_eq!(
+        (hosts.bytes_sent, hosts.bytes_rcvd),
+        (bytes, bytes),
+        "every byte has a sender and a receiver"
+    );
     assert_eq!((hosts.flows_as_client, hosts.flows_as_server), (report.flows, report.flows));
     assert!(hosts.syn_unanswered_sent > 590, "the scan: {}", hosts.syn_unanswered_sent);
 }

@@ -74,7 +74,8 @@ pub struct Run {
 impl ScriptEngine {
     /// An engine whose calls keep to `limits`.
     pub fn new(limits: ScriptLimits) -> Self {
-        let host = Rc::new(Host::new(limits.clone()));
+        let host = Rc::new(Host::new(limits));
+        let limits = host.limits();
         let mut engine = Engine::new();
         engine
             .set_max_operations(limits.max_operations)
