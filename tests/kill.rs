@@ -154,7 +154,7 @@ fn engaged_alerts_survive_a_kill_and_are_released_under_the_same_id() {
     });
     runtime.block_on(async {
         let store = SqliteStore::open(dir.path()).unwrap();
-        assert_eq!(store.engaged(Some(alert.partition)).await.unwrap(), [alert.clone()]);
+        assert_eq!(store.engaged(Some(alert.partition)).await.unwrap(), std::slice::from_ref(&alert));
         assert_eq!(store.outbox(10).await.unwrap().len(), 1, "and is still to be told");
         store.close().await;
     });

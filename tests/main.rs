@@ -1,6 +1,12 @@
 //! The integration tests: one binary, one module a theme.
 
-#![allow(clippy::panic, clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+#![allow(
+    clippy::panic,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stderr,
+    reason = "tests fail by panicking and say loudly what they skip"
+)]
 
 mod architecture;
 mod bad_input;

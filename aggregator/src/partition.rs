@@ -1,7 +1,7 @@
 //! The state of one partition: its interfaces, their elements and alerts. Pure over the script
 //! engine: a delta goes in, and what it causes comes out.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use shared::model::pool::mac_text;
 use shared::model::{Entity, Granularity, HostKey, LocalNetworks, Party, Timestamp};
 use shared::script::engine::ScriptEngine;
 use shared::script::registry::{Registry, ScriptInfo};
-use shared::script::{AlertRequest, Effect, ElementParams, LogLevel, ScriptKind, ScriptMeta};
+use shared::script::{ElementParams, ScriptKind};
 use shared::store::{EngagedAlert, Transition};
 use shared::wire::delta::Delta;
 use shared::wire::proto::HttpPost;
@@ -21,8 +21,10 @@ use crate::config::AggregatorConfig;
 use crate::element::{Counters, Hosts, Interface, Network};
 use crate::ingest::{Ingest, Verdict};
 use crate::report::AggregatorReport;
-use crate::run::{Asked, Outcome, RunElement, RunPlan, ScriptStates};
+use crate::run::{RunElement, RunPlan, ScriptStates};
 use crate::schedule::{Closed, Schedule};
+
+mod effects;
 
 /// What a delta caused.
 #[derive(Debug, Default)]
@@ -284,126 +286,6 @@ impl Partition {
                 state.hosts.of_run(granularity, window.at).into_iter().filter_map(element).collect()
             }
             ScriptKind::Flow | ScriptKind::System => Vec::new(),
-        }
-    }
-
-    /// Carries out what a run asked for, then releases what it no longer confirms.
-    fn carry_out(
-        &mut self,
-        outcome: Outcome,
-        state: &InterfaceState,
-        entity: Entity,
-        window: Closed,
-        subjects: &[Subject],
-        output: &mut Output,
-    ) {
-        let mut triggered = BTreeSet::new();
-        for (ordinal, Asked { script, element, effect }) in outcome.asked.into_iter().enumerate() {
-            let meta = self.registry.scripts()[script].script.meta().clone();
-            let subject = element.and_then(|place| subjects.get(place));
-            match (effect, subject) {
-                (Effect::Trigger(request), Some(subject)) => {
-                    let kind = request.alert_type.clone().unwrap_or_else(|| meta.key.clone());
-                    triggered.insert((meta.key.clone(), subject.value.clone(), kind));
-                    let told = self.alerts.trigger(request, &meta, subject, window.granularity, window.at);
-                    self.tell(told.into_iter().collect(), output);
-                }
-                (Effect::Release(kind), Some(subject)) => {
-                    let told = self.alerts.release(kind, &meta, subject, window.granularity, window.at);
-                    self.tell(told.into_iter().collect(), output);
-                }
-                (Effect::Store(request), subject) => {
-                    let own = self.system_subject(state);
-                    let subject = subject.unwrap_or(&own);
-                    let granularity = window.granularity;
-                    let told = AlertState::store(request, &meta, subject, granularity, window.at, ordinal);
-                    self.tell(vec![told], output);
-                }
-                (other, _) => self.carry_out_other(other, &meta, state, window, ordinal, output),
-            }
-        }
-        for (script, errors) in outcome.errors {
-            self.count_error(&format!("script.{script}"), errors);
-        }
-        for script in outcome.quarantined {
-            self.count_error(&format!("script.{script}.quarantined"), 1);
-            self.tell_quarantine(&script, state, window, output);
-        }
-        let complete: BTreeSet<String> = outcome.complete.into_iter().collect();
-        let released = self.alerts.end_run(
-            state.interface.id,
-            entity,
-            window.granularity,
-            &complete,
-            &triggered,
-            window.at,
-        );
-        self.tell(released, output);
-    }
-
-    fn carry_out_other(
-        &mut self,
-        effect: Effect,
-        meta: &ScriptMeta,
-        state: &InterfaceState,
-        window: Closed,
-        ordinal: usize,
-        output: &mut Output,
-    ) {
-        let site = &state.interface.site;
-        let script = &meta.key;
-        match effect {
-            Effect::HttpPost { url, body } => output.posts.push(HttpPost {
-                id: shared::model::alert::derive_id(&[
-                    site,
-                    &state.interface.id.to_string(),
-                    script,
-                    window.granularity.name(),
-                    &window.at.ns().to_string(),
-                    &ordinal.to_string(),
-                ]),
-                site: site.clone(),
-                script: script.clone(),
-                url,
-                body,
-                asked_ns: window.at.ns(),
-                traceparent: String::new(),
-            }),
-            Effect::Publish { subject, payload } => output.messages.push((site.clone(), subject, payload)),
-            Effect::Log(LogLevel::Warn, text) => tracing::warn!(script, "{text}"),
-            Effect::Log(LogLevel::Info, text) => tracing::info!(script, "{text}"),
-            Effect::Log(LogLevel::Debug, text) => tracing::debug!(script, "{text}"),
-            // An alert without an element, or a flow's status: there is nothing it could concern.
-            _ => self.count_error(&format!("script.{script}.effect_without_element"), 1),
-        }
-    }
-
-    fn tell_quarantine(&mut self, script: &str, state: &InterfaceState, window: Closed, output: &mut Output) {
-        let place = self.registry.scripts().iter().position(|e| e.script.meta().key == script);
-        let Some(entry) = place.and_then(|place| self.registry.scripts().get(place)) else { return };
-        let request = AlertRequest {
-            alert_type: Some("script_quarantined".to_owned()),
-            severity: Some(shared::model::Severity::Error),
-            category: Some(shared::model::Category::Internals),
-            message: Some(format!("Script {script} failed too often and is no longer called")),
-            ..AlertRequest::default()
-        };
-        let meta = entry.script.meta().clone();
-        let subject = self.system_subject(state);
-        let told = AlertState::store(request, &meta, &subject, window.granularity, window.at, 0);
-        self.tell(vec![told], output);
-    }
-
-    /// flowhook itself, as seen from an interface.
-    fn system_subject(&self, state: &InterfaceState) -> Subject {
-        Subject {
-            entity: Entity::System,
-            value: "flowhook".to_owned(),
-            site: state.interface.site.clone(),
-            node: state.interface.node.clone(),
-            ifid: state.interface.id,
-            interface: state.interface.name.clone(),
-            party: None,
         }
     }
 

@@ -6,6 +6,7 @@
 //! aggregators and notifiers; it talks to them over the bus only. Start reading at [`pipeline`].
 
 pub mod capture;
+pub mod capture_thread;
 pub mod config;
 pub mod decode;
 pub mod flow;

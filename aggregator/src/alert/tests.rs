@@ -1,0 +1,144 @@
+//! Episodes: engage, update, release, restart.
+
+use super::*;
+use shared::model::Category;
+use shared::script::{Lifecycle, ScriptKind};
+
+const G: Granularity = Granularity::Min;
+
+fn meta() -> ScriptMeta {
+    ScriptMeta {
+        key: "check".to_owned(),
+        kind: ScriptKind::Host,
+        title: "Check".to_owned(),
+        hooks: BTreeSet::new(),
+        category: Category::Network,
+        severity: Some(Severity::Error),
+        prio: 0,
+        default_enabled: true,
+        default_value: serde_json::json!({}),
+        local_hosts: false,
+        packet_interface_only: false,
+        l4_proto: None,
+        l7_proto: None,
+        three_way_handshake_ok: false,
+        periodic_update_seconds: None,
+        lifecycle: Lifecycle::Run,
+        has_teardown: false,
+        warnings: Vec::new(),
+    }
+}
+
+fn subject(value: &str) -> Subject {
+    Subject {
+        entity: Entity::Host,
+        value: value.to_owned(),
+        site: "s".to_owned(),
+        node: "n".to_owned(),
+        ifid: 1,
+        interface: "eth0".to_owned(),
+        party: None,
+    }
+}
+
+fn at(secs: i64) -> Timestamp {
+    Timestamp::from_secs(secs)
+}
+
+fn trigger(state: &mut AlertState, host: &str, value: f64, now: i64) -> Option<Transition> {
+    let request =
+        AlertRequest { value: Some(value), metric: Some("bytes".to_owned()), ..AlertRequest::default() };
+    state.trigger(request, &meta(), &subject(host), G, at(now))
+}
+
+fn end_run(state: &mut AlertState, triggered: &[&str], now: i64) -> Vec<Transition> {
+    let scripts = BTreeSet::from(["check".to_owned()]);
+    let key = |host: &&str| ("check".to_owned(), (*host).to_owned(), "check".to_owned());
+    let triggered = triggered.iter().map(key).collect();
+    state.end_run(1, Entity::Host, G, &scripts, &triggered, at(now))
+}
+
+fn engaged_id(transition: Option<Transition>) -> String {
+    match transition {
+        Some(Transition::Engage(engaged)) => engaged.alert.id,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn an_episode_engages_once_updates_and_is_released_under_one_id() {
+    let mut state = AlertState::new(5, Vec::new());
+    let id = engaged_id(trigger(&mut state, "a", 10.0, 60));
+    match trigger(&mut state, "a", 20.0, 120) {
+        Some(Transition::Update(shown)) => {
+            assert_eq!(
+                (shown.alert.id.as_str(), shown.alert.value, shown.alert.tstamp),
+                (&*id, Some(20.0), at(60))
+            );
+            assert_eq!(shown.alert.alert_key.as_deref(), Some("min_bytes"));
+        }
+        other => panic!("{other:?}"),
+    }
+    assert!(trigger(&mut state, "a", 20.0, 180).is_none(), "nothing new to show");
+    assert!(end_run(&mut state, &["a"], 180).is_empty());
+    match &end_run(&mut state, &[], 240)[..] {
+        [Transition::Release(alert)] => {
+            assert_eq!((alert.id.as_str(), alert.tstamp, alert.engaged_at), (&*id, at(240), Some(at(60))));
+        }
+        other => panic!("{other:?}"),
+    }
+    let again = engaged_id(trigger(&mut state, "a", 10.0, 300));
+    assert_ne!(again, id, "a new episode");
+}
+
+#[test]
+fn the_same_happening_gives_the_same_id_on_every_node() {
+    let ids: Vec<_> =
+        (0..2).map(|_| engaged_id(trigger(&mut AlertState::new(5, Vec::new()), "a", 10.0, 60))).collect();
+    assert_eq!(ids[0], ids[1]);
+}
+
+#[test]
+fn engaged_alerts_survive_a_restart_and_keep_their_id() {
+    let mut state = AlertState::new(5, Vec::new());
+    let Some(Transition::Engage(engaged)) = trigger(&mut state, "a", 10.0, 60) else { panic!() };
+    let mut restarted = AlertState::new(5, vec![engaged.clone()]);
+    assert!(matches!(trigger(&mut restarted, "a", 11.0, 120), Some(Transition::Update(_))));
+    match &end_run(&mut restarted, &[], 180)[..] {
+        [Transition::Release(alert)] => assert_eq!(alert.id, engaged.alert.id),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_run_releases_only_what_it_could_have_triggered() {
+    let mut state = AlertState::new(5, Vec::new());
+    trigger(&mut state, "a", 1.0, 60);
+    let none = BTreeSet::new();
+    let scripts = BTreeSet::from(["check".to_owned()]);
+    let other = BTreeSet::from(["other".to_owned()]);
+    assert!(state.end_run(2, Entity::Host, G, &scripts, &none, at(90)).is_empty(), "another interface");
+    assert!(state.end_run(1, Entity::Network, G, &scripts, &none, at(90)).is_empty());
+    assert!(state.end_run(1, Entity::Host, Granularity::Hour, &scripts, &none, at(90)).is_empty());
+    assert!(state.end_run(1, Entity::Host, G, &other, &none, at(90)).is_empty(), "another script");
+    assert_eq!(state.current(1, Entity::Host, "a").len(), 1);
+    assert_eq!(state.element_gone(1, Entity::Host, "a", at(99)).len(), 1);
+    assert!(state.is_empty());
+}
+
+#[test]
+fn one_shot_alerts_of_one_run_are_told_apart() {
+    let store = |ordinal| match AlertState::store(
+        AlertRequest::default(),
+        &meta(),
+        &subject("a"),
+        G,
+        at(60),
+        ordinal,
+    ) {
+        Transition::Store(alert) => alert,
+        other => panic!("{other:?}"),
+    };
+    assert_ne!(store(0).id, store(1).id);
+    assert_eq!((store(0).severity, store(0).score), (Severity::Error, 100));
+}

@@ -1,0 +1,134 @@
+//! What scripts ask for in a run is carried out on the partition's state.
+
+use std::collections::BTreeSet;
+
+use shared::model::{Category, Entity, Severity};
+use shared::script::{AlertRequest, Effect, LogLevel, ScriptMeta};
+use shared::wire::proto::HttpPost;
+
+use super::{InterfaceState, Output, Partition};
+use crate::alert::{AlertState, Subject};
+use crate::run::{Asked, Outcome};
+use crate::schedule::Closed;
+
+impl Partition {
+    /// Carries out what a run asked for, then releases what it no longer confirms.
+    pub(super) fn carry_out(
+        &mut self,
+        outcome: Outcome,
+        state: &InterfaceState,
+        entity: Entity,
+        window: Closed,
+        subjects: &[Subject],
+        output: &mut Output,
+    ) {
+        let mut triggered = BTreeSet::new();
+        for (ordinal, Asked { script, element, effect }) in outcome.asked.into_iter().enumerate() {
+            let meta = self.registry.scripts()[script].script.meta().clone();
+            let subject = element.and_then(|place| subjects.get(place));
+            match (effect, subject) {
+                (Effect::Trigger(request), Some(subject)) => {
+                    let kind = request.alert_type.clone().unwrap_or_else(|| meta.key.clone());
+                    triggered.insert((meta.key.clone(), subject.value.clone(), kind));
+                    let told = self.alerts.trigger(request, &meta, subject, window.granularity, window.at);
+                    self.tell(told.into_iter().collect(), output);
+                }
+                (Effect::Release(kind), Some(subject)) => {
+                    let told = self.alerts.release(kind, &meta, subject, window.granularity, window.at);
+                    self.tell(told.into_iter().collect(), output);
+                }
+                (Effect::Store(request), subject) => {
+                    let own = self.system_subject(state);
+                    let subject = subject.unwrap_or(&own);
+                    let granularity = window.granularity;
+                    let told = AlertState::store(request, &meta, subject, granularity, window.at, ordinal);
+                    self.tell(vec![told], output);
+                }
+                (other, _) => self.carry_out_other(other, &meta, state, window, ordinal, output),
+            }
+        }
+        for (script, errors) in outcome.errors {
+            self.count_error(&format!("script.{script}"), errors);
+        }
+        for script in outcome.quarantined {
+            self.count_error(&format!("script.{script}.quarantined"), 1);
+            self.tell_quarantine(&script, state, window, output);
+        }
+        let complete: BTreeSet<String> = outcome.complete.into_iter().collect();
+        let released = self.alerts.end_run(
+            state.interface.id,
+            entity,
+            window.granularity,
+            &complete,
+            &triggered,
+            window.at,
+        );
+        self.tell(released, output);
+    }
+
+    fn carry_out_other(
+        &mut self,
+        effect: Effect,
+        meta: &ScriptMeta,
+        state: &InterfaceState,
+        window: Closed,
+        ordinal: usize,
+        output: &mut Output,
+    ) {
+        let site = &state.interface.site;
+        let script = &meta.key;
+        match effect {
+            Effect::HttpPost { url, body } => output.posts.push(HttpPost {
+                id: shared::model::alert::derive_id(&[
+                    site,
+                    &state.interface.id.to_string(),
+                    script,
+                    window.granularity.name(),
+                    &window.at.ns().to_string(),
+                    &ordinal.to_string(),
+                ]),
+                site: site.clone(),
+                script: script.clone(),
+                url,
+                body,
+                asked_ns: window.at.ns(),
+                traceparent: String::new(),
+            }),
+            Effect::Publish { subject, payload } => output.messages.push((site.clone(), subject, payload)),
+            Effect::Log(LogLevel::Warn, text) => tracing::warn!(script, "{text}"),
+            Effect::Log(LogLevel::Info, text) => tracing::info!(script, "{text}"),
+            Effect::Log(LogLevel::Debug, text) => tracing::debug!(script, "{text}"),
+            // An alert without an element, or a flow's status: there is nothing it could concern.
+            _ => self.count_error(&format!("script.{script}.effect_without_element"), 1),
+        }
+    }
+
+    fn tell_quarantine(&mut self, script: &str, state: &InterfaceState, window: Closed, output: &mut Output) {
+        let place = self.registry.scripts().iter().position(|e| e.script.meta().key == script);
+        let Some(entry) = place.and_then(|place| self.registry.scripts().get(place)) else { return };
+        let request = AlertRequest {
+            alert_type: Some("script_quarantined".to_owned()),
+            severity: Some(Severity::Error),
+            category: Some(Category::Internals),
+            message: Some(format!("Script {script} failed too often and is no longer called")),
+            ..AlertRequest::default()
+        };
+        let meta = entry.script.meta().clone();
+        let subject = self.system_subject(state);
+        let told = AlertState::store(request, &meta, &subject, window.granularity, window.at, 0);
+        self.tell(vec![told], output);
+    }
+
+    /// flowhook itself, as seen from an interface.
+    fn system_subject(&self, state: &InterfaceState) -> Subject {
+        Subject {
+            entity: Entity::System,
+            value: "flowhook".to_owned(),
+            site: state.interface.site.clone(),
+            node: state.interface.node.clone(),
+            ifid: state.interface.id,
+            interface: state.interface.name.clone(),
+            party: None,
+        }
+    }
+}

@@ -1,0 +1,232 @@
+//! Flow events become hook calls, and what scripts ask for is carried out.
+
+use std::sync::Arc;
+
+use shared::model::status::StatusBits;
+use shared::model::{FlowEnd, FlowRecord, Timestamp};
+use shared::script::{Effect, FlowHook, LogLevel};
+use shared::wire::proto::HttpPost;
+
+use super::{FLOWS_PER_BATCH, Item, Pipeline, TraceSource};
+use crate::flow::event::FlowIndex;
+use crate::flow::{Flow, FlowEvent};
+use crate::flow_alert;
+use crate::hooks::Asked;
+
+/// Rounds of `statusChanged` for changes that hooks themselves make.
+const STATUS_ROUNDS: usize = 4;
+
+impl Pipeline {
+    /// Runs the hooks of what has happened, in order, at event time `now` or when it happened.
+    pub(super) fn handle_events(&mut self, now: Timestamp, trace: &mut TraceSource<'_>, out: &mut Vec<Item>) {
+        let now = now.max(self.parts.table.now());
+        for event in std::mem::take(&mut self.events) {
+            match event {
+                FlowEvent::ProtocolDetected(place) => {
+                    self.call_live(FlowHook::ProtocolDetected, place, 0, now, trace, out);
+                }
+                FlowEvent::StatusChanged { flow, .. } => self.tell_status(flow, now, trace, out),
+                FlowEvent::PeriodicUpdate { flow, .. } if self.overloaded => {
+                    self.summary.counters().hook_skips += 1;
+                    self.report.error("hook_skips", 1);
+                    self.touch(flow);
+                }
+                FlowEvent::PeriodicUpdate { flow, tick } => {
+                    self.call_live(FlowHook::PeriodicUpdate, flow, tick, now, trace, out);
+                    self.tell_status(flow, now, trace, out);
+                }
+                FlowEvent::End { flow, reason } => self.end_flow(flow, reason, now, trace, out),
+            }
+        }
+    }
+
+    /// Tells `statusChanged` for as long as bits differ, hooks' own changes included.
+    fn tell_status(
+        &mut self,
+        place: FlowIndex,
+        now: Timestamp,
+        trace: &mut TraceSource<'_>,
+        out: &mut Vec<Item>,
+    ) {
+        for _ in 0..STATUS_ROUNDS {
+            let Some(old) = self.parts.table.status_change(place) else { return };
+            self.parts.table.status_told(place);
+            let Some(flow) = self.parts.table.get(place) else { return };
+            if !self.parts.hooks.wants(FlowHook::StatusChanged) {
+                return;
+            }
+            let record = flow.record(self.parts.place.ifid, &self.parts.networks, None);
+            let asked = self.parts.hooks.call(FlowHook::StatusChanged, &record, old, 0, now);
+            self.carry_out_live(asked, place, record, now, trace, out);
+        }
+    }
+
+    fn call_live(
+        &mut self,
+        hook: FlowHook,
+        place: FlowIndex,
+        tick: u64,
+        now: Timestamp,
+        trace: &mut TraceSource<'_>,
+        out: &mut Vec<Item>,
+    ) {
+        if !self.parts.hooks.wants(hook) {
+            return;
+        }
+        let Some(flow) = self.parts.table.get(place) else { return };
+        let record = flow.record(self.parts.place.ifid, &self.parts.networks, None);
+        let asked = self.parts.hooks.call(hook, &record, flow.status, tick, now);
+        self.carry_out_live(asked, place, record, now, trace, out);
+    }
+
+    fn carry_out_live(
+        &mut self,
+        asked: Vec<Asked>,
+        place: FlowIndex,
+        mut record: FlowRecord,
+        now: Timestamp,
+        trace: &mut TraceSource<'_>,
+        out: &mut Vec<Item>,
+    ) {
+        if asked.is_empty() {
+            return;
+        }
+        let Some(mut flow) = self.parts.table.take(place) else { return };
+        self.carry_out(asked, &mut flow, &mut record, now, trace, out);
+        self.parts.table.put_back(place, flow);
+    }
+
+    /// The last hooks of a flow: what was not told yet, then `flowEnd`.
+    fn end_flow(
+        &mut self,
+        mut flow: Box<Flow>,
+        reason: FlowEnd,
+        now: Timestamp,
+        trace: &mut TraceSource<'_>,
+        out: &mut Vec<Item>,
+    ) {
+        let networks = Arc::clone(&self.parts.networks);
+        let mut record = flow.record(self.parts.place.ifid, &networks, Some(reason));
+        if flow.take_detection() {
+            let old = record.status;
+            self.call_ended(FlowHook::ProtocolDetected, &mut flow, &mut record, old, now, trace, out);
+        }
+        for _ in 0..STATUS_ROUNDS {
+            let Some(old) = flow.take_status_change() else { break };
+            self.call_ended(FlowHook::StatusChanged, &mut flow, &mut record, old, now, trace, out);
+        }
+        let old = record.status;
+        self.call_ended(FlowHook::FlowEnd, &mut flow, &mut record, old, now, trace, out);
+        self.summary.flow(&mut flow, &networks, true);
+        self.report.flows += 1;
+        *self.report.flows_by_protocol.entry(record.l7.to_string()).or_default() += 1;
+        self.ended.push(record);
+        if self.ended.len() >= FLOWS_PER_BATCH {
+            self.flush_flows(out);
+        }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "one call, private")]
+    fn call_ended(
+        &mut self,
+        hook: FlowHook,
+        flow: &mut Flow,
+        record: &mut FlowRecord,
+        old: StatusBits,
+        now: Timestamp,
+        trace: &mut TraceSource<'_>,
+        out: &mut Vec<Item>,
+    ) {
+        let asked = self.parts.hooks.call(hook, record, old, 0, now);
+        self.carry_out(asked, flow, record, now, trace, out);
+    }
+
+    fn carry_out(
+        &mut self,
+        asked: Vec<Asked>,
+        flow: &mut Flow,
+        record: &mut FlowRecord,
+        now: Timestamp,
+        trace: &mut TraceSource<'_>,
+        out: &mut Vec<Item>,
+    ) {
+        for Asked { script, effect } in asked {
+            match effect {
+                Effect::Trigger(request) | Effect::Store(request) => {
+                    let meta = self.parts.hooks.meta(script);
+                    let once = flow_alert::once_key(meta, &request);
+                    if flow.alerts.contains(&once) {
+                        continue;
+                    }
+                    flow.alerts.push(once);
+                    let alert = flow_alert::build(request, meta, record, &self.parts.place, now, trace());
+                    flow.score = flow.score.saturating_add(alert.score);
+                    record.score = flow.score;
+                    let hosts = [record.client_host(), record.server_host()];
+                    self.summary.alert(hosts, alert.score, &self.parts.networks, record.last_seen);
+                    self.count_alert(&alert);
+                    out.push(Item::Alert(Box::new(alert)));
+                }
+                Effect::SetStatus(bit) => flow.status |= 1u64.checked_shl(bit.into()).unwrap_or(0),
+                Effect::ClearStatus(bit) => flow.status &= !1u64.checked_shl(bit.into()).unwrap_or(0),
+                other => self.carry_out_other(script, other, now, trace, out),
+            }
+            record.status = flow.status;
+        }
+    }
+
+    pub(super) fn carry_out_without_flow(
+        &mut self,
+        asked: Vec<Asked>,
+        now: Timestamp,
+        trace: &mut TraceSource<'_>,
+        out: &mut Vec<Item>,
+    ) {
+        for Asked { script, effect } in asked {
+            self.carry_out_other(script, effect, now, trace, out);
+        }
+    }
+
+    /// Effects that do not concern a flow. Alerts and status outside a flow concern nothing, and
+    /// there is nothing to release on a flow: those are counted as errors of the script.
+    fn carry_out_other(
+        &mut self,
+        script: usize,
+        effect: Effect,
+        now: Timestamp,
+        trace: &mut TraceSource<'_>,
+        out: &mut Vec<Item>,
+    ) {
+        let place = &self.parts.place;
+        let key = self.parts.hooks.meta(script).key.clone();
+        match effect {
+            Effect::HttpPost { url, body } => {
+                self.posts += 1;
+                let number = self.posts.to_string();
+                let ifid = place.ifid.to_string();
+                let at = now.ns().to_string();
+                out.push(Item::Post(HttpPost {
+                    id: shared::model::alert::derive_id(&[
+                        &place.site,
+                        &place.node,
+                        &ifid,
+                        &key,
+                        &at,
+                        &number,
+                    ]),
+                    site: place.site.clone(),
+                    script: key,
+                    url,
+                    body,
+                    asked_ns: now.ns(),
+                    traceparent: trace().unwrap_or_default(),
+                }));
+            }
+            Effect::Publish { subject, payload } => out.push(Item::Publish { subject, payload }),
+            Effect::Log(LogLevel::Warn, text) => tracing::warn!(script = %key, "{text}"),
+            Effect::Log(LogLevel::Info, text) => tracing::info!(script = %key, "{text}"),
+            Effect::Log(LogLevel::Debug, text) => tracing::debug!(script = %key, "{text}"),
+            _ => self.report.error(&format!("script.{key}.effect_without_flow"), 1),
+        }
+    }
+}
