@@ -331,3 +331,6 @@ impl SupervisorState {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

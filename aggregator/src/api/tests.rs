@@ -1,1 +1,189 @@
+//! Routes against an in-memory store and an in-process bus.
 
+use std::sync::Arc;
+
+use actix_web::http::StatusCode;
+use actix_web::{App, test, web};
+use serde_json::{Value, json};
+use shared::bus::SharedBus;
+use shared::bus::memory::{MemoryBus, MemoryConfig};
+use shared::clock::ManualClock;
+use shared::model::{Alert, AlertAction, Timestamp};
+use shared::store::sqlite::SqliteStore;
+use shared::store::{AlertStore, EngagedAlert, Transition};
+use shared::wire::subject::Subjects;
+
+use super::{ApiDeps, openapi, routes};
+use crate::live::LiveState;
+
+fn deps() -> (ApiDeps, SqliteStore, SharedBus) {
+    let store = SqliteStore::in_memory().unwrap();
+    let bus: SharedBus = MemoryBus::new(MemoryConfig::default());
+    let deps = ApiDeps {
+        listen: String::new(),
+        node: "n".to_owned(),
+        bus: Arc::clone(&bus),
+        subjects: Subjects::default(),
+        alerts: Arc::new(store.clone()),
+        flows: Arc::new(store.clone()),
+        clock: ManualClock::new(Timestamp::from_secs(1)),
+        live: LiveState::new(),
+        metrics_text: Arc::new(|| "up 1\n".to_owned()),
+    };
+    (deps, store, bus)
+}
+
+fn alert(number: u32, severity: &str) -> Alert {
+    serde_json::from_value(json!({
+        "schema_version": 1, "id": format!("{number:032x}"), "action": "store", "type": "test", "entity": "host",
+        "entity_value": "192.0.2.1", "severity": severity, "category": "security", "score": 1,
+        "tstamp": Timestamp::from_secs(i64::from(number)), "site": "s", "node": "n", "ifid": 0, "interface": "eth0",
+        "script": "test", "message": "<b>hello</b>",
+    }))
+    .unwrap()
+}
+
+/// Asks the routes; gives status and body.
+async fn ask(deps: &ApiDeps, request: test::TestRequest) -> (StatusCode, Value) {
+    let app = test::init_service(App::new().app_data(web::Data::new(deps.clone())).configure(routes)).await;
+    let response = test::call_service(&app, request.to_request()).await;
+    let status = response.status();
+    let body = test::read_body(response).await;
+    (status, serde_json::from_slice(&body).unwrap_or_else(|_| json!(String::from_utf8_lossy(&body))))
+}
+
+async fn get(deps: &ApiDeps, path: &str) -> (StatusCode, Value) {
+    ask(deps, test::TestRequest::get().uri(path)).await
+}
+
+#[actix_web::test]
+async fn every_documented_path_has_a_route_and_the_other_way_round() {
+    let (deps, _store, _bus) = deps();
+    let document = serde_json::to_value(openapi()).unwrap();
+    let paths = document["paths"].as_object().unwrap();
+    for (path, methods) in paths {
+        for method in methods.as_object().unwrap().keys() {
+            let concrete =
+                path.replace("{ifid}", "0").replace("{host}", "192.0.2.1").replace("{row}", "1").replace("{name}", "x");
+            let request = match method.as_str() {
+                "get" => test::TestRequest::get(),
+                "post" => test::TestRequest::post(),
+                other => panic!("{other}"),
+            };
+            let (_, body) = ask(&deps, request.uri(&concrete)).await;
+            let message = body["error"]["message"].as_str().unwrap_or_default().to_owned();
+            assert!(!message.starts_with("there is no"), "{method} {path} is documented but has no route");
+        }
+    }
+    let known = [
+        "/api/v1/alerts",
+        "/api/v1/alerts/engaged",
+        "/api/v1/alerts/{row}/acknowledge",
+        "/api/v1/flows",
+        "/api/v1/flows/live",
+        "/api/v1/health",
+        "/api/v1/hosts",
+        "/api/v1/hosts/{host}",
+        "/api/v1/interfaces",
+        "/api/v1/interfaces/{ifid}",
+        "/api/v1/networks",
+        "/api/v1/recipients",
+        "/api/v1/recipients/{name}/test",
+        "/api/v1/scripts",
+        "/metrics",
+    ];
+    assert_eq!(paths.keys().collect::<Vec<_>>(), known);
+}
+
+#[actix_web::test]
+async fn errors_have_one_shape_and_name_the_parameter() {
+    let (deps, _store, _bus) = deps();
+    for (path, status, code, field) in [
+        ("/api/v1/nothing", 404, "not_found", Value::Null),
+        ("/nothing", 404, "not_found", Value::Null),
+        ("/api/v1/interfaces/9", 404, "not_found", Value::Null),
+        ("/api/v1/hosts/192.0.2.77", 404, "not_found", Value::Null),
+        ("/api/v1/hosts/nonsense", 400, "bad_request", json!("host")),
+        ("/api/v1/alerts?colour=red", 400, "bad_request", json!("colour")),
+        ("/api/v1/alerts?severity=loud", 400, "bad_request", json!("severity")),
+        ("/api/v1/alerts?from=yesterday", 400, "bad_request", json!("from")),
+        ("/api/v1/alerts?limit=0", 400, "bad_request", json!("limit")),
+        ("/api/v1/alerts?limit=1001", 400, "bad_request", json!("limit")),
+        ("/api/v1/alerts?limit=1&limit=2", 400, "bad_request", json!("limit")),
+        ("/api/v1/hosts?cursor=%00", 400, "bad_request", json!("cursor")),
+        ("/api/v1/flows?port=70000", 400, "bad_request", json!("port")),
+        ("/api/v1/recipients", 503, "unavailable", Value::Null),
+    ] {
+        let (got, body) = get(&deps, path).await;
+        assert_eq!(got.as_u16(), status, "{path}: {body}");
+        assert_eq!((&body["error"]["code"], &body["error"]["field"]), (&json!(code), &field), "{path}: {body}");
+        assert!(body["error"]["message"].is_string(), "{path}: {body}");
+    }
+    let (status, body) = ask(&deps, test::TestRequest::delete().uri("/api/v1/alerts")).await;
+    assert_eq!((status.as_u16(), &body["error"]["code"]), (404, &json!("not_found")));
+}
+
+#[actix_web::test]
+async fn the_history_is_paged_filtered_and_acknowledged() {
+    let (deps, store, _bus) = deps();
+    let alerts = (1..=5).map(|n| alert(n, if n % 2 == 0 { "error" } else { "notice" })).collect();
+    store.add_history(alerts).await.unwrap();
+    let ids = |body: &Value| -> Vec<i64> {
+        body["items"].as_array().unwrap().iter().map(|a| a["row"].as_i64().unwrap()).collect()
+    };
+    let (_, first) = get(&deps, "/api/v1/alerts?limit=2").await;
+    assert_eq!(ids(&first), [5, 4]);
+    let next = first["next"].as_str().unwrap();
+    let (_, second) = get(&deps, &format!("/api/v1/alerts?limit=2&cursor={next}")).await;
+    assert_eq!(ids(&second), [3, 2]);
+    let (_, grave) = get(&deps, "/api/v1/alerts?severity=warning&from=3").await;
+    assert_eq!(ids(&grave), [4]);
+    assert_eq!(grave["items"][0]["message"], "<b>hello</b>");
+    let (status, _) = ask(&deps, test::TestRequest::post().uri("/api/v1/alerts/4/acknowledge")).await;
+    assert_eq!(status.as_u16(), 200);
+    let (_, seen) = get(&deps, "/api/v1/alerts?acknowledged=true").await;
+    assert_eq!(ids(&seen), [4]);
+    let (status, _) = ask(&deps, test::TestRequest::post().uri("/api/v1/alerts/99/acknowledge")).await;
+    assert_eq!(status.as_u16(), 404);
+}
+
+#[actix_web::test]
+async fn engaged_alerts_are_listed_though_no_recipient_stored_them() {
+    let (deps, store, _bus) = deps();
+    let alert = Alert { action: AlertAction::Engage, ..alert(1, "error") };
+    store.apply(vec![Transition::Engage(EngagedAlert { partition: 3, alert })]).await.unwrap();
+    let (_, engaged) = get(&deps, "/api/v1/alerts/engaged").await;
+    assert_eq!(engaged["items"].as_array().unwrap().len(), 1);
+    let (_, history) = get(&deps, "/api/v1/alerts").await;
+    assert_eq!(history["items"], json!([]));
+    let (_, health) = get(&deps, "/api/v1/health").await;
+    assert_eq!(health["engaged_alerts"], 1);
+}
+
+#[actix_web::test]
+async fn recipients_are_asked_of_the_notifier() {
+    let (deps, _store, bus) = deps();
+    let mut questions = bus.subscribe("rq.v1._role.notifier.*").await.unwrap();
+    tokio::spawn(async move {
+        while let Some(question) = questions.next().await {
+            let answer = match question.subject.as_str() {
+                "rq.v1._role.notifier.recipients" => json!([{ "name": "ops" }]),
+                _ if question.payload == r#"{"recipient":"ops"}"# => json!({ "ok": true, "detail": "200" }),
+                _ => json!({ "error": { "code": "not_found", "message": "no recipient" } }),
+            };
+            question.reply.unwrap().send(answer.to_string());
+        }
+    });
+    let (_, list) = get(&deps, "/api/v1/recipients").await;
+    assert_eq!(list["items"][0]["name"], "ops");
+    let (_, tested) = ask(&deps, test::TestRequest::post().uri("/api/v1/recipients/ops/test")).await;
+    assert_eq!(tested["ok"], true);
+    let (status, _) = ask(&deps, test::TestRequest::post().uri("/api/v1/recipients/gone/test")).await;
+    assert_eq!(status.as_u16(), 404);
+}
+
+#[actix_web::test]
+async fn metrics_are_plain_text() {
+    let (deps, _store, _bus) = deps();
+    assert_eq!(get(&deps, "/metrics").await.1, json!("up 1\n"));
+}
