@@ -18,6 +18,7 @@ use shared::bus::nats::NatsBus;
 use shared::bus::{BusError, SharedBus};
 use shared::clock::{SharedClock, SystemClock};
 use shared::model::{HostPools, LocalNetworks};
+use shared::script::registry::ScriptSetup;
 use shared::script::source::{self, ScriptSource};
 use shared::store::sqlite::SqliteStore;
 use shared::store::{Ledger, StoreError};
@@ -166,6 +167,11 @@ impl Node {
     ) -> Result<(), NodeError> {
         let prefixes = config.node.local_networks.iter().filter_map(|n| n.parse().ok());
         let networks = Arc::new(LocalNetworks::new(prefixes));
+        let scripts = ScriptSetup {
+            sources,
+            settings: config.scripts.settings.clone(),
+            limits: config.scripts.limits.clone(),
+        };
         if let Some(store) = self.store.clone().filter(|_| roles.notifier) {
             let deps = NotifierDeps {
                 bus: Arc::clone(&self.bus),
@@ -187,11 +193,7 @@ impl Node {
                 subjects: subjects.clone(),
                 networks: Arc::clone(&networks),
                 config: config.aggregator.clone(),
-                scripts: aggregator::ScriptSetup {
-                    sources: sources.clone(),
-                    settings: config.scripts.settings.clone(),
-                    limits: config.scripts.limits.clone(),
-                },
+                scripts: scripts.clone(),
                 node: name.clone(),
                 metrics_text: options.metrics.unwrap_or_else(|| Arc::new(String::new)),
             };
@@ -203,11 +205,7 @@ impl Node {
                 site: config.node.site.clone(),
                 node: name,
                 networks,
-                scripts: collector::hooks::ScriptSetup {
-                    sources,
-                    settings: config.scripts.settings.clone(),
-                    limits: config.scripts.limits.clone(),
-                },
+                scripts,
                 bus: Arc::clone(&self.bus),
                 subjects,
                 epoch: u64::try_from(clock.now().ns()).unwrap_or(0),

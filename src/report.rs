@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use aggregator::AggregatorReport;
 use collector::report::CollectorReport;
 use serde::Serialize;
+use shared::model::counters::add_counts;
 
 /// Counts by name.
 pub type Counts = BTreeMap<String, u64>;
@@ -42,22 +43,22 @@ impl Report {
         self.packets += report.packets;
         self.bytes += report.bytes;
         self.flows += report.flows;
-        add(&mut self.flows_by_protocol, report.flows_by_protocol);
-        add(&mut self.hooks, report.hooks);
-        add(&mut self.errors, report.errors);
-        add(&mut self.alerts_by_severity, report.alerts_by_severity);
+        add_counts(&mut self.flows_by_protocol, &report.flows_by_protocol);
+        add_counts(&mut self.hooks, &report.hooks);
+        add_counts(&mut self.errors, &report.errors);
+        add_counts(&mut self.alerts_by_severity, &report.alerts_by_severity);
         for (kind, actions) in report.alerts {
-            add(self.alerts.entry(kind).or_default(), actions);
+            add_counts(self.alerts.entry(kind).or_default(), &actions);
         }
     }
 
     /// Adds what the aggregator did.
     pub fn add_aggregator(&mut self, report: AggregatorReport) {
-        add(&mut self.hooks, report.hooks);
-        add(&mut self.errors, report.errors);
-        add(&mut self.alerts_by_severity, report.alerts_by_severity);
+        add_counts(&mut self.hooks, &report.hooks);
+        add_counts(&mut self.errors, &report.errors);
+        add_counts(&mut self.alerts_by_severity, &report.alerts_by_severity);
         for (kind, actions) in report.alerts {
-            add(self.alerts.entry(kind).or_default(), actions);
+            add_counts(self.alerts.entry(kind).or_default(), &actions);
         }
     }
 
@@ -82,12 +83,6 @@ impl Report {
         let _ = writeln!(text, "errors      {}", line(&self.errors));
         let _ = writeln!(text, "elapsed     {:.3} s, {rate:.0} packets/s", self.elapsed_s);
         text
-    }
-}
-
-fn add(to: &mut Counts, from: Counts) {
-    for (name, count) in from {
-        *to.entry(name).or_default() += count;
     }
 }
 

@@ -22,5 +22,4 @@ pub mod writer;
 
 pub use config::AggregatorConfig;
 pub use report::AggregatorReport;
-pub use shard::ScriptSetup;
 pub use supervisor::{Aggregator, AggregatorDeps, AggregatorError, AggregatorMessage, spawn};

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use shared::model::counters::add_counts;
+
 /// Totals of one partition, or of several added up.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AggregatorReport {
@@ -24,11 +26,5 @@ impl AggregatorReport {
         for (kind, actions) in &other.alerts {
             add_counts(self.alerts.entry(kind.clone()).or_default(), actions);
         }
-    }
-}
-
-fn add_counts(to: &mut BTreeMap<String, u64>, from: &BTreeMap<String, u64>) {
-    for (name, count) in from {
-        *to.entry(name.clone()).or_default() += count;
     }
 }

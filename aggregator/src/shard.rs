@@ -13,10 +13,8 @@ use ractor::thread_local::ThreadLocalActor;
 use ractor::{ActorProcessingErr, ActorRef};
 use shared::bus::{Queued, SharedBus, Stream};
 use shared::model::LocalNetworks;
-use shared::script::ScriptLimits;
 use shared::script::engine::ScriptEngine;
-use shared::script::registry::{Registry, ScriptInfo, ScriptSettings};
-use shared::script::source::ScriptSource;
+use shared::script::registry::{Registry, ScriptInfo, ScriptSetup};
 use shared::store::AlertStore;
 use shared::wire::delta::Delta;
 use shared::wire::subject::Subjects;
@@ -33,17 +31,6 @@ const CREDIT: usize = 4;
 
 /// How long a delta waits that could not be stored.
 const RETRY: Duration = Duration::from_millis(500);
-
-/// Scripts for the shards, in a form that can be sent to their threads.
-#[derive(Clone, Debug, Default)]
-pub struct ScriptSetup {
-    /// Built-in scripts, then the user's.
-    pub sources: Vec<ScriptSource>,
-    /// The user's settings by script key.
-    pub settings: std::collections::BTreeMap<String, ScriptSettings>,
-    /// Limits on each call.
-    pub limits: ScriptLimits,
-}
 
 /// What a shard needs.
 #[derive(Clone)]

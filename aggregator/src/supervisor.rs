@@ -11,6 +11,7 @@ use shared::backoff::unit_random;
 use shared::bus::SharedBus;
 use shared::clock::SharedClock;
 use shared::model::LocalNetworks;
+use shared::script::registry::ScriptSetup;
 use shared::store::{AlertStore, FlowStore};
 use shared::supervise::{Decision, RestartBudget, RestartPolicy};
 use shared::wire::partition::PARTITIONS;
@@ -24,7 +25,7 @@ use crate::live::LiveState;
 use crate::metrics;
 use crate::outbox;
 use crate::report::AggregatorReport;
-use crate::shard::{ScriptSetup, ShardActor, ShardArgs, ShardMessage};
+use crate::shard::{ShardActor, ShardArgs, ShardMessage};
 use crate::writer;
 
 /// Threads that shards share.

@@ -5,20 +5,8 @@ use std::collections::BTreeMap;
 use shared::model::status::StatusBits;
 use shared::model::{FlowRecord, Timestamp};
 use shared::script::engine::{Run, ScriptEngine};
-use shared::script::registry::{Entry, Registry, ScriptInfo, ScriptSettings};
-use shared::script::source::ScriptSource;
+use shared::script::registry::{Entry, Registry, ScriptInfo, ScriptSetup};
 use shared::script::{Effect, FlowHook, HookName, ScriptError, ScriptKind, ScriptLimits, ScriptMeta};
-
-/// What is needed to load scripts; can be sent to the thread that will run them.
-#[derive(Clone, Debug, Default)]
-pub struct ScriptSetup {
-    /// Built-in scripts, then the user's.
-    pub sources: Vec<ScriptSource>,
-    /// The user's settings by script key.
-    pub settings: BTreeMap<String, ScriptSettings>,
-    /// Limits on each call.
-    pub limits: ScriptLimits,
-}
 
 /// Calls made and failed, by name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -14,6 +14,7 @@ use shared::bus::{Reply, SharedBus};
 use shared::clock::SharedClock;
 use shared::model::LocalNetworks;
 use shared::model::query::FlowQuery;
+use shared::script::registry::ScriptSetup;
 use shared::wire::subject::Subjects;
 use tokio::sync::mpsc;
 
@@ -21,7 +22,6 @@ use crate::capture::{CaptureError, Progress};
 use crate::capture_thread::{self, Order};
 use crate::config::{CollectorConfig, InterfaceConfig};
 use crate::flow_alert::Place;
-use crate::hooks::ScriptSetup;
 use crate::publisher;
 use crate::report::CollectorReport;
 

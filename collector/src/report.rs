@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use shared::model::counters::add_counts;
 
 /// Totals of one interface, or of several added up.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,11 +46,5 @@ impl CollectorReport {
         if count > 0 {
             *self.errors.entry(kind.to_owned()).or_default() += count;
         }
-    }
-}
-
-fn add_counts(to: &mut BTreeMap<String, u64>, from: &BTreeMap<String, u64>) {
-    for (name, count) in from {
-        *to.entry(name.clone()).or_default() += count;
     }
 }

@@ -63,8 +63,11 @@ async fn every_documented_path_has_a_route_and_the_other_way_round() {
     let paths = document["paths"].as_object().unwrap();
     for (path, methods) in paths {
         for method in methods.as_object().unwrap().keys() {
-            let concrete =
-                path.replace("{ifid}", "0").replace("{host}", "192.0.2.1").replace("{row}", "1").replace("{name}", "x");
+            let concrete = path
+                .replace("{ifid}", "0")
+                .replace("{host}", "192.0.2.1")
+                .replace("{row}", "1")
+                .replace("{name}", "x");
             let request = match method.as_str() {
                 "get" => test::TestRequest::get(),
                 "post" => test::TestRequest::post(),
@@ -116,7 +119,11 @@ async fn errors_have_one_shape_and_name_the_parameter() {
     ] {
         let (got, body) = get(&deps, path).await;
         assert_eq!(got.as_u16(), status, "{path}: {body}");
-        assert_eq!((&body["error"]["code"], &body["error"]["field"]), (&json!(code), &field), "{path}: {body}");
+        assert_eq!(
+            (&body["error"]["code"], &body["error"]["field"]),
+            (&json!(code), &field),
+            "{path}: {body}"
+        );
         assert!(body["error"]["message"].is_string(), "{path}: {body}");
     }
     let (status, body) = ask(&deps, test::TestRequest::delete().uri("/api/v1/alerts")).await;

@@ -7,6 +7,7 @@ use shared::bus::memory::{MemoryBus, MemoryConfig};
 use shared::bus::{Queued, SharedBus, Stream};
 use shared::clock::SystemClock;
 use shared::model::{Alert, AlertAction, InterfaceCounters, LocalNetworks, Timestamp};
+use shared::script::registry::ScriptSetup;
 use shared::script::source::builtin;
 use shared::store::AlertStore;
 use shared::store::sqlite::SqliteStore;
@@ -16,7 +17,6 @@ use shared::wire::subject::Subjects;
 
 use super::{Aggregator, AggregatorDeps, spawn};
 use crate::config::{AggregatorConfig, ApiConfig};
-use crate::shard::ScriptSetup;
 
 const DEADLINE: Duration = Duration::from_secs(20);
 
@@ -73,7 +73,8 @@ async fn minute(bus: &SharedBus, number: u64, packets: u64) {
 }
 
 async fn next(alerts: &mut shared::bus::Consumer) -> Alert {
-    let queued: Queued = tokio::time::timeout(DEADLINE, alerts.next()).await.expect("an alert comes").unwrap();
+    let queued: Queued =
+        tokio::time::timeout(DEADLINE, alerts.next()).await.expect("an alert comes").unwrap();
     let alert = serde_json::from_slice(&queued.payload).unwrap();
     queued.ack();
     alert

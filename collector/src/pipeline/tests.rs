@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use shared::model::{HostCounters, InterfaceCounters, LocalNetworks, Timestamp};
+use shared::script::registry::ScriptSetup;
 use shared::wire::delta::Delta;
 
 use super::{Item, Pipeline, PipelineParts};
@@ -12,7 +13,7 @@ use crate::capture::{self, Batch, SourceState};
 use crate::config::CollectorConfig;
 use crate::flow::FlowTable;
 use crate::flow_alert::Place;
-use crate::hooks::{HookRunner, ScriptSetup};
+use crate::hooks::HookRunner;
 
 fn pipeline() -> Pipeline {
     let config = CollectorConfig::default();

@@ -4,6 +4,8 @@
 //! API all follow from it. A counter's id is its place in the table and is part of the public wire
 //! contract: add at the end, never reorder.
 
+use std::collections::BTreeMap;
+
 macro_rules! counters {
     ($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident,)+ }) => {
         $(#[$doc])*
@@ -147,6 +149,13 @@ counters! {
         hook_skips,
         /// Flows evicted because the table was full.
         flows_evicted,
+    }
+}
+
+/// Adds counts by name.
+pub fn add_counts(to: &mut BTreeMap<String, u64>, from: &BTreeMap<String, u64>) {
+    for (name, count) in from {
+        *to.entry(name.clone()).or_default() += count;
     }
 }
 

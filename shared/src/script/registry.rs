@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::engine::{Script, ScriptEngine};
 use super::source::ScriptSource;
-use super::{FlowHook, HookName, ScriptError, ScriptKind};
+use super::{FlowHook, HookName, ScriptError, ScriptKind, ScriptLimits};
 use crate::model::{FlowRecord, Granularity, L4};
 
 /// What the user sets for one script.
@@ -35,6 +35,17 @@ pub struct HookSettings {
     /// Configuration; the script's when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub config: Option<Value>,
+}
+
+/// What is needed to load scripts, in a form that can be sent to the thread that runs them.
+#[derive(Clone, Debug, Default)]
+pub struct ScriptSetup {
+    /// Built-in scripts, then the user's.
+    pub sources: Vec<ScriptSource>,
+    /// The user's settings by script key.
+    pub settings: BTreeMap<String, ScriptSettings>,
+    /// Limits on each call.
+    pub limits: ScriptLimits,
 }
 
 /// A loaded script with its settings.
