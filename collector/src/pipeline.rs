@@ -7,7 +7,7 @@
 use shared::model::query::{DEFAULT_LIMIT, FlowQuery, MAX_LIMIT, Page};
 use shared::model::{Alert, FlowEnd, FlowRecord, LocalNetworks, Timestamp};
 use shared::script::registry::ScriptInfo;
-use shared::wire::delta::{Delta, Producer};
+use shared::wire::delta::{Delta, InterfaceDelta, Producer};
 use shared::wire::flow_batch::FlowBatch;
 use shared::wire::proto::HttpPost;
 
@@ -24,6 +24,13 @@ mod effects;
 
 /// Ended flows in one batch at most.
 const FLOWS_PER_BATCH: usize = 500;
+
+/// Bytes of text in one batch of flows at most, were every character escaped as JSON escapes the
+/// worst: hostile names must not make a message too large.
+const TEXT_PER_BATCH: usize = 512 * 1024;
+
+/// Hosts in one delta at most: about 100 bytes each.
+const HOSTS_PER_DELTA: usize = 1000;
 
 /// Something for the bus.
 #[derive(Debug)]
@@ -71,6 +78,8 @@ pub struct Pipeline {
     touched: Vec<FlowIndex>,
     events: Vec<FlowEvent>,
     ended: Vec<FlowRecord>,
+    /// Bytes of text in `ended`, escaped.
+    ended_text: usize,
     /// Begin of the open summary; `None` before the first packet.
     open_from: Option<Timestamp>,
     delta_sequence: u64,
@@ -91,6 +100,7 @@ impl Pipeline {
             touched: Vec::new(),
             events: Vec::new(),
             ended: Vec::new(),
+            ended_text: 0,
             open_from: None,
             delta_sequence: 0,
             flow_sequence: 0,
@@ -315,23 +325,50 @@ impl Pipeline {
             out.push(Item::Alert(Box::new(alert)));
         }
         self.summary.interface.live_flows = self.parts.table.len() as u64;
-        self.delta_sequence += 1;
+        let summary = std::mem::take(&mut self.summary);
+        self.push_deltas(summary, to, end_of_stream, out);
+        self.flush_flows(out);
+    }
+
+    /// One delta, or several where there are many hosts: a message has a largest size. All but the
+    /// last hold hosts alone and leave the watermark where it was.
+    fn push_deltas(&mut self, summary: Summary, to: Timestamp, end_of_stream: bool, out: &mut Vec<Item>) {
         let from = self.open_from.unwrap_or(to);
-        let (interface, hosts, networks) = std::mem::take(&mut self.summary).into_parts(&self.parts.networks);
-        out.push(Item::Delta(Box::new(Delta {
-            producer: self.producer(self.delta_sequence),
+        let (interface, mut hosts, networks) = summary.into_parts(&self.parts.networks);
+        while hosts.len() > HOSTS_PER_DELTA {
+            let rest = hosts.split_off(HOSTS_PER_DELTA);
+            let part = Delta {
+                producer: self.next_producer(),
+                from,
+                to,
+                watermark: from,
+                end_of_stream: false,
+                interface: InterfaceDelta { live_flows: interface.live_flows, ..InterfaceDelta::default() },
+                hosts: std::mem::replace(&mut hosts, rest),
+                networks: Vec::new(),
+                traceparent: None,
+            };
+            out.push(Item::Delta(Box::new(part)));
+        }
+        let producer = self.next_producer();
+        let watermark = to;
+        let last = Delta {
+            producer,
             from,
             to,
-            watermark: to,
+            watermark,
             end_of_stream,
             interface,
             hosts,
             networks,
             traceparent: None,
-        })));
-        if !self.ended.is_empty() {
-            self.flush_flows(out);
-        }
+        };
+        out.push(Item::Delta(Box::new(last)));
+    }
+
+    fn next_producer(&mut self) -> Producer {
+        self.delta_sequence += 1;
+        self.producer(self.delta_sequence)
     }
 
     fn flush_flows(&mut self, out: &mut Vec<Item>) {
@@ -339,6 +376,7 @@ impl Pipeline {
             return;
         }
         self.flow_sequence += 1;
+        self.ended_text = 0;
         let flows = std::mem::take(&mut self.ended);
         out.push(Item::Flows(FlowBatch { producer: self.producer(self.flow_sequence), flows }));
     }

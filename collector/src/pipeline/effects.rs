@@ -7,7 +7,7 @@ use shared::model::{FlowEnd, FlowRecord, Timestamp};
 use shared::script::{Effect, FlowHook, LogLevel};
 use shared::wire::proto::HttpPost;
 
-use super::{FLOWS_PER_BATCH, Item, Pipeline, TraceSource};
+use super::{FLOWS_PER_BATCH, Item, Pipeline, TEXT_PER_BATCH, TraceSource};
 use crate::flow::event::FlowIndex;
 use crate::flow::{Flow, FlowEvent};
 use crate::flow_alert;
@@ -120,8 +120,9 @@ impl Pipeline {
         self.summary.flow(&mut flow, &networks, true);
         self.report.flows += 1;
         *self.report.flows_by_protocol.entry(record.l7.to_string()).or_default() += 1;
+        self.ended_text += 6 * record.info.text_len();
         self.ended.push(record);
-        if self.ended.len() >= FLOWS_PER_BATCH {
+        if self.ended.len() >= FLOWS_PER_BATCH || self.ended_text >= TEXT_PER_BATCH {
             self.flush_flows(out);
         }
     }

@@ -126,3 +126,39 @@ fn the_same_capture_gives_the_same_bytes() {
     };
     assert!(encoded() == encoded());
 }
+
+#[test]
+fn many_hosts_in_one_second_are_parted_into_messages_of_bearable_size() {
+    let mut pipeline = pipeline();
+    let mut batch = Batch::default();
+    let hosts: u32 = 5000;
+    for n in 0..hosts {
+        // Ethernet, IPv4 and UDP headers around four bytes.
+        let mut frame = vec![0; 12];
+        frame.extend([8, 0, 0x45, 0, 0, 32, 0, 0, 0, 0, 64, 17, 0, 0]);
+        frame.extend((0x0a00_0000 + n).to_be_bytes());
+        frame.extend([192, 0, 2, 1, 0x99, 0x99, 0x88, 0x88, 0, 12, 0, 0, 1, 2, 3, 4]);
+        let at = Timestamp::from_ns(1_700_000_000_000_000_000 + i64::from(n));
+        batch.push(at, capture::LinkType::ETHERNET, 0, frame.len() as u32, &frame);
+    }
+    let mut items = Vec::new();
+    pipeline.packets(&batch, &mut || None, &mut items);
+    pipeline.finish(shared::model::FlowEnd::EndOfFile, true, &mut || None, &mut items);
+    let deltas = deltas(&items);
+    assert!(deltas.len() > 4, "{}", deltas.len());
+    let mut seen = std::collections::BTreeSet::new();
+    let mut packets = 0;
+    for (place, delta) in deltas.iter().enumerate() {
+        let last = place + 1 == deltas.len();
+        assert!(delta.encode().len() < 256 * 1024, "{}", delta.encode().len());
+        assert_eq!((delta.end_of_stream, delta.watermark == delta.to), (last, last));
+        seen.extend(delta.hosts.iter().map(|host| host.key));
+        packets += delta.interface.counters.packets;
+    }
+    assert_eq!((seen.len() as u32, packets), (hosts + 1, hosts.into()));
+    for item in &items {
+        if let Item::Flows(batch) = item {
+            assert!(batch.encode().len() < shared::bus::MAX_MESSAGE);
+        }
+    }
+}

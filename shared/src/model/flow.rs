@@ -236,6 +236,18 @@ pub struct L7Info {
 }
 
 impl L7Info {
+    /// Bytes of all its texts.
+    pub fn text_len(&self) -> usize {
+        let http = self.http.as_ref().map_or(0, |h| {
+            let texts = [&h.method, &h.host, &h.url, &h.user_agent, &h.content_type, &h.server];
+            texts.iter().map(|text| text.len()).sum()
+        });
+        let dns = self.dns.as_ref().map_or(0, |d| d.query.len());
+        let tls = self.tls.as_ref().map_or(0, |t| t.sni.len() + t.alpn.len());
+        let ssh = self.ssh.as_ref().map_or(0, |s| s.client.len() + s.server.len());
+        http + dns + tls + ssh
+    }
+
     /// The name that says most about the flow: SNI, HTTP host, DNS question; empty when none.
     pub fn name(&self) -> &str {
         let tls = self.tls.as_ref().map(|t| &*t.sni);
