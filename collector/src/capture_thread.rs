@@ -65,6 +65,8 @@ struct CaptureThread {
     totals: Arc<Mutex<InterfaceTotals>>,
     published: CollectorReport,
     drops: u64,
+    /// Nobody takes what is handed over.
+    orphaned: bool,
 }
 
 impl CaptureThread {
@@ -116,6 +118,7 @@ impl CaptureThread {
             totals: args.totals,
             published: CollectorReport::default(),
             drops: 0,
+            orphaned: false,
         }
     }
 
@@ -125,7 +128,7 @@ impl CaptureThread {
         let mut pace = Pace::new();
         self.hand_over();
         loop {
-            if self.obey() {
+            if self.obey() || self.orphaned {
                 self.finish(FlowEnd::Shutdown, false);
                 return Ok(());
             }
@@ -221,8 +224,8 @@ impl CaptureThread {
                 _ => {}
             }
         }
-        // The publisher outlives the thread; it is gone only when the process is going down.
-        let _ = self.items.blocking_send(out);
+        // The publisher outlives the thread, unless it panicked: then there is nothing to go on for.
+        self.orphaned |= self.items.blocking_send(out).is_err();
     }
 
     fn write_flows(&mut self, flows: &[FlowRecord]) {

@@ -156,7 +156,9 @@ impl Actor for InterfaceActor {
                 return Err("capture thread panicked".into());
             }
             InterfaceMessage::Ended(result) => {
-                state.finish().await;
+                if !state.finish().await {
+                    return Err("publisher panicked".into());
+                }
                 let failure = result.err();
                 if let Ok(mut totals) = state.totals.lock() {
                     totals.failure.clone_from(&failure);
@@ -187,17 +189,19 @@ impl Actor for InterfaceActor {
 pub struct CaptureFailed(pub Arc<CaptureError>);
 
 impl InterfaceState {
-    /// Waits for the thread and for everything it published.
-    async fn finish(&mut self) {
+    /// Waits for the thread and for everything it published; false when the publisher panicked.
+    async fn finish(&mut self) -> bool {
         if let Some(thread) = self.thread.take() {
             let _ = tokio::task::spawn_blocking(move || thread.join()).await;
         }
         if let Some(publisher) = self.publisher.take() {
-            let lost = publisher.await.unwrap_or(0);
-            if lost > 0 {
-                self.count_error("messages_lost", lost);
-            }
+            let Ok(lost) = publisher.await else {
+                self.count_error("panics", 1);
+                return false;
+            };
+            self.count_error("messages_lost", lost);
         }
+        true
     }
 
     fn count_error(&self, kind: &str, count: u64) {
