@@ -14,6 +14,21 @@ use shared::store::{EngagedAlert, Transition};
 /// Engaged alerts of one partition at most.
 const MAX_ENGAGED: usize = 100_000;
 
+/// Bytes of an alert's message at most: an alert has to fit into a message of the bus.
+const MAX_TEXT: usize = 4096;
+
+/// Bytes of an alert's type and of its metric at most.
+const MAX_NAME: usize = 128;
+
+/// An interface, as alerts name it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place<'a> {
+    /// Site.
+    pub site: &'a str,
+    /// Interface id.
+    pub ifid: u32,
+}
+
 /// Which element an alert is about, and where.
 #[derive(Clone, Debug)]
 pub struct Subject {
@@ -36,6 +51,7 @@ pub struct Subject {
 /// What tells one alert from another.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Key {
+    site: String,
     ifid: u32,
     entity: Entity,
     value: String,
@@ -47,6 +63,7 @@ struct Key {
 impl Key {
     fn of(alert: &Alert) -> Self {
         Self {
+            site: alert.site.clone(),
             ifid: alert.ifid,
             entity: alert.entity,
             value: alert.entity_value.clone(),
@@ -55,6 +72,21 @@ impl Key {
             granularity: alert.granularity.unwrap_or(Granularity::Aperiodic),
         }
     }
+
+    fn is_at(&self, place: Place<'_>) -> bool {
+        self.ifid == place.ifid && self.site == place.site
+    }
+}
+
+/// The type of an alert as it is kept: the script's key when the script names none.
+pub fn alert_type(named: Option<String>, meta: &ScriptMeta) -> String {
+    clipped(named.unwrap_or_else(|| meta.key.clone()), MAX_NAME)
+}
+
+/// A text of `max` bytes at most, cut between characters.
+fn clipped(mut text: String, max: usize) -> String {
+    text.truncate(text.floor_char_boundary(max));
+    text
 }
 
 /// The alert state of one partition.
@@ -112,17 +144,18 @@ impl AlertState {
     /// A script releases its alert of a type.
     pub fn release(
         &mut self,
-        alert_type: Option<String>,
+        named: Option<String>,
         meta: &ScriptMeta,
         subject: &Subject,
         granularity: Granularity,
         now: Timestamp,
     ) -> Option<Transition> {
         let key = Key {
+            site: subject.site.clone(),
             ifid: subject.ifid,
             entity: subject.entity,
             value: subject.value.clone(),
-            alert_type: alert_type.unwrap_or_else(|| meta.key.clone()),
+            alert_type: alert_type(named, meta),
             script: meta.key.clone(),
             granularity,
         };
@@ -147,7 +180,7 @@ impl AlertState {
     /// it could have triggered, and is not among the `triggered` (script, element, type), is released.
     pub fn end_run(
         &mut self,
-        ifid: u32,
+        place: Place<'_>,
         entity: Entity,
         granularity: Granularity,
         scripts: &BTreeSet<String>,
@@ -155,7 +188,7 @@ impl AlertState {
         now: Timestamp,
     ) -> Vec<Transition> {
         let gone = |key: &Key| {
-            key.ifid == ifid
+            key.is_at(place)
                 && key.entity == entity
                 && key.granularity == granularity
                 && scripts.contains(&key.script)
@@ -167,18 +200,29 @@ impl AlertState {
     /// A host went idle: all its alerts are released.
     pub fn element_gone(
         &mut self,
-        ifid: u32,
+        place: Place<'_>,
         entity: Entity,
         value: &str,
         now: Timestamp,
     ) -> Vec<Transition> {
-        self.release_where(|key| key.ifid == ifid && key.entity == entity && key.value == value, now)
+        self.release_where(|key| key.is_at(place) && key.entity == entity && key.value == value, now)
+    }
+
+    /// Releases what was engaged before a restart by a script that `runs` no more: nobody else would.
+    pub fn release_orphans(
+        &mut self,
+        place: Place<'_>,
+        runs: impl Fn(&str, Entity, Granularity) -> bool,
+        now: Timestamp,
+    ) -> Vec<Transition> {
+        self.release_where(|key| key.is_at(place) && !runs(&key.script, key.entity, key.granularity), now)
     }
 
     /// Engaged alerts of one element, as its scripts see them.
-    pub fn current(&self, ifid: u32, entity: Entity, value: &str) -> Vec<CurrentAlert> {
+    pub fn current(&self, place: Place<'_>, entity: Entity, value: &str) -> Vec<CurrentAlert> {
         let start = Key {
-            ifid,
+            site: place.site.to_owned(),
+            ifid: place.ifid,
             entity,
             value: value.to_owned(),
             alert_type: String::new(),
@@ -186,7 +230,7 @@ impl AlertState {
             granularity: Granularity::Aperiodic,
         };
         let of_element =
-            |(key, _): &(&Key, &Alert)| key.ifid == ifid && key.entity == entity && key.value == value;
+            |(key, _): &(&Key, &Alert)| key.is_at(place) && key.entity == entity && key.value == value;
         let shown = |(_, alert): (&Key, &Alert)| CurrentAlert {
             alert_type: alert.alert_type.clone(),
             script: alert.script.clone(),
@@ -217,7 +261,7 @@ fn build(
     now: Timestamp,
     action: AlertAction,
 ) -> Alert {
-    let alert_type = request.alert_type.unwrap_or_else(|| meta.key.clone());
+    let alert_type = alert_type(request.alert_type, meta);
     let by_score = request.score.map(Severity::from_score);
     let severity = request.severity.or(by_score).or(meta.severity).unwrap_or(Severity::Warning);
     let id = derive_id(&[
@@ -253,8 +297,8 @@ fn build(
         interface: subject.interface.clone(),
         script: meta.key.clone(),
         granularity: Some(granularity),
-        alert_key: request.metric.map(|metric| format!("{granularity}_{metric}")),
-        message: request.message.unwrap_or_else(|| meta.title.clone()),
+        alert_key: request.metric.map(|metric| format!("{granularity}_{}", clipped(metric, MAX_NAME))),
+        message: clipped(request.message.unwrap_or_else(|| meta.title.clone()), MAX_TEXT),
         value: request.value,
         threshold: request.threshold,
         client: party,

@@ -6,18 +6,19 @@
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 
-use actix_web::dev::ServerHandle;
+use actix_web::dev::{Server, ServerHandle};
 use actix_web::{App, HttpServer, web};
 use shared::bus::SharedBus;
+use shared::clock::Stopwatch;
+use shared::script::registry::ScriptInfo;
 use shared::store::{AlertStore, FlowStore};
 use shared::wire::subject::Subjects;
-use tokio::task::JoinHandle;
-use utoipa::OpenApi;
 
 use crate::live::LiveState;
 use crate::supervisor::{AggregatorDeps, AggregatorError, MetricsText};
 
 mod alerts;
+mod contract;
 mod error;
 mod flows;
 mod health;
@@ -25,12 +26,14 @@ mod hosts;
 mod interfaces;
 mod metrics;
 mod networks;
+mod page;
 mod query;
 mod recipients;
 mod scripts;
 #[cfg(test)]
 mod tests;
 
+pub use contract::openapi;
 pub use error::ApiError;
 
 /// A body of a request in bytes at most.
@@ -47,12 +50,16 @@ pub struct ApiDeps {
     flows: Arc<dyn FlowStore>,
     clock: shared::clock::SharedClock,
     live: LiveState,
+    /// Scripts as this aggregator has loaded them.
+    scripts: Arc<Vec<ScriptInfo>>,
+    /// Since the role started.
+    up: Stopwatch,
     metrics_text: MetricsText,
 }
 
 impl ApiDeps {
     /// The API's part of the role's dependencies.
-    pub fn new(deps: &AggregatorDeps, live: LiveState) -> Self {
+    pub fn new(deps: &AggregatorDeps, live: LiveState, scripts: Vec<ScriptInfo>) -> Self {
         Self {
             listen: deps.config.api.listen.clone(),
             node: deps.node.clone(),
@@ -62,38 +69,16 @@ impl ApiDeps {
             flows: Arc::clone(&deps.flows),
             clock: Arc::clone(&deps.clock),
             live,
+            scripts: Arc::new(scripts),
+            up: Stopwatch::start(),
             metrics_text: Arc::clone(&deps.metrics_text),
         }
     }
-}
 
-#[derive(OpenApi)]
-#[openapi(
-    info(title = "flowhook", description = "What happens on your wires."),
-    paths(
-        alerts::history,
-        alerts::engaged,
-        alerts::acknowledge,
-        flows::stored,
-        flows::live,
-        health::health,
-        hosts::list,
-        hosts::one,
-        interfaces::list,
-        interfaces::one,
-        networks::list,
-        recipients::list,
-        recipients::test,
-        scripts::list,
-        metrics::metrics,
-    ),
-    components(schemas(error::ErrorBody))
-)]
-struct Contract;
-
-/// The OpenAPI document.
-pub fn openapi() -> utoipa::openapi::OpenApi {
-    Contract::openapi()
+    /// Sets where to listen.
+    pub fn listen_on(&mut self, address: SocketAddr) {
+        self.listen = address.to_string();
+    }
 }
 
 /// Adds every route.
@@ -113,34 +98,50 @@ fn routes(config: &mut web::ServiceConfig) {
         .service(recipients::list)
         .service(recipients::test)
         .service(scripts::list)
-        .route("/openapi.json", web::get().to(|| async { web::Json(openapi()) }))
-        .default_service(web::route().to(error::not_found));
+        .service(contract::document)
+        .default_service(web::route().to(error::no_route));
     config
         .app_data(web::PayloadConfig::new(MAX_BODY))
         .app_data(web::JsonConfig::default().limit(MAX_BODY).error_handler(|e, _| error::bad_body(&e).into()))
         .app_data(web::PathConfig::default().error_handler(|e, _| error::bad_path(&e).into()))
         .service(api)
         .service(metrics::metrics)
-        .default_service(web::route().to(error::not_found));
+        .default_service(web::route().to(error::no_route));
 }
 
-/// The running server.
+/// A server that listens, and answers while it is run.
 pub struct ApiServer {
     /// Where it listens.
     pub address: SocketAddr,
-    handle: ServerHandle,
-    task: JoinHandle<()>,
+    server: Server,
 }
 
+/// Stops a server.
+pub struct ApiHandle(ServerHandle);
+
 impl ApiServer {
-    /// Lets requests under way finish, then stops.
-    pub async fn stop(self) {
-        self.handle.stop(true).await;
-        let _ = self.task.await;
+    /// How to stop it.
+    pub fn handle(&self) -> ApiHandle {
+        ApiHandle(self.server.handle())
+    }
+
+    /// Answers requests until it is stopped.
+    ///
+    /// # Errors
+    /// Why it ended by itself.
+    pub async fn run(self) -> Result<(), String> {
+        self.server.await.map_err(|e| e.to_string())
     }
 }
 
-/// Starts the server.
+impl ApiHandle {
+    /// Lets requests under way finish, then stops.
+    pub async fn stop(self) {
+        self.0.stop(true).await;
+    }
+}
+
+/// Begins to listen.
 ///
 /// # Errors
 /// [`AggregatorError`] names the address that cannot be listened on.
@@ -162,11 +163,5 @@ pub fn serve(deps: &ApiDeps) -> Result<ApiServer, AggregatorError> {
     .listen(listener)
     .map_err(|e| cannot(e.to_string()))?
     .run();
-    let handle = server.handle();
-    let task = tokio::spawn(async move {
-        if let Err(error) = server.await {
-            tracing::error!(%error, "API server ended");
-        }
-    });
-    Ok(ApiServer { address, handle, task })
+    Ok(ApiServer { address, server })
 }

@@ -45,11 +45,18 @@ macro_rules! counters {
     };
 }
 
-counters!(HostCounters, |c| c.bytes_sent + c.bytes_rcvd, |c| c.packets_sent + c.packets_rcvd);
+counters!(HostCounters, |c| sum(&[c.bytes_sent, c.bytes_rcvd]), |c| sum(&[c.packets_sent, c.packets_rcvd]));
 counters!(InterfaceCounters, |c| c.bytes, |c| c.packets);
-counters!(NetworkCounters, |c| c.bytes_ingress + c.bytes_egress + c.bytes_inner, |c| c.packets_ingress
-    + c.packets_egress
-    + c.packets_inner);
+counters!(NetworkCounters, |c| sum(&[c.bytes_ingress, c.bytes_egress, c.bytes_inner]), |c| sum(&[
+    c.packets_ingress,
+    c.packets_egress,
+    c.packets_inner
+]));
+
+/// Counters come from the wire, so a sum may not fit.
+fn sum(parts: &[u64]) -> u64 {
+    parts.iter().fold(0, |sum, part| sum.saturating_add(*part))
+}
 
 /// Totals, and what they were at the last run of each period.
 #[derive(Clone, Debug, Default)]
@@ -103,5 +110,7 @@ mod tests {
         let counters = HostCounters { bytes_sent: 3, bytes_rcvd: 4, ..HostCounters::default() };
         let named = counters.named();
         assert_eq!((named["bytes"], named["bytes_sent"], named["packets"]), (7, 3, 0));
+        let endless = HostCounters { bytes_sent: u64::MAX, ..counters };
+        assert_eq!(endless.named()["bytes"], u64::MAX);
     }
 }

@@ -47,7 +47,7 @@ impl Ingest {
             return Verdict::Stale;
         }
         if new || producer.epoch > run.epoch {
-            self.lost += run.missing.len() as u64;
+            self.lost = self.lost.saturating_add(run.missing.len() as u64);
             // Who starts listening in the middle of a run has missed nothing that it was to hear.
             let before = if new { producer.sequence.saturating_sub(1) } else { 0 };
             *run = Run { epoch: producer.epoch, last: before, missing: BTreeSet::new() };
@@ -55,12 +55,12 @@ impl Ingest {
         if producer.sequence > run.last {
             let gap = producer.sequence - run.last - 1;
             let remembered = gap.min(MAX_MISSING as u64);
-            self.lost += gap - remembered;
+            self.lost = self.lost.saturating_add(gap - remembered);
             run.missing.extend(producer.sequence - remembered..producer.sequence);
             run.last = producer.sequence;
             while run.missing.len() > MAX_MISSING {
                 run.missing.pop_first();
-                self.lost += 1;
+                self.lost = self.lost.saturating_add(1);
             }
             return Verdict::New;
         }
@@ -75,7 +75,8 @@ impl Ingest {
 
     /// Numbers that have not come, lost or only late.
     pub fn missing(&self) -> u64 {
-        self.lost + self.producers.values().map(|run| run.missing.len() as u64).sum::<u64>()
+        let late: usize = self.producers.values().map(|run| run.missing.len()).sum();
+        self.lost.saturating_add(late as u64)
     }
 }
 
@@ -132,5 +133,7 @@ mod tests {
         judge(&mut ingest, 7, 1);
         judge(&mut ingest, 7, u64::MAX - 1);
         assert_eq!(ingest.missing(), u64::MAX - 3);
+        judge(&mut ingest, 8, u64::MAX);
+        assert_eq!(ingest.missing(), u64::MAX, "counters do not wrap");
     }
 }

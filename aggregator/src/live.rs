@@ -1,15 +1,17 @@
 //! Questions about live elements: asked of every shard, answered together.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::str::FromStr;
+use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use ractor::ActorRef;
 use serde::Serialize;
 use shared::model::network::IpNet;
 use shared::model::pool::mac_text;
-use shared::model::query::Page;
 use shared::model::{HostKey, Timestamp};
-use shared::script::registry::ScriptInfo;
 use tokio::sync::oneshot;
 
 use crate::element::Counters;
@@ -61,6 +63,8 @@ pub struct HostRow {
     /// `ip` or `ip@vlan`.
     #[schema(value_type = String)]
     pub host: HostKey,
+    /// Site.
+    pub site: String,
     /// Interface id.
     pub ifid: u32,
     /// Hardware address seen with it.
@@ -86,6 +90,8 @@ pub struct NetworkRow {
     /// Prefix.
     #[schema(value_type = String)]
     pub network: IpNet,
+    /// Site.
+    pub site: String,
     /// Interface id.
     pub ifid: u32,
     /// Counters by name.
@@ -102,20 +108,21 @@ pub struct HostQuery {
     /// Under this prefix.
     pub search: Option<IpNet>,
     /// After this interface and host.
-    pub after: Option<(u32, HostKey)>,
+    pub after: Option<(u32, String, HostKey)>,
     /// Rows at most.
     pub limit: usize,
 }
 
-/// Where the next page of hosts begins: `ifid/host`.
-pub fn host_cursor(row: &HostRow) -> String {
-    format!("{}/{}", row.ifid, row.host)
+/// Where the next page begins: `ifid/site/key`; sites number their interfaces on their own.
+pub fn cursor(ifid: u32, site: &str, key: impl Display) -> String {
+    format!("{ifid}/{site}/{key}")
 }
 
-/// Reads a cursor.
-pub fn parse_host_cursor(text: &str) -> Option<(u32, HostKey)> {
-    let (ifid, host) = text.split_once('/')?;
-    Some((ifid.parse().ok()?, host.parse().ok()?))
+/// Reads a cursor. A site may hold a slash, a key does not.
+pub fn parse_cursor<K: FromStr>(text: &str) -> Option<(u32, String, K)> {
+    let (ifid, rest) = text.split_once('/')?;
+    let (site, key) = rest.rsplit_once('/')?;
+    Some((ifid.parse().ok()?, site.to_owned(), key.parse().ok()?))
 }
 
 impl InterfaceRow {
@@ -149,10 +156,14 @@ impl HostRow {
         if query.ifid.is_some_and(|wanted| wanted != ifid) {
             return Vec::new();
         }
-        let after = match query.after {
-            Some((after, _)) if ifid < after => return Vec::new(),
-            Some((after, key)) if ifid == after => Some(key),
-            _ => None,
+        let site = &state.interface.site;
+        let after = match &query.after {
+            None => None,
+            Some((after, after_site, key)) => match (ifid, site).cmp(&(*after, after_site)) {
+                Ordering::Less => return Vec::new(),
+                Ordering::Equal => Some(*key),
+                Ordering::Greater => None,
+            },
         };
         let wanted = |(key, host): &(&HostKey, &crate::element::Host)| {
             query.local.is_none_or(|local| host.local == local)
@@ -160,6 +171,7 @@ impl HostRow {
         };
         let row = |(key, host): (&HostKey, &crate::element::Host)| Self {
             host: *key,
+            site: site.clone(),
             ifid,
             mac: host.mac.as_ref().map(mac_text),
             local: host.local,
@@ -178,6 +190,7 @@ impl NetworkRow {
         let ifid = state.interface.id;
         let row = |(network, element): (&IpNet, &crate::element::Network)| Self {
             network: *network,
+            site: state.interface.site.clone(),
             ifid,
             stats: element.tally.total.named(),
         };
@@ -188,97 +201,90 @@ impl NetworkRow {
 /// Asks the shards.
 #[derive(Clone)]
 pub struct LiveState {
-    shards: std::sync::Arc<std::sync::RwLock<Vec<ActorRef<ShardMessage>>>>,
+    shards: Arc<RwLock<BTreeMap<u32, ActorRef<ShardMessage>>>>,
 }
 
-/// Answers of all shards, and how many did not answer.
+/// Answers of all shards, and who did not answer.
 pub struct Answers<T> {
     /// What was answered.
     pub rows: Vec<T>,
-    /// Shards that did not answer in time.
-    pub silent: usize,
+    /// Shards that did not answer in time, such as `partition 7`.
+    pub missing: Vec<String>,
 }
 
 impl LiveState {
     /// Nobody to ask yet.
     pub fn new() -> Self {
-        Self { shards: std::sync::Arc::default() }
+        Self { shards: Arc::default() }
     }
 
-    /// From now on these are asked.
-    pub fn set(&self, shards: Vec<ActorRef<ShardMessage>>) {
+    /// From now on these are asked, by partition.
+    pub fn set(&self, shards: BTreeMap<u32, ActorRef<ShardMessage>>) {
         if let Ok(mut kept) = self.shards.write() {
             *kept = shards;
         }
     }
 
-    async fn ask<T>(&self, question: impl Fn(oneshot::Sender<Vec<T>>) -> ShardMessage) -> Answers<T> {
+    /// Asks every shard at once; all together have [`PATIENCE`].
+    async fn ask<T>(&self, question: impl Fn(oneshot::Sender<T>) -> ShardMessage) -> Answers<T> {
         let shards = self.shards.read().map(|s| s.clone()).unwrap_or_default();
-        let mut waiting = Vec::new();
-        for shard in &shards {
+        let ask = |(partition, shard): (u32, ActorRef<ShardMessage>)| {
             let (reply, answer) = oneshot::channel();
-            waiting.push(shard.cast(question(reply)).is_ok().then_some(answer));
-        }
-        let mut answers = Answers { rows: Vec::new(), silent: 0 };
-        for answer in waiting {
-            let answered = match answer {
-                Some(answer) => tokio::time::timeout(PATIENCE, answer).await.ok().and_then(Result::ok),
-                None => None,
-            };
+            let asked = shard.cast(question(reply)).is_ok();
+            async move {
+                let answer = tokio::time::timeout(PATIENCE, answer);
+                let answered = if asked { answer.await.ok().and_then(Result::ok) } else { None };
+                answered.ok_or_else(|| format!("partition {partition}"))
+            }
+        };
+        let mut answers = Answers { rows: Vec::new(), missing: Vec::new() };
+        for answered in futures::future::join_all(shards.into_iter().map(ask)).await {
             match answered {
-                Some(rows) => answers.rows.extend(rows),
-                None => answers.silent += 1,
+                Ok(rows) => answers.rows.push(rows),
+                Err(shard) => answers.missing.push(shard),
             }
         }
         answers
+    }
+
+    async fn ask_rows<T>(&self, question: impl Fn(oneshot::Sender<Vec<T>>) -> ShardMessage) -> Answers<T> {
+        let Answers { rows, missing } = self.ask(question).await;
+        Answers { rows: rows.into_iter().flatten().collect(), missing }
     }
 
     /// All interfaces, by id.
     pub async fn interfaces(&self) -> Answers<InterfaceRow> {
-        let mut answers = self.ask(ShardMessage::Interfaces).await;
+        let mut answers = self.ask_rows(ShardMessage::Interfaces).await;
         answers.rows.sort_by(|a, b| (a.ifid, &a.site).cmp(&(b.ifid, &b.site)));
         answers
     }
 
-    /// A page of hosts, by interface and address.
-    pub async fn hosts(&self, query: HostQuery) -> (Page<HostRow>, usize) {
-        let limit = query.limit;
-        let mut answers = self.ask(|reply| ShardMessage::Hosts(query.clone(), reply)).await;
-        answers.rows.sort_by_key(|row| (row.ifid, row.host));
-        let more = answers.rows.len() > limit;
-        answers.rows.truncate(limit);
-        let next = answers.rows.last().filter(|_| more).map(host_cursor);
-        (Page { items: answers.rows, next }, answers.silent)
+    /// A page of hosts, by interface and address, and where the next one begins.
+    pub async fn hosts(&self, query: HostQuery) -> (Answers<HostRow>, Option<String>) {
+        let mut answers = self.ask_rows(|reply| ShardMessage::Hosts(query.clone(), reply)).await;
+        answers.rows.sort_by(|a, b| (a.ifid, &a.site, a.host).cmp(&(b.ifid, &b.site, b.host)));
+        let more = answers.rows.len() > query.limit;
+        answers.rows.truncate(query.limit);
+        let last = answers.rows.last().filter(|_| more);
+        let next = last.map(|row| cursor(row.ifid, &row.site, row.host));
+        (answers, next)
     }
 
     /// All networks, by interface and prefix.
     pub async fn networks(&self) -> Answers<NetworkRow> {
-        let mut answers = self.ask(ShardMessage::Networks).await;
-        answers.rows.sort_by_key(|row| (row.ifid, row.network));
+        let mut answers = self.ask_rows(ShardMessage::Networks).await;
+        answers.rows.sort_by(|a, b| (a.ifid, &a.site, a.network).cmp(&(b.ifid, &b.site, b.network)));
         answers
     }
 
-    /// Loaded element scripts, by key.
-    pub async fn scripts(&self) -> Vec<ScriptInfo> {
-        let mut rows = self.ask(ShardMessage::Scripts).await.rows;
-        rows.sort_by(|a, b| a.key.cmp(&b.key));
-        rows.dedup_by(|a, b| a.key == b.key);
-        rows
-    }
-
-    /// What all shards have done.
-    pub async fn report(&self) -> AggregatorReport {
+    /// What all shards that answer have done, and who did not.
+    pub async fn report(&self) -> (AggregatorReport, Vec<String>) {
+        let answers = self.ask(ShardMessage::Report).await;
         let mut report = AggregatorReport::default();
-        let shards = self.shards.read().map(|s| s.clone()).unwrap_or_default();
-        for shard in shards {
-            let (reply, answer) = oneshot::channel();
-            if shard.cast(ShardMessage::Report(reply)).is_ok()
-                && let Ok(Ok(part)) = tokio::time::timeout(PATIENCE, answer).await
-            {
-                report.add(&part);
-            }
+        for part in &answers.rows {
+            report.add(part);
         }
-        report
+        (report, answers.missing)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 
 use opentelemetry::KeyValue;
-use opentelemetry::metrics::{Counter, Meter};
+use opentelemetry::metrics::{Counter, Gauge, Meter};
 
 use crate::report::AggregatorReport;
 
@@ -13,18 +13,35 @@ struct Instruments {
     errors: Counter<u64>,
     lost: Counter<u64>,
     restarts: Counter<u64>,
+    script_calls: Counter<u64>,
+    script_errors: Counter<u64>,
+    script_time: Counter<u64>,
+    hosts: Gauge<u64>,
+    engaged: Gauge<u64>,
+    backlog: Gauge<u64>,
 }
 
 static INSTRUMENTS: LazyLock<Instruments> = LazyLock::new(|| {
     let meter: Meter = opentelemetry::global::meter("flowhook");
     let counter =
         |name: &'static str, text: &'static str| meter.u64_counter(name).with_description(text).build();
+    let gauge = |name: &'static str, text: &'static str| meter.u64_gauge(name).with_description(text).build();
     Instruments {
         hooks: counter("flowhook.aggregator.hook_calls", "Element hook calls by period"),
         alerts: counter("flowhook.aggregator.alerts", "Alert transitions by type and action"),
         errors: counter("flowhook.aggregator.errors", "Errors by kind"),
         lost: counter("flowhook.aggregator.lost", "Messages lost by kind"),
-        restarts: counter("flowhook.aggregator.restarts", "Shards started again after a failure"),
+        restarts: counter("flowhook.aggregator.restarts", "Shards and tasks started again after a failure"),
+        script_calls: counter("flowhook.aggregator.script_calls", "Element hook calls by script"),
+        script_errors: counter("flowhook.aggregator.script_errors", "Failed calls by script"),
+        script_time: meter
+            .u64_counter("flowhook.aggregator.script_time")
+            .with_unit("us")
+            .with_description("Wall time of element hooks by script")
+            .build(),
+        hosts: gauge("flowhook.aggregator.hosts", "Hosts kept, by partition"),
+        engaged: gauge("flowhook.aggregator.engaged_alerts", "Alerts engaged, by partition"),
+        backlog: gauge("flowhook.aggregator.backlog", "Deltas taken from the bus and not yet applied"),
     }
 });
 
@@ -37,6 +54,13 @@ pub fn publish(before: &AggregatorReport, now: &AggregatorReport) {
     }
     for (kind, count) in &now.errors {
         all.errors.add(grown(before.errors.get(kind), *count), &[KeyValue::new("kind", kind.clone())]);
+    }
+    for (key, counts) in &now.scripts {
+        let told = before.scripts.get(key).copied().unwrap_or_default();
+        let label = [KeyValue::new("script", key.clone())];
+        all.script_calls.add(grown(Some(&told.calls), counts.calls), &label);
+        all.script_errors.add(grown(Some(&told.errors), counts.errors), &label);
+        all.script_time.add(grown(Some(&told.micros), counts.micros), &label);
     }
     for (kind, actions) in &now.alerts {
         let told = before.alerts.get(kind);
@@ -52,7 +76,19 @@ pub fn lost(kind: &'static str) {
     INSTRUMENTS.lost.add(1, &[KeyValue::new("kind", kind)]);
 }
 
-/// A shard was started again.
+/// How full a partition is: alerts engaged and hosts kept.
+pub fn levels(partition: u32, (engaged, hosts): (u64, u64)) {
+    let label = [KeyValue::new("partition", i64::from(partition))];
+    INSTRUMENTS.engaged.record(engaged, &label);
+    INSTRUMENTS.hosts.record(hosts, &label);
+}
+
+/// Deltas under way in all shards.
+pub fn backlog(deltas: u64) {
+    INSTRUMENTS.backlog.record(deltas, &[]);
+}
+
+/// A shard or a task was started again.
 pub fn restarted() {
     INSTRUMENTS.restarts.add(1, &[]);
 }

@@ -11,6 +11,8 @@ use shared::store::{AlertStore, StoreError};
 use shared::wire::subject::Subjects;
 use tokio::sync::Notify;
 
+use crate::metrics;
+
 /// Transitions taken from the store at once.
 const BATCH: usize = 256;
 
@@ -49,7 +51,16 @@ async fn round(bus: &SharedBus, subjects: &Subjects, alerts: &dyn AlertStore) ->
     let mut told = Vec::new();
     let mut receipts = Vec::new();
     for (number, alert) in queued {
-        receipts.push(append(bus, subjects, alert).await?);
+        let id = alert.transition_id();
+        match append(bus, subjects, alert).await {
+            Ok(receipt) => receipts.push(receipt),
+            // It will not get smaller, and all that come after it would wait.
+            Err(error @ BusError::TooLarge { .. }) => {
+                tracing::error!(%error, id, "alert cannot be told");
+                metrics::lost("alert");
+            }
+            Err(error) => return Err(error.into()),
+        }
         told.push(number);
     }
     for receipt in receipts {
@@ -82,4 +93,63 @@ async fn append(
 /// True when everything queued has been told.
 pub async fn is_empty(alerts: &dyn AlertStore) -> bool {
     alerts.outbox(1).await.is_ok_and(|queued| queued.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+    use shared::bus::Stream;
+    use shared::bus::memory::{MemoryBus, MemoryConfig};
+    use shared::store::Transition;
+    use shared::store::sqlite::SqliteStore;
+
+    fn alert(number: u32, message: &str) -> Alert {
+        serde_json::from_value(json!({
+            "schema_version": 1, "id": format!("{number:032x}"), "action": "store", "type": "test",
+            "entity": "host", "entity_value": "192.0.2.1", "severity": "error", "category": "security",
+            "score": 1, "tstamp": "2026-01-01T00:00:00Z", "site": "s", "node": "n", "ifid": 0,
+            "interface": "eth0", "script": "test", "message": message,
+        }))
+        .unwrap()
+    }
+
+    async fn queue(store: &SqliteStore, alerts: Vec<Alert>) {
+        store.apply(alerts.into_iter().map(Transition::Store).collect()).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn transitions_are_told_in_order_and_forgotten_only_when_they_are_safe() {
+        let store = SqliteStore::in_memory().unwrap();
+        let bus: SharedBus = MemoryBus::new(MemoryConfig::default());
+        let mut told = bus.consume(Stream::Alert, "test", "al.v1.>").await.unwrap();
+        queue(&store, (1..=3).map(|n| alert(n, &n.to_string())).collect()).await;
+        let (subjects, store_) = (Subjects::default(), store.clone());
+        let round = tokio::spawn(async move { round(&bus, &subjects, &store_).await.unwrap() });
+        for number in ["1", "2", "3"] {
+            let queued = told.next().await.unwrap();
+            let alert: Alert = serde_json::from_slice(&queued.payload).unwrap();
+            assert_eq!(alert.message, number);
+            assert!(!is_empty(&store).await, "not safe before it is acknowledged");
+            queued.ack();
+        }
+        assert_eq!(round.await.unwrap(), 3);
+        assert!(is_empty(&store).await);
+    }
+
+    #[tokio::test]
+    async fn an_alert_too_large_for_the_bus_does_not_hold_up_the_others() {
+        let store = SqliteStore::in_memory().unwrap();
+        let bus: SharedBus = MemoryBus::new(MemoryConfig::default());
+        let mut told = bus.consume(Stream::Alert, "test", "al.v1.>").await.unwrap();
+        queue(&store, vec![alert(1, &"x".repeat(2 << 20)), alert(2, "small")]).await;
+        let (subjects, store_) = (Subjects::default(), store.clone());
+        let round = tokio::spawn(async move { round(&bus, &subjects, &store_).await.unwrap() });
+        let queued = told.next().await.unwrap();
+        let alert: Alert = serde_json::from_slice(&queued.payload).unwrap();
+        assert_eq!(alert.message, "small");
+        queued.ack();
+        assert_eq!(round.await.unwrap(), 2);
+        assert!(is_empty(&store).await);
+    }
 }

@@ -7,24 +7,34 @@ use std::time::Duration;
 
 use jiff::tz::TimeZone;
 use shared::model::network::IpNet;
-use shared::model::pool::mac_text;
-use shared::model::{Entity, Granularity, HostKey, LocalNetworks, Party, Timestamp};
+use shared::model::{Entity, Granularity, LocalNetworks, Timestamp};
+use shared::script::ScriptKind;
 use shared::script::engine::ScriptEngine;
-use shared::script::registry::{Registry, ScriptInfo};
-use shared::script::{ElementParams, ScriptKind};
+use shared::script::registry::Registry;
 use shared::store::{EngagedAlert, Transition};
 use shared::wire::delta::Delta;
 use shared::wire::proto::HttpPost;
 
-use crate::alert::{AlertState, Subject};
+use crate::alert::{AlertState, Place, Subject};
 use crate::config::AggregatorConfig;
-use crate::element::{Counters, Hosts, Interface, Network};
+use crate::element::{Hosts, Interface, Network};
 use crate::ingest::{Ingest, Verdict};
 use crate::report::AggregatorReport;
 use crate::run::{RunElement, RunPlan, ScriptStates};
 use crate::schedule::{Closed, Schedule};
 
 mod effects;
+mod elements;
+
+/// The latest time that is taken for one: 2200-01-01T00:00:00Z.
+const LATEST: Timestamp = Timestamp::from_secs(7_258_118_400);
+
+/// Kinds of elements, in the order in which they run.
+const KINDS: [(ScriptKind, Entity); 3] = [
+    (ScriptKind::Interface, Entity::Interface),
+    (ScriptKind::Network, Entity::Network),
+    (ScriptKind::Host, Entity::Host),
+];
 
 /// What a delta caused.
 #[derive(Debug, Default)]
@@ -37,6 +47,23 @@ pub struct Output {
     pub messages: Vec<(String, String, String)>,
 }
 
+impl Output {
+    /// Everything in it goes on with the trace of its cause.
+    fn caused_by(&mut self, traceparent: Option<&str>) {
+        let Some(traceparent) = traceparent else { return };
+        for transition in &mut self.transitions {
+            let alert = match transition {
+                Transition::Engage(engaged) | Transition::Update(engaged) => &mut engaged.alert,
+                Transition::Release(alert) | Transition::Store(alert) => alert,
+            };
+            alert.traceparent = Some(traceparent.to_owned());
+        }
+        for post in &mut self.posts {
+            traceparent.clone_into(&mut post.traceparent);
+        }
+    }
+}
+
 /// One interface with its elements.
 pub struct InterfaceState {
     /// The interface.
@@ -46,6 +73,8 @@ pub struct InterfaceState {
     /// The local networks as seen on it.
     pub networks: BTreeMap<IpNet, Network>,
     schedule: Schedule,
+    /// Alerts of scripts that run no more have been released.
+    orphans_released: bool,
     /// The element at which the next run of a kind and period begins, because the last one did not
     /// reach it.
     resume: BTreeMap<(ScriptKind, Granularity), String>,
@@ -64,12 +93,6 @@ pub struct Partition {
     states: ScriptStates,
     interfaces: BTreeMap<(String, u32), InterfaceState>,
     report: AggregatorReport,
-}
-
-/// An element of a run: what its hook sees and whom its alerts are about.
-struct Element {
-    run: RunElement,
-    subject: Subject,
 }
 
 impl Partition {
@@ -120,19 +143,30 @@ impl Partition {
         self.interfaces.values()
     }
 
-    /// Loaded scripts.
-    pub fn scripts(&self) -> Vec<ScriptInfo> {
-        self.registry.infos()
+    /// Engaged alerts and hosts kept.
+    pub fn levels(&self) -> (u64, u64) {
+        let hosts: usize = self.interfaces.values().map(|interface| interface.hosts.len()).sum();
+        (self.alerts.len() as u64, hosts as u64)
     }
 
     /// Applies a delta and runs the hooks of the windows it closes.
     pub fn apply(&mut self, delta: &Delta) -> Output {
         let mut output = Output::default();
+        let plausible = Timestamp::ZERO..=LATEST;
+        if ![delta.from, delta.to, delta.watermark].iter().all(|time| plausible.contains(time)) {
+            // One such watermark would close every window there will ever be.
+            self.count_error("delta_times_implausible", 1);
+            return output;
+        }
         if self.ingest.judge(&delta.producer) != Verdict::New {
             return output;
         }
         let key = (delta.producer.site.clone(), delta.producer.ifid);
         let mut state = self.interfaces.remove(&key).unwrap_or_else(|| self.new_interface(delta));
+        if state.interface.node != delta.producer.node {
+            // Of one site, two nodes whose interfaces have the same id are taken for one interface.
+            self.count_error("interface_changed_node", 1);
+        }
         // Windows that ended before this delta began.
         state.interface.watermark = state.interface.watermark.max(delta.from);
         let closed = state.schedule.close_until(delta.from);
@@ -144,6 +178,7 @@ impl Partition {
         }
         self.run_windows(&mut state, &closed, &mut output);
         self.interfaces.insert(key, state);
+        output.caused_by(delta.traceparent.as_deref());
         output
     }
 
@@ -153,6 +188,7 @@ impl Partition {
             hosts: Hosts::new(self.config.host_limits()),
             networks: self.networks.iter().map(|prefix| (prefix, Network::default())).collect(),
             schedule: Schedule::new(self.zone.clone()),
+            orphans_released: false,
             resume: BTreeMap::new(),
         }
     }
@@ -161,16 +197,16 @@ impl Partition {
         for window in closed {
             // The end of a stream closes windows early: the time that was not seen makes nobody idle.
             let seen = window.at.min(state.interface.watermark);
-            for gone in state.hosts.mark_idle(seen) {
-                let value = gone.to_string();
-                let released = self.alerts.element_gone(state.interface.id, Entity::Host, &value, seen);
+            if !std::mem::replace(&mut state.orphans_released, true) {
+                let released = self.alerts.release_orphans(state.place(), runs(&self.registry), seen);
                 self.tell(released, output);
             }
-            for (kind, entity) in [
-                (ScriptKind::Interface, Entity::Interface),
-                (ScriptKind::Network, Entity::Network),
-                (ScriptKind::Host, Entity::Host),
-            ] {
+            for gone in state.hosts.mark_idle(seen) {
+                let value = gone.to_string();
+                let released = self.alerts.element_gone(state.place(), Entity::Host, &value, seen);
+                self.tell(released, output);
+            }
+            for (kind, entity) in KINDS {
                 self.run(state, kind, entity, *window, output);
             }
             state.ran(window.granularity);
@@ -203,6 +239,7 @@ impl Partition {
             registry: &self.registry,
             kind,
             granularity: window.granularity,
+            site: &state.interface.site,
             ifid: state.interface.id,
             collected: state.interface.collected,
             when: window.at,
@@ -216,77 +253,6 @@ impl Partition {
         }
         *self.report.hooks.entry(window.granularity.name().to_owned()).or_default() += outcome.calls;
         self.carry_out(outcome, state, entity, window, &subjects, output);
-    }
-
-    /// The elements of a run, in order.
-    fn elements(&self, state: &InterfaceState, kind: ScriptKind, window: Closed) -> Vec<Element> {
-        let make = |entity, value: String, info, tally: (BTreeMap<_, _>, BTreeMap<_, _>), local, party| {
-            let interface = &state.interface;
-            let params = ElementParams {
-                granularity: Some(window.granularity),
-                entity: Some(entity),
-                cur_alerts: self.alerts.current(interface.id, entity, &value),
-                entity_value: value.clone(),
-                info,
-                stats: tally.0,
-                delta: tally.1,
-                when: window.at,
-                ifid: interface.id,
-                ts_enabled: self.config.time_series,
-            };
-            let subject = Subject {
-                entity,
-                value,
-                site: interface.site.clone(),
-                node: interface.node.clone(),
-                ifid: interface.id,
-                interface: interface.name.clone(),
-                party,
-            };
-            Element { run: RunElement { params, local }, subject }
-        };
-        let granularity = window.granularity;
-        match kind {
-            ScriptKind::Interface => {
-                let tally = &state.interface.tally;
-                let mut counts = (tally.total.named(), tally.since_run(granularity).named());
-                let (hosts, local) = state.hosts.active();
-                for (name, value) in
-                    [("live_flows", state.interface.live_flows), ("hosts", hosts), ("local_hosts", local)]
-                {
-                    counts.0.insert(name.to_owned(), value);
-                }
-                let name = state.interface.name.clone();
-                vec![make(Entity::Interface, name, state.interface.info(), counts, true, None)]
-            }
-            ScriptKind::Network => {
-                let element = |(prefix, network): (&IpNet, &Network)| {
-                    let tally = &network.tally;
-                    let counts = (tally.total.named(), tally.since_run(granularity).named());
-                    make(Entity::Network, prefix.to_string(), Network::info(*prefix), counts, true, None)
-                };
-                state.networks.iter().map(element).collect()
-            }
-            ScriptKind::Host => {
-                let element = |key: HostKey| {
-                    let host = state.hosts.get(key)?;
-                    let counts = (host.tally.total.named(), host.tally.since_run(granularity).named());
-                    let party = Party {
-                        ip: key.ip,
-                        port: 0,
-                        vlan: key.vlan,
-                        mac: host.mac.as_ref().map(mac_text),
-                        local: host.local,
-                        pool: String::new(),
-                        is_attacker: false,
-                        is_victim: false,
-                    };
-                    Some(make(Entity::Host, key.to_string(), host.info(key), counts, host.local, Some(party)))
-                };
-                state.hosts.of_run(granularity, window.at).into_iter().filter_map(element).collect()
-            }
-            ScriptKind::Flow | ScriptKind::System => Vec::new(),
-        }
     }
 
     fn tell(&mut self, transitions: Vec<Transition>, output: &mut Output) {
@@ -337,9 +303,22 @@ impl InterfaceState {
         }
     }
 
+    fn place(&self) -> Place<'_> {
+        Place { site: &self.interface.site, ifid: self.interface.id }
+    }
+
     /// Event time up to which the interface is known.
     pub fn watermark(&self) -> Timestamp {
         self.interface.watermark
+    }
+}
+
+/// Tells whether a script is still called for elements of an entity and a period.
+fn runs(registry: &Registry) -> impl Fn(&str, Entity, Granularity) -> bool + '_ {
+    move |script, entity, granularity| {
+        let kind = KINDS.iter().find(|(_, of)| *of == entity).map(|(kind, _)| *kind);
+        let mut entries = kind.into_iter().flat_map(|kind| registry.for_element(kind, granularity));
+        entries.any(|entry| entry.script.meta().key == script)
     }
 }
 

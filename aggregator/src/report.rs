@@ -2,7 +2,31 @@
 
 use std::collections::BTreeMap;
 
+use serde::Serialize;
 use shared::model::counters::add_counts;
+
+/// What one element script has done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+pub struct ScriptCounts {
+    /// Calls of its hooks.
+    pub calls: u64,
+    /// Calls that failed, `setup` and `teardown` included.
+    pub errors: u64,
+    /// Microseconds of wall time its hooks took.
+    pub micros: u64,
+    /// Partitions in which it failed too often and is no longer called.
+    pub quarantined: u64,
+}
+
+impl ScriptCounts {
+    /// Adds another script's counts, or the same one's from elsewhere.
+    pub fn add(&mut self, other: &Self) {
+        self.calls = self.calls.saturating_add(other.calls);
+        self.errors = self.errors.saturating_add(other.errors);
+        self.micros = self.micros.saturating_add(other.micros);
+        self.quarantined = self.quarantined.saturating_add(other.quarantined);
+    }
+}
 
 /// Totals of one partition, or of several added up.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -15,6 +39,8 @@ pub struct AggregatorReport {
     pub alerts_by_severity: BTreeMap<String, u64>,
     /// Errors by kind.
     pub errors: BTreeMap<String, u64>,
+    /// Element scripts by key.
+    pub scripts: BTreeMap<String, ScriptCounts>,
 }
 
 impl AggregatorReport {
@@ -23,6 +49,9 @@ impl AggregatorReport {
         add_counts(&mut self.hooks, &other.hooks);
         add_counts(&mut self.alerts_by_severity, &other.alerts_by_severity);
         add_counts(&mut self.errors, &other.errors);
+        for (key, counts) in &other.scripts {
+            self.scripts.entry(key.clone()).or_default().add(counts);
+        }
         for (kind, actions) in &other.alerts {
             add_counts(self.alerts.entry(kind.clone()).or_default(), actions);
         }

@@ -9,6 +9,8 @@ use shared::script::engine::{Run, ScriptEngine};
 use shared::script::registry::{Entry, Registry};
 use shared::script::{Effect, ElementParams, HookName, Lifecycle, ScriptKind};
 
+use crate::report::ScriptCounts;
+
 /// Something a script asked for in a run.
 #[derive(Debug)]
 pub struct Asked {
@@ -33,6 +35,8 @@ pub struct Outcome {
     pub reached: usize,
     /// Failed calls by script.
     pub errors: BTreeMap<String, u64>,
+    /// What each script did, by its place in the registry.
+    pub counts: BTreeMap<usize, ScriptCounts>,
     /// Scripts that have failed too often and are no longer called.
     pub quarantined: Vec<String>,
 }
@@ -40,8 +44,8 @@ pub struct Outcome {
 /// State of scripts between runs.
 #[derive(Default)]
 pub struct ScriptStates {
-    /// Runs that live from load to unload, by script and interface.
-    loaded: BTreeMap<(String, u32), Run>,
+    /// Runs that live from load to unload, by script, site and interface.
+    loaded: BTreeMap<(String, String, u32), Run>,
     /// Failures in a row, by script.
     failures: BTreeMap<String, u32>,
 }
@@ -65,6 +69,8 @@ pub struct RunPlan<'a> {
     pub kind: ScriptKind,
     /// Period.
     pub granularity: Granularity,
+    /// Site of the interface.
+    pub site: &'a str,
     /// Interface id.
     pub ifid: u32,
     /// True when exporters report the interface's flows.
@@ -106,13 +112,17 @@ impl RunPlan<'_> {
                 outcome.complete.push(key.clone());
             }
             if script.entry.script.meta().lifecycle == Lifecycle::Load {
-                states.loaded.insert((key, self.ifid), script.run);
+                states.loaded.insert(self.loaded_key(&key), script.run);
                 continue;
             }
             let result = script.run.teardown(self.engine, self.when);
             self.note(script.place, None, &key, result, states, &mut outcome);
         }
         outcome
+    }
+
+    fn loaded_key(&self, script: &str) -> (String, String, u32) {
+        (script.to_owned(), self.site.to_owned(), self.ifid)
     }
 
     /// Scripts that take part, each with its state.
@@ -126,7 +136,7 @@ impl RunPlan<'_> {
             if !wanted || states.failures.get(&meta.key).is_some_and(|n| *n >= self.quarantine_after) {
                 continue;
             }
-            let kept = states.loaded.remove(&(meta.key.clone(), self.ifid));
+            let kept = states.loaded.remove(&self.loaded_key(&meta.key));
             let run = match kept {
                 Some(run) => Some(run),
                 None => {
@@ -155,7 +165,11 @@ impl RunPlan<'_> {
             return;
         }
         let config = script.entry.config(HookName::Element(self.granularity));
+        let watch = Stopwatch::start();
         let result = script.run.element(self.engine, &element.params, config);
+        let took = u64::try_from(watch.elapsed().as_micros()).unwrap_or(u64::MAX);
+        let call = ScriptCounts { calls: 1, micros: took, ..ScriptCounts::default() };
+        outcome.counts.entry(script.place).or_default().add(&call);
         outcome.calls += 1;
         script.failed |= result.error.is_some();
         self.note(script.place, Some(number), &meta.key, result, states, outcome);
@@ -183,10 +197,13 @@ impl RunPlan<'_> {
         if *count == 1 {
             tracing::warn!(script = key, line = error.line, cause = %error.cause, "element hook failed");
         }
+        let counts = outcome.counts.entry(script).or_default();
+        counts.errors = counts.errors.saturating_add(1);
         let failures = states.failures.entry(key.to_owned()).or_default();
         *failures += 1;
         if *failures == self.quarantine_after {
             tracing::error!(script = key, "script failed too often and is quarantined");
+            counts.quarantined = 1;
             outcome.quarantined.push(key.to_owned());
         }
     }
@@ -231,6 +248,7 @@ mod tests {
             registry: &registry,
             kind: ScriptKind::Host,
             granularity: Granularity::Min,
+            site: "s",
             ifid: 1,
             collected: false,
             when: Timestamp::from_secs(60),
@@ -282,6 +300,8 @@ mod tests {
         let hosts = [("a", true), ("b", true), ("c", true), ("d", true)];
         let outcome = run(text, &hosts, &mut states, LONG);
         assert_eq!((outcome.calls, &outcome.quarantined[..]), (3, &["test".to_owned()][..]));
+        let counts = outcome.counts[&0];
+        assert_eq!((counts.calls, counts.errors, counts.quarantined), (3, 3, 1));
         assert_eq!(run(text, &hosts, &mut states, LONG).calls, 0);
     }
 
@@ -298,6 +318,7 @@ mod tests {
                 registry: &registry,
                 kind: ScriptKind::Host,
                 granularity: Granularity::Min,
+                site: "s",
                 ifid: 1,
                 collected: false,
                 when: Timestamp::from_secs(60),

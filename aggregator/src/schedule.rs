@@ -1,6 +1,7 @@
 //! Which windows event time closes, and in which order. Pure.
 
 use jiff::tz::TimeZone;
+use shared::model::time::NS_PER_S;
 use shared::model::{Granularity, Timestamp};
 
 /// Silent windows told in a row at most; a longer silence is jumped over.
@@ -13,11 +14,14 @@ pub struct Closed {
     pub at: Timestamp,
     /// Its period.
     pub granularity: Granularity,
+    /// Begin of the window; of the first one, the time of its first data.
+    pub from: Timestamp,
 }
 
 /// An open window.
 #[derive(Clone, Copy, Debug)]
 struct Window {
+    from: Timestamp,
     end: Timestamp,
     /// Something was seen in it.
     data: bool,
@@ -42,7 +46,7 @@ impl Schedule {
     /// Data of event time `at` has come: windows open that are not.
     pub fn data(&mut self, at: Timestamp) {
         let zone = &self.zone;
-        let window = |g: Granularity| Window { end: g.next_boundary(at, zone), data: true };
+        let window = |g: Granularity| Window { from: at, end: g.next_boundary(at, zone), data: true };
         for window in self.open.get_or_insert_with(|| Granularity::PERIODS.map(window)) {
             window.data = true;
         }
@@ -55,13 +59,19 @@ impl Schedule {
         for (window, granularity) in open.iter_mut().zip(Granularity::PERIODS) {
             let mut told = 0;
             while window.end <= watermark {
-                if told < MAX_SILENT {
-                    closed.push(Closed { at: window.end, granularity });
-                } else {
-                    self.jumped += 1;
+                let step = granularity.seconds();
+                if told == MAX_SILENT {
+                    // At once: a time that is far off costs no more than one that is near.
+                    let end = granularity.next_boundary(watermark, &self.zone);
+                    let missed = end.since(window.end) / (step * NS_PER_S);
+                    self.jumped = self.jumped.saturating_add(missed.unsigned_abs());
+                    *window = Window { from: end.plus_secs(-step), end, data: false };
+                    break;
                 }
+                closed.push(Closed { at: window.end, granularity, from: window.from });
                 told += 1;
-                *window = Window { end: granularity.next_boundary(window.end, &self.zone), data: false };
+                let end = granularity.next_boundary(window.end, &self.zone);
+                *window = Window { from: window.end, end, data: false };
             }
         }
         closed.sort();
@@ -72,7 +82,8 @@ impl Schedule {
     pub fn close_all(&mut self) -> Vec<Closed> {
         let Some(open) = self.open.take() else { return Vec::new() };
         let held = open.into_iter().zip(Granularity::PERIODS).filter(|(window, _)| window.data);
-        let mut closed: Vec<_> = held.map(|(w, granularity)| Closed { at: w.end, granularity }).collect();
+        let mut closed: Vec<_> =
+            held.map(|(w, granularity)| Closed { at: w.end, granularity, from: w.from }).collect();
         closed.sort();
         closed
     }
@@ -141,6 +152,33 @@ mod tests {
         let closed = schedule.close_until(at("2036-01-05T10:10:00Z"));
         assert_eq!(count(&closed)["min"], MAX_SILENT);
         assert!(schedule.jumped > 1_000_000);
+    }
+
+    #[test]
+    fn a_window_begins_where_the_one_before_ended() {
+        let zone = TimeZone::posix("CET-1CEST,M3.5.0,M10.5.0/3").unwrap();
+        let mut schedule = Schedule::new(zone);
+        schedule.data(at("2026-10-24T12:00:00Z"));
+        let closed = schedule.close_until(at("2026-10-25T23:00:00Z"));
+        let days: Vec<_> = closed.iter().filter(|c| c.granularity == Granularity::Day).collect();
+        assert_eq!((days[0].from, days[0].at), (at("2026-10-24T12:00:00Z"), at("2026-10-24T22:00:00Z")));
+        assert_eq!((days[1].from, days[1].at), (days[0].at, at("2026-10-25T23:00:00Z")), "25 hours");
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_times_end_and_windows_close_once_in_order(
+            times in proptest::collection::vec((proptest::num::i64::ANY, proptest::num::i64::ANY), 1..4),
+        ) {
+            let mut schedule = Schedule::new(TimeZone::UTC);
+            for (data, watermark) in times {
+                schedule.data(Timestamp::from_ns(data));
+                let watermark = Timestamp::from_ns(watermark);
+                let closed = schedule.close_until(watermark);
+                assert!(closed.is_sorted() && closed.len() <= MAX_SILENT * Granularity::PERIODS.len());
+                assert!(closed.iter().all(|c| c.at <= watermark && c.from <= c.at));
+            }
+        }
     }
 
     #[test]

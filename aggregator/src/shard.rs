@@ -5,18 +5,19 @@
 //! read back from the store, and deltas not yet acknowledged come again.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use bytes::Bytes;
 use prost::Message as _;
 use ractor::thread_local::ThreadLocalActor;
 use ractor::{ActorProcessingErr, ActorRef};
-use shared::bus::{Queued, SharedBus, Stream};
+use shared::bus::{BusError, Queued, Receipt, SharedBus, Stream};
 use shared::model::LocalNetworks;
 use shared::script::engine::ScriptEngine;
-use shared::script::registry::{Registry, ScriptInfo, ScriptSetup};
-use shared::store::AlertStore;
+use shared::script::registry::{Registry, ScriptSetup};
+use shared::store::{AlertStore, StoreError};
 use shared::wire::delta::Delta;
+use shared::wire::proto::HttpPost;
 use shared::wire::subject::Subjects;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
 
@@ -51,20 +52,53 @@ pub struct ShardArgs {
     pub config: AggregatorConfig,
     /// Scripts.
     pub scripts: ScriptSetup,
+    /// Counts deltas under way in all shards.
+    pub backlog: Backlog,
+}
+
+/// How many deltas the shards have taken from the bus and not yet settled.
+#[derive(Clone, Debug, Default)]
+pub struct Backlog(Arc<AtomicU64>);
+
+impl Backlog {
+    /// How many there are.
+    pub fn count(&self) -> u64 {
+        self.0.load(Ordering::SeqCst)
+    }
+
+    fn enter(&self) -> UnderWay {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        UnderWay(self.clone())
+    }
+}
+
+/// One delta under way; leaves the backlog when dropped, also when its shard fails.
+#[derive(Debug)]
+struct UnderWay(Backlog);
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// A delta's place between pump and shard; the next delta comes when it is dropped.
+#[derive(Debug)]
+pub struct Credit {
+    _under_way: UnderWay,
+    _place: OwnedSemaphorePermit,
 }
 
 /// Messages to a shard.
 pub enum ShardMessage {
     /// A delta, with the credit that lets the next one come.
-    Delta(Queued, OwnedSemaphorePermit),
+    Delta(Queued, Credit),
     /// Which interfaces are there.
     Interfaces(oneshot::Sender<Vec<InterfaceRow>>),
     /// Which hosts are there.
     Hosts(HostQuery, oneshot::Sender<Vec<HostRow>>),
     /// Which networks are there.
     Networks(oneshot::Sender<Vec<NetworkRow>>),
-    /// Which scripts are loaded.
-    Scripts(oneshot::Sender<Vec<ScriptInfo>>),
     /// What has been done.
     Report(oneshot::Sender<AggregatorReport>),
 }
@@ -98,10 +132,13 @@ impl ThreadLocalActor for ShardActor {
         let name = format!("shard-{}", args.partition);
         let mut deltas = args.bus.consume(Stream::Delta, &name, &filter).await?;
         let credit = Arc::new(Semaphore::new(CREDIT));
+        let backlog = args.backlog.clone();
         let pump = tokio::spawn(async move {
             while let Some(delta) = deltas.next().await {
-                let Ok(permit) = Arc::clone(&credit).acquire_owned().await else { return };
-                if myself.cast(ShardMessage::Delta(delta, permit)).is_err() {
+                let under_way = backlog.enter();
+                let Ok(place) = Arc::clone(&credit).acquire_owned().await else { return };
+                let credit = Credit { _under_way: under_way, _place: place };
+                if myself.cast(ShardMessage::Delta(delta, credit)).is_err() {
                     return;
                 }
             }
@@ -117,9 +154,9 @@ impl ThreadLocalActor for ShardActor {
     ) -> Result<(), ActorProcessingErr> {
         // Who asked may have gone; then nobody needs the answer.
         match message {
-            ShardMessage::Delta(delta, permit) => {
+            ShardMessage::Delta(delta, credit) => {
                 state.delta(delta).await?;
-                drop(permit);
+                drop(credit);
             }
             ShardMessage::Interfaces(reply) => drop(reply.send(state.rows(InterfaceRow::of))),
             ShardMessage::Networks(reply) => {
@@ -129,10 +166,6 @@ impl ThreadLocalActor for ShardActor {
             ShardMessage::Hosts(query, reply) => {
                 let rows: Vec<Vec<HostRow>> = state.rows(|interface| HostRow::of(interface, &query));
                 let _ = reply.send(rows.into_iter().flatten().collect());
-            }
-            ShardMessage::Scripts(reply) => {
-                let scripts = state.partition.as_ref().map(|p| p.scripts()).unwrap_or_default();
-                let _ = reply.send(scripts);
             }
             ShardMessage::Report(reply) => drop(reply.send(state.report())),
         }
@@ -166,10 +199,8 @@ impl ShardState {
             let engaged = self.args.alerts.engaged(Some(self.args.partition)).await?;
             let engine = ScriptEngine::new(self.args.scripts.limits.clone());
             let scripts = &self.args.scripts;
-            let (registry, errors) = Registry::load(&engine, scripts.sources.clone(), &scripts.settings);
-            for error in &errors {
-                tracing::error!(line = error.line, column = error.column, "{error}");
-            }
+            // What is wrong with scripts was told when the role started.
+            let (registry, _) = Registry::load(&engine, scripts.sources.clone(), &scripts.settings);
             self.partition = Some(Box::new(Partition::new(
                 self.args.partition,
                 engine,
@@ -182,37 +213,42 @@ impl ShardState {
         }
         let Some(partition) = &mut self.partition else { return Ok(()) };
         let output = partition.apply(&delta);
-        self.carry_out(output).await;
+        self.carry_out(output).await?;
         queued.ack();
         if delta.watermark.secs() % 60 == 0 || delta.end_of_stream {
             let report = self.report();
             metrics::publish(&self.published, &report);
+            metrics::backlog(self.args.backlog.count());
+            if let Some(partition) = &self.partition {
+                metrics::levels(self.args.partition, partition.levels());
+            }
             self.published = report;
         }
         Ok(())
     }
 
     /// Stores transitions, then sends posts and messages. The state has changed already, so this
-    /// does not give up: a store that fails is tried until it works, and the deltas wait.
-    async fn carry_out(&mut self, output: Output) {
+    /// does not give up: a store or a bus that fails is tried until it works, and the deltas wait.
+    ///
+    /// # Errors
+    /// Store or bus are closed. The delta is not acknowledged then and comes again after the restart.
+    async fn carry_out(&mut self, output: Output) -> Result<(), ActorProcessingErr> {
         if !output.transitions.is_empty() {
             while let Err(error) = self.args.alerts.apply(output.transitions.clone()).await {
+                if matches!(error, StoreError::Closed) {
+                    return Err(error.into());
+                }
                 tracing::error!(%error, "alert transitions cannot be stored, trying again");
                 tokio::time::sleep(RETRY).await;
             }
             self.args.outbox.notify_one();
         }
-        for post in output.posts {
-            let subject = self.args.subjects.post(&post.site);
-            let payload = Bytes::from(post.encode_to_vec());
-            let stored = async {
-                let receipt = self.args.bus.append(&subject, &post.id, payload.clone()).await?;
-                receipt.stored().await
-            };
-            if let Err(error) = stored.await {
-                tracing::error!(%error, script = post.script, "script's post lost");
-                metrics::lost("post");
-            }
+        let mut receipts = Vec::new();
+        for post in &output.posts {
+            receipts.push(self.append(post).await);
+        }
+        for (post, receipt) in output.posts.iter().zip(receipts) {
+            self.until_safe(post, receipt).await?;
         }
         for (site, subject, payload) in output.messages {
             let subject = self.args.subjects.script(&site, &subject);
@@ -220,6 +256,41 @@ impl ShardState {
                 tracing::warn!(%error, subject, "script's message lost");
                 metrics::lost("message");
             }
+        }
+        Ok(())
+    }
+
+    async fn append(&self, post: &HttpPost) -> Result<Receipt, BusError> {
+        let subject = self.args.subjects.post(&post.site);
+        self.args.bus.append(&subject, &post.id, post.encode_to_vec().into()).await
+    }
+
+    /// Waits until a post is safe, and appends it again as often as it takes: its id keeps it from
+    /// being sent twice.
+    async fn until_safe(
+        &self,
+        post: &HttpPost,
+        mut appended: Result<Receipt, BusError>,
+    ) -> Result<(), ActorProcessingErr> {
+        loop {
+            let safe = match appended {
+                Ok(receipt) => receipt.stored().await,
+                Err(error) => Err(error),
+            };
+            match safe {
+                Ok(()) => return Ok(()),
+                Err(BusError::Closed) => return Err(BusError::Closed.into()),
+                Err(error @ BusError::TooLarge { .. }) => {
+                    tracing::error!(%error, script = post.script, "script's post lost");
+                    metrics::lost("post");
+                    return Ok(());
+                }
+                Err(error) => {
+                    tracing::warn!(%error, script = post.script, "script's post not safe, trying again");
+                    tokio::time::sleep(RETRY).await;
+                }
+            }
+            appended = self.append(post).await;
         }
     }
 

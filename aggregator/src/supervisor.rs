@@ -1,6 +1,6 @@
-//! Starts the shards, the outbox, the writers and the API, and restarts shards that fail.
+//! Starts the shards, the outbox, the writers and the API, and starts again what fails.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +11,8 @@ use shared::backoff::unit_random;
 use shared::bus::SharedBus;
 use shared::clock::SharedClock;
 use shared::model::LocalNetworks;
-use shared::script::registry::ScriptSetup;
+use shared::script::engine::ScriptEngine;
+use shared::script::registry::{Registry, ScriptInfo, ScriptSetup};
 use shared::store::{AlertStore, FlowStore};
 use shared::supervise::{Decision, RestartBudget, RestartPolicy};
 use shared::wire::partition::PARTITIONS;
@@ -25,8 +26,13 @@ use crate::live::LiveState;
 use crate::metrics;
 use crate::outbox;
 use crate::report::AggregatorReport;
-use crate::shard::{ShardActor, ShardArgs, ShardMessage};
-use crate::writer;
+use crate::shard::{Backlog, ShardActor, ShardArgs, ShardMessage};
+
+mod tasks;
+#[cfg(test)]
+mod tests;
+
+use tasks::Task;
 
 /// Threads that shards share.
 const SHARD_THREADS: usize = 2;
@@ -93,18 +99,20 @@ pub struct Aggregator {
     /// Where the API listens.
     pub api_address: Option<SocketAddr>,
     live: LiveState,
+    backlog: Backlog,
     alerts: Arc<dyn AlertStore>,
 }
 
 impl Aggregator {
     /// What has been done.
     pub async fn report(&self) -> AggregatorReport {
-        self.live.report().await
+        self.live.report().await.0
     }
 
-    /// True when every transition has been told.
+    /// True when no shard has a delta in hand and every transition has been told.
     pub async fn is_idle(&self) -> bool {
-        outbox::is_empty(&*self.alerts).await
+        // In this order: what a delta causes is in the outbox before the delta is settled.
+        self.backlog.count() == 0 && outbox::is_empty(&*self.alerts).await
     }
 }
 
@@ -114,24 +122,48 @@ impl Aggregator {
 /// [`AggregatorError`] names the address that is taken, or why an actor did not start.
 pub async fn spawn(deps: AggregatorDeps) -> Result<Aggregator, AggregatorError> {
     let live = LiveState::new();
+    let backlog = Backlog::default();
+    let api_deps = ApiDeps::new(&deps, live.clone(), load_scripts(&deps.scripts));
     let api = match deps.config.api.enabled {
-        true => Some(api::serve(&ApiDeps::new(&deps, live.clone()))?),
+        true => Some(api::serve(&api_deps)?),
         false => None,
     };
     let api_address = api.as_ref().map(|api| api.address);
     let alerts = Arc::clone(&deps.alerts);
-    let args = SupervisorArgs { deps, live: live.clone(), api };
+    let args = SupervisorArgs { deps, live: live.clone(), backlog: backlog.clone(), api_deps, api };
     let (actor, handle) = Actor::spawn(None, AggregatorSupervisor, args)
         .await
         .map_err(|e| AggregatorError::Start(e.to_string()))?;
-    Ok(Aggregator { actor, handle, api_address, live, alerts })
+    Ok(Aggregator { actor, handle, api_address, live, backlog, alerts })
+}
+
+/// Loads the scripts once for the API, and tells what is wrong with them. Each shard loads its own
+/// when it needs them, because compiled scripts belong to one thread.
+fn load_scripts(setup: &ScriptSetup) -> Vec<ScriptInfo> {
+    let engine = ScriptEngine::new(setup.limits.clone());
+    let (registry, errors) = Registry::load(&engine, setup.sources.clone(), &setup.settings);
+    for error in &errors {
+        tracing::error!(line = error.line, column = error.column, "{error}");
+    }
+    registry.infos()
+}
+
+/// What the supervisor starts again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Child {
+    /// The shard of a partition.
+    Shard(u32),
+    /// A task.
+    Task(Task),
 }
 
 /// Messages to the supervisor.
 #[derive(Debug)]
 pub enum AggregatorMessage {
-    /// Start a shard again.
-    Restart(u32),
+    /// Start a child again.
+    Restart(Child),
+    /// A task has ended, which none does by itself; why.
+    Ended(Task, String),
 }
 
 /// The supervisor actor.
@@ -141,6 +173,8 @@ pub struct AggregatorSupervisor;
 pub struct SupervisorArgs {
     deps: AggregatorDeps,
     live: LiveState,
+    backlog: Backlog,
+    api_deps: ApiDeps,
     api: Option<ApiServer>,
 }
 
@@ -148,14 +182,16 @@ pub struct SupervisorArgs {
 pub struct SupervisorState {
     deps: AggregatorDeps,
     live: LiveState,
-    api: Option<ApiServer>,
+    backlog: Backlog,
+    api_deps: ApiDeps,
+    /// How to stop the API.
+    api: Option<api::ApiHandle>,
     spawners: Vec<ThreadLocalActorSpawner>,
-    shards: HashMap<u32, ActorRef<ShardMessage>>,
+    shards: BTreeMap<u32, ActorRef<ShardMessage>>,
     children: HashMap<ActorId, u32>,
-    budgets: HashMap<u32, RestartBudget>,
+    budgets: HashMap<Child, RestartBudget>,
     outbox: Arc<Notify>,
-    tasks: Vec<JoinHandle<()>>,
-    outbox_task: Option<JoinHandle<()>>,
+    tasks: HashMap<Task, JoinHandle<()>>,
     stopping: bool,
 }
 
@@ -169,23 +205,29 @@ impl Actor for AggregatorSupervisor {
         myself: ActorRef<Self::Msg>,
         args: Self::Arguments,
     ) -> Result<Self::State, ActorProcessingErr> {
-        let SupervisorArgs { deps, live, api } = args;
+        let SupervisorArgs { deps, live, backlog, api_deps, api } = args;
         let mut state = SupervisorState {
             deps,
             live,
-            api,
+            backlog,
+            api_deps,
+            api: None,
             spawners: (0..SHARD_THREADS).map(|_| ThreadLocalActorSpawner::new()).collect(),
-            shards: HashMap::new(),
+            shards: BTreeMap::new(),
             children: HashMap::new(),
             budgets: HashMap::new(),
             outbox: Arc::new(Notify::new()),
-            tasks: Vec::new(),
-            outbox_task: None,
+            tasks: HashMap::new(),
             stopping: false,
         };
-        state.start_tasks();
         for partition in 0..PARTITIONS {
             state.start_shard(partition, &myself).await?;
+        }
+        for task in Task::WORK {
+            state.start_work(task, &myself).await?;
+        }
+        if let Some(server) = api {
+            state.start_api(server, &myself);
         }
         Ok(state)
     }
@@ -197,10 +239,11 @@ impl Actor for AggregatorSupervisor {
         state: &mut Self::State,
     ) -> Result<(), ActorProcessingErr> {
         match message {
-            AggregatorMessage::Restart(partition) if !state.stopping => {
-                state.start_shard(partition, &myself).await
+            AggregatorMessage::Restart(child) => {
+                let Err(error) = state.start_again(child, &myself).await else { return Ok(()) };
+                state.failed(child, &error.to_string(), &myself)
             }
-            AggregatorMessage::Restart(_) => Ok(()),
+            AggregatorMessage::Ended(task, cause) => state.failed(Child::Task(task), &cause, &myself),
         }
     }
 
@@ -211,9 +254,10 @@ impl Actor for AggregatorSupervisor {
         state: &mut Self::State,
     ) -> Result<(), ActorProcessingErr> {
         match event {
-            SupervisionEvent::ActorFailed(cell, error) => {
-                state.failed(cell.get_id(), &error.to_string(), &myself)
-            }
+            SupervisionEvent::ActorFailed(cell, error) => match state.children.remove(&cell.get_id()) {
+                Some(partition) => state.failed(Child::Shard(partition), &error.to_string(), &myself),
+                None => Ok(()),
+            },
             SupervisionEvent::ActorTerminated(cell, ..) => {
                 state.children.remove(&cell.get_id());
                 Ok(())
@@ -233,28 +277,21 @@ impl Actor for AggregatorSupervisor {
 }
 
 impl SupervisorState {
-    fn start_tasks(&mut self) {
-        let deps = &self.deps;
-        let told = |what: &'static str, result: Result<(), String>| {
-            if let Err(error) = result {
-                tracing::error!(what, error, "writer ended");
+    async fn start_again(
+        &mut self,
+        child: Child,
+        myself: &ActorRef<AggregatorMessage>,
+    ) -> Result<(), ActorProcessingErr> {
+        match child {
+            _ if self.stopping => {}
+            Child::Shard(partition) => self.start_shard(partition, myself).await?,
+            Child::Task(Task::Api) => {
+                let server = api::serve(&self.api_deps)?;
+                self.start_api(server, myself);
             }
-        };
-        let (bus, subjects, alerts, flows) = (&deps.bus, &deps.subjects, &deps.alerts, &deps.flows);
-        let task = writer::flows(Arc::clone(bus), subjects.clone(), Arc::clone(flows));
-        self.tasks.push(tokio::spawn(async move { told("flows", task.await) }));
-        let task = writer::alerts(Arc::clone(bus), subjects.clone(), Arc::clone(alerts));
-        self.tasks.push(tokio::spawn(async move { told("alerts", task.await) }));
-        self.tasks.push(tokio::spawn(writer::prune(
-            Arc::clone(alerts),
-            Arc::clone(flows),
-            Arc::clone(&deps.clock),
-            deps.config.alert_retention_days,
-            deps.config.flow_retention_days,
-        )));
-        let woken = Arc::clone(&self.outbox);
-        let task = outbox::run(Arc::clone(bus), subjects.clone(), Arc::clone(alerts), woken);
-        self.outbox_task = Some(tokio::spawn(task));
+            Child::Task(task) => self.start_work(task, myself).await?,
+        }
+        Ok(())
     }
 
     async fn start_shard(
@@ -271,36 +308,37 @@ impl SupervisorState {
             networks: Arc::clone(&self.deps.networks),
             config: self.deps.config.clone(),
             scripts: self.deps.scripts.clone(),
+            backlog: self.backlog.clone(),
         };
         let spawner = self.spawners[partition as usize % SHARD_THREADS].clone();
         let (actor, _) = ShardActor::spawn_linked(None, args, myself.get_cell(), spawner).await?;
         self.children.insert(actor.get_id(), partition);
         self.shards.insert(partition, actor);
-        self.live.set(self.shards.values().cloned().collect());
+        self.live.set(self.shards.clone());
         Ok(())
     }
 
+    /// A child has failed: it is started again after a while, as long as its budget lasts.
     fn failed(
         &mut self,
-        child: ActorId,
+        child: Child,
         error: &str,
         myself: &ActorRef<AggregatorMessage>,
     ) -> Result<(), ActorProcessingErr> {
-        let Some(partition) = self.children.remove(&child) else { return Ok(()) };
         if self.stopping {
             return Ok(());
         }
-        tracing::error!(partition, error, "shard failed");
+        tracing::error!(?child, error, "a part of the aggregator failed");
         metrics::restarted();
-        let budget = self.budgets.entry(partition);
+        let budget = self.budgets.entry(child);
         let budget = budget.or_insert_with(|| RestartBudget::new(RestartPolicy::default()));
-        match budget.on_failure(self.deps.clock.now(), unit_random(partition.into())) {
+        match budget.on_failure(self.deps.clock.now(), unit_random(child.seed())) {
             Decision::RestartAfter(wait) => {
                 // The timer runs by itself.
-                drop(myself.send_after(wait, move || AggregatorMessage::Restart(partition)));
+                drop(myself.send_after(wait, move || AggregatorMessage::Restart(child)));
                 Ok(())
             }
-            Decision::GiveUp => Err(format!("shard {partition} fails again and again: {error}").into()),
+            Decision::GiveUp => Err(format!("{child:?} fails again and again: {error}").into()),
         }
     }
 
@@ -324,14 +362,26 @@ impl SupervisorState {
         if tokio::time::timeout(OUTBOX_PATIENCE, empty).await.is_err() {
             tracing::warn!("alerts are still to be told; they are told after the next start");
         }
-        for task in self.tasks.drain(..).chain(self.outbox_task.take()) {
+        let server = self.tasks.remove(&Task::Api);
+        for (_, task) in self.tasks.drain() {
             task.abort();
         }
         if let Some(api) = self.api.take() {
             api.stop().await;
         }
+        if let Some(server) = server {
+            // It has nothing left to do.
+            let _ = server.await;
+        }
     }
 }
 
-#[cfg(test)]
-mod tests;
+impl Child {
+    /// Spreads the restarts of several children.
+    fn seed(self) -> u64 {
+        match self {
+            Self::Shard(partition) => partition.into(),
+            Self::Task(task) => u64::from(PARTITIONS) + task as u64,
+        }
+    }
+}

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
-use shared::bus::{Message, Queued, SharedBus, Stream};
+use shared::bus::{BusError, Consumer, Message, Queued, SharedBus, Stream, Subscription};
 use shared::clock::SharedClock;
 use shared::model::{Alert, Timestamp};
 use shared::store::{AlertStore, FlowStore, StoredFlow};
@@ -20,14 +20,16 @@ const RETRY: Duration = Duration::from_millis(500);
 /// How often old rows are deleted.
 const PRUNE_EVERY: Duration = Duration::from_secs(3600);
 
+/// Where ended flows come from. What is appended before nobody gets.
+pub async fn flow_batches(bus: &SharedBus, subjects: &Subjects) -> Result<Consumer, BusError> {
+    bus.consume(Stream::Flow, "flow-store", &subjects.all(Stream::Flow.kind())).await
+}
+
 /// Stores ended flows until the bus closes.
-pub async fn flows(bus: SharedBus, subjects: Subjects, store: Arc<dyn FlowStore>) -> Result<(), String> {
-    let filter = subjects.all(Stream::Flow.kind());
-    let mut batches = bus.consume(Stream::Flow, "flow-store", &filter).await.map_err(|e| e.to_string())?;
+pub async fn flows(mut batches: Consumer, store: Arc<dyn FlowStore>) {
     while let Some(queued) = batches.next().await {
         store_flows(&*store, queued).await;
     }
-    Ok(())
 }
 
 async fn store_flows(store: &dyn FlowStore, queued: Queued) {
@@ -54,14 +56,16 @@ async fn store_flows(store: &dyn FlowStore, queued: Queued) {
     }
 }
 
+/// Where requests to store alerts come from.
+pub async fn alert_requests(bus: &SharedBus, subjects: &Subjects) -> Result<Subscription, BusError> {
+    bus.subscribe(&subjects.request_role("aggregator", "store_alerts")).await
+}
+
 /// Answers requests to put alerts into the history, until the bus closes.
-pub async fn alerts(bus: SharedBus, subjects: Subjects, store: Arc<dyn AlertStore>) -> Result<(), String> {
-    let subject = subjects.request_role("aggregator", "store_alerts");
-    let mut requests = bus.subscribe(&subject).await.map_err(|e| e.to_string())?;
+pub async fn alerts(mut requests: Subscription, store: Arc<dyn AlertStore>) {
     while let Some(request) = requests.next().await {
         store_alerts(&*store, request).await;
     }
-    Ok(())
 }
 
 async fn store_alerts(store: &dyn AlertStore, request: Message) {

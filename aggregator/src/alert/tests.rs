@@ -41,6 +41,8 @@ fn subject(value: &str) -> Subject {
     }
 }
 
+const HERE: Place<'static> = Place { site: "s", ifid: 1 };
+
 fn at(secs: i64) -> Timestamp {
     Timestamp::from_secs(secs)
 }
@@ -55,7 +57,7 @@ fn end_run(state: &mut AlertState, triggered: &[&str], now: i64) -> Vec<Transiti
     let scripts = BTreeSet::from(["check".to_owned()]);
     let key = |host: &&str| ("check".to_owned(), (*host).to_owned(), "check".to_owned());
     let triggered = triggered.iter().map(key).collect();
-    state.end_run(1, Entity::Host, G, &scripts, &triggered, at(now))
+    state.end_run(HERE, Entity::Host, G, &scripts, &triggered, at(now))
 }
 
 fn engaged_id(transition: Option<Transition>) -> String {
@@ -117,12 +119,17 @@ fn a_run_releases_only_what_it_could_have_triggered() {
     let none = BTreeSet::new();
     let scripts = BTreeSet::from(["check".to_owned()]);
     let other = BTreeSet::from(["other".to_owned()]);
-    assert!(state.end_run(2, Entity::Host, G, &scripts, &none, at(90)).is_empty(), "another interface");
-    assert!(state.end_run(1, Entity::Network, G, &scripts, &none, at(90)).is_empty());
-    assert!(state.end_run(1, Entity::Host, Granularity::Hour, &scripts, &none, at(90)).is_empty());
-    assert!(state.end_run(1, Entity::Host, G, &other, &none, at(90)).is_empty(), "another script");
-    assert_eq!(state.current(1, Entity::Host, "a").len(), 1);
-    assert_eq!(state.element_gone(1, Entity::Host, "a", at(99)).len(), 1);
+    let elsewhere = [Place { ifid: 2, ..HERE }, Place { site: "another", ..HERE }];
+    for place in elsewhere {
+        assert!(state.end_run(place, Entity::Host, G, &scripts, &none, at(90)).is_empty(), "{place:?}");
+        assert!(state.element_gone(place, Entity::Host, "a", at(90)).is_empty(), "{place:?}");
+        assert!(state.current(place, Entity::Host, "a").is_empty(), "{place:?}");
+    }
+    assert!(state.end_run(HERE, Entity::Network, G, &scripts, &none, at(90)).is_empty());
+    assert!(state.end_run(HERE, Entity::Host, Granularity::Hour, &scripts, &none, at(90)).is_empty());
+    assert!(state.end_run(HERE, Entity::Host, G, &other, &none, at(90)).is_empty(), "another script");
+    assert_eq!(state.current(HERE, Entity::Host, "a").len(), 1);
+    assert_eq!(state.element_gone(HERE, Entity::Host, "a", at(99)).len(), 1);
     assert!(state.is_empty());
 }
 
@@ -141,4 +148,45 @@ fn one_shot_alerts_of_one_run_are_told_apart() {
     };
     assert_ne!(store(0).id, store(1).id);
     assert_eq!((store(0).severity, store(0).score), (Severity::Error, 100));
+}
+
+#[test]
+fn two_sites_have_their_own_alerts_of_the_same_host() {
+    let mut state = AlertState::new(5, Vec::new());
+    let there = Subject { site: "t".to_owned(), ..subject("a") };
+    let here = engaged_id(trigger(&mut state, "a", 1.0, 60));
+    let other = engaged_id(state.trigger(AlertRequest::default(), &meta(), &there, G, at(60)));
+    assert_ne!(here, other);
+    assert_eq!(end_run(&mut state, &[], 120).len(), 1);
+    assert_eq!(state.current(Place { site: "t", ifid: 1 }, Entity::Host, "a").len(), 1);
+}
+
+#[test]
+fn what_a_script_engaged_that_runs_no_more_is_released() {
+    let mut state = AlertState::new(5, Vec::new());
+    trigger(&mut state, "a", 1.0, 60);
+    assert!(state.release_orphans(HERE, |script, _, _| script == "check", at(90)).is_empty());
+    assert!(state.release_orphans(Place { ifid: 2, ..HERE }, |_, _, _| false, at(90)).is_empty());
+    assert_eq!(state.release_orphans(HERE, |_, _, granularity| granularity != G, at(90)).len(), 1);
+}
+
+#[test]
+fn endless_texts_are_cut_between_characters_and_still_make_one_episode() {
+    let mut state = AlertState::new(5, Vec::new());
+    let request = || AlertRequest {
+        alert_type: Some("ä".repeat(1000)),
+        message: Some("€".repeat(100_000)),
+        metric: Some("m".repeat(1000)),
+        ..AlertRequest::default()
+    };
+    match state.trigger(request(), &meta(), &subject("a"), G, at(60)) {
+        Some(Transition::Engage(engaged)) => {
+            assert_eq!(engaged.alert.alert_type, "ä".repeat(64));
+            assert_eq!(engaged.alert.message, "€".repeat(1365));
+            assert_eq!(engaged.alert.alert_key.unwrap().len(), "min_".len() + 128);
+        }
+        other => panic!("{other:?}"),
+    }
+    let named = Some("ä".repeat(1000));
+    assert!(state.release(named, &meta(), &subject("a"), G, at(120)).is_some());
 }

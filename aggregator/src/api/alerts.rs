@@ -57,7 +57,8 @@ pub async fn history(deps: web::Data<ApiDeps>, request: HttpRequest) -> Result<H
 /// Alerts engaged now, oldest first: always all of them, whatever recipients there are.
 #[utoipa::path(get, path = "/api/v1/alerts/engaged", responses((status = 200, body = Page<Alert>)))]
 #[get("/alerts/engaged")]
-pub async fn engaged(deps: web::Data<ApiDeps>) -> Result<HttpResponse, ApiError> {
+pub async fn engaged(deps: web::Data<ApiDeps>, request: HttpRequest) -> Result<HttpResponse, ApiError> {
+    Parameters::none(&request)?;
     let engaged = deps.alerts.engaged(None).await?;
     let items: Vec<Alert> = engaged.into_iter().map(|engaged| engaged.alert).collect();
     Ok(HttpResponse::Ok().json(Page { items, next: None }))
@@ -68,7 +69,12 @@ pub async fn engaged(deps: web::Data<ApiDeps>) -> Result<HttpResponse, ApiError>
     params(("row" = i64, Path, description = "`row` of the alert")),
     responses((status = 200), (status = 404, body = super::error::ErrorBody)))]
 #[post("/alerts/{row}/acknowledge")]
-pub async fn acknowledge(deps: web::Data<ApiDeps>, row: web::Path<i64>) -> Result<HttpResponse, ApiError> {
+pub async fn acknowledge(
+    deps: web::Data<ApiDeps>,
+    row: web::Path<i64>,
+    request: HttpRequest,
+) -> Result<HttpResponse, ApiError> {
+    Parameters::none(&request)?;
     match deps.alerts.acknowledge(*row, "api", deps.clock.now()).await? {
         true => Ok(HttpResponse::Ok().json(serde_json::json!({ "row": *row, "acknowledged": true }))),
         false => Err(ApiError::not_found(format!("no alert {row}"))),

@@ -2,6 +2,7 @@
 
 use actix_web::error::{JsonPayloadError, PathError};
 use actix_web::http::StatusCode;
+use actix_web::http::header::ALLOW;
 use actix_web::{HttpRequest, HttpResponse, ResponseError};
 use serde::Serialize;
 use shared::bus::BusError;
@@ -33,11 +34,13 @@ pub struct ApiError {
     code: &'static str,
     message: String,
     field: Option<String>,
+    /// Methods that the path takes instead.
+    allow: Option<String>,
 }
 
 impl ApiError {
     fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
-        Self { status, code, message: message.into(), field: None }
+        Self { status, code, message: message.into(), field: None, allow: None }
     }
 
     /// A parameter is wrong.
@@ -49,6 +52,14 @@ impl ApiError {
     /// There is no such thing.
     pub fn not_found(message: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_FOUND, "not_found", message)
+    }
+
+    /// There is no such thing, as far as those can tell who answered.
+    pub fn not_there(message: String, missing: &[String]) -> Self {
+        match missing {
+            [] => Self::not_found(message),
+            _ => Self::unavailable(format!("{message}, but no answer from {}", missing.join(", "))),
+        }
     }
 
     /// A part that is needed does not answer.
@@ -77,13 +88,24 @@ impl ResponseError for ApiError {
 
     fn error_response(&self) -> HttpResponse {
         let error = ErrorDetail { code: self.code, message: self.message.clone(), field: self.field.clone() };
-        HttpResponse::build(self.status).json(ErrorBody { error })
+        let mut response = HttpResponse::build(self.status);
+        if let Some(allow) = &self.allow {
+            response.insert_header((ALLOW, allow.as_str()));
+        }
+        response.json(ErrorBody { error })
     }
 }
 
-/// No route has this path, or none with this method.
-pub async fn not_found(request: HttpRequest) -> Result<HttpResponse, ApiError> {
-    Err(ApiError::not_found(format!("there is no {} {}", request.method(), request.path())))
+/// No route has this path, or none with this method (RFC 9110 §15.5.6).
+pub async fn no_route(request: HttpRequest) -> Result<HttpResponse, ApiError> {
+    let (method, path) = (request.method(), request.path());
+    let allow = super::contract::methods_of(path).join(", ");
+    if allow.is_empty() {
+        return Err(ApiError::not_found(format!("there is no {path}")));
+    }
+    let message = format!("{path} does not take {method}, only {allow}");
+    let error = ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message);
+    Err(ApiError { allow: Some(allow), ..error })
 }
 
 /// The body is no JSON, not the right one, or too large.

@@ -1,13 +1,16 @@
 //! Flows: ended ones from the store, live ones from the collectors.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use actix_web::{HttpRequest, HttpResponse, get, web};
 use serde_json::Value;
 use shared::model::query::{FlowQuery, Page};
 
+use super::page::Listing;
 use super::query::Parameters;
 use super::{ApiDeps, ApiError};
+use crate::live::{InterfaceRow, cursor, parse_cursor};
 
 /// How long a collector may take to answer.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -55,51 +58,48 @@ pub async fn stored(deps: web::Data<ApiDeps>, request: HttpRequest) -> Result<Ht
     ("l7" = Option<String>, Query, description = "Layer-7 protocol"),
     ("limit" = Option<usize>, Query, description = "Rows of a page"),
     ("cursor" = Option<String>, Query, description = "`next` of the page before")),
-    responses((status = 200, body = Page<Value>), (status = 400, body = super::error::ErrorBody)))]
+    responses((status = 200, body = Listing<Value>), (status = 400, body = super::error::ErrorBody)))]
 #[get("/flows/live")]
 pub async fn live(deps: web::Data<ApiDeps>, request: HttpRequest) -> Result<HttpResponse, ApiError> {
     let parameters = Parameters::read(&request, PARAMETERS)?;
     let query = read(&parameters)?;
-    let after = parameters.named("cursor", parse_cursor)?;
+    let after = parameters.named("cursor", parse_cursor::<i64>)?;
+    let answers = deps.live.interfaces().await;
+    let mut missing = answers.missing;
+    let mut silent = BTreeSet::new();
     let mut items: Vec<Value> = Vec::new();
-    let mut missing = Vec::new();
     let mut next = None;
-    for interface in deps.live.interfaces().await.rows {
-        let ifid = interface.ifid;
-        let skip =
-            query.ifid.is_some_and(|wanted| wanted != ifid) || after.is_some_and(|(from, _)| ifid < from);
-        if skip {
+    for interface in answers.rows {
+        let InterfaceRow { ifid, site, node, .. } = &interface;
+        let place = (ifid, site);
+        let passed = after.as_ref().is_some_and(|(ifid, site, _)| place < (ifid, site));
+        if passed || query.ifid.is_some_and(|wanted| wanted != *ifid) {
             continue;
         }
         let room = query.limit - items.len();
         if room == 0 {
-            next = Some(format!("{ifid}/0"));
+            next = Some(cursor(*ifid, site, 0));
             break;
         }
-        let from = after.filter(|(from, _)| *from == ifid).map(|(_, id)| id);
-        let part = FlowQuery { ifid: Some(ifid), after: from, limit: room, ..query.clone() };
-        match ask(&deps, &interface.node, &part).await {
+        let begin = after.as_ref().filter(|(ifid, site, _)| place == (ifid, site)).map(|(.., id)| *id);
+        let part = FlowQuery { ifid: Some(*ifid), after: begin, limit: room, ..query.clone() };
+        // Who has not answered once is not waited for again.
+        let answer = if silent.contains(node) { None } else { ask(&deps, node, &part).await };
+        match answer {
             Some(page) => {
                 items.extend(page.items);
                 if let Some(id) = page.next {
-                    next = Some(format!("{ifid}/{id}"));
+                    next = Some(cursor(*ifid, site, id));
                     break;
                 }
             }
-            None => missing.push(format!("{} on {}", interface.name, interface.node)),
+            None => {
+                missing.push(format!("{} on {node}", interface.name));
+                silent.insert(node.clone());
+            }
         }
     }
-    let mut answer = serde_json::json!({ "items": items, "missing": missing });
-    if let Some(next) = next {
-        answer["next"] = next.into();
-    }
-    Ok(HttpResponse::Ok().json(answer))
-}
-
-/// `ifid/flow id`.
-fn parse_cursor(text: &str) -> Option<(u32, i64)> {
-    let (ifid, id) = text.split_once('/')?;
-    Some((ifid.parse().ok()?, id.parse().ok()?))
+    Ok(HttpResponse::Ok().json(Listing { items, next, missing }))
 }
 
 /// A collector's page; `None` when it does not answer, or not with one.

@@ -1,26 +1,38 @@
 //! Interfaces.
 
-use actix_web::{HttpResponse, get, web};
-use shared::model::query::Page;
+use actix_web::{HttpRequest, HttpResponse, get, web};
 
+use super::page::Listing;
+use super::query::Parameters;
 use super::{ApiDeps, ApiError};
 use crate::live::InterfaceRow;
 
 /// All interfaces.
-#[utoipa::path(get, path = "/api/v1/interfaces", responses((status = 200, body = Page<InterfaceRow>)))]
+#[utoipa::path(get, path = "/api/v1/interfaces", responses((status = 200, body = Listing<InterfaceRow>)))]
 #[get("/interfaces")]
-pub async fn list(deps: web::Data<ApiDeps>) -> HttpResponse {
+pub async fn list(deps: web::Data<ApiDeps>, request: HttpRequest) -> Result<HttpResponse, ApiError> {
+    Parameters::none(&request)?;
     let answers = deps.live.interfaces().await;
-    HttpResponse::Ok().json(Page { items: answers.rows, next: None })
+    Ok(HttpResponse::Ok().json(Listing { items: answers.rows, next: None, missing: answers.missing }))
 }
 
-/// One interface.
-#[utoipa::path(get, path = "/api/v1/interfaces/{ifid}", params(("ifid" = u32, Path, description = "Interface id")),
-    responses((status = 200, body = InterfaceRow), (status = 404, body = super::error::ErrorBody)))]
+/// One interface; of several sites with such an interface the first, unless the site is given.
+#[utoipa::path(get, path = "/api/v1/interfaces/{ifid}", params(
+    ("ifid" = u32, Path, description = "Interface id"),
+    ("site" = Option<String>, Query, description = "Of this site")),
+    responses((status = 200, body = InterfaceRow), (status = 404, body = super::error::ErrorBody),
+        (status = 503, body = super::error::ErrorBody)))]
 #[get("/interfaces/{ifid}")]
-pub async fn one(deps: web::Data<ApiDeps>, ifid: web::Path<u32>) -> Result<HttpResponse, ApiError> {
-    let rows = deps.live.interfaces().await.rows;
-    let row = rows.into_iter().find(|row| row.ifid == *ifid);
-    row.map(|row| HttpResponse::Ok().json(row))
-        .ok_or_else(|| ApiError::not_found(format!("no interface {ifid}")))
+pub async fn one(
+    deps: web::Data<ApiDeps>,
+    ifid: web::Path<u32>,
+    request: HttpRequest,
+) -> Result<HttpResponse, ApiError> {
+    let site = Parameters::read(&request, &["site"])?.text("site");
+    let answers = deps.live.interfaces().await;
+    let wanted = |row: &InterfaceRow| row.ifid == *ifid && site.as_ref().is_none_or(|site| row.site == *site);
+    match answers.rows.into_iter().find(wanted) {
+        Some(row) => Ok(HttpResponse::Ok().json(row)),
+        None => Err(ApiError::not_there(format!("no interface {ifid}"), &answers.missing)),
+    }
 }

@@ -24,7 +24,7 @@ impl Parameters {
         let mut parameters = BTreeMap::new();
         for (name, value) in query.into_inner() {
             if !known.contains(&name.as_str()) {
-                let known = known.join(", ");
+                let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
                 return Err(ApiError::bad_field(
                     &name,
                     format!("unknown parameter '{name}'; there are {known}"),
@@ -35,6 +35,14 @@ impl Parameters {
             }
         }
         Ok(Self(parameters))
+    }
+
+    /// Makes sure that there are none.
+    ///
+    /// # Errors
+    /// Names the first that is there.
+    pub fn none(request: &HttpRequest) -> Result<(), ApiError> {
+        Self::read(request, &[]).map(drop)
     }
 
     /// A parameter as text.

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use actix_web::{HttpResponse, get, post, web};
+use actix_web::{HttpRequest, HttpResponse, get, post, web};
 use bytes::Bytes;
 use serde_json::{Value, json};
 use shared::model::query::Page;
 
+use super::query::Parameters;
 use super::{ApiDeps, ApiError};
 
 /// How long the notifier may take to list its recipients.
@@ -19,7 +20,8 @@ const TEST_PATIENCE: Duration = Duration::from_secs(30);
 #[utoipa::path(get, path = "/api/v1/recipients",
     responses((status = 200, body = Page<Value>), (status = 503, body = super::error::ErrorBody)))]
 #[get("/recipients")]
-pub async fn list(deps: web::Data<ApiDeps>) -> Result<HttpResponse, ApiError> {
+pub async fn list(deps: web::Data<ApiDeps>, request: HttpRequest) -> Result<HttpResponse, ApiError> {
+    Parameters::none(&request)?;
     let answer = ask(&deps, "recipients", Bytes::new(), LIST_PATIENCE).await?;
     Ok(HttpResponse::Ok().json(json!({ "items": answer })))
 }
@@ -29,7 +31,12 @@ pub async fn list(deps: web::Data<ApiDeps>) -> Result<HttpResponse, ApiError> {
     params(("name" = String, Path, description = "Name of the recipient")),
     responses((status = 200, body = Value), (status = 404, body = super::error::ErrorBody)))]
 #[post("/recipients/{name}/test")]
-pub async fn test(deps: web::Data<ApiDeps>, name: web::Path<String>) -> Result<HttpResponse, ApiError> {
+pub async fn test(
+    deps: web::Data<ApiDeps>,
+    name: web::Path<String>,
+    request: HttpRequest,
+) -> Result<HttpResponse, ApiError> {
+    Parameters::none(&request)?;
     let question = json!({ "recipient": *name }).to_string();
     Ok(HttpResponse::Ok().json(ask(&deps, "test", question.into(), TEST_PATIENCE).await?))
 }

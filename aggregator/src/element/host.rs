@@ -9,6 +9,9 @@ use shared::wire::delta::HostDelta;
 
 use super::Tally;
 
+/// One host in this many makes room when the table is full.
+const EVICTED_SHARE: usize = 64;
+
 /// Idle times and the cap, in seconds and hosts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HostLimits {
@@ -102,11 +105,10 @@ impl Hosts {
         idle
     }
 
-    /// Hosts that a run of this period at `now` calls: the active ones; for hour and day also those
-    /// seen within the period.
-    pub fn of_run(&self, granularity: Granularity, now: Timestamp) -> Vec<HostKey> {
+    /// Hosts that a run of this period calls: the active ones; for hour and day also those seen
+    /// `since` the window began.
+    pub fn of_run(&self, granularity: Granularity, since: Timestamp) -> Vec<HostKey> {
         let long = matches!(granularity, Granularity::Hour | Granularity::Day);
-        let since = now.plus_secs(-granularity.seconds());
         let called = |(_, host): &(&HostKey, &Host)| !host.idle || (long && host.last_seen >= since);
         self.hosts.iter().filter(called).map(|(key, _)| *key).collect()
     }
@@ -151,13 +153,31 @@ impl Hosts {
         active.fold((0, 0), |(all, local), host| (all + 1, local + u64::from(host.local)))
     }
 
-    /// Drops the host that has been silent for longest.
+    /// Drops idle hosts, then those that have been silent for longest: one in [`EVICTED_SHARE`].
+    ///
+    /// Many at once, because finding them looks at every host: a scan that fills the table brings
+    /// hosts faster than that.
     fn evict(&mut self) {
-        let oldest = self.hosts.iter().min_by_key(|(key, host)| (host.last_seen, **key)).map(|(key, _)| *key);
-        if let Some(key) = oldest {
-            self.hosts.remove(&key);
-            self.evicted += 1;
+        let by_age = |(key, host): (&HostKey, &Host)| (!host.idle, host.last_seen, *key);
+        let mut by_age: Vec<_> = self.hosts.iter().map(by_age).collect();
+        let room = (by_age.len() / EVICTED_SHARE).max(1).min(by_age.len());
+        if room < by_age.len() {
+            by_age.select_nth_unstable(room);
         }
+        for (_, _, key) in &by_age[..room] {
+            self.hosts.remove(key);
+        }
+        self.evicted = self.evicted.saturating_add(room as u64);
+    }
+
+    /// How many are kept, idle ones included.
+    pub fn len(&self) -> usize {
+        self.hosts.len()
+    }
+
+    /// True when none is kept.
+    pub fn is_empty(&self) -> bool {
+        self.hosts.is_empty()
     }
 }
 
@@ -180,7 +200,8 @@ mod tests {
     }
 
     fn run(hosts: &Hosts, granularity: Granularity, at: i64) -> Vec<String> {
-        hosts.of_run(granularity, Timestamp::from_secs(at)).iter().map(ToString::to_string).collect()
+        let since = Timestamp::from_secs(at - granularity.seconds());
+        hosts.of_run(granularity, since).iter().map(ToString::to_string).collect()
     }
 
     #[test]
@@ -211,5 +232,21 @@ mod tests {
         }
         assert_eq!((hosts.iter().count(), hosts.evicted()), (3, 1));
         assert!(hosts.get(HostKey::new("10.0.0.3".parse().unwrap(), 0)).is_none());
+    }
+
+    #[test]
+    fn a_full_table_makes_room_for_many_at_once_idle_hosts_first() {
+        let limits = HostLimits { local_idle_s: 300, remote_idle_s: 60, max_hosts: 640 };
+        let mut hosts = Hosts::new(limits);
+        for n in 0..640 {
+            // Local hosts are the older ones, but the remote ones of the first ten are idle by 200.
+            let (at, local) = if n < 10 { (100, false) } else { (99, true) };
+            hosts
+                .apply(&delta(&format!("10.0.{}.{}", n / 200, n % 200), at, local), Timestamp::from_secs(at));
+        }
+        assert_eq!(hosts.mark_idle(Timestamp::from_secs(200)).len(), 10);
+        hosts.apply(&delta("10.1.0.0", 200, true), Timestamp::from_secs(200));
+        assert_eq!((hosts.len(), hosts.evicted()), (631, 10));
+        assert!(hosts.iter().all(|(_, host)| !host.idle), "idle hosts go first");
     }
 }

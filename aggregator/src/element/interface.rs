@@ -47,8 +47,8 @@ impl Interface {
     pub fn add_l7(&mut self, l7: &BTreeMap<String, L7Counters>) {
         for (name, counters) in l7 {
             let sum = self.l7.entry(name.clone()).or_default();
-            sum.0 += counters.flows;
-            sum.1 += counters.bytes;
+            sum.0 = sum.0.saturating_add(counters.flows);
+            sum.1 = sum.1.saturating_add(counters.bytes);
         }
     }
 

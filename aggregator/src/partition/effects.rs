@@ -7,7 +7,7 @@ use shared::script::{AlertRequest, Effect, LogLevel, ScriptMeta};
 use shared::wire::proto::HttpPost;
 
 use super::{InterfaceState, Output, Partition};
-use crate::alert::{AlertState, Subject};
+use crate::alert::{AlertState, Subject, alert_type};
 use crate::run::{Asked, Outcome};
 use crate::schedule::Closed;
 
@@ -28,7 +28,7 @@ impl Partition {
             let subject = element.and_then(|place| subjects.get(place));
             match (effect, subject) {
                 (Effect::Trigger(request), Some(subject)) => {
-                    let kind = request.alert_type.clone().unwrap_or_else(|| meta.key.clone());
+                    let kind = alert_type(request.alert_type.clone(), &meta);
                     triggered.insert((meta.key.clone(), subject.value.clone(), kind));
                     let told = self.alerts.trigger(request, &meta, subject, window.granularity, window.at);
                     self.tell(told.into_iter().collect(), output);
@@ -47,6 +47,10 @@ impl Partition {
                 (other, _) => self.carry_out_other(other, &meta, state, window, ordinal, output),
             }
         }
+        for (place, counts) in outcome.counts {
+            let key = self.registry.scripts()[place].script.meta().key.clone();
+            self.report.scripts.entry(key).or_default().add(&counts);
+        }
         for (script, errors) in outcome.errors {
             self.count_error(&format!("script.{script}"), errors);
         }
@@ -55,14 +59,8 @@ impl Partition {
             self.tell_quarantine(&script, state, window, output);
         }
         let complete: BTreeSet<String> = outcome.complete.into_iter().collect();
-        let released = self.alerts.end_run(
-            state.interface.id,
-            entity,
-            window.granularity,
-            &complete,
-            &triggered,
-            window.at,
-        );
+        let released =
+            self.alerts.end_run(state.place(), entity, window.granularity, &complete, &triggered, window.at);
         self.tell(released, output);
     }
 

@@ -13,7 +13,7 @@ use shared::script::ScriptLimits;
 use shared::script::engine::ScriptEngine;
 use shared::script::registry::{Registry, ScriptSettings};
 use shared::script::source::{Origin, ScriptSource, builtin};
-use shared::store::Transition;
+use shared::store::{EngagedAlert, Transition};
 use shared::wire::delta::{Delta, HostDelta, InterfaceDelta, NetworkDelta, Producer};
 
 use super::{Output, Partition};
@@ -22,12 +22,17 @@ use crate::config::AggregatorConfig;
 const START: i64 = 1_700_000_040; // 2023-11-14T22:14:00Z, a whole minute
 
 fn partition(sources: Vec<ScriptSource>, settings: Value) -> Partition {
+    restarted(sources, settings, Vec::new())
+}
+
+/// A partition that finds these alerts engaged.
+fn restarted(sources: Vec<ScriptSource>, settings: Value, engaged: Vec<EngagedAlert>) -> Partition {
     let engine = ScriptEngine::new(ScriptLimits::default());
     let settings: BTreeMap<String, ScriptSettings> = serde_json::from_value(settings).unwrap();
     let (registry, errors) = Registry::load(&engine, sources, &settings);
     assert!(errors.is_empty(), "{errors:?}");
     let networks = Arc::new(LocalNetworks::new(["10.0.0.0/8".parse().unwrap()]));
-    Partition::new(7, engine, registry, 3, AggregatorConfig::default(), networks, Vec::new())
+    Partition::new(7, engine, registry, 3, AggregatorConfig::default(), networks, engaged)
 }
 
 fn script(text: &str) -> Vec<ScriptSource> {
@@ -245,4 +250,64 @@ fn a_run_that_does_not_reach_every_element_begins_there_next_time_and_releases_n
     partition.config.run_deadline_ms = 10_000;
     let outputs = seconds(&mut partition, 120..180, |_| vec![("10.0.0.1", 0)]);
     assert_eq!(transitions(&outputs).len(), 2, "both are released by the next complete run");
+}
+
+#[test]
+fn what_a_disabled_script_had_engaged_is_released_after_the_restart() {
+    let on = || serde_json::json!({ "host_bytes": { "enabled": true, "config": { "threshold": 10 } } });
+    let mut before = partition(builtin(), on());
+    let outputs = seconds(&mut before, 0..60, |_| vec![("10.0.0.1", 100)]);
+    let engaged: Vec<EngagedAlert> = outputs
+        .into_iter()
+        .flat_map(|output| output.transitions)
+        .filter_map(|t| if let Transition::Engage(engaged) = t { Some(engaged) } else { None })
+        .filter(|engaged| engaged.alert.alert_key.as_deref() == Some("min_bytes"))
+        .collect();
+    assert_eq!(engaged.len(), 1);
+
+    let busy = |_| vec![("10.0.0.1", 100)];
+    let mut same = restarted(builtin(), on(), engaged.clone());
+    let told = transitions(&seconds(&mut same, 60..120, busy));
+    assert!(told.iter().all(|(action, ..)| *action != AlertAction::Release), "{told:?}");
+    let off = serde_json::json!({ "host_bytes": { "enabled": false } });
+    let mut without = restarted(builtin(), off, engaged);
+    let told = transitions(&seconds(&mut without, 60..120, busy));
+    assert_eq!(told, [(AlertAction::Release, "10.0.0.1".to_owned(), 120)]);
+}
+
+#[test]
+fn impossible_times_and_counters_harm_nobody() {
+    let mut partition = partition(script("#{ hooks: #{ min: |p| p.stats.bytes } }"), serde_json::json!({}));
+    for watermark in [Timestamp::MAX, Timestamp::from_secs(-1)] {
+        partition.apply(&Delta { watermark, ..delta(0, &[("10.0.0.1", 10)]) });
+    }
+    assert_eq!(partition.report().errors["delta_times_implausible"], 2);
+    let mut endless = delta(1, &[("10.0.0.1", u64::MAX)]);
+    endless.hosts[0].counters.bytes_rcvd = u64::MAX;
+    endless.networks[0].counters.bytes_inner = u64::MAX;
+    partition.apply(&endless);
+    let told = seconds(&mut partition, 2..120, |_| vec![("10.0.0.1", 10)]);
+    assert_eq!(told.len(), 118, "and the windows close as before");
+    assert_eq!(partition.report().hooks["min"], 2, "the host, each minute");
+}
+
+#[test]
+fn what_a_delta_causes_goes_on_with_its_trace() {
+    let text = "#{ hooks: #{ min: |p| { trigger_alert(#{}); http_post(\"http://x\", \"\") } } }";
+    let mut partition = partition(script(text), serde_json::json!({}));
+    seconds(&mut partition, 0..59, |_| vec![("10.0.0.1", 1)]);
+    let trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let output =
+        partition.apply(&Delta { traceparent: Some(trace.to_owned()), ..delta(59, &[("10.0.0.1", 1)]) });
+    let [Transition::Engage(engaged)] = &output.transitions[..] else { panic!("{output:?}") };
+    assert_eq!((engaged.alert.traceparent.as_deref(), &*output.posts[0].traceparent), (Some(trace), trace));
+}
+
+#[test]
+fn what_each_script_did_is_counted() {
+    let text = "#{ hooks: #{ min: |p| if p.entity_info.ip == \"10.0.0.2\" { throw \"no\" } } }";
+    let mut partition = partition(script(text), serde_json::json!({}));
+    seconds(&mut partition, 0..60, |_| vec![("10.0.0.1", 1), ("10.0.0.2", 1), ("10.0.0.3", 1)]);
+    let counts = partition.report().scripts["test"];
+    assert_eq!((counts.calls, counts.errors, counts.quarantined), (3, 1, 0));
 }

@@ -15,8 +15,12 @@ use shared::wire::delta::{Delta, InterfaceDelta, Producer};
 use shared::wire::partition;
 use shared::wire::subject::Subjects;
 
-use super::{Aggregator, AggregatorDeps, spawn};
+use super::{Aggregator, AggregatorDeps, AggregatorError, spawn};
 use crate::config::{AggregatorConfig, ApiConfig};
+
+mod faults;
+mod http;
+mod parts;
 
 const DEADLINE: Duration = Duration::from_secs(20);
 
@@ -25,7 +29,11 @@ fn bus() -> SharedBus {
 }
 
 async fn start(bus: &SharedBus, store: &SqliteStore) -> Aggregator {
-    let deps = AggregatorDeps {
+    spawn(deps(bus, store)).await.unwrap()
+}
+
+fn deps(bus: &SharedBus, store: &SqliteStore) -> AggregatorDeps {
+    AggregatorDeps {
         bus: Arc::clone(bus),
         alerts: Arc::new(store.clone()),
         flows: Arc::new(store.clone()),
@@ -34,21 +42,36 @@ async fn start(bus: &SharedBus, store: &SqliteStore) -> Aggregator {
         networks: Arc::new(LocalNetworks::default()),
         config: AggregatorConfig {
             api: ApiConfig { enabled: false, ..ApiConfig::default() },
+            // What tests store is older than any retention.
+            flow_retention_days: 0,
+            alert_retention_days: 0,
             ..AggregatorConfig::default()
         },
         scripts: ScriptSetup { sources: builtin(), ..ScriptSetup::default() },
         node: "n".to_owned(),
-        metrics_text: Arc::new(String::new),
-    };
-    spawn(deps).await.unwrap()
+        metrics_text: Arc::new(|| "up 1\n".to_owned()),
+    }
 }
 
 /// The delta of a minute in which an interface saw so many packets.
 async fn minute(bus: &SharedBus, number: u64, packets: u64) {
+    put(bus, &of_minute("s", number, packets)).await;
+}
+
+async fn put(bus: &SharedBus, delta: &Delta) {
+    let producer = &delta.producer;
+    let partition = partition::of_interface(&producer.site, producer.ifid);
+    let subject = Subjects::default().delta(&producer.site, partition, &producer.node, producer.ifid);
+    let id = format!("{}/{}/{}", producer.site, producer.ifid, producer.sequence);
+    let receipt = bus.append(&subject, &id, delta.encode()).await.unwrap();
+    tokio::time::timeout(DEADLINE, receipt.stored()).await.expect("the shard acknowledges").unwrap();
+}
+
+fn of_minute(site: &str, number: u64, packets: u64) -> Delta {
     let from = Timestamp::from_secs(1_700_000_040 + 60 * number as i64);
-    let delta = Delta {
+    Delta {
         producer: Producer {
-            site: "s".into(),
+            site: site.into(),
             node: "n".into(),
             ifid: 0,
             interface: "eth0".into(),
@@ -66,10 +89,7 @@ async fn minute(bus: &SharedBus, number: u64, packets: u64) {
         hosts: Vec::new(),
         networks: Vec::new(),
         traceparent: None,
-    };
-    let subject = Subjects::default().delta("s", partition::of_interface("s", 0), "n", 0);
-    let receipt = bus.append(&subject, &format!("d{number}"), delta.encode()).await.unwrap();
-    tokio::time::timeout(DEADLINE, receipt.stored()).await.expect("the shard acknowledges").unwrap();
+    }
 }
 
 async fn next(alerts: &mut shared::bus::Consumer) -> Alert {

@@ -1,0 +1,70 @@
+//! The OpenAPI document, and what follows from it.
+
+use std::sync::LazyLock;
+
+use actix_web::{HttpRequest, HttpResponse, get};
+use utoipa::OpenApi;
+
+use super::ApiError;
+use super::query::Parameters;
+
+#[derive(OpenApi)]
+#[openapi(
+    info(title = "flowhook", description = "What happens on your wires."),
+    paths(
+        super::alerts::history,
+        super::alerts::engaged,
+        super::alerts::acknowledge,
+        super::flows::stored,
+        super::flows::live,
+        super::health::health,
+        super::hosts::list,
+        super::hosts::one,
+        super::interfaces::list,
+        super::interfaces::one,
+        super::networks::list,
+        super::recipients::list,
+        super::recipients::test,
+        super::scripts::list,
+        super::metrics::metrics,
+        document,
+    ),
+    components(schemas(super::error::ErrorBody))
+)]
+struct Contract;
+
+/// The OpenAPI document.
+pub fn openapi() -> utoipa::openapi::OpenApi {
+    Contract::openapi()
+}
+
+/// This document.
+#[utoipa::path(get, path = "/api/v1/openapi.json", responses((status = 200, body = serde_json::Value)))]
+#[get("/openapi.json")]
+pub async fn document(request: HttpRequest) -> Result<HttpResponse, ApiError> {
+    Parameters::none(&request)?;
+    Ok(HttpResponse::Ok().json(openapi()))
+}
+
+/// Methods documented for each path, in capitals.
+static METHODS: LazyLock<Vec<(String, Vec<String>)>> = LazyLock::new(|| {
+    let contract = serde_json::to_value(openapi()).unwrap_or_default();
+    let paths = contract["paths"].as_object().cloned().unwrap_or_default();
+    let methods = |item: serde_json::Value| {
+        item.as_object().map(|item| item.keys().map(|m| m.to_uppercase()).collect()).unwrap_or_default()
+    };
+    paths.into_iter().map(|(path, item)| (path, methods(item))).collect()
+});
+
+/// Methods that `path` takes; none when there is no such path.
+pub fn methods_of(path: &str) -> Vec<&'static str> {
+    let fits = |pattern: &str| {
+        let parts: Vec<&str> = pattern.split('/').collect();
+        let given: Vec<&str> = path.split('/').collect();
+        let same =
+            |(part, given): (&&str, &&str)| part == given || (part.starts_with('{') && !given.is_empty());
+        parts.len() == given.len() && parts.iter().zip(&given).all(same)
+    };
+    let found = METHODS.iter().filter(|(pattern, _)| fits(pattern));
+    found.flat_map(|(_, methods)| methods.iter().map(String::as_str)).collect()
+}

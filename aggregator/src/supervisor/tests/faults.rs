@@ -1,0 +1,184 @@
+//! Store and bus that fail once: what was under way is done again, and nothing is lost.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use prost::Message as _;
+use shared::bus::{Bus, BusError, Consumer, Receipt, Subscription};
+use shared::model::query::{AlertQuery, FlowQuery, Page, StoredAlert};
+use shared::script::source::{Origin, ScriptSource};
+use shared::store::conformance::samples;
+use shared::store::{EngagedAlert, FlowStore, StoreError, StoredFlow, Transition};
+use shared::wire::flow_batch::FlowBatch;
+use shared::wire::proto::HttpPost;
+
+use super::*;
+
+/// Passes everything on, but fails once.
+struct FailsOnce<T> {
+    inner: T,
+    failed: AtomicBool,
+}
+
+impl<T> FailsOnce<T> {
+    fn new(inner: T) -> Arc<Self> {
+        Arc::new(Self { inner, failed: AtomicBool::new(false) })
+    }
+
+    /// True for the first who asks.
+    fn fails(&self) -> bool {
+        !self.failed.swap(true, Ordering::SeqCst)
+    }
+
+    fn has_failed(&self) -> bool {
+        self.failed.load(Ordering::SeqCst)
+    }
+}
+
+/// Its writer panics.
+#[async_trait]
+impl FlowStore for FailsOnce<SqliteStore> {
+    async fn add_flows(&self, batch_key: String, flows: Vec<StoredFlow>) -> Result<(), StoreError> {
+        assert!(!self.fails(), "a test says so");
+        self.inner.add_flows(batch_key, flows).await
+    }
+
+    async fn flows(&self, query: FlowQuery) -> Result<Page<StoredFlow>, StoreError> {
+        self.inner.flows(query).await
+    }
+
+    async fn prune_flows(&self, before: Timestamp) -> Result<u64, StoreError> {
+        self.inner.prune_flows(before).await
+    }
+}
+
+/// Engaged alerts cannot be read back, which fails the shard.
+#[async_trait]
+impl AlertStore for FailsOnce<SqliteStore> {
+    async fn add_history(&self, alerts: Vec<Alert>) -> Result<u64, StoreError> {
+        self.inner.add_history(alerts).await
+    }
+
+    async fn history(&self, query: AlertQuery) -> Result<Page<StoredAlert>, StoreError> {
+        self.inner.history(query).await
+    }
+
+    async fn acknowledge(&self, row: i64, by: &str, at: Timestamp) -> Result<bool, StoreError> {
+        self.inner.acknowledge(row, by, at).await
+    }
+
+    async fn apply(&self, transitions: Vec<Transition>) -> Result<(), StoreError> {
+        self.inner.apply(transitions).await
+    }
+
+    async fn engaged(&self, partition: Option<u32>) -> Result<Vec<EngagedAlert>, StoreError> {
+        if self.fails() {
+            return Err(StoreError::Statement("a test says so".to_owned()));
+        }
+        self.inner.engaged(partition).await
+    }
+
+    async fn outbox(&self, limit: usize) -> Result<Vec<(i64, Alert)>, StoreError> {
+        self.inner.outbox(limit).await
+    }
+
+    async fn outbox_told(&self, numbers: Vec<i64>) -> Result<(), StoreError> {
+        self.inner.outbox_told(numbers).await
+    }
+
+    async fn prune_history(&self, before: Timestamp) -> Result<u64, StoreError> {
+        self.inner.prune_history(before).await
+    }
+}
+
+/// A script's post is not taken in time.
+#[async_trait]
+impl Bus for FailsOnce<SharedBus> {
+    async fn publish(&self, subject: &str, payload: Bytes) -> Result<(), BusError> {
+        self.inner.publish(subject, payload).await
+    }
+
+    async fn subscribe(&self, filter: &str) -> Result<Subscription, BusError> {
+        self.inner.subscribe(filter).await
+    }
+
+    async fn request(&self, subject: &str, payload: Bytes, timeout: Duration) -> Result<Bytes, BusError> {
+        self.inner.request(subject, payload, timeout).await
+    }
+
+    async fn append(&self, subject: &str, id: &str, payload: Bytes) -> Result<Receipt, BusError> {
+        if subject.starts_with("po.") && self.fails() {
+            return Err(BusError::Timeout { subject: subject.to_owned(), timeout: Duration::ZERO });
+        }
+        self.inner.append(subject, id, payload).await
+    }
+
+    async fn consume(&self, stream: Stream, name: &str, filter: &str) -> Result<Consumer, BusError> {
+        self.inner.consume(stream, name, filter).await
+    }
+
+    fn outstanding(&self) -> Option<u64> {
+        self.inner.outstanding()
+    }
+
+    async fn flush(&self) -> Result<(), BusError> {
+        self.inner.flush().await
+    }
+
+    async fn close(&self) {
+        self.inner.close().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_writer_that_panics_is_started_again_and_the_flows_are_stored() {
+    let (bus, store) = (bus(), SqliteStore::in_memory().unwrap());
+    let flows = FailsOnce::new(store.clone());
+    let mut deps = deps(&bus, &store);
+    deps.flows = Arc::clone(&flows) as Arc<dyn FlowStore>;
+    let aggregator = spawn(deps).await.unwrap();
+    let batch = FlowBatch { producer: of_minute("s", 0, 0).producer, flows: vec![samples::flow(1, 0).flow] };
+    let receipt = bus.append(&Subjects::default().flows("s", "n", 0), "f", batch.encode()).await.unwrap();
+    tokio::time::timeout(DEADLINE, receipt.stored()).await.expect("the new writer acknowledges").unwrap();
+    assert!(flows.has_failed());
+    let page = store.flows(FlowQuery { limit: 10, ..FlowQuery::default() }).await.unwrap();
+    assert_eq!(page.items.len(), 1);
+    stop(aggregator).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_shard_that_fails_is_started_again_and_gets_its_delta_again() {
+    let (bus, store) = (bus(), SqliteStore::in_memory().unwrap());
+    let failing = FailsOnce::new(store.clone());
+    let mut deps = deps(&bus, &store);
+    deps.alerts = Arc::clone(&failing) as Arc<dyn AlertStore>;
+    let aggregator = spawn(deps).await.unwrap();
+    minute(&bus, 0, 10).await;
+    assert!(failing.has_failed());
+    assert_eq!(aggregator.live.interfaces().await.rows[0].stats["packets"], 10);
+    assert!(aggregator.is_idle().await, "what the failed shard held is no longer under way");
+    stop(aggregator).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_post_that_the_bus_does_not_take_is_appended_again() {
+    let (inner, store) = (bus(), SqliteStore::in_memory().unwrap());
+    let mut posts = inner.consume(Stream::Post, "test", "po.v1.>").await.unwrap();
+    let failing = FailsOnce::new(inner);
+    let bus: SharedBus = Arc::clone(&failing) as SharedBus;
+    let text =
+        "#{ kind: \"interface\", hooks: #{ min: |p| http_post(\"https://example.com/\", \"hello\") } }";
+    let source =
+        ScriptSource { name: "test".into(), origin: Origin::Inline, folder: None, text: text.to_owned() };
+    let mut deps = deps(&bus, &store);
+    deps.scripts = ScriptSetup { sources: vec![source], ..ScriptSetup::default() };
+    let aggregator = spawn(deps).await.unwrap();
+    let delta = tokio::spawn(async move { minute(&bus, 0, 10).await });
+    let queued = tokio::time::timeout(DEADLINE, posts.next()).await.expect("the post comes").unwrap();
+    assert!(failing.has_failed());
+    assert_eq!(HttpPost::decode(queued.payload.clone()).unwrap().body, "hello");
+    queued.ack();
+    delta.await.unwrap();
+    stop(aggregator).await;
+}
