@@ -9,6 +9,7 @@ pub mod entity;
 pub mod flow;
 pub mod flow_field;
 pub mod host;
+pub mod l7_info;
 pub mod network;
 pub mod pool;
 pub mod query;
