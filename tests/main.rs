@@ -18,4 +18,5 @@ mod live;
 mod pipeline;
 mod replay;
 mod support;
+mod syslog;
 mod telemetry;

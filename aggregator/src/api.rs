@@ -1,7 +1,7 @@
 //! The REST API under `/api/v1`, and `/metrics`.
 //!
 //! One file a resource: its routes, its query and its documentation. Every error has one JSON shape
-//! ([`error`]); lists are pages with an opaque `next`.
+//! (`error`); lists are pages with an opaque `next`.
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;

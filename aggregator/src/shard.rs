@@ -1,6 +1,6 @@
 //! The shard actor: one partition's state, on a thread of its own.
 //!
-//! Its supervisor starts it; a task pumps the partition's deltas into it, at most [`CREDIT`] at a
+//! Its supervisor starts it; a task pumps the partition's deltas into it, at most `CREDIT` at a
 //! time. It answers questions about live elements. A restart loses counters; engaged alerts are
 //! read back from the store, and deltas not yet acknowledged come again.
 

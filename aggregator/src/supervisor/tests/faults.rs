@@ -178,6 +178,10 @@ async fn a_post_that_the_bus_does_not_take_is_appended_again() {
     let queued = tokio::time::timeout(DEADLINE, posts.next()).await.expect("the post comes").unwrap();
     assert!(failing.has_failed());
     assert_eq!(HttpPost::decode(queued.payload.clone()).unwrap().body, "hello");
+    // The shard waits until the post is safe: it answers nobody, and who asks is told so.
+    let partition = format!("partition {}", partition::of_interface("s", 0));
+    assert_eq!(aggregator.live.interfaces().await.missing, [partition]);
+    assert!(!delta.is_finished());
     queued.ack();
     delta.await.unwrap();
     stop(aggregator).await;
