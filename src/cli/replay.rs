@@ -92,7 +92,14 @@ async fn replay_files(
             return Err(Failure::new(exit::FAILED, anyhow::anyhow!("interrupted")));
         }
     }
-    let drained = node.drained(Duration::from_secs(args.drain)).await;
+    let mut interrupted = false;
+    let drained = tokio::select! {
+        drained = node.drained(Duration::from_secs(args.drain)) => drained,
+        () = &mut stop => {
+            interrupted = true;
+            false
+        }
+    };
     let mut report = node.report().await;
     report.elapsed_s = watch.elapsed().as_secs_f64();
     let flushed = flow_sink.as_ref().is_none_or(|s| s.lock().is_ok_and(|mut s| s.flush().is_ok()));
@@ -100,10 +107,10 @@ async fn replay_files(
         Output::Json => print_json(&report)?,
         Output::Text => print(&report.text()),
     }
-    if !drained {
+    if !drained && !interrupted {
         tracing::warn!(seconds = args.drain, "some deliveries are still owed; --state DIR keeps them");
     }
-    if args.serve {
+    if args.serve && !interrupted {
         if let Some(address) = node.api_address() {
             print(&format!("\nserving http://{address}/api/v1/ until Ctrl-C\n"));
         }
