@@ -1,6 +1,6 @@
 //! Totals against independent readers: capinfos and tshark.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::Command;
 
@@ -160,4 +160,26 @@ fn no_shared_capture_harms_the_program() {
         read += 1;
     }
     assert!(read > 100, "{read}");
+}
+
+#[test]
+fn community_ids_are_those_of_tshark() {
+    if !has_program("tshark") {
+        return;
+    }
+    let setup = Setup::new("[telemetry]\nlog = \"error\"\n[scripts]\nbuiltin = false\n");
+    let (demo, flows) = (data("demo.pcap"), setup.path("flows.jsonl"));
+    let args = ["replay", text(&demo), "-c", &setup.config(), "--flows-out", text(&flows)];
+    assert!(run(&args).status.success());
+    let args = ["-r", text(&demo), "--enable-protocol", "communityid", "-T", "fields", "-e", "communityid"];
+    let output = Command::new("tshark").args(args).output().unwrap();
+    let theirs: BTreeSet<String> =
+        String::from_utf8(output.stdout).unwrap().split([',', '\n']).map(str::to_owned).collect();
+    let ours: BTreeSet<String> = std::fs::read_to_string(flows)
+        .unwrap()
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap()["community_id"].as_str().unwrap().to_owned())
+        .collect();
+    assert!(ours.len() > 700, "{}", ours.len());
+    assert_eq!(ours.difference(&theirs).collect::<Vec<_>>(), Vec::<&String>::new());
 }
