@@ -190,6 +190,23 @@ impl Config {
                 wrong.push(format!("node.local_networks[{place}]: '{network}' is not a prefix"));
             }
         }
+        for (place, server) in self.bus.nats.servers.iter().enumerate() {
+            if server.contains('@') {
+                wrong.push(format!("bus.nats.servers[{place}]: give user and password by their own keys"));
+            }
+        }
+        if self.bus.kind == BusKind::Nats && self.bus.nats.servers.is_empty() {
+            wrong.push("bus.nats.servers: at least one is needed".to_owned());
+        }
+        if self.scripts.limits.max_millis == 0 {
+            wrong.push("scripts.limits.max_millis: must be at least 1".to_owned());
+        }
+        if self.aggregator.run_deadline_ms == 0 {
+            wrong.push("aggregator.run_deadline_ms: must be at least 1".to_owned());
+        }
+        if self.bus.prefix.contains(['*', '>', ' ']) {
+            wrong.push("bus.prefix: must not hold '*', '>' or blanks".to_owned());
+        }
         if self.node.site.is_empty() {
             wrong.push("node.site: must not be empty".to_owned());
         }

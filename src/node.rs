@@ -18,7 +18,8 @@ use shared::bus::nats::NatsBus;
 use shared::bus::{BusError, SharedBus};
 use shared::clock::{SharedClock, SystemClock};
 use shared::model::{HostPools, LocalNetworks};
-use shared::script::registry::ScriptSetup;
+use shared::script::engine::ScriptEngine;
+use shared::script::registry::{Registry, ScriptSetup};
 use shared::script::source::{self, ScriptSource};
 use shared::store::sqlite::SqliteStore;
 use shared::store::{Ledger, StoreError};
@@ -126,6 +127,13 @@ impl Node {
             return Err(NodeError::Config(wrong));
         }
         let sources = script_sources(config)?;
+        if roles.collector || roles.aggregator {
+            let engine = ScriptEngine::new(config.scripts.limits.clone());
+            let (_, errors) = Registry::load(&engine, sources.clone(), &config.scripts.settings);
+            if !errors.is_empty() {
+                return Err(NodeError::Config(errors.iter().map(ToString::to_string).collect()));
+            }
+        }
         let name = config.node_name();
         let clock: SharedClock = SystemClock::shared();
         let subjects = Subjects::new(&config.bus.prefix);
@@ -322,6 +330,7 @@ impl Node {
         if self.aggregator.is_some() && self.bus.outstanding().is_some() {
             self.bus_empties(Duration::from_secs(20)).await;
         }
+        self.history_is_whole(Duration::from_secs(10)).await;
         if let Some(aggregator) = self.aggregator.take() {
             stop_actor(&aggregator.actor.get_cell(), aggregator.handle, "aggregator").await;
         }
@@ -332,6 +341,32 @@ impl Node {
         self.bus.close().await;
         if let Some(store) = &self.store {
             store.close().await;
+        }
+    }
+
+    /// Waits until the last alerts have gone through the ledger into the history: both roles are
+    /// needed for that, so it is done before either stops.
+    async fn history_is_whole(&self, deadline: Duration) {
+        let (Some(aggregator), Some((_, notifier)), Some(store)) =
+            (&self.aggregator, &self.notifier, &self.store)
+        else {
+            return;
+        };
+        let whole = async {
+            loop {
+                let stats = store.stats().await.unwrap_or_default();
+                let owed = stats.iter().any(|lane| lane.recipient == "alert_store" && lane.pending > 0);
+                let ended = aggregator.handle.is_finished() || notifier.is_finished();
+                if ended || (aggregator.is_idle().await && !owed) {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        if tokio::time::timeout(deadline, whole).await.is_err() {
+            tracing::warn!(
+                "alerts are still on their way into the history; they are stored after the next start"
+            );
         }
     }
 

@@ -94,6 +94,11 @@ fn clipped(mut text: String, max: usize) -> String {
 pub struct AlertState {
     partition: u32,
     engaged: BTreeMap<Key, Alert>,
+    /// Engaged before a restart and not triggered since: a window seen only in part says nothing
+    /// about them.
+    restored: BTreeSet<Key>,
+    /// The run under way is of a window seen only in part.
+    partial: bool,
     /// Alerts not engaged because there were too many.
     pub refused: u64,
 }
@@ -101,8 +106,19 @@ pub struct AlertState {
 impl AlertState {
     /// State with what was engaged before a restart.
     pub fn new(partition: u32, engaged: Vec<EngagedAlert>) -> Self {
-        let engaged = engaged.into_iter().map(|e| (Key::of(&e.alert), e.alert)).collect();
-        Self { partition, engaged, refused: 0 }
+        let engaged: BTreeMap<_, _> = engaged.into_iter().map(|e| (Key::of(&e.alert), e.alert)).collect();
+        let restored = engaged.keys().cloned().collect();
+        Self { partition, engaged, restored, partial: false, refused: 0 }
+    }
+
+    /// A run's wishes follow; `partial` when its window was seen only in part, as the first one after
+    /// a restart is. Such a run releases nothing that was engaged before the restart.
+    pub fn begin_run(&mut self, partial: bool) {
+        self.partial = partial;
+    }
+
+    fn is_kept(&self, key: &Key) -> bool {
+        self.partial && self.restored.contains(key)
     }
 
     /// How many are engaged.
@@ -126,6 +142,7 @@ impl AlertState {
     ) -> Option<Transition> {
         let alert = build(request, meta, subject, granularity, now, AlertAction::Engage);
         let key = Key::of(&alert);
+        self.restored.remove(&key);
         if let Some(engaged) = self.engaged.get_mut(&key) {
             let shown = Alert { id: engaged.id.clone(), tstamp: engaged.tstamp, ..alert };
             let changed = *engaged != shown;
@@ -159,6 +176,9 @@ impl AlertState {
             script: meta.key.clone(),
             granularity,
         };
+        if self.is_kept(&key) {
+            return None;
+        }
         self.engaged.remove(&key).map(|alert| released(alert, now))
     }
 
@@ -187,14 +207,18 @@ impl AlertState {
         triggered: &BTreeSet<(String, String, String)>,
         now: Timestamp,
     ) -> Vec<Transition> {
+        let (partial, restored) = (self.partial, std::mem::take(&mut self.restored));
         let gone = |key: &Key| {
             key.is_at(place)
                 && key.entity == entity
                 && key.granularity == granularity
                 && scripts.contains(&key.script)
                 && !triggered.contains(&(key.script.clone(), key.value.clone(), key.alert_type.clone()))
+                && !(partial && restored.contains(key))
         };
-        self.release_where(gone, now)
+        let released = self.release_where(gone, now);
+        self.restored = restored;
+        released
     }
 
     /// A host went idle: all its alerts are released.

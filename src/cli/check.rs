@@ -13,6 +13,7 @@ use crate::node::script_sources;
 pub fn check(config: &Config, output: Output) -> Result<(), Failure> {
     let mut wrong = config.check();
     let mut scripts = 0;
+    let mut warnings: Vec<String> = Vec::new();
     match script_sources(config) {
         Err(error) => wrong.push(error.to_string()),
         Ok(sources) => {
@@ -22,16 +23,18 @@ pub fn check(config: &Config, output: Output) -> Result<(), Failure> {
             wrong.extend(errors.iter().map(ToString::to_string));
             for entry in registry.scripts() {
                 let meta = entry.script.meta();
-                let warnings = meta.warnings.iter().map(|w| format!("warning: script {}: {w}", meta.key));
-                for warning in warnings {
-                    tracing::warn!("{warning}");
-                }
+                warnings.extend(meta.warnings.iter().map(|w| format!("script {}: {w}", meta.key)));
             }
         }
     }
     if output == Output::Json {
-        print_json(&json!({ "ok": wrong.is_empty(), "scripts": scripts, "errors": wrong }))?;
+        print_json(
+            &json!({ "ok": wrong.is_empty(), "scripts": scripts, "errors": wrong, "warnings": warnings }),
+        )?;
     } else if wrong.is_empty() {
+        for warning in &warnings {
+            print(&format!("warning: {warning}\n"));
+        }
         print(&format!("configuration is right, {scripts} scripts load\n"));
     }
     match wrong.is_empty() {

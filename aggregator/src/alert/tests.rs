@@ -190,3 +190,15 @@ fn endless_texts_are_cut_between_characters_and_still_make_one_episode() {
     let named = Some("ä".repeat(1000));
     assert!(state.release(named, &meta(), &subject("a"), G, at(120)).is_some());
 }
+
+#[test]
+fn a_window_seen_only_in_part_releases_nothing_of_before_the_restart() {
+    let mut state = AlertState::new(5, Vec::new());
+    let Some(Transition::Engage(engaged)) = trigger(&mut state, "a", 10.0, 60) else { panic!() };
+    let mut restarted = AlertState::new(5, vec![engaged]);
+    restarted.begin_run(true);
+    assert!(restarted.release(None, &meta(), &subject("a"), G, at(90)).is_none());
+    assert!(end_run(&mut restarted, &[], 90).is_empty());
+    restarted.begin_run(false);
+    assert_eq!(end_run(&mut restarted, &[], 150).len(), 1);
+}

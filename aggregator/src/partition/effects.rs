@@ -23,6 +23,8 @@ impl Partition {
         output: &mut Output,
     ) {
         let mut triggered = BTreeSet::new();
+        let length = window.granularity.seconds() * shared::model::time::NS_PER_S;
+        self.alerts.begin_run(window.at.since(window.from) < length);
         for (ordinal, Asked { script, element, effect }) in outcome.asked.into_iter().enumerate() {
             let meta = self.registry.scripts()[script].script.meta().clone();
             let subject = element.and_then(|place| subjects.get(place));

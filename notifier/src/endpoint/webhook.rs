@@ -135,14 +135,27 @@ impl Endpoint for Webhook {
     }
 
     async fn deliver(&self, batch: &[Delivery]) -> Vec<Result<(), DeliveryError>> {
-        let read: Vec<_> = batch.iter().map(read).collect();
+        let alerts: Vec<_> = batch.iter().map(read).collect();
         let mut results: Vec<_> =
-            read.iter().map(|sent| sent.as_ref().map(|_| ()).map_err(Clone::clone)).collect();
-        let alerts: Vec<_> = read.into_iter().flatten().collect();
+            alerts.iter().map(|sent| sent.as_ref().map(|_| ()).map_err(Clone::clone)).collect();
+        let alerts: Vec<_> = alerts.into_iter().flatten().collect();
         if alerts.is_empty() {
             return results;
         }
-        let answers = same_for_all(batch, &self.post(alerts).await.map(drop));
+        let together = alerts.len();
+        let answer = self.post(alerts).await.map(drop);
+        if together > 1 && matches!(answer, Err(DeliveryError::Permanent { .. })) {
+            // One of them is refused: told alone, the others are not refused with it.
+            for (delivery, result) in batch.iter().zip(&mut results) {
+                if result.is_ok()
+                    && let Ok(alert) = read(delivery)
+                {
+                    *result = self.post(vec![alert]).await.map(drop);
+                }
+            }
+            return results;
+        }
+        let answers = same_for_all(batch, &answer);
         for (result, answer) in results.iter_mut().zip(answers) {
             if result.is_ok() {
                 *result = answer;
