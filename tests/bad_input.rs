@@ -213,3 +213,13 @@ fn a_state_directory_in_use_is_named() {
     let stderr = run_fails(&["replay", text(&demo), "--state", text(&state)], 1);
     assert!(stderr.contains(text(&state)), "{stderr}");
 }
+
+#[test]
+fn a_broken_script_refuses_the_start() {
+    let setup = Setup::new("[scripts]\ndir = \"{dir}/scripts\"\n");
+    std::fs::create_dir(setup.path("scripts")).unwrap();
+    std::fs::write(setup.path("scripts/broken.rhai"), "#{ hooks: #{ min: |p| ) } }\n").unwrap();
+    let demo = data("demo.pcap");
+    let stderr = run_fails(&["replay", text(&demo), "--config", &setup.config()], 3);
+    assert!(stderr.contains("broken line 1 column"), "{stderr}");
+}
