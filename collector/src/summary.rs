@@ -93,7 +93,7 @@ impl Summary {
         interface.tcp_retransmissions +=
             u64::from(cli2srv.counters.retransmissions) + u64::from(srv2cli.counters.retransmissions);
         if ended {
-            let name = if flow.l7.is_empty() { "Unknown" } else { flow.l7 };
+            let name = flow.l7.unwrap_or_default().name();
             let l7 = self.interface.l7.entry(name.to_owned()).or_insert(L7Counters { flows: 0, bytes: 0 });
             l7.flows += 1;
             l7.bytes += flow.cli2srv.counters.bytes + flow.srv2cli.counters.bytes;

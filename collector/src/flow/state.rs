@@ -10,7 +10,7 @@ use shared::model::{FlowEnd, FlowRecord, L4, L7Source, LocalNetworks, TcpState, 
 use super::key::FlowKey;
 use super::tcp::{Segment, Tcp};
 use crate::decode::Packet;
-use crate::l7::{self, L7Context, L7State, Verdict};
+use crate::l7::{self, L7Context, L7State, ProtocolId, Verdict};
 
 /// What was counted in one direction, beyond what a record shows.
 #[derive(Clone, Copy, Debug, Default)]
@@ -57,8 +57,8 @@ pub struct Flow {
     pub last_seen: Timestamp,
     /// TCP; its state stays `none` for other protocols.
     pub tcp: Tcp,
-    /// Layer-7 name, empty until decided.
-    pub l7: &'static str,
+    /// Layer-7 protocol; `None` until decided or given up.
+    pub l7: Option<ProtocolId>,
     /// How it was found.
     pub l7_source: L7Source,
     /// Decoded application data.
@@ -99,7 +99,7 @@ impl Flow {
             first_seen: now,
             last_seen: now,
             tcp: Tcp::default(),
-            l7: "",
+            l7: None,
             l7_source: L7Source::Unknown,
             info: None,
             status: 0,
@@ -126,8 +126,8 @@ impl Flow {
         // A copy would be joined to the message it belongs to a second time.
         if packet.payload_len > 0 && self.detector.is_some() && !segment.retransmission {
             self.last_payload = now;
-            self.read_payload(packet, from_client);
-        } else if self.l7.is_empty()
+            self.read_payload(packet, from_client, now);
+        } else if self.l7.is_none()
             && let Some(name) = l7::by_l4(self.key.l4())
         {
             self.decide(name, L7Source::L4);
@@ -158,15 +158,22 @@ impl Flow {
         segment
     }
 
-    fn read_payload(&mut self, packet: &Packet<'_>, from_client: bool) {
+    fn read_payload(&mut self, packet: &Packet<'_>, from_client: bool, now: Timestamp) {
         let (client_port, server_port) = self.ports();
         self.payloads += 1;
+        let (client, server) = match from_client {
+            true => (packet.src, packet.dst),
+            false => (packet.dst, packet.src),
+        };
         let context = L7Context {
             l4: self.key.l4(),
+            client,
+            server,
             client_port,
             server_port,
             from_client,
             packets_seen: self.payloads,
+            at_s: now.secs(),
         };
         let Some(detector) = &mut self.detector else { return };
         let mut info = self.info.take().unwrap_or_default();
@@ -175,18 +182,22 @@ impl Flow {
         match verdict {
             Verdict::Undecided if self.payloads >= l7::MAX_PAYLOADS => self.give_up(),
             Verdict::Undecided | Verdict::Reading => {}
-            Verdict::Decided(name) => self.decide(name, L7Source::Payload),
+            Verdict::Decided(_) => {
+                if let Some(protocol) = self.detector.as_ref().and_then(|detector| detector.protocol()) {
+                    self.decide(protocol, L7Source::Payload);
+                }
+            }
             Verdict::Done => self.detector = None,
         }
     }
 
-    fn decide(&mut self, name: &'static str, source: L7Source) {
-        self.l7 = name;
+    fn decide(&mut self, protocol: ProtocolId, source: L7Source) {
+        self.l7 = Some(protocol);
         self.l7_source = source;
         let (client_port, server_port) = self.ports();
         if source == L7Source::Payload
-            && l7::is_standard_port(name, self.key.l4(), server_port) == Some(false)
-            && l7::is_standard_port(name, self.key.l4(), client_port) != Some(true)
+            && l7::is_standard_port(protocol, self.key.l4(), server_port) == Some(false)
+            && l7::is_standard_port(protocol, self.key.l4(), client_port) != Some(true)
         {
             self.status |= FlowStatus::NonStandardPort.bit();
         }
@@ -197,7 +208,7 @@ impl Flow {
 
     /// Ends detection: what the layer-4 protocol or the port suggests, or unknown.
     pub fn give_up(&mut self) {
-        if !self.l7.is_empty() {
+        if self.l7.is_some() {
             return;
         }
         let (client_port, server_port) = self.ports();
@@ -205,7 +216,7 @@ impl Flow {
         match (l7::by_l4(self.key.l4()), guess) {
             (Some(name), _) => self.decide(name, L7Source::L4),
             (None, Some(name)) => self.decide(name, L7Source::PortGuess),
-            (None, None) => self.decide("Unknown", L7Source::Unknown),
+            (None, None) => self.decide(ProtocolId::UNKNOWN, L7Source::Unknown),
         }
     }
 
@@ -319,7 +330,7 @@ impl Flow {
             handshake_ok: self.tcp.handshake_ok,
             rtt_server_us: self.tcp.rtt_server_us,
             rtt_client_us: self.tcp.rtt_client_us,
-            l7: Arc::from(if self.l7.is_empty() { "Unknown" } else { self.l7 }),
+            l7: Arc::from(self.l7.unwrap_or_default().name()),
             l7_source: self.l7_source,
             info: self.info.as_deref().cloned().unwrap_or_default(),
             status: self.status,

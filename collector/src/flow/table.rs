@@ -241,7 +241,7 @@ impl FlowTable {
         let Some(flow) = self.get_mut(place) else { return };
         let was_over = flow.tcp.is_over();
         flow.on_packet(packet, forward, now);
-        if !flow.l7.is_empty() && !flow.detected {
+        if flow.l7.is_some() && !flow.detected {
             flow.detected = true;
             events.push(FlowEvent::ProtocolDetected(place));
         }

@@ -60,7 +60,7 @@ impl TestFlow {
         let client = *self.client.get_or_insert(source);
         let from_client = client == source;
         if let Some(name) = by_l4(packet.l4) {
-            self.name = name;
+            self.name = name.name();
         }
         let side = usize::from(!from_client);
         if let Some(tcp) = packet.tcp {
@@ -78,6 +78,9 @@ impl TestFlow {
         let server_port = if from_client { packet.dst_port } else { packet.src_port };
         let cx = L7Context {
             l4: packet.l4,
+            client: client.0,
+            server: if from_client { packet.dst } else { packet.src },
+            at_s: packet.ts.secs(),
             client_port: client.1,
             server_port,
             from_client,

@@ -160,7 +160,7 @@ fn detection_gives_up_after_silence_and_guesses_by_port() {
     let events = pass(&mut table, 7.0);
     assert!(matches!(events[..], [(6.0, FlowEvent::ProtocolDetected(_))]), "{events:?}");
     let flow = table.iter()[0];
-    assert_eq!((flow.l7, flow.l7_source), ("DNS", L7Source::PortGuess));
+    assert_eq!((flow.l7.unwrap().name(), flow.l7_source), ("DNS", L7Source::PortGuess));
     assert!(feed(&mut table, &udp(8.0, A, ("198.51.100.9", 53), &[0xff; 3])).is_empty(), "told once");
 }
 
