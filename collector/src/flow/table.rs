@@ -66,10 +66,13 @@ pub struct Lookup {
 impl FlowTable {
     /// An empty table.
     pub fn new(config: TableConfig) -> Self {
+        let mut flows = Vec::new();
+        // So that it never moves. Where the system refuses so much, it grows as it must.
+        let _ = flows.try_reserve_exact(config.max_flows.saturating_add(1));
         Self {
             config,
             index: Index::new(),
-            flows: Vec::with_capacity(config.max_flows.saturating_add(1)),
+            flows,
             free: Vec::new(),
             wheel: None,
             fired: Vec::new(),
