@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::capture;
+use crate::decode::{DecoderConfig, Tunnels};
 use crate::flow::TableConfig;
 
 /// The `[collector]` section.
@@ -23,6 +24,8 @@ pub struct CollectorConfig {
     pub periodic_update_s: u32,
     /// Live flows per interface at most; beyond it flows are evicted and counted.
     pub max_flows: usize,
+    /// Whether the innermost or the outer packet of a tunnel counts.
+    pub tunnels: Tunnels,
     /// Seconds of event time between summaries; must divide 60.
     pub summary_interval_s: u32,
     /// Where to capture.
@@ -38,6 +41,7 @@ impl Default for CollectorConfig {
             detection_silence_s: 5,
             periodic_update_s: 120,
             max_flows: 1_000_000,
+            tunnels: Tunnels::Inner,
             summary_interval_s: 1,
             interface: Vec::new(),
         }
@@ -59,6 +63,10 @@ pub struct InterfaceConfig {
     /// Capture files to read, one after the other, instead of a device.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub files: Vec<PathBuf>,
+    /// Whether the innermost or the outer packet of a tunnel counts; the collector's setting when
+    /// absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tunnels: Option<Tunnels>,
     /// BPF filter, live only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub filter: Option<String>,
@@ -93,6 +101,7 @@ impl InterfaceConfig {
             id: None,
             device: None,
             files,
+            tunnels: None,
             filter: None,
             snaplen: default_snaplen(),
             promiscuous: true,
@@ -149,6 +158,12 @@ impl CollectorConfig {
             }
         }
         wrong
+    }
+
+    /// The decoder's part for one interface.
+    pub fn decoder(&self, interface: &InterfaceConfig, seed: u64) -> DecoderConfig {
+        let tunnels = interface.tunnels.unwrap_or(self.tunnels);
+        DecoderConfig { tunnels, seed, ..DecoderConfig::default() }
     }
 
     /// The flow table's part.

@@ -12,7 +12,7 @@ use shared::wire::flow_batch::FlowBatch;
 use shared::wire::proto::HttpPost;
 
 use crate::capture::Batch;
-use crate::decode::{self, Decoded};
+use crate::decode::{Decoded, Decoder};
 use crate::flow::event::FlowIndex;
 use crate::flow::{FlowEvent, FlowTable};
 use crate::flow_alert::{self, Place};
@@ -63,6 +63,8 @@ pub struct PipelineParts {
     pub epoch: u64,
     /// Local networks.
     pub networks: std::sync::Arc<LocalNetworks>,
+    /// What makes packets of frames.
+    pub decoder: Decoder,
     /// The flow table.
     pub table: FlowTable,
     /// The scripts.
@@ -118,6 +120,9 @@ impl Pipeline {
         for (script, count) in &self.parts.hooks.totals.errors {
             report.error(&format!("script.{script}"), *count);
         }
+        let decoder = self.parts.decoder.stats();
+        report.error("fragments_orphaned", decoder.fragments_orphaned);
+        report.error("fragments_evicted", decoder.fragments_evicted);
         report
     }
 
@@ -178,8 +183,12 @@ impl Pipeline {
             self.summary.packet(desc.length);
             self.report.packets += 1;
             self.report.bytes += u64::from(desc.length);
-            match decode::decode(desc, frame) {
+            match self.parts.decoder.decode(desc, frame) {
                 Ok(Decoded::Packet(packet)) => {
+                    if let Some(flaw) = packet.flaw {
+                        self.summary.counters().decode_errors += 1;
+                        self.report.error(flaw.name(), 1);
+                    }
                     let place = self.parts.table.on_packet(&packet, &mut self.events);
                     self.touch(place);
                     self.handle_events(packet.ts, trace, out);
