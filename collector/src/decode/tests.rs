@@ -1,6 +1,8 @@
+mod fragments;
+mod hostile;
 mod shapes;
+mod tunnels;
 
-use proptest::prelude::*;
 use shared::model::flow::TCP_SYN;
 
 use super::*;
@@ -198,30 +200,4 @@ fn what_is_no_ip_is_fine() {
     assert_not_ip(LinkType::ETHERNET, &ethernet(&[0, 38, 0x42, 0x42, 3], &[0; 35]), 0);
     assert_not_ip(LinkType::NULL, &[7, 0, 0, 0, 1], 0);
     assert_not_ip(LinkType::PPP, &[0xc0, 0x21, 1], 0);
-}
-
-const LINKS: [u16; 12] = [0, 1, 9, 12, 101, 104, 108, 113, 228, 229, 276, 9999];
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(4000))]
-
-    #[test]
-    fn no_frame_panics_and_no_payload_is_made_up(
-        link in prop::sample::select(LINKS.to_vec()), frame in prop::collection::vec(any::<u8>(), 0..120),
-    ) {
-        if let Ok(Decoded::Packet(packet)) = decode(&desc(LinkType(link), &frame), &frame) {
-            prop_assert!(packet.payload.len() <= packet.payload_len as usize);
-        }
-    }
-
-    #[test]
-    fn damaged_packets_never_panic(
-        six in any::<bool>(), protocol in prop::sample::select(vec![0_u8, 1, 6, 17, 43, 44, 51, 58, 60, 132]),
-        body in prop::collection::vec(any::<u8>(), 0..100), flags in any::<u16>(),
-        cut in any::<prop::sample::Index>(),
-    ) {
-        let frame = if six { v6(protocol, &body) } else { v4(protocol, flags, &body) };
-        let frame = &frame[..cut.index(frame.len() + 1)];
-        let _ = decode(&desc(LinkType::RAW, frame), frame);
-    }
 }
