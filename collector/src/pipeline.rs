@@ -12,7 +12,7 @@ use shared::wire::flow_batch::FlowBatch;
 use shared::wire::proto::HttpPost;
 
 use crate::capture::Batch;
-use crate::decode::{self, DecodeError, Decoded, Packet};
+use crate::decode::{DecodeError, Decoded, Decoder, Packet};
 use crate::flow::{FlowEvent, FlowTable, Lookup, RecordContext};
 use crate::flow_alert::{self, Place};
 use crate::hooks::{Asked, HookRunner};
@@ -67,6 +67,8 @@ pub struct PipelineParts {
     pub epoch: u64,
     /// Local networks.
     pub networks: std::sync::Arc<LocalNetworks>,
+    /// What makes packets of frames.
+    pub decoder: Decoder,
     /// The flow table.
     pub table: FlowTable,
     /// The scripts.
@@ -147,6 +149,9 @@ impl Pipeline {
         for (script, count) in self.parts.hooks.total_errors() {
             report.error(&format!("script.{script}"), count);
         }
+        let decoder = self.parts.decoder.stats();
+        report.error("fragments_orphaned", decoder.fragments_orphaned);
+        report.error("fragments_evicted", decoder.fragments_evicted);
         report
     }
 
@@ -208,7 +213,7 @@ impl Pipeline {
             let mut ahead: [Option<Ahead<'_>>; AHEAD] = [const { None }; AHEAD];
             let mut count = 0;
             for (place, (desc, frame)) in ahead.iter_mut().zip(packets.by_ref()) {
-                let decoded = match decode::decode(desc, frame) {
+                let decoded = match self.parts.decoder.decode(desc, frame) {
                     Ok(Decoded::Packet(packet)) => {
                         let lookup = self.parts.table.look_ahead(&packet);
                         Ok(Some((packet, lookup)))
@@ -240,6 +245,10 @@ impl Pipeline {
         self.report.bytes += u64::from(next.length);
         match next.decoded {
             Ok(Some((packet, lookup))) => {
+                if let Some(flaw) = packet.flaw {
+                    self.summary.counters().decode_errors += 1;
+                    self.report.error(flaw.name(), 1);
+                }
                 self.parts.table.on_looked_up(&packet, &lookup, &mut self.events);
                 if !self.events.is_empty() {
                     self.handle_events(packet.ts, trace, out);

@@ -8,6 +8,8 @@ use std::sync::Arc;
 use anyhow::Context;
 use clap::Args;
 use collector::capture;
+use collector::config::InterfaceConfig;
+use collector::decode::Decoder;
 use collector::flow::FlowTable;
 use collector::flow_alert::Place;
 use collector::hooks::HookRunner;
@@ -140,6 +142,7 @@ fn pipeline(config: &Config) -> Result<Pipeline, Failure> {
         epoch: 0,
         networks: Arc::new(LocalNetworks::new(prefixes)),
         // The same hashes every time, so that a run is the same every time.
+        decoder: Decoder::new(config.collector.decoder(&InterfaceConfig::of_files("flows", Vec::new()), 0)),
         table: FlowTable::new(config.collector.table(hooks.periodic_s(), 0)),
         hooks,
         summary_interval_s: config.collector.summary_interval_s,

@@ -31,6 +31,9 @@ pub struct TableConfig {
     pub periodic_s: u32,
     /// Live flows at most.
     pub max_flows: usize,
+    /// Whether the same addresses and ports in two tunnels are two flows. Not for tunnels whose two
+    /// directions have different ids, such as GTP-U and L2TP.
+    pub tunnel_parts_flows: bool,
     /// Seed of the hash, so that nobody can aim at one bucket.
     pub seed: u64,
 }
@@ -173,7 +176,11 @@ impl FlowTable {
 
     /// Computes a packet's key ahead, and asks for its slot to be brought near.
     pub fn look_ahead(&self, packet: &Packet<'_>) -> Lookup {
-        let (key, forward) = FlowKey::of(packet);
+        let (mut key, forward) = FlowKey::of(packet);
+        if let Some(tunnel) = packet.tunnel.filter(|_| self.config.tunnel_parts_flows) {
+            // Never 0, which stands for no tunnel; ids have 24 bits but for the kinds not meant here.
+            key = key.within(tunnel.id ^ (tunnel.kind as u32 + 1) << 24);
+        }
         let hash = key.hash(self.config.seed);
         self.index.prefetch(hash);
         Lookup { key, forward, hash }

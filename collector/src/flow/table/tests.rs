@@ -7,7 +7,7 @@ use shared::model::status::FlowStatus;
 use shared::model::{FlowEnd, FlowRecord, L4, L7Source, LocalNetworks, TcpState, Timestamp};
 
 use super::{FlowTable, TableConfig};
-use crate::decode::{Fragment, Packet, TcpHeader};
+use crate::decode::{Packet, TcpHeader, Tunnel, TunnelKind};
 use crate::flow::{Flow, FlowEvent, RecordContext};
 
 fn table() -> FlowTable {
@@ -18,30 +18,17 @@ fn table() -> FlowTable {
         silence_s: 5,
         periodic_s: 120,
         max_flows: 100,
+        tunnel_parts_flows: false,
         seed: 7,
     })
 }
 
 fn udp<'a>(at: f64, from: (&str, u16), to: (&str, u16), payload: &'a [u8]) -> Packet<'a> {
     let ip = |text: &str| text.parse::<IpAddr>().unwrap();
-    Packet {
-        ts: Timestamp::from_ns((at * 1e9) as i64),
-        length: 42 + payload.len() as u32,
-        src_mac: None,
-        dst_mac: None,
-        vlan: 0,
-        src: ip(from.0),
-        dst: ip(to.0),
-        l4: L4::UDP,
-        src_port: from.1,
-        dst_port: to.1,
-        ttl: 64,
-        fragment: Fragment::None,
-        tcp: None,
-        icmp: None,
-        payload,
-        payload_len: payload.len() as u32,
-    }
+    let length = 42 + payload.len() as u32;
+    let packet = Packet::new(Timestamp::from_ns((at * 1e9) as i64), length, ip(from.0), ip(to.0), L4::UDP);
+    let (src_port, dst_port, payload_len) = (from.1, to.1, payload.len() as u32);
+    Packet { src_port, dst_port, payload, payload_len, ..packet }
 }
 
 fn tcp<'a>(at: f64, from: (&str, u16), to: (&str, u16), flags: u8, payload: &'a [u8]) -> Packet<'a> {
@@ -114,6 +101,18 @@ fn vlans_part_flows() {
     feed(&mut table, &udp(1.0, A, B, &[]));
     feed(&mut table, &Packet { vlan: 42, ..udp(1.0, A, B, &[]) });
     assert_eq!(table.len(), 2);
+}
+
+#[test]
+fn tunnels_part_flows_when_told_to() {
+    let inside = |id| Packet { tunnel: Some(Tunnel { kind: TunnelKind::Vxlan, id }), ..udp(1.0, A, B, &[]) };
+    for (tunnel_parts_flows, flows) in [(false, 1), (true, 3)] {
+        let mut table = FlowTable::new(TableConfig { tunnel_parts_flows, ..table().config });
+        for packet in [inside(1), inside(2), inside(1), udp(1.0, A, B, &[])] {
+            feed(&mut table, &packet);
+        }
+        assert_eq!(table.len(), flows);
+    }
 }
 
 #[test]
