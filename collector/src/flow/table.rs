@@ -225,7 +225,8 @@ impl FlowTable {
         let id = self.next_id;
         self.next_id += 1;
         let place = self.insert(*hash, Flow::begin(id, key, *forward, packet, now));
-        self.wheel.get_or_insert_with(|| Wheel::new(now));
+        let places = self.config.max_flows.saturating_add(1);
+        self.wheel.get_or_insert_with(|| Wheel::new(now, places));
         self.set_timer(place, now.plus_secs(i64::from(self.config.silence_s)));
         self.update(place, packet, *forward, now, events);
         place
