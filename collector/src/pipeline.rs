@@ -26,6 +26,9 @@ mod effects;
 /// in the nearest cache.
 const AHEAD: usize = 32;
 
+/// Items handed over at once while everything ends.
+const ITEMS_AT_ONCE: usize = 16;
+
 /// Ended flows in one batch at most.
 const FLOWS_PER_BATCH: usize = 500;
 
@@ -268,17 +271,22 @@ impl Pipeline {
     }
 
     /// Ends every flow and closes the summary. `end_of_stream` says that no more will ever come.
+    /// What comes out is handed over piece by piece, so that a million flows do not end in memory.
     pub fn finish(
         &mut self,
         reason: FlowEnd,
         end_of_stream: bool,
         trace: &mut TraceSource<'_>,
         out: &mut Vec<Item>,
+        hand_over: &mut dyn FnMut(&mut Vec<Item>),
     ) {
         let now = self.parts.table.now();
         for place in self.parts.table.places_by_id() {
             self.parts.table.end_one(place, reason, &mut self.events);
             self.handle_events(now, trace, out);
+            if out.len() >= ITEMS_AT_ONCE {
+                hand_over(out);
+            }
         }
         let asked = self.parts.hooks.teardown(now);
         self.carry_out_without_flow(asked, now, trace, out);
@@ -287,6 +295,7 @@ impl Pipeline {
             self.flush(now.plus_ns(1), end_of_stream, out);
         }
         self.flush_flows(out);
+        hand_over(out);
     }
 
     /// Live flows that match, in order of their ids; `next` is the last id of the page.

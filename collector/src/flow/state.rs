@@ -231,7 +231,7 @@ impl Flow {
         self.l7 = protocol;
         self.l7_source = source;
         self.marks.set(Marks::DECIDED, true);
-        if protocol.breed() == shared::model::Breed::Unsafe {
+        if source == L7Source::Payload && protocol.breed() == shared::model::Breed::Unsafe {
             self.status |= FlowStatus::UnsafeProtocol.bit();
         }
         let (client_port, server_port) = self.ports();
