@@ -7,30 +7,45 @@
 
 #![forbid(unsafe_code)]
 
+mod cassandra;
+mod ceph;
+mod collectd;
 #[cfg(test)]
 mod corpus;
 mod dhcp;
 mod dhcpv6;
 mod dns;
 mod dtls;
+mod elasticsearch;
+mod frames;
 mod ftp;
 mod http;
 mod imap;
+mod memcached;
+mod mongodb;
+mod munin;
+mod mysql;
 mod ntp;
+mod oracle;
 mod pop3;
 mod ports;
+mod postgresql;
 mod quic;
+mod raft;
+mod redis;
 pub mod registry;
 mod smtp;
 mod ssdp;
 mod ssh;
 mod state;
 mod stun;
+mod tds;
 mod telnet;
 #[cfg(test)]
 mod tests;
 mod text;
 mod tls;
+mod zabbix;
 
 use std::net::IpAddr;
 

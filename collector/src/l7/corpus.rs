@@ -131,6 +131,11 @@ const WITH_TUNNELS: &[&str] = &["BGP_redist.pcap"];
 /// Protocols of which both sides speak the same name: the classifier's and ours.
 const EXACT: &[(&str, &str)] = &[
     ("NTP", "NTP"),
+    ("Ceph", "Ceph"),
+    ("Oracle", "Oracle"),
+    ("Memcached", "Memcached"),
+    ("Elasticsearch", "Elasticsearch"),
+    ("Raft", "Raft"),
     ("SSH", "SSH"),
     ("SMTP", "SMTP"),
     ("FTP_CONTROL", "FTP"),
@@ -148,7 +153,6 @@ const EXACT: &[(&str, &str)] = &[
 /// Protocols without a dissector that carry none of ours: each of their flows must stay undecided.
 const STRANGERS: &[&str] = &[
     "AFP",
-    "Ceph",
     "Citrix",
     "ETHEREUM",
     "FINS",
@@ -160,17 +164,13 @@ const STRANGERS: &[&str] = &[
     "LISP",
     "MGCP",
     "MQTT",
-    "Memcached",
-    "MongoDB",
     "NetFlow",
     "OpenVPN",
-    "Oracle",
     "PFCP",
     "PTPv2",
     "Protobuf",
     "RSYNC",
     "RTMP",
-    "Raft",
     "SMBv1",
     "SMBv23",
     "SMPP",

@@ -6,6 +6,10 @@ use std::sync::LazyLock;
 use shared::model::{AppCategory, Breed, L4};
 
 use super::{Carrier, Dissector, ports};
+use super::{
+    cassandra, ceph, collectd, elasticsearch, memcached, mongodb, munin, mysql, oracle, postgresql, raft,
+    redis, tds, zabbix,
+};
 use super::{dhcp, dhcpv6, dns, dtls, ftp, http, imap, ntp, pop3, quic, smtp, ssdp, ssh, stun, telnet, tls};
 
 /// All dissectors. Of several that are equally sure the first one wins.
@@ -35,6 +39,20 @@ pub const DISSECTORS: &[&Dissector] = &[
     &pop3::POP3,
     &imap::IMAP,
     // Data.
+    &postgresql::POSTGRESQL,
+    &mysql::MYSQL,
+    &tds::TDS,
+    &oracle::ORACLE,
+    &mongodb::MONGODB,
+    &redis::REDIS,
+    &memcached::MEMCACHED,
+    &cassandra::CASSANDRA,
+    &elasticsearch::ELASTICSEARCH,
+    &ceph::CEPH,
+    &zabbix::ZABBIX,
+    &collectd::COLLECTD,
+    &munin::MUNIN,
+    &raft::RAFT,
     // Industrial.
     // Peer to peer, games, remote access.
 ];
