@@ -16,7 +16,9 @@ mod dtls;
 mod ftp;
 mod http;
 mod imap;
+mod kept;
 mod ntp;
+mod pieces;
 mod pop3;
 mod ports;
 mod quic;
@@ -88,7 +90,8 @@ pub enum Probe {
 /// What a dissector wants to read next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Want {
-    /// The same bytes again with the next ones of that direction behind them.
+    /// The same bytes again with the next ones of that direction behind them; over UDP the datagrams
+    /// that came so far, as `kept` joins them.
     Longer,
     /// The next payload, but no more than [`MAX_PAYLOADS`] in all.
     Next,

@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 
 use shared::model::{AppCategory, Breed, L4};
 
+use super::tls::secured;
 use super::{Carrier, Dissector, ports};
 use super::{dhcp, dhcpv6, dns, dtls, ftp, http, imap, ntp, pop3, quic, smtp, ssdp, ssh, stun, telnet, tls};
 
@@ -16,6 +17,12 @@ pub const DISSECTORS: &[&Dissector] = &[
     &http::HTTP,
     &http::HTTP2,
     &quic::QUIC,
+    &secured::DOH_DOT,
+    &secured::FTPS,
+    &secured::IMAPS,
+    &secured::LDAPS,
+    &secured::POPS,
+    &secured::SMTPS,
     // Names and the web.
     &dns::MDNS,
     &dns::LLMNR,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::host::HostKey;
-pub use super::l7_info::{DnsInfo, HttpInfo, L7Info, SshInfo, TlsInfo};
+pub use super::l7_info::{DnsInfo, HttpInfo, L7Info, SshInfo, TlsCertificate, TlsInfo};
 use super::pool::Mac;
 use super::status::StatusBits;
 use super::time::Timestamp;
