@@ -64,14 +64,14 @@ impl<'a> Link<'a> {
 }
 
 /// Takes off everything in front of the IP header; the EtherType of the result is final.
-#[inline]
+#[inline(always)]
 pub(super) fn decode(link: LinkType, frame: Span<'_>) -> Result<Link<'_>, DecodeError> {
     let link = if link == LinkType::ETHERNET { ethernet(frame)? } else { of_type(link, frame)? };
     if link.is_ip() { Ok(link) } else { unstack(link) }
 }
 
 /// The header of one Ethernet frame, nothing behind it.
-#[inline]
+#[inline(always)]
 pub(super) fn ethernet(frame: Span<'_>) -> Result<Link<'_>, DecodeError> {
     const CUT: DecodeError = DecodeError::EthernetTooShort;
     let header: &[u8; 14] = frame.bytes.first_chunk().ok_or(CUT)?;
@@ -89,6 +89,7 @@ fn mac(frame: &[u8], at: usize) -> Option<Mac> {
     frame.get(at..)?.first_chunk().copied()
 }
 
+#[cold]
 fn of_type(link: LinkType, frame: Span<'_>) -> Result<Link<'_>, DecodeError> {
     const CUT: DecodeError = DecodeError::LinkTooShort;
     match link {
