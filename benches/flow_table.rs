@@ -20,6 +20,7 @@ fn config() -> TableConfig {
         silence_s: 5,
         periodic_s: 120,
         max_flows: 1_000_000,
+        tunnel_parts_flows: false,
         seed: 1,
     }
 }

@@ -26,6 +26,9 @@ pub struct CollectorConfig {
     pub max_flows: usize,
     /// Whether the innermost or the outer packet of a tunnel counts.
     pub tunnels: Tunnels,
+    /// Whether the same addresses and ports in two tunnels (VXLAN, GENEVE, GRE, MPLS, …) are two
+    /// flows. Leave it off for tunnels whose two directions have different ids (GTP-U, L2TP).
+    pub tunnel_parts_flows: bool,
     /// Seconds of event time between summaries; must divide 60.
     pub summary_interval_s: u32,
     /// Where to capture.
@@ -42,6 +45,7 @@ impl Default for CollectorConfig {
             periodic_update_s: 120,
             max_flows: 1_000_000,
             tunnels: Tunnels::Inner,
+            tunnel_parts_flows: false,
             summary_interval_s: 1,
             interface: Vec::new(),
         }
@@ -175,6 +179,7 @@ impl CollectorConfig {
             silence_s: self.detection_silence_s,
             periodic_s,
             max_flows: self.max_flows,
+            tunnel_parts_flows: self.tunnel_parts_flows,
             seed,
         }
     }
