@@ -217,11 +217,21 @@ impl Decoder {
             if link.is_ip() {
                 return self.packet(desc, &link, 0);
             }
+            if link.ethertype == link::VLAN {
+                return self.tagged(desc, frame);
+            }
         }
         self.stacked(desc, frame)
     }
 
-    /// [`Self::decode`] for frames of other link types and with tags, labels or sessions.
+    /// [`Self::decode`] for Ethernet with a VLAN tag, which mirror ports send.
+    #[inline(never)]
+    fn tagged<'a>(&mut self, desc: &PacketDesc, frame: Span<'a>) -> Result<Decoded<'a>, DecodeError> {
+        let link = link::tag(link::ethernet(frame)?)?;
+        if link.is_ip() { self.packet(desc, &link, 0) } else { self.stacked(desc, frame) }
+    }
+
+    /// [`Self::decode`] for frames of other link types, and with several tags, labels or sessions.
     #[inline(never)]
     fn stacked<'a>(&mut self, desc: &PacketDesc, frame: Span<'a>) -> Result<Decoded<'a>, DecodeError> {
         let link = link::decode(desc.link, frame)?;

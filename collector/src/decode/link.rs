@@ -10,10 +10,12 @@ use super::span::Span;
 use super::{DecodeError, Packet, Tunnel};
 use crate::capture::LinkType;
 
-pub(super) use stack::{ppp, unstack};
+pub(super) use stack::{ppp, tag, unstack};
 
 pub(super) const IPV4: u16 = 0x0800;
 pub(super) const IPV6: u16 = 0x86dd;
+/// A VLAN tag of IEEE 802.1Q.
+pub(super) const VLAN: u16 = 0x8100;
 pub(super) const MPLS: u16 = 0x8847;
 /// Ethernet in what is no Ethernet (RFC 1701 §4, RFC 7637).
 pub(super) const BRIDGED: u16 = 0x6558;
