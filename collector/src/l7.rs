@@ -30,6 +30,7 @@ mod hart_ip;
 mod http;
 mod iec60870;
 mod imap;
+mod kept;
 mod knx;
 mod melsec;
 mod memcached;
@@ -41,6 +42,7 @@ mod mysql;
 mod ntp;
 mod opc_ua;
 mod oracle;
+mod pieces;
 mod pop3;
 mod ports;
 mod postgresql;
@@ -122,7 +124,8 @@ pub enum Probe {
 /// What a dissector wants to read next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Want {
-    /// The same bytes again with the next ones of that direction behind them.
+    /// The same bytes again with the next ones of that direction behind them; over UDP the datagrams
+    /// that came so far, as `kept` joins them.
     Longer,
     /// The next payload, but no more than [`MAX_PAYLOADS`] in all.
     Next,

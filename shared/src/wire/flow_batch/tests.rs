@@ -77,7 +77,13 @@ fn producer() -> Producer {
 
 /// Flows that between them fill every field.
 fn sample() -> FlowBatch {
-    let tls = TlsInfo { sni: "www.example.org".into(), alpn: "h2".into(), version: 0x0304, cipher: 0x1301 };
+    let tls = TlsInfo {
+        sni: "www.example.org".into(),
+        alpn: "h2".into(),
+        version: 0x0304,
+        cipher: 0x1301,
+        ..TlsInfo::default()
+    };
     let http =
         HttpInfo { method: "GET".into(), host: "example.com".into(), status: 404, ..Default::default() };
     let dns = DnsInfo { query: "example.net".into(), query_type: 28, queries: 1, ..Default::default() };
@@ -131,7 +137,8 @@ fn a_realistic_flow_takes_few_bytes() {
         }
         if id % 5 < 2 {
             let sni = names[id as usize % names.len()].into();
-            let tls = TlsInfo { sni, alpn: "h2".into(), version: 0x0304, cipher: 0x1301 };
+            let tls =
+                TlsInfo { sni, alpn: "h2".into(), version: 0x0304, cipher: 0x1301, ..TlsInfo::default() };
             flow.info.tls = Some(tls);
         }
         flow
@@ -232,7 +239,7 @@ prop_compose! {
     fn infos()(texts in any::<[String; 4]>(), n in any::<u16>(), which in 0..5u8) -> L7Info {
         let [a, b, c, d] = texts.map(Arc::from);
         match which {
-            0 => L7Info { tls: Some(TlsInfo { sni: a, alpn: b, version: n, cipher: n }), ..Default::default() },
+            0 => L7Info { tls: Some(TlsInfo { sni: a, alpn: b, version: n, cipher: n, ..TlsInfo::default() }), ..Default::default() },
             1 => L7Info {
                 http: Some(HttpInfo { method: a, host: b, url: c, user_agent: d, status: n, ..Default::default() }),
                 ..Default::default()
