@@ -207,3 +207,21 @@ impl CollectorConfig {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_interface_may_count_tunnels_its_own_way() {
+        let config: CollectorConfig = serde_json::from_str(
+            r#"{"tunnels": "outer", "interface": [{"name": "a"}, {"name": "b", "tunnels": "inner"}]}"#,
+        )
+        .unwrap();
+        let tunnels: Vec<Tunnels> =
+            config.interface.iter().map(|interface| config.decoder(interface, 7).tunnels).collect();
+        assert_eq!(tunnels, [Tunnels::Outer, Tunnels::Inner]);
+        assert_eq!(CollectorConfig::default().tunnels, Tunnels::Inner);
+        assert!(serde_json::from_str::<CollectorConfig>(r#"{"tunnels": "both"}"#).is_err());
+    }
+}
