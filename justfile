@@ -43,6 +43,16 @@ bench-replay packets="2000000":
     cargo build --release --quiet --bin flowhook --example trace
     benches/replay.sh {{ packets }}
 
+# CPU, wall time and memory beside softflowd, nfpcapd, argus and ndpiReader: mixed, manyflows or both
+bench-peers kind="both":
+    cargo build --release --quiet --bin flowhook --example trace
+    benches/peers.sh {{ kind }}
+
+# What a packet costs against the number of live flows
+bench-flows *flows:
+    cargo build --release --quiet --bin flowhook --example trace
+    python3 -B benches/live_flows.py {{ flows }}
+
 # Write a generated capture: mixed, manyflows, synflood OUT [COUNT] [SEED], or live OUT FLOWS [PACKETS]
 trace kind out *counts:
     cargo run --release --quiet --example trace -- {{ kind }} {{ out }} {{ counts }}

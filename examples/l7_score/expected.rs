@@ -34,6 +34,16 @@ impl Counts {
         }
     }
 
+    /// What it has more than `other`.
+    pub fn less(self, other: Self) -> Self {
+        Self {
+            flows: self.flows.saturating_sub(other.flows),
+            packets: self.packets.saturating_sub(other.packets),
+            bytes: self.bytes.saturating_sub(other.bytes),
+            guessed: 0,
+        }
+    }
+
     /// True when flows, packets and bytes are the same.
     pub fn same(self, other: Self) -> bool {
         (self.flows, self.packets, self.bytes) == (other.flows, other.packets, other.bytes)

@@ -141,7 +141,18 @@ fn known_by_carrier<'n>(
         .map(|(name, _)| (name.as_str(), surplus(name, ours, theirs)))
         .collect();
     let (mut explained, mut carried) = (BTreeMap::new(), BTreeMap::new());
-    for name in theirs.keys().filter(|n| !MOST_USED.contains(&n.as_str()) && *n != UNKNOWN) {
+    let mut names: Vec<&String> =
+        theirs.keys().filter(|n| !MOST_USED.contains(&n.as_str()) && *n != UNKNOWN).collect();
+    // First the names whose packets and bytes are exactly those that a carrier of ours has too many.
+    let none = Counts::default();
+    let is_one = |name: &String| {
+        CARRIERS.iter().any(|carrier| {
+            let counts = |side: &BTreeMap<String, Counts>| side.get(*carrier).copied().unwrap_or(none);
+            counts(ours).less(counts(theirs)).same(theirs[name])
+        })
+    };
+    names.sort_by_key(|name| !is_one(name));
+    for name in names {
         let mut missing = surplus(name, theirs, ours);
         for (carrier, left) in &mut spare {
             let taken = missing.min(*left);

@@ -61,7 +61,7 @@ pub fn write(out: &mut Pcap<impl Write>, syns: u64, seed: u64) -> io::Result<()>
         if number % syns_between == 0 {
             let turn = number / syns_between;
             let talk = &mut talks[(turn % CONNECTIONS) as usize];
-            let answers = (turn / CONNECTIONS) % 2 == 0;
+            let answers = (turn / CONNECTIONS).is_multiple_of(2);
             say(&mut now_us, talk, if answers { (false, ACK, &[b'x'; 100]) } else { (true, ACK, &[]) })?;
         }
     }
