@@ -161,7 +161,6 @@ const EXACT: &[(&str, &str)] = &[
 const STRANGERS: &[&str] = &[
     "AFP",
     "Citrix",
-    "ETHEREUM",
     "FIX",
     "Git",
     "HP_VIRTGRP",

@@ -10,6 +10,7 @@ use super::{
     ads, bacnet, cotp, dnp3, ether_s, ethernet_ip, fins, hart_ip, iec60870, knx, melsec, miio, modbus,
     opc_ua, profinet, synchrophasor, tplink, tuya, ubiquiti,
 };
+use super::{bitcoin, bittorrent, direct_connect, edonkey, ethereum, gnutella, mining, soulseek};
 use super::{
     cassandra, ceph, collectd, elasticsearch, memcached, mongodb, munin, mysql, oracle, postgresql, raft,
     redis, tds, zabbix,
@@ -83,6 +84,15 @@ pub const DISSECTORS: &[&Dissector] = &[
     &miio::XIAOMI,
     &ubiquiti::UBNTAC2,
     // Peer to peer, games, remote access.
+    &bittorrent::BITTORRENT,
+    &edonkey::EDONKEY_NETWORK,
+    &gnutella::GNUTELLA,
+    &soulseek::SOULSEEK,
+    &direct_connect::DIRECT_CONNECT,
+    &bitcoin::BITCOIN,
+    &bitcoin::MONERO,
+    &ethereum::ETHEREUM,
+    &mining::MINING,
 ];
 
 /// Words of a [`Set`]; enough for every dissector, which a test checks.
