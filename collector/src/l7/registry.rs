@@ -11,6 +11,7 @@ use super::{
     opc_ua, profinet, synchrophasor, tplink, tuya, ubiquiti,
 };
 use super::{bitcoin, bittorrent, direct_connect, edonkey, ethereum, gnutella, mining, soulseek};
+use super::{blizzard, games, kcp, minecraft, quake, raknet, steam};
 use super::{
     cassandra, ceph, collectd, elasticsearch, memcached, mongodb, munin, mysql, oracle, postgresql, raft,
     redis, tds, zabbix,
@@ -93,6 +94,20 @@ pub const DISSECTORS: &[&Dissector] = &[
     &bitcoin::MONERO,
     &ethereum::ETHEREUM,
     &mining::MINING,
+    &steam::STEAM,
+    &quake::QUAKE,
+    &quake::SOURCE_ENGINE,
+    &quake::HALF_LIFE_2,
+    &raknet::RAKNET,
+    &minecraft::MINECRAFT,
+    &blizzard::WORLD_OF_WARCRAFT,
+    &blizzard::STARCRAFT,
+    &blizzard::WARCRAFT3,
+    &games::MAPLE_STORY,
+    &games::AMONG_US,
+    &games::CRY_NETWORK,
+    &games::YOJIMBO,
+    &kcp::KCP,
 ];
 
 /// Words of a [`Set`]; enough for every dissector, which a test checks.
