@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 mod ads;
+mod anydesk;
 mod bacnet;
 mod bitcoin;
 mod bittorrent;
@@ -42,6 +43,7 @@ mod kcp;
 mod knx;
 mod melsec;
 mod memcached;
+mod messengers;
 mod miio;
 mod minecraft;
 mod mining;
@@ -58,19 +60,24 @@ mod postgresql;
 mod profinet;
 mod quake;
 mod quic;
+mod radmin;
 mod raft;
 mod raknet;
 mod redis;
 pub mod registry;
+mod small;
 mod smtp;
 mod soulseek;
+mod spotify;
 mod ssdp;
 mod ssh;
 mod state;
 mod steam;
 mod stun;
+mod sync;
 mod synchrophasor;
 mod tds;
+mod teamviewer;
 mod telnet;
 #[cfg(test)]
 mod tests;
@@ -80,6 +87,7 @@ mod tplink;
 mod tuya;
 mod ubiquiti;
 mod zabbix;
+mod zoom;
 
 use std::net::IpAddr;
 

@@ -10,6 +10,7 @@ use super::{
     ads, bacnet, cotp, dnp3, ether_s, ethernet_ip, fins, hart_ip, iec60870, knx, melsec, miio, modbus,
     opc_ua, profinet, synchrophasor, tplink, tuya, ubiquiti,
 };
+use super::{anydesk, messengers, radmin, small, spotify, sync, teamviewer, zoom};
 use super::{bitcoin, bittorrent, direct_connect, edonkey, ethereum, gnutella, mining, soulseek};
 use super::{blizzard, games, kcp, minecraft, quake, raknet, steam};
 use super::{
@@ -108,6 +109,22 @@ pub const DISSECTORS: &[&Dissector] = &[
     &games::CRY_NETWORK,
     &games::YOJIMBO,
     &kcp::KCP,
+    &anydesk::ANYDESK,
+    &teamviewer::TEAMVIEWER,
+    &radmin::RADMIN,
+    &radmin::NOMACHINE,
+    &zoom::ZOOM,
+    &messengers::WHATSAPP,
+    &messengers::TELEGRAM,
+    &messengers::OICQ,
+    &messengers::DISCORD,
+    &sync::DROPBOX,
+    &sync::SYNCTHING,
+    &spotify::SPOTIFY,
+    &small::CHECKMK,
+    &small::TAILSCALE,
+    &small::NINTENDO,
+    &small::HISLIP,
 ];
 
 /// Words of a [`Set`]; enough for every dissector, which a test checks.
