@@ -24,10 +24,10 @@ pub(super) static STARCRAFT: Dissector = Dissector {
     name: "Starcraft",
     category: AppCategory::Game,
     breed: Breed::Fun,
-    carrier: Carrier::Tcp,
-    first: |byte| byte == 0x4a,
-    ports: &[(L4::TCP, 1119)],
-    probe: |bytes, _| if bytes == STARCRAFT_OPENS { Probe::Certain } else { Probe::No },
+    carrier: Carrier::Either,
+    first: |byte| matches!(byte, 0x4a | 0x09 | 0x0a),
+    ports: &[(L4::TCP, 1119), (L4::UDP, 1119)],
+    probe: probe_starcraft,
     dissect: name_only,
 };
 
@@ -42,14 +42,23 @@ pub(super) static WARCRAFT3: Dissector = Dissector {
     dissect: name_only,
 };
 
-fn probe_wow(bytes: &[u8], cx: &L7Context) -> Probe {
+fn probe_wow(bytes: &[u8], _: &L7Context) -> Probe {
     // Challenge or reconnection, version, length, game, its version, platform and system turned around.
     let login = matches!(bytes, [0 | 2, 0..=8, ..])
         && le16(bytes, 2).is_some_and(|length| usize::from(length) + 4 == bytes.len())
         && bytes.get(4..8) == Some(b"WoW\0");
     let hello: &[u8] = b"WORLD OF WARCRAFT CONNECTION";
     let realm = bytes.starts_with(hello) || bytes.get(2..).is_some_and(|rest| rest.starts_with(hello));
-    if (cx.from_client && login) || realm { Probe::Certain } else { Probe::No }
+    if login || realm { Probe::Certain } else { Probe::No }
+}
+
+fn probe_starcraft(bytes: &[u8], cx: &L7Context) -> Probe {
+    match bytes {
+        _ if cx.l4 == L4::TCP && bytes.starts_with(STARCRAFT_OPENS) => Probe::Certain,
+        // How far away is a server? Numbered question and answer.
+        [9 | 10, 1..=9] if cx.l4 == L4::UDP => Probe::Maybe,
+        _ => Probe::No,
+    }
 }
 
 fn probe_warcraft3(bytes: &[u8], cx: &L7Context) -> Probe {
@@ -86,6 +95,8 @@ mod tests {
     fn starcraft() {
         assert_eq!(Run::new(tcp(50_000, 1119)).client(STARCRAFT_OPENS), Verdict::Decided("Starcraft"));
         assert_eq!(Run::new(tcp(50_000, 1119)).client(&STARCRAFT_OPENS[..9]), Verdict::Undecided);
+        assert_eq!(Run::new(udp(50_000, 1119)).client(&[9, 1]), Verdict::Decided("Starcraft"));
+        assert_eq!(Run::new(udp(50_000, 9999)).client(&[9, 1]), Verdict::Undecided);
     }
 
     #[test]

@@ -53,7 +53,7 @@ pub(super) static YOJIMBO: Dissector = Dissector {
 };
 
 /// The server greets: length, version, patch in text, two vectors, locale.
-fn probe_maple_story(bytes: &[u8], cx: &L7Context) -> Probe {
+fn probe_maple_story(bytes: &[u8], _: &L7Context) -> Probe {
     let fits = le16(bytes, 0).is_some_and(|length| usize::from(length) + 2 == bytes.len());
     let version = le16(bytes, 2).is_some_and(|version| (20..=400).contains(&version));
     let patch = le16(bytes, 4).map(usize::from).filter(|length| *length <= 3);
@@ -61,7 +61,7 @@ fn probe_maple_story(bytes: &[u8], cx: &L7Context) -> Probe {
         patch.and_then(|length| bytes.get(6..6 + length)).is_some_and(|t| t.iter().all(u8::is_ascii_digit));
     let locale = patch.is_some_and(|length| bytes.len() == 15 + length)
         && bytes.last().is_some_and(|locale| (1..=9).contains(locale));
-    if !cx.from_client && fits && version && text && locale { Probe::Certain } else { Probe::No }
+    if fits && version && text && locale { Probe::Certain } else { Probe::No }
 }
 
 /// Hazel's hello: the first number, its version, the game's broadcast version.
@@ -89,7 +89,6 @@ mod tests {
         let greeting = hex("0e00 5300 0100 31 4672b301 52307801 08");
         assert_eq!(Run::new(tcp(50_000, 9999)).server(&greeting), Verdict::Decided("MapleStory"));
         assert_eq!(Run::new(tcp(50_000, 8484)).server(&greeting[..15]), Verdict::Undecided);
-        assert_eq!(Run::new(tcp(50_000, 8484)).client(&greeting), Verdict::Undecided);
     }
 
     #[test]

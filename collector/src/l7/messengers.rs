@@ -52,7 +52,7 @@ pub(super) static DISCORD: Dissector = Dissector {
 };
 
 /// Name, version, dictionary; then a length in three bytes. Routing information may come before.
-fn probe_whatsapp(bytes: &[u8], cx: &L7Context) -> Probe {
+fn probe_whatsapp(bytes: &[u8], _: &L7Context) -> Probe {
     let rest = match bytes {
         [b'E', b'D', 0, 1, 0, high, low, rest @ ..] => {
             rest.get(usize::from(u16::from_be_bytes([*high, *low]))..).unwrap_or_default()
@@ -60,17 +60,17 @@ fn probe_whatsapp(bytes: &[u8], cx: &L7Context) -> Probe {
         _ => bytes,
     };
     match rest {
-        [b'W', b'A', 1..=9, 0..=9, 0, high, low, frame @ ..] if cx.from_client => {
+        [b'W', b'A', 1..=9, 0..=9, 0, high, low, frame @ ..] => {
             let length = usize::from(u16::from_be_bytes([*high, *low]));
             if frame.len() == length || frame.is_empty() { Probe::Certain } else { Probe::No }
         }
-        [b'W', b'A', 1..=9, 0..=9] if cx.from_client => Probe::Maybe,
+        [b'W', b'A', 1..=9, 0..=9] => Probe::Maybe,
         _ => Probe::No,
     }
 }
 
 /// The first message has no key yet: eight bytes of zero.
-fn probe_telegram(bytes: &[u8], cx: &L7Context) -> Probe {
+fn probe_telegram(bytes: &[u8], _: &L7Context) -> Probe {
     let fits = |at: usize, extra: usize| {
         le32(bytes, at)
             .is_some_and(|length| (40..1 << 16).contains(&length) && length as usize + extra == bytes.len())
@@ -82,7 +82,7 @@ fn probe_telegram(bytes: &[u8], cx: &L7Context) -> Probe {
         // In full: length, number, checksum at the end.
         _ => fits(0, 0) && le32(bytes, 4) == Some(0) && zeros(bytes, 8..16) && le32(bytes, 16) != Some(0),
     };
-    if ours && cx.from_client { Probe::Certain } else { Probe::No }
+    if ours { Probe::Certain } else { Probe::No }
 }
 
 /// Mark, version, command, number, user; ends with a mark.
@@ -95,11 +95,11 @@ fn probe_oicq(bytes: &[u8], _: &L7Context) -> Probe {
 }
 
 /// Kind, length, number of the stream, address in text, port.
-fn probe_discord(bytes: &[u8], cx: &L7Context) -> Probe {
+fn probe_discord(bytes: &[u8], _: &L7Context) -> Probe {
     let fits = bytes.len() == 74 && be16(bytes, 2) == Some(70);
     let sane = match be16(bytes, 0) {
-        Some(1) => cx.from_client && zeros(bytes, 8..74),
-        Some(2) => !cx.from_client && bytes.get(8).is_some_and(u8::is_ascii_hexdigit) && zeros(bytes, 56..72),
+        Some(1) => zeros(bytes, 8..74),
+        Some(2) => bytes.get(8).is_some_and(u8::is_ascii_hexdigit) && zeros(bytes, 56..72),
         _ => false,
     };
     if fits && sane { Probe::Certain } else { Probe::No }
@@ -130,7 +130,6 @@ mod tests {
         let middle = [&[0xee, 0xee, 0xee, 0xee, length, 0, 0, 0][..], &message].concat();
         assert_eq!(Run::new(tcp(50_000, 443)).client(&middle), Verdict::Decided("Telegram"));
         assert_eq!(Run::new(tcp(50_000, 443)).client(&middle[..40]), Verdict::Undecided);
-        assert_eq!(Run::new(tcp(50_000, 443)).server(&short), Verdict::Undecided);
     }
 
     #[test]

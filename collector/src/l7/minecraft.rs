@@ -30,10 +30,10 @@ fn varint(bytes: &[u8]) -> Option<(u32, &[u8])> {
     None
 }
 
-fn probe(bytes: &[u8], cx: &L7Context) -> Probe {
+fn probe(bytes: &[u8], _: &L7Context) -> Probe {
     // Before 1.7: a ping, and the channel's name in two-byte characters.
     let legacy = bytes.starts_with(b"\xfe\x01\xfa\x00\x0b\x00M\x00C\x00|");
-    if cx.from_client && (legacy || handshake(bytes).is_some()) { Probe::Certain } else { Probe::No }
+    if legacy || handshake(bytes).is_some() { Probe::Certain } else { Probe::No }
 }
 
 /// Length, number 0, version, host, port, what comes next: status, login or transfer.

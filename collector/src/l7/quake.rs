@@ -83,17 +83,17 @@ fn dissect_quake(bytes: &[u8], _: &L7Context, _: &mut L7Info, status: &mut Statu
     Want::Next
 }
 
-fn probe_source(bytes: &[u8], cx: &L7Context) -> Probe {
+fn probe_source(bytes: &[u8], _: &L7Context) -> Probe {
     let Some([kind, body @ ..]) = bytes.strip_prefix(MARK) else { return Probe::No };
     let challenge = body.len() == 4;
-    match (kind, cx.from_client) {
-        (b'T', _) if body.starts_with(b"Source Engine Query\0") => Probe::Certain,
+    match kind {
+        b'T' if body.starts_with(b"Source Engine Query\0") => Probe::Certain,
         // Players, rules; a challenge; their answers.
-        (b'U' | b'V', true) | (b'W', true) if challenge || (*kind == b'W' && body.is_empty()) => Probe::Maybe,
-        (b'A', false) if challenge => Probe::Maybe,
+        b'U' | b'V' | b'W' if challenge || (*kind == b'W' && body.is_empty()) => Probe::Maybe,
+        b'A' if challenge => Probe::Maybe,
         // Version, then the server's name.
-        (b'I', false) if body.len() > 12 && body.iter().skip(1).any(|byte| *byte == 0) => Probe::Maybe,
-        (b'D' | b'E', false) if body.len() >= 2 => Probe::Maybe,
+        b'I' if body.len() > 12 && body.iter().skip(1).any(|byte| *byte == 0) => Probe::Maybe,
+        b'D' | b'E' if body.len() >= 2 => Probe::Maybe,
         _ => Probe::No,
     }
 }

@@ -16,9 +16,9 @@ pub(super) static RADMIN: Dissector = Dissector {
     carrier: Carrier::Tcp,
     first: |byte| byte == 1,
     ports: &[(L4::TCP, 4899)],
-    probe: |bytes, cx| match cx.from_client {
-        true if bytes == RADMIN_OPENS => Probe::Certain,
-        false if bytes.starts_with(RADMIN_ANSWERS) => Probe::Maybe,
+    probe: |bytes, _| match bytes {
+        _ if bytes == RADMIN_OPENS => Probe::Certain,
+        _ if bytes.starts_with(RADMIN_ANSWERS) => Probe::Maybe,
         _ => Probe::No,
     },
     dissect,

@@ -17,9 +17,9 @@ pub(super) static CHECKMK: Dissector = Dissector {
     carrier: Carrier::Tcp,
     first: |byte| byte == b'<',
     ports: &[(L4::TCP, 6556)],
-    probe: |bytes, cx| {
+    probe: |bytes, _| {
         let sections = bytes.starts_with(b"<<<check_mk>>>") || bytes.starts_with(b"<<<uptime>>>");
-        if sections && !cx.from_client { Probe::Certain } else { Probe::No }
+        if sections { Probe::Certain } else { Probe::No }
     },
     dissect: name_only,
 };

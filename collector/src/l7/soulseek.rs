@@ -44,19 +44,15 @@ fn peer(bytes: &[u8]) -> Option<()> {
     sane.then_some(())
 }
 
-fn probe(bytes: &[u8], cx: &L7Context) -> Probe {
+fn probe(bytes: &[u8], _: &L7Context) -> Probe {
     let fit = walk(bytes, |bytes| Some(usize::try_from(le32(bytes, 0)?).ok()? + 4));
     let whole = bytes.len() > 12 && fit != Fit::No;
     let ours = |found: Option<()>| whole && found.is_some();
-    if cx.from_client && (ours(login(bytes)) || (fit == Fit::Whole && ours(peer(bytes)))) {
-        Probe::Certain
-    } else {
-        Probe::No
-    }
+    if ours(login(bytes)) || (fit == Fit::Whole && ours(peer(bytes))) { Probe::Certain } else { Probe::No }
 }
 
-fn dissect(bytes: &[u8], cx: &L7Context, _: &mut L7Info, status: &mut StatusBits) -> Want {
-    if cx.from_client && login(bytes).is_some() {
+fn dissect(bytes: &[u8], _: &L7Context, _: &mut L7Info, status: &mut StatusBits) -> Want {
+    if login(bytes).is_some() {
         *status |= FlowStatus::ClearTextCredentials.bit();
     }
     Want::Nothing

@@ -21,7 +21,7 @@ fn probe(bytes: &[u8], cx: &L7Context) -> Probe {
     } else {
         // Version of the framing, length of all, then a message whose field 10 tells the build.
         let fits = be32(bytes, 2).is_some_and(|length| length as usize == bytes.len());
-        be16(bytes, 0) == Some(4) && fits && bytes.get(6) == Some(&0x52) && cx.from_client
+        be16(bytes, 0) == Some(4) && fits && bytes.get(6) == Some(&0x52)
     };
     if ours { Probe::Certain } else { Probe::No }
 }
