@@ -55,7 +55,9 @@ fn utp(bytes: &[u8]) -> Probe {
     }
     let sane = first & 0x0f == 1 && first >> 4 <= SYN;
     let clock = be32(bytes, 4).is_some_and(|time| time != 0);
-    let window = be32(bytes, 12).is_some_and(|window| (1..=MAX_WINDOW).contains(&window));
+    // Who opens may leave the window out.
+    let least = u32::from(first >> 4 != SYN);
+    let window = be32(bytes, 12).is_some_and(|window| (least..=MAX_WINDOW).contains(&window));
     if !(sane && clock && window) {
         return Probe::No;
     }
@@ -118,6 +120,9 @@ mod tests {
     #[test]
     fn utp() {
         let syn = hex("4100 1234 00c0ffee 00000000 00100000 0001 0000");
+        assert_eq!(Run::new(udp(50_000, 50_001)).client(&syn), BITTORRENT);
+        // Recorded between two sessions of libtorrent.
+        let syn = hex("4100d2273cee07010000000000000000f26b0000");
         assert_eq!(Run::new(udp(50_000, 50_001)).client(&syn), BITTORRENT);
         let state = hex("2100 1234 00c0ffee 00000123 00100000 5601 0001");
         let mut run = Run::new(udp(50_000, 50_001));

@@ -33,7 +33,12 @@ fn varint(bytes: &[u8]) -> Option<(u32, &[u8])> {
 fn probe(bytes: &[u8], _: &L7Context) -> Probe {
     // Before 1.7: a ping, and the channel's name in two-byte characters.
     let legacy = bytes.starts_with(b"\xfe\x01\xfa\x00\x0b\x00M\x00C\x00|");
-    if legacy || handshake(bytes).is_some() { Probe::Certain } else { Probe::No }
+    // Some clients send the length on its own.
+    match bytes {
+        [8..=0x7f] => Probe::Maybe,
+        _ if legacy || handshake(bytes).is_some() => Probe::Certain,
+        _ => Probe::No,
+    }
 }
 
 /// Length, number 0, version, host, port, what comes next: status, login or transfer.
@@ -63,6 +68,11 @@ mod tests {
         assert_eq!(
             Run::new(tcp(50_000, 9999)).client(&[&hello[..], b"\x01\x00"].concat()),
             Verdict::Decided("Minecraft")
+        );
+        let mut run = Run::new(tcp(50_000, 9999));
+        assert_eq!(
+            (run.client(&hello[..1]), run.client(&hello[1..])),
+            (Verdict::Undecided, Verdict::Decided("Minecraft"))
         );
         assert_eq!(Run::new(tcp(50_000, 25_565)).client(&hello[..16]), Verdict::Undecided);
         assert_eq!(
