@@ -40,6 +40,7 @@ mod http;
 mod iec60870;
 mod imap;
 mod kcp;
+mod kept;
 mod knx;
 mod melsec;
 mod memcached;
@@ -54,6 +55,7 @@ mod mysql;
 mod ntp;
 mod opc_ua;
 mod oracle;
+mod pieces;
 mod pop3;
 mod ports;
 mod postgresql;
@@ -145,7 +147,8 @@ pub enum Probe {
 /// What a dissector wants to read next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Want {
-    /// The same bytes again with the next ones of that direction behind them.
+    /// The same bytes again with the next ones of that direction behind them; over UDP the datagrams
+    /// that came so far, as `kept` joins them.
     Longer,
     /// The next payload, but no more than [`MAX_PAYLOADS`] in all.
     Next,

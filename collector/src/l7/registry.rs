@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 
 use shared::model::{AppCategory, Breed, L4};
 
+use super::tls::secured;
 use super::{Carrier, Dissector, ports};
 use super::{
     ads, bacnet, cotp, dnp3, ether_s, ethernet_ip, fins, hart_ip, iec60870, knx, melsec, miio, modbus,
@@ -27,6 +28,12 @@ pub const DISSECTORS: &[&Dissector] = &[
     &http::HTTP,
     &http::HTTP2,
     &quic::QUIC,
+    &secured::DOH_DOT,
+    &secured::FTPS,
+    &secured::IMAPS,
+    &secured::LDAPS,
+    &secured::POPS,
+    &secured::SMTPS,
     // Names and the web.
     &dns::MDNS,
     &dns::LLMNR,

@@ -5,9 +5,9 @@ use shared::model::flow::L7Info;
 use shared::model::status::StatusBits;
 
 use super::registry::{Set, candidates};
-use super::{DISSECTORS, Dissector, L7Context, MAX_PAYLOADS, Probe, ProtocolId, Want};
+use super::{DISSECTORS, Dissector, L7Context, MAX_PAYLOADS, Probe, ProtocolId, Want, kept};
 
-/// Bytes of a message that is split over TCP segments kept at most, per direction.
+/// Bytes of a message that is split over segments or datagrams kept at most, per direction.
 pub(super) const MAX_STASH: usize = 16 * 1024;
 
 /// The outcome of one payload.
@@ -59,12 +59,6 @@ impl L7State {
         Self::default()
     }
 
-    /// A flow of which only the protocol is known: its dissector reads on.
-    pub fn resume(protocol: ProtocolId) -> Self {
-        let chosen = protocol.dissector().map(|dissector| Chosen { dissector, protocol });
-        Self { chosen, done: chosen.is_none(), always: true, ..Self::default() }
-    }
-
     /// Makes this the state of another flow, with the memory that it has.
     pub fn reset(&mut self) {
         let stash = self.stash.each_mut().map(|stash| {
@@ -74,7 +68,7 @@ impl L7State {
         *self = Self { stash, ..Self::default() };
     }
 
-    /// Like [`resume`](Self::resume), with the memory that it has.
+    /// Makes this the state of a flow of which only the protocol is known: its dissector reads on.
     pub fn reset_to(&mut self, protocol: ProtocolId) {
         self.reset();
         self.chosen = protocol.dissector().map(|dissector| Chosen { dissector, protocol });
@@ -85,6 +79,11 @@ impl L7State {
     /// What was decided.
     pub fn protocol(&self) -> Option<ProtocolId> {
         Some(self.chosen?.protocol)
+    }
+
+    /// True when nothing more is wanted.
+    pub fn is_done(&self) -> bool {
+        self.done
     }
 
     /// True when nothing but the protocol needs to be remembered to read on: the dissector wants
@@ -187,8 +186,15 @@ impl L7State {
         let want = if before == 0 {
             (dissector.dissect)(payload, cx, info, status)
         } else {
-            joined.extend_from_slice(payload);
-            let want = (dissector.dissect)(&joined, cx, info, status);
+            let fits = match cx.l4 {
+                L4::UDP => kept::add(&mut joined, payload, 2 * MAX_STASH),
+                _ => {
+                    joined.extend_from_slice(payload);
+                    true
+                }
+            };
+            let all = if fits { &joined[..] } else { payload };
+            let want = (dissector.dissect)(all, cx, info, status);
             joined.truncate(before);
             want
         };
@@ -202,6 +208,11 @@ impl L7State {
         self.reads += 1;
         self.unfinished = if longer { self.unfinished + 1 } else { 0 };
         match want {
+            Want::Longer if self.unfinished < MAX_PAYLOADS && cx.l4 == L4::UDP => {
+                if let Some(stash) = self.stash.get_mut(side) {
+                    kept::add(stash, payload, MAX_STASH);
+                }
+            }
             Want::Longer if self.unfinished < MAX_PAYLOADS => self.keep(side, payload, cx),
             Want::Next if self.reads < MAX_PAYLOADS => {}
             Want::Always => self.always = true,
