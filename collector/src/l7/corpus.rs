@@ -135,6 +135,9 @@ const EXACT: &[(&str, &str)] = &[
     ("Elasticsearch", "Elasticsearch"),
     ("Raft", "Raft"),
     ("FINS", "FINS"),
+    ("AFP", "AFP"),
+    ("Citrix", "Citrix"),
+    ("MerakiCloud", "MerakiCloud"),
     ("KNXnet_IP", "KNXnet_IP"),
     ("TPLINK_SHP", "TPLINK_SHP"),
     ("UBNTAC2", "UBNTAC2"),
@@ -161,8 +164,6 @@ const EXACT: &[(&str, &str)] = &[
 
 /// Protocols without a dissector that carry none of ours: each of their flows must stay undecided.
 const STRANGERS: &[&str] = &[
-    "AFP",
-    "Citrix",
     "FIX",
     "Git",
     "HP_VIRTGRP",

@@ -1,9 +1,10 @@
-//! KCP, a reliable stream over UDP that games and tunnels use (skywind3000/kcp, protocol.txt).
+//! KCP, a reliable stream over UDP that games and tunnels use (skywind3000/kcp, protocol.txt), and miHoYo's handshake
+//! around it (as seen on the wire).
 
 use shared::model::{AppCategory, Breed};
 
 use super::frames::{Fit, walk};
-use super::{Carrier, Dissector, L7Context, Probe, le16, le32, name_only};
+use super::{Carrier, Dissector, L7Context, Probe, be32, le16, le32, name_only};
 
 const HEADER: usize = 24;
 
@@ -15,6 +16,25 @@ pub(super) static KCP: Dissector = Dissector {
     first: |_| true,
     ports: &[],
     probe,
+    dissect: name_only,
+};
+
+/// Opens, accepts and closes a conversation of Genshin Impact: first and last word.
+const GENSHIN: [(u32, u32); 3] =
+    [(0x0000_00ff, 0xffff_ffff), (0x0000_0145, 0x1451_4545), (0x0000_0194, 0x1941_9494)];
+
+pub(super) static GENSHIN_IMPACT: Dissector = Dissector {
+    name: "GenshinImpact",
+    category: AppCategory::Game,
+    breed: Breed::Fun,
+    carrier: Carrier::Udp,
+    first: |byte| byte == 0,
+    ports: &[],
+    probe: |bytes, _| {
+        let words = be32(bytes, 0).zip(be32(bytes, 16));
+        let ours = bytes.len() == 20 && words.is_some_and(|words| GENSHIN.contains(&words));
+        if ours { Probe::Certain } else { Probe::No }
+    },
     dissect: name_only,
 };
 
@@ -49,5 +69,12 @@ mod tests {
         let mut other = [answer.clone(), answer].concat();
         other[24] = 0x0b;
         assert_eq!(Run::new(udp(50_000, 9999)).client(&other), Verdict::Undecided);
+    }
+
+    #[test]
+    fn genshin() {
+        let open = hex("000000ff 00000000 00000000 499602d2 ffffffff");
+        assert_eq!(Run::new(udp(50_000, 22_101)).client(&open), Verdict::Decided("GenshinImpact"));
+        assert_eq!(Run::new(udp(50_000, 22_101)).client(&open[..19]), Verdict::Undecided);
     }
 }

@@ -11,6 +11,8 @@ use super::{
     ads, bacnet, cotp, dnp3, ether_s, ethernet_ip, fins, hart_ip, iec60870, knx, melsec, miio, modbus,
     opc_ua, profinet, synchrophasor, tplink, tuya, ubiquiti,
 };
+use super::{afp, citrix, iqiyi, lotus_notes, meraki};
+use super::{ajp, corba, drda, fastcgi, gearman, hl7};
 use super::{anydesk, messengers, radmin, small, spotify, sync, teamviewer, zoom};
 use super::{bitcoin, bittorrent, direct_connect, edonkey, ethereum, gnutella, mining, soulseek};
 use super::{blizzard, games, kcp, minecraft, quake, raknet, steam};
@@ -19,6 +21,7 @@ use super::{
     redis, tds, zabbix,
 };
 use super::{dhcp, dhcpv6, dns, dtls, ftp, http, imap, ntp, pop3, quic, smtp, ssdp, ssh, stun, telnet, tls};
+use super::{dlms, openflow, roughtime, rtps, someip};
 
 /// All dissectors. Of several that are equally sure the first one wins.
 pub const DISSECTORS: &[&Dissector] = &[
@@ -67,6 +70,12 @@ pub const DISSECTORS: &[&Dissector] = &[
     &collectd::COLLECTD,
     &munin::MUNIN,
     &raft::RAFT,
+    &drda::DRDA,
+    &gearman::GEARMAN,
+    &fastcgi::FASTCGI,
+    &corba::CORBA,
+    &ajp::AJP,
+    &hl7::HL7,
     // Industrial.
     &modbus::MODBUS,
     &modbus::UMAS,
@@ -92,6 +101,11 @@ pub const DISSECTORS: &[&Dissector] = &[
     &tuya::TUYA,
     &miio::XIAOMI,
     &ubiquiti::UBNTAC2,
+    &openflow::OPENFLOW,
+    &roughtime::ROUGHTIME,
+    &rtps::RTPS,
+    &someip::SOMEIP,
+    &dlms::DLMS,
     // Peer to peer, games, remote access.
     &bittorrent::BITTORRENT,
     &edonkey::EDONKEY_NETWORK,
@@ -116,6 +130,7 @@ pub const DISSECTORS: &[&Dissector] = &[
     &games::CRY_NETWORK,
     &games::YOJIMBO,
     &kcp::KCP,
+    &kcp::GENSHIN_IMPACT,
     &anydesk::ANYDESK,
     &teamviewer::TEAMVIEWER,
     &radmin::RADMIN,
@@ -132,6 +147,11 @@ pub const DISSECTORS: &[&Dissector] = &[
     &small::TAILSCALE,
     &small::NINTENDO,
     &small::HISLIP,
+    &afp::AFP,
+    &citrix::CITRIX,
+    &meraki::MERAKI,
+    &iqiyi::IQIYI,
+    &lotus_notes::LOTUS_NOTES,
 ];
 
 /// Words of a [`Set`]; enough for every dissector, which a test checks.
