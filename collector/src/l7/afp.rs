@@ -25,7 +25,8 @@ fn message(bytes: &[u8]) -> Option<usize> {
 
 fn probe(bytes: &[u8], cx: &L7Context) -> Probe {
     match walk(bytes, message) {
-        Fit::Whole => Probe::Certain,
+        // Without anything behind them the headers are mostly zeros.
+        Fit::Whole if bytes.len() > 16 || cx.has_port(548) => Probe::Certain,
         Fit::Cut if cx.has_port(548) => Probe::Certain,
         _ => Probe::No,
     }

@@ -54,19 +54,22 @@ fn utp(bytes: &[u8]) -> Probe {
         return Probe::Certain;
     }
     let sane = first & 0x0f == 1 && first >> 4 <= SYN;
-    let clock = be32(bytes, 4).is_some_and(|time| time != 0);
+    // Microseconds: hardly ever a small number.
+    let clock = be32(bytes, 4).is_some_and(|time| time >> 20 != 0);
+    let connection = be16(bytes, 2) != Some(0);
+    let acknowledges = be16(bytes, 18) != Some(0);
     // Who opens may leave the window out.
     let least = u32::from(first >> 4 != SYN);
     let window = be32(bytes, 12).is_some_and(|window| (least..=MAX_WINDOW).contains(&window));
-    if !(sane && clock && window) {
+    if !(sane && clock && window && connection) {
         return Probe::No;
     }
     match first >> 4 {
         // Opens: nothing to acknowledge and no delay measured yet.
         SYN if rest.is_empty() && be32(bytes, 8) == Some(0) && be16(bytes, 18) == Some(0) => Probe::Certain,
         SYN => Probe::No,
-        STATE if rest.is_empty() => Probe::Maybe,
-        0 if !rest.is_empty() => Probe::Maybe,
+        STATE if rest.is_empty() && acknowledges => Probe::Maybe,
+        0 if !rest.is_empty() && acknowledges => Probe::Maybe,
         _ => Probe::No,
     }
 }

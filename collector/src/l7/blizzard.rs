@@ -56,7 +56,7 @@ fn probe_starcraft(bytes: &[u8], cx: &L7Context) -> Probe {
     match bytes {
         _ if cx.l4 == L4::TCP && bytes.starts_with(STARCRAFT_OPENS) => Probe::Certain,
         // How far away is a server? Numbered question and answer.
-        [9 | 10, 1..=9] if cx.l4 == L4::UDP => Probe::Maybe,
+        [9 | 10, 1..=9] if cx.l4 == L4::UDP && cx.has_port(1119) => Probe::Maybe,
         _ => Probe::No,
     }
 }

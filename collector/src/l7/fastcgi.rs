@@ -16,7 +16,7 @@ pub(super) static FASTCGI: Dissector = Dissector {
     dissect: name_only,
 };
 
-fn probe(bytes: &[u8], _: &L7Context) -> Probe {
+fn probe(bytes: &[u8], cx: &L7Context) -> Probe {
     // Version, kind, request, length, padding.
     let header = bytes.get(1).is_some_and(|kind| (1..=11).contains(kind)) && bytes.get(7) == Some(&0);
     // Begins with the role and whether to keep the connection, then five zeros.
@@ -26,7 +26,7 @@ fn probe(bytes: &[u8], _: &L7Context) -> Probe {
     let fits = length.is_some_and(|(length, padding)| 8 + length + usize::from(*padding) <= bytes.len());
     if bytes.starts_with(&[1, 1]) && begins && role {
         Probe::Certain
-    } else if bytes.first() == Some(&1) && header && fits && matches!(bytes.get(1), Some(3 | 6 | 7)) {
+    } else if bytes.first() == Some(&1) && header && fits && cx.has_port(9000) {
         Probe::Maybe
     } else {
         Probe::No

@@ -44,7 +44,8 @@ fn segment(bytes: &[u8], conversation: u32) -> Option<usize> {
     let window = le16(bytes, 6)?;
     let length = usize::try_from(le32(bytes, 20)?).ok()?;
     // Only pushes carry data.
-    let sane = le32(bytes, 0)? == conversation && (*command == 81) == (length > 0) && window <= 0x1000;
+    let sane =
+        le32(bytes, 0)? == conversation && (*command == 81) == (length > 0) && (1..=0x1000).contains(&window);
     (sane && length < 1 << 16).then_some(length + HEADER)
 }
 

@@ -51,6 +51,9 @@ pub(super) static DISCORD: Dissector = Dissector {
     dissect: name_only,
 };
 
+/// From 2010 to 2040, seconds since the epoch.
+const TELEGRAM_TIMES: std::ops::Range<u32> = 1_262_304_000..2_208_988_800;
+
 /// Name, version, dictionary; then a length in three bytes. Routing information may come before.
 fn probe_whatsapp(bytes: &[u8], _: &L7Context) -> Probe {
     let rest = match bytes {
@@ -69,18 +72,21 @@ fn probe_whatsapp(bytes: &[u8], _: &L7Context) -> Probe {
     }
 }
 
-/// The first message has no key yet: eight bytes of zero.
+/// The first message of a connection, in one of the framings.
 fn probe_telegram(bytes: &[u8], _: &L7Context) -> Probe {
     let fits = |at: usize, extra: usize| {
         le32(bytes, at)
             .is_some_and(|length| (40..1 << 16).contains(&length) && length as usize + extra == bytes.len())
     };
+    // No key yet; the message's number has the time in its upper half.
+    let opens = |at: usize| {
+        zeros(bytes, at..at + 8) && le32(bytes, at + 12).is_some_and(|time| TELEGRAM_TIMES.contains(&time))
+    };
     let ours = match bytes {
-        [0xef, words @ 1..=0x7e, ..] => usize::from(*words) * 4 + 2 == bytes.len() && zeros(bytes, 2..10),
-        [0xee, 0xee, 0xee, 0xee, ..] => fits(4, 8) && zeros(bytes, 8..16),
-        [0xdd, 0xdd, 0xdd, 0xdd, ..] => fits(4, 8) && zeros(bytes, 8..16),
+        [0xef, words @ 1..=0x7e, ..] => usize::from(*words) * 4 + 2 == bytes.len() && opens(2),
+        [0xee, 0xee, 0xee, 0xee, ..] | [0xdd, 0xdd, 0xdd, 0xdd, ..] => fits(4, 8) && opens(8),
         // In full: length, number, checksum at the end.
-        _ => fits(0, 0) && le32(bytes, 4) == Some(0) && zeros(bytes, 8..16) && le32(bytes, 16) != Some(0),
+        _ => fits(0, 0) && le32(bytes, 4) == Some(0) && opens(8),
     };
     if ours { Probe::Certain } else { Probe::No }
 }
@@ -123,7 +129,7 @@ mod tests {
 
     #[test]
     fn telegram() {
-        let message = [&[0; 8][..], &hex("0102030405060708 14000000 f18e7ebe"), &[5; 16]].concat();
+        let message = [&[0; 8][..], &hex("01020304 00905569 14000000 f18e7ebe"), &[5; 16]].concat();
         let length = message.len() as u8;
         let short = [&[0xef, length / 4][..], &message].concat();
         assert_eq!(Run::new(tcp(50_000, 443)).client(&short), Verdict::Decided("Telegram"));

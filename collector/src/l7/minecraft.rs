@@ -30,12 +30,12 @@ fn varint(bytes: &[u8]) -> Option<(u32, &[u8])> {
     None
 }
 
-fn probe(bytes: &[u8], _: &L7Context) -> Probe {
+fn probe(bytes: &[u8], cx: &L7Context) -> Probe {
     // Before 1.7: a ping, and the channel's name in two-byte characters.
     let legacy = bytes.starts_with(b"\xfe\x01\xfa\x00\x0b\x00M\x00C\x00|");
     // Some clients send the length on its own.
     match bytes {
-        [8..=0x7f] => Probe::Maybe,
+        [8..=0x7f] if cx.has_port(25_565) => Probe::Maybe,
         _ if legacy || handshake(bytes).is_some() => Probe::Certain,
         _ => Probe::No,
     }
@@ -69,11 +69,8 @@ mod tests {
             Run::new(tcp(50_000, 9999)).client(&[&hello[..], b"\x01\x00"].concat()),
             Verdict::Decided("Minecraft")
         );
-        let mut run = Run::new(tcp(50_000, 9999));
-        assert_eq!(
-            (run.client(&hello[..1]), run.client(&hello[1..])),
-            (Verdict::Undecided, Verdict::Decided("Minecraft"))
-        );
+        assert_eq!(Run::new(tcp(50_000, 25_565)).client(&hello[..1]), Verdict::Decided("Minecraft"));
+        assert_eq!(Run::new(tcp(50_000, 9999)).client(&hello[..1]), Verdict::Undecided);
         assert_eq!(Run::new(tcp(50_000, 25_565)).client(&hello[..16]), Verdict::Undecided);
         assert_eq!(
             Run::new(tcp(50_000, 25_565)).client(b"\x10\x00\xff\x05\x09localhost\x63\xdd\x09"),

@@ -34,7 +34,7 @@ fn probe(bytes: &[u8], _: &L7Context) -> Probe {
     let sane = match opcode {
         REPLY => {
             let flags = le32(bytes, HEADER).is_some_and(|flags| flags < 0x10);
-            flags && length >= 36 && le32(bytes, 8) != Some(0)
+            flags && length >= 36 && le32(bytes, 8) != Some(0) && documents(bytes, length)
         }
         // Flags: checksum, more to come, exhaust allowed. Then sections of kind 0 or 1.
         MSG => {
@@ -49,6 +49,18 @@ fn probe(bytes: &[u8], _: &L7Context) -> Probe {
         (false, _) => Probe::No,
         (true, REPLY) if length < bytes.len() => Probe::No,
         (true, _) => Probe::Certain,
+    }
+}
+
+/// Whether what a reply returns fits: nothing, or documents of which the first has a length.
+fn documents(bytes: &[u8], length: usize) -> bool {
+    let count = le32(bytes, HEADER + 16);
+    let first = le32(bytes, HEADER + 20).map(|first| first as usize);
+    match (count, first) {
+        (Some(0), None) => length == HEADER + 20,
+        (Some(1), Some(first)) => first + HEADER + 20 == length,
+        (Some(2..=10_000), Some(first)) => first >= 5 && first + HEADER + 20 < length,
+        _ => false,
     }
 }
 

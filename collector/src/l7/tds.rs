@@ -45,9 +45,9 @@ fn probe(bytes: &[u8], _: &L7Context) -> Probe {
 
 /// The list of a negotiation: VERSION first, of six bytes, its data right behind the list.
 fn options(body: &[u8]) -> bool {
-    let Some(start) = be16(body, 1).map(usize::from) else { return false };
-    let list_ends = start.checked_sub(1).and_then(|at| body.get(at)) == Some(&0xff);
-    body.first() == Some(&0) && be16(body, 3) == Some(6) && (start - 1).is_multiple_of(5) && list_ends
+    let Some(end) = be16(body, 1).and_then(|start| usize::from(start).checked_sub(1)) else { return false };
+    let list = end.is_multiple_of(5) && body.get(end) == Some(&0xff);
+    list && body.first() == Some(&0) && be16(body, 3) == Some(6)
 }
 
 fn dissect(bytes: &[u8], cx: &L7Context, info: &mut L7Info, status: &mut StatusBits) -> Want {
