@@ -13,9 +13,13 @@ use super::{
 };
 use super::{afp, citrix, iqiyi, lotus_notes, meraki};
 use super::{ajp, corba, drda, fastcgi, gearman, hl7};
-use super::{anydesk, messengers, radmin, small, spotify, sync, teamviewer, zoom};
+use super::{
+    among_us, checkmk, cry_network, discord, dropbox, hislip, maple_story, nintendo, oicq, syncthing,
+    tailscale, telegram, whatsapp, yojimbo,
+};
+use super::{anydesk, radmin, spotify, teamviewer, zoom};
 use super::{bitcoin, bittorrent, direct_connect, edonkey, ethereum, gnutella, mining, soulseek};
-use super::{blizzard, games, kcp, minecraft, quake, raknet, steam};
+use super::{blizzard, kcp, minecraft, quake, raknet, steam};
 use super::{
     cassandra, ceph, collectd, elasticsearch, memcached, mongodb, munin, mysql, oracle, postgresql, raft,
     redis, tds, zabbix,
@@ -125,10 +129,6 @@ pub const DISSECTORS: &[&Dissector] = &[
     &blizzard::WORLD_OF_WARCRAFT,
     &blizzard::STARCRAFT,
     &blizzard::WARCRAFT3,
-    &games::MAPLE_STORY,
-    &games::AMONG_US,
-    &games::CRY_NETWORK,
-    &games::YOJIMBO,
     &kcp::KCP,
     &kcp::GENSHIN_IMPACT,
     &anydesk::ANYDESK,
@@ -136,22 +136,26 @@ pub const DISSECTORS: &[&Dissector] = &[
     &radmin::RADMIN,
     &radmin::NOMACHINE,
     &zoom::ZOOM,
-    &messengers::WHATSAPP,
-    &messengers::TELEGRAM,
-    &messengers::OICQ,
-    &messengers::DISCORD,
-    &sync::DROPBOX,
-    &sync::SYNCTHING,
     &spotify::SPOTIFY,
-    &small::CHECKMK,
-    &small::TAILSCALE,
-    &small::NINTENDO,
-    &small::HISLIP,
     &afp::AFP,
     &citrix::CITRIX,
     &meraki::MERAKI,
     &iqiyi::IQIYI,
     &lotus_notes::LOTUS_NOTES,
+    &whatsapp::WHATSAPP,
+    &telegram::TELEGRAM,
+    &oicq::OICQ,
+    &discord::DISCORD,
+    &maple_story::MAPLE_STORY,
+    &among_us::AMONG_US,
+    &cry_network::CRY_NETWORK,
+    &yojimbo::YOJIMBO,
+    &dropbox::DROPBOX,
+    &syncthing::SYNCTHING,
+    &checkmk::CHECKMK,
+    &tailscale::TAILSCALE,
+    &nintendo::NINTENDO,
+    &hislip::HISLIP,
 ];
 
 /// Words of a [`Set`]; enough for every dissector, which a test checks.
