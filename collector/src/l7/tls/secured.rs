@@ -1,14 +1,20 @@
 //! Protocols inside TLS that have a name of their own: by port, after STARTTLS, or by the hello.
 
-use shared::model::flow::TlsInfo;
+use shared::model::flow::{L7Info, TlsInfo};
+use shared::model::status::StatusBits;
 use shared::model::{AppCategory, Breed, L4};
 
 use super::{dissect, probe};
-use crate::l7::{Carrier, Dissector, L7Context, Probe, dtls, quic};
+use crate::l7::{Carrier, Dissector, L7Context, Probe, Want, dtls, quic};
 
-/// TLS in the middle of a flow that keeps its name: what PostgreSQL, MySQL or XMPP become. A static of
-/// this is for [`Want::Become`](crate::l7::Want::Become) alone and not for the registry.
-pub(in crate::l7) const fn inside(name: &'static str, category: AppCategory, breed: Breed) -> Dissector {
+/// What a flow becomes, under its own name or another, when it turns to something else: for
+/// [`Want::Become`] alone and not for the registry.
+pub(in crate::l7) const fn stage(
+    name: &'static str,
+    category: AppCategory,
+    breed: Breed,
+    dissect: fn(&[u8], &L7Context, &mut L7Info, &mut StatusBits) -> Want,
+) -> Dissector {
     Dissector {
         name,
         category,
@@ -18,6 +24,26 @@ pub(in crate::l7) const fn inside(name: &'static str, category: AppCategory, bre
         ports: &[],
         probe: |_, _| Probe::No,
         dissect,
+    }
+}
+
+/// Waits for the answer to a client that asked for TLS: `agreed` tells it from a refusal. A hello that
+/// comes without it is read, too.
+pub(in crate::l7) fn await_tls(
+    bytes: &[u8],
+    cx: &L7Context,
+    info: &mut L7Info,
+    status: &mut StatusBits,
+    agreed: bool,
+    [plain, secured]: [&'static Dissector; 2],
+) -> Want {
+    if probe(bytes, cx) == Probe::Certain {
+        dissect(bytes, cx, info, status);
+        return Want::Become(secured);
+    }
+    match cx.from_client {
+        true => Want::Next,
+        false => Want::Become(if agreed { secured } else { plain }),
     }
 }
 
