@@ -15,6 +15,7 @@ mod dns;
 mod dtls;
 mod ftp;
 mod http;
+mod http2;
 mod imap;
 mod kept;
 mod ntp;

@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 
 use shared::model::{AppCategory, Breed, L4};
 
+use super::http2;
 use super::tls::secured;
 use super::{Carrier, Dissector, ports};
 use super::{dhcp, dhcpv6, dns, dtls, ftp, http, imap, ntp, pop3, quic, smtp, ssdp, ssh, stun, telnet, tls};
@@ -15,7 +16,11 @@ pub const DISSECTORS: &[&Dissector] = &[
     &tls::TLS,
     &dns::DNS,
     &http::HTTP,
-    &http::HTTP2,
+    &http2::HTTP2,
+    &http2::GRPC,
+    &http::HTTP_CONNECT,
+    &http::HTTP_PROXY,
+    &http::WEBSOCKET,
     &quic::QUIC,
     &secured::DOH_DOT,
     &secured::FTPS,

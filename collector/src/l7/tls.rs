@@ -2,7 +2,7 @@
 //! the SSL 2.0 form of a hello (RFC 5246 appendix E.2).
 
 mod certificate;
-mod fingerprint;
+pub(super) mod fingerprint;
 pub(super) mod hello;
 mod reader;
 mod records;
