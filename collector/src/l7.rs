@@ -18,6 +18,7 @@ mod http;
 mod http2;
 mod imap;
 mod kept;
+mod netbios;
 mod ntp;
 mod pieces;
 mod pop3;

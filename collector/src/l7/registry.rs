@@ -6,6 +6,7 @@ use std::sync::LazyLock;
 use shared::model::{AppCategory, Breed, L4};
 
 use super::http2;
+use super::netbios;
 use super::tls::secured;
 use super::{Carrier, Dissector, ports};
 use super::{dhcp, dhcpv6, dns, dtls, ftp, http, imap, ntp, pop3, quic, smtp, ssdp, ssh, stun, telnet, tls};
@@ -31,8 +32,9 @@ pub const DISSECTORS: &[&Dissector] = &[
     // Names and the web.
     &dns::MDNS,
     &dns::LLMNR,
-    &dns::NETBIOS,
+    &netbios::NETBIOS,
     &ssdp::SSDP,
+    &ssdp::WSD,
     &stun::STUN,
     &dtls::DTLS,
     // Infrastructure.
