@@ -7,34 +7,70 @@
 
 #![forbid(unsafe_code)]
 
+mod ads;
+mod bacnet;
+mod cassandra;
+mod ceph;
+mod collectd;
 #[cfg(test)]
 mod corpus;
+mod cotp;
 mod dhcp;
 mod dhcpv6;
+mod dnp3;
 mod dns;
 mod dtls;
+mod elasticsearch;
+mod ether_s;
+mod ethernet_ip;
+mod fins;
+mod frames;
 mod ftp;
+mod hart_ip;
 mod http;
 mod http2;
 mod imap;
 mod kept;
 mod netbios;
+mod iec60870;
+mod imap;
+mod kept;
+mod knx;
+mod melsec;
+mod memcached;
+mod miio;
+mod modbus;
+mod mongodb;
+mod munin;
+mod mysql;
 mod ntp;
+mod opc_ua;
+mod oracle;
 mod pieces;
 mod pop3;
 mod ports;
+mod postgresql;
+mod profinet;
 mod quic;
+mod raft;
+mod redis;
 pub mod registry;
 mod smtp;
 mod ssdp;
 mod ssh;
 mod state;
 mod stun;
+mod synchrophasor;
+mod tds;
 mod telnet;
 #[cfg(test)]
 mod tests;
 mod text;
 mod tls;
+mod tplink;
+mod tuya;
+mod ubiquiti;
+mod zabbix;
 
 use std::net::IpAddr;
 

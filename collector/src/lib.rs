@@ -15,6 +15,7 @@ pub mod hooks;
 pub mod interface;
 pub mod l7;
 pub mod metrics;
+pub mod offline;
 pub mod pipeline;
 pub mod publisher;
 pub mod report;

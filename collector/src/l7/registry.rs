@@ -9,6 +9,14 @@ use super::http2;
 use super::netbios;
 use super::tls::secured;
 use super::{Carrier, Dissector, ports};
+use super::{
+    ads, bacnet, cotp, dnp3, ether_s, ethernet_ip, fins, hart_ip, iec60870, knx, melsec, miio, modbus,
+    opc_ua, profinet, synchrophasor, tplink, tuya, ubiquiti,
+};
+use super::{
+    cassandra, ceph, collectd, elasticsearch, memcached, mongodb, munin, mysql, oracle, postgresql, raft,
+    redis, tds, zabbix,
+};
 use super::{dhcp, dhcpv6, dns, dtls, ftp, http, imap, ntp, pop3, quic, smtp, ssdp, ssh, stun, telnet, tls};
 
 /// All dissectors. Of several that are equally sure the first one wins.
@@ -49,7 +57,45 @@ pub const DISSECTORS: &[&Dissector] = &[
     &pop3::POP3,
     &imap::IMAP,
     // Data.
+    &postgresql::POSTGRESQL,
+    &mysql::MYSQL,
+    &tds::TDS,
+    &oracle::ORACLE,
+    &mongodb::MONGODB,
+    &redis::REDIS,
+    &memcached::MEMCACHED,
+    &cassandra::CASSANDRA,
+    &elasticsearch::ELASTICSEARCH,
+    &ceph::CEPH,
+    &zabbix::ZABBIX,
+    &collectd::COLLECTD,
+    &munin::MUNIN,
+    &raft::RAFT,
     // Industrial.
+    &modbus::MODBUS,
+    &modbus::UMAS,
+    &dnp3::DNP3,
+    &cotp::S7COMM,
+    &cotp::S7COMM_PLUS,
+    &cotp::MMS,
+    &iec60870::IEC60870,
+    &ethernet_ip::ETHERNET_IP,
+    &ethernet_ip::CIP,
+    &opc_ua::OPC_UA,
+    &bacnet::BACNET,
+    &profinet::PROFINET_IO,
+    &knx::KNX,
+    &fins::FINS,
+    &hart_ip::HART_IP,
+    &ether_s::ETHER_S_BUS,
+    &ether_s::ETHER_S_IO,
+    &ads::ADS,
+    &synchrophasor::SYNCHROPHASOR,
+    &melsec::MELSEC,
+    &tplink::TPLINK_SHP,
+    &tuya::TUYA,
+    &miio::XIAOMI,
+    &ubiquiti::UBNTAC2,
     // Peer to peer, games, remote access.
 ];
 

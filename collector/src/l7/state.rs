@@ -59,12 +59,6 @@ impl L7State {
         Self::default()
     }
 
-    /// A flow of which only the protocol is known: its dissector reads on.
-    pub fn resume(protocol: ProtocolId) -> Self {
-        let chosen = protocol.dissector().map(|dissector| Chosen { dissector, protocol });
-        Self { chosen, done: chosen.is_none(), always: true, ..Self::default() }
-    }
-
     /// Makes this the state of another flow, with the memory that it has.
     pub fn reset(&mut self) {
         let stash = self.stash.each_mut().map(|stash| {
@@ -74,7 +68,7 @@ impl L7State {
         *self = Self { stash, ..Self::default() };
     }
 
-    /// Like [`resume`](Self::resume), with the memory that it has.
+    /// Makes this the state of a flow of which only the protocol is known: its dissector reads on.
     pub fn reset_to(&mut self, protocol: ProtocolId) {
         self.reset();
         self.chosen = protocol.dissector().map(|dissector| Chosen { dissector, protocol });
@@ -85,6 +79,11 @@ impl L7State {
     /// What was decided.
     pub fn protocol(&self) -> Option<ProtocolId> {
         Some(self.chosen?.protocol)
+    }
+
+    /// True when nothing more is wanted.
+    pub fn is_done(&self) -> bool {
+        self.done
     }
 
     /// True when nothing but the protocol needs to be remembered to read on: the dissector wants

@@ -94,6 +94,7 @@ impl Entry {
             && meta.l7_proto.as_ref().is_none_or(|l7| flow.l7.eq_ignore_ascii_case(l7))
             && (!meta.local_hosts || flow.client.local || flow.server.local)
             && (!meta.packet_interface_only || !flow.collected)
+            && (meta.flow_status == 0 || flow.status & meta.flow_status != 0)
             && (!meta.three_way_handshake_ok || flow.l4 != L4::TCP || flow.handshake_ok)
     }
 }
