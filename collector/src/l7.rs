@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 mod ads;
+pub mod apps;
 mod bacnet;
 mod cassandra;
 mod ceph;
