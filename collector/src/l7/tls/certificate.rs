@@ -54,5 +54,6 @@ fn names(certificate: &X509Certificate<'_>) -> Vec<Arc<str>> {
         }
         _ => None,
     });
-    named.take(MAX_NAMES).collect()
+    // What separates names elsewhere must not be in one.
+    named.filter(|name| !name.chars().any(char::is_control)).take(MAX_NAMES).collect()
 }
