@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::capture;
+use crate::capture::live::Source;
 use crate::flow::TableConfig;
 
 /// The `[collector]` section.
@@ -44,6 +45,12 @@ impl Default for CollectorConfig {
     }
 }
 
+/// Capture threads of one interface at most.
+const MAX_THREADS: usize = 64;
+
+/// Largest kernel ring: libpcap takes its size in bytes as a signed 32-bit number.
+const MAX_BUFFER_MIB: u32 = 2047;
+
 /// One `[[collector.interface]]`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -59,6 +66,12 @@ pub struct InterfaceConfig {
     /// Capture files to read, one after the other, instead of a device.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub files: Vec<PathBuf>,
+    /// Who reads the device.
+    #[serde(default)]
+    pub source: Source,
+    /// Capture threads, live only; the kernel divides the flows among them.
+    #[serde(default = "default_threads")]
+    pub threads: usize,
     /// BPF filter, live only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub filter: Option<String>,
@@ -68,13 +81,17 @@ pub struct InterfaceConfig {
     /// Also packets for others, live only.
     #[serde(default = "default_true")]
     pub promiscuous: bool,
-    /// Kernel ring in MiB, live only.
+    /// Kernel ring in MiB, of each thread, live only.
     #[serde(default = "default_buffer")]
     pub buffer_mib: u32,
 }
 
 fn default_snaplen() -> u32 {
     65535
+}
+
+fn default_threads() -> usize {
+    1
 }
 
 fn default_true() -> bool {
@@ -93,6 +110,8 @@ impl InterfaceConfig {
             id: None,
             device: None,
             files,
+            source: Source::default(),
+            threads: default_threads(),
             filter: None,
             snaplen: default_snaplen(),
             promiscuous: true,
@@ -100,10 +119,36 @@ impl InterfaceConfig {
         }
     }
 
+    /// Says what is wrong with how to capture.
+    fn check(&self, say: &mut dyn FnMut(&str)) {
+        if self.threads == 0 || self.threads > MAX_THREADS {
+            say(&format!("threads: must be between 1 and {MAX_THREADS}"));
+        }
+        if self.threads > 1 && !self.files.is_empty() {
+            say("threads: files are read by one thread");
+        }
+        if self.files.is_empty() {
+            if self.snaplen == 0 {
+                say("snaplen: must be at least 1");
+            }
+            if self.buffer_mib == 0 || self.buffer_mib > MAX_BUFFER_MIB {
+                say(&format!("buffer_mib: must be between 1 and {MAX_BUFFER_MIB}"));
+            }
+            let any = self.live().name == capture::live::ANY;
+            if any && self.source == Source::AfPacket {
+                say("source: af_packet takes one device, not any");
+            }
+            if any && self.threads > 1 {
+                say("threads: any is read by one thread");
+            }
+        }
+    }
+
     /// How to open the device.
     pub fn live(&self) -> capture::live::LiveConfig {
         capture::live::LiveConfig {
             name: self.device.clone().unwrap_or_else(|| self.name.clone()),
+            source: self.source,
             snaplen: self.snaplen,
             promiscuous: self.promiscuous,
             buffer_bytes: self.buffer_mib.saturating_mul(1024 * 1024),
@@ -142,6 +187,7 @@ impl CollectorConfig {
             if interface.device.is_some() && !interface.files.is_empty() {
                 wrong.push(format!("{key}: either device or files, not both"));
             }
+            interface.check(&mut |cause| wrong.push(format!("{key}: {cause}")));
             if let Some(filter) = &interface.filter
                 && let Err(error) = capture::live::check_filter(filter)
             {
