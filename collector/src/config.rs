@@ -210,3 +210,45 @@ impl CollectorConfig {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wrong(interface: &str) -> Vec<String> {
+        let interface = of(interface);
+        CollectorConfig { interface: vec![interface], ..CollectorConfig::default() }.check()
+    }
+
+    /// An interface with these settings besides its name, in JSON.
+    fn of(settings: &str) -> InterfaceConfig {
+        serde_json::from_str(&format!("{{\"name\": \"eth0\"{settings}}}")).unwrap()
+    }
+
+    #[test]
+    fn a_name_is_enough() {
+        let interface = of("");
+        assert_eq!((interface.source, interface.threads, interface.buffer_mib), (Source::Libpcap, 1, 64));
+        assert!(wrong("").is_empty());
+        assert!(wrong(r#", "source": "af_packet", "threads": 4, "filter": "vlan 7""#).is_empty());
+    }
+
+    #[test]
+    fn what_cannot_work_is_said_with_its_key() {
+        for (settings, key) in [
+            (r#", "threads": 0"#, "threads: must be between"),
+            (r#", "threads": 65"#, "threads: must be between"),
+            (r#", "threads": 2, "files": ["a.pcap"]"#, "threads: files are read by one"),
+            (r#", "threads": 2, "device": "any""#, "threads: any is read by one"),
+            (r#", "source": "af_packet", "device": "any""#, "source: af_packet takes one device"),
+            (r#", "snaplen": 0"#, "snaplen: must be at least 1"),
+            (r#", "buffer_mib": 0"#, "buffer_mib: must be between"),
+            (r#", "buffer_mib": 4096"#, "buffer_mib: must be between"),
+            (r#", "filter": "tcp prot 1""#, "filter: invalid capture filter"),
+        ] {
+            let wrong = wrong(settings);
+            assert_eq!(wrong.len(), 1, "{settings}: {wrong:?}");
+            assert!(wrong[0].contains(key) && wrong[0].contains("eth0"), "{wrong:?}");
+        }
+    }
+}

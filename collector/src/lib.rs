@@ -14,10 +14,12 @@ pub mod flow_alert;
 pub mod hooks;
 pub mod interface;
 pub mod l7;
+pub mod merge;
 pub mod metrics;
 pub mod pipeline;
 pub mod publisher;
 pub mod report;
+pub mod shards;
 pub mod summary;
 pub mod supervisor;
 

@@ -8,7 +8,7 @@
 pub mod frame;
 pub mod ring;
 
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd};
 
 use shared::model::Timestamp;
 
@@ -16,7 +16,7 @@ use self::frame::Cursor;
 use self::ring::{PacketSocket, Ring, Wait};
 use super::link::Link;
 use super::live::filter::{self, Filter};
-use super::live::{BLOCK_TIMEOUT_MS, IDLE_WAIT_MS, LiveConfig};
+use super::live::{BLOCK_TIMEOUT_MS, IDLE_WAIT_MS, LiveConfig, Shares};
 use super::{
     BATCH_PACKETS, Batch, CaptureError, CaptureStats, LinkType, MAX_CAPTURED, PacketSource, Progress,
     SourceState,
@@ -111,16 +111,6 @@ impl AfPacketSource {
         })
     }
 
-    /// The socket, to join it to others of its interface.
-    pub(super) fn fd(&self) -> BorrowedFd<'_> {
-        self.ring.fd()
-    }
-
-    /// Forgets packets before `since`.
-    pub(super) fn forget_before(&mut self, since: Timestamp) {
-        self.since = since;
-    }
-
     /// Copies packets into `batch` until it is full or no block is ours.
     fn fill(&mut self, batch: &mut Batch) {
         while let Some(block) = self.ring.block(self.block) {
@@ -178,6 +168,18 @@ impl AfPacketSource {
                 _ => self.device.is_up().map(drop),
             },
         }
+    }
+}
+
+impl AsFd for AfPacketSource {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.ring.fd()
+    }
+}
+
+impl Shares for AfPacketSource {
+    fn forget_before(&mut self, since: Timestamp) {
+        self.since = since;
     }
 }
 

@@ -18,8 +18,8 @@ impl Link {
     /// # Errors
     /// [`CaptureError::NoSuchInterface`].
     pub fn of(name: &str) -> Result<Self, CaptureError> {
-        let index = ring::index_of(name)
-            .ok_or_else(|| CaptureError::NoSuchInterface { name: name.to_owned() })?;
+        let index =
+            ring::index_of(name).ok_or_else(|| CaptureError::NoSuchInterface { name: name.to_owned() })?;
         let mut link = Self { name: name.to_owned(), index, dropped_before: 0 };
         link.dropped_before = link.dropped_ever();
         Ok(link)

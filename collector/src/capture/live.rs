@@ -7,7 +7,7 @@
 
 pub mod filter;
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 
 use pcap::{Active, Capture, Linktype, Precision};
 use serde::{Deserialize, Serialize};
@@ -90,8 +90,7 @@ pub fn open(config: &LiveConfig) -> Result<Box<dyn PacketSource>, CaptureError> 
 /// Starts capturing on an interface with `count` sources, among which the kernel divides the flows
 /// (PACKET_FANOUT): both directions of a flow and all fragments of its packets come to the same one.
 ///
-/// `group` tells these sources from others on the machine. What came before the last of them had
-/// joined is forgotten by all, since it was divided otherwise.
+/// What came before the last of them had joined is forgotten by all, since it was divided otherwise.
 ///
 /// # Errors
 ///
@@ -99,44 +98,43 @@ pub fn open(config: &LiveConfig) -> Result<Box<dyn PacketSource>, CaptureError> 
 pub fn open_group(
     config: &LiveConfig,
     count: usize,
-    group: u16,
     clock: &dyn Clock,
 ) -> Result<Vec<Box<dyn PacketSource>>, CaptureError> {
     if count <= 1 {
         return Ok(vec![open(config)?]);
     }
-    let failed =
-        |error: std::io::Error| CaptureError::Live { name: config.name.clone(), cause: format!("fanout: {error}") };
-    let mut sources: Vec<Box<dyn PacketSource>> = Vec::with_capacity(count);
     match config.source {
-        Source::Libpcap => {
-            let mut opened = Vec::with_capacity(count);
-            for _ in 0..count {
-                let source = LiveSource::open(config)?;
-                ring::join_fanout(source.capture.as_fd(), group).map_err(failed)?;
-                opened.push(source);
-            }
-            let since = clock.now();
-            for mut source in opened {
-                source.since = since;
-                sources.push(Box::new(source));
-            }
-        }
-        Source::AfPacket => {
-            let mut opened = Vec::with_capacity(count);
-            for _ in 0..count {
-                let source = AfPacketSource::open(config)?;
-                ring::join_fanout(source.fd(), group).map_err(failed)?;
-                opened.push(source);
-            }
-            let since = clock.now();
-            for mut source in opened {
-                source.forget_before(since);
-                sources.push(Box::new(source));
-            }
-        }
+        Source::Libpcap => join(config, count, clock, LiveSource::open),
+        Source::AfPacket => join(config, count, clock, AfPacketSource::open),
     }
-    Ok(sources)
+}
+
+/// A source that can share its interface with others.
+pub(super) trait Shares: PacketSource + AsFd + 'static {
+    /// Forgets packets before `since`.
+    fn forget_before(&mut self, since: Timestamp);
+}
+
+fn join<S: Shares>(
+    config: &LiveConfig,
+    count: usize,
+    clock: &dyn Clock,
+    open: impl Fn(&LiveConfig) -> Result<S, CaptureError>,
+) -> Result<Vec<Box<dyn PacketSource>>, CaptureError> {
+    let failed = |error| CaptureError::Live { name: config.name.clone(), cause: format!("fanout: {error}") };
+    let mut group = None;
+    let mut joined = Vec::with_capacity(count);
+    for _ in 0..count {
+        let source = open(config)?;
+        group = Some(ring::join_fanout(source.as_fd(), group).map_err(failed)?);
+        joined.push(source);
+    }
+    let since = clock.now();
+    let settle = |mut source: S| -> Box<dyn PacketSource> {
+        source.forget_before(since);
+        Box::new(source)
+    };
+    Ok(joined.into_iter().map(settle).collect())
 }
 
 fn filter_error(filter: &str, error: &pcap::Error) -> CaptureError {
@@ -248,6 +246,18 @@ impl LiveSource {
     }
 }
 
+impl AsFd for LiveSource {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.capture.as_fd()
+    }
+}
+
+impl Shares for LiveSource {
+    fn forget_before(&mut self, since: Timestamp) {
+        self.since = since;
+    }
+}
+
 impl PacketSource for LiveSource {
     fn next_batch(&mut self, batch: &mut Batch) -> Result<SourceState, CaptureError> {
         batch.clear();
@@ -258,7 +268,8 @@ impl PacketSource for LiveSource {
         if batch.is_empty() && !self.over {
             // What is wrong with the descriptor is libpcap's to say, at the next read.
             let waited = ring::wait(self.capture.as_fd(), IDLE_WAIT_MS);
-            waited.map_err(|error| CaptureError::Live { name: self.name.clone(), cause: error.to_string() })?;
+            waited
+                .map_err(|error| CaptureError::Live { name: self.name.clone(), cause: error.to_string() })?;
             self.fill(batch)?;
         }
         Ok(match batch.is_empty() {
@@ -354,7 +365,10 @@ mod tests {
             let mut batch = Batch::default();
             assert_eq!(source.next_batch(&mut batch).unwrap(), SourceState::Idle);
             assert!(batch.is_empty() && source.is_live() && source.progress().is_none());
-            assert_eq!(source.is_up().unwrap(), std::fs::read_to_string("/sys/class/net/lo/carrier").is_ok_and(|c| c.trim() == "1"));
+            assert_eq!(
+                source.is_up().unwrap(),
+                std::fs::read_to_string("/sys/class/net/lo/carrier").is_ok_and(|c| c.trim() == "1")
+            );
             socket.send_to(b"hello", ("127.0.0.1", port)).unwrap();
             socket.send_to(b"world", ("127.0.0.1", port)).unwrap();
             let mut seen = Vec::new();

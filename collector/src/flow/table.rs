@@ -82,6 +82,7 @@ pub struct FlowTable {
     wheel: Option<Wheel>,
     now: Timestamp,
     next_id: u64,
+    id_step: u64,
     evicted: u64,
 }
 
@@ -96,8 +97,16 @@ impl FlowTable {
             wheel: None,
             now: Timestamp::ZERO,
             next_id: 1,
+            id_step: 1,
             evicted: 0,
         }
+    }
+
+    /// Numbers flows `first`, `first + step` and so on, so that several tables of one interface never
+    /// use the same number. For a table that has seen nothing yet.
+    pub fn number_flows(&mut self, first: u64, step: u64) {
+        self.next_id = first;
+        self.id_step = step;
     }
 
     /// How many flows live.
@@ -171,7 +180,7 @@ impl FlowTable {
             self.evict(events);
         }
         let id = self.next_id;
-        self.next_id += 1;
+        self.next_id += self.id_step;
         let place = self.insert(Flow::begin(id, key, forward, packet, now));
         self.arm(place, now);
         self.update(place, packet, forward, now, events);
@@ -334,7 +343,7 @@ impl FlowTable {
         let Some(flow) = self.get(place) else { return };
         let mut successor = flow.succeed(self.next_id, at);
         successor.last_seen = flow.last_seen;
-        self.next_id += 1;
+        self.next_id += self.id_step;
         self.end(place, FlowEnd::Active, events);
         let place = self.insert(successor);
         self.set_timer(place, at.plus_secs(i64::from(self.config.silence_s)));

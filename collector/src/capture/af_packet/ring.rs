@@ -84,14 +84,20 @@ pub fn take_error(fd: BorrowedFd<'_>) -> io::Result<Option<io::Error>> {
     Ok((code != 0).then(|| io::Error::from_raw_os_error(code)))
 }
 
-/// Joins a group of sockets that share an interface: each flow goes to one of them, by a hash that
-/// is the same in both directions, fragments by their whole packet.
+/// Joins `group`, or makes a new one, and returns its number. The sockets of a group share their
+/// interface: each flow goes to one of them, by a hash that is the same in both directions, with all
+/// fragments of its packets.
 ///
 /// # Errors
 /// What the system says.
-pub fn join_fanout(fd: BorrowedFd<'_>, group: u16) -> io::Result<()> {
-    let kind = libc::PACKET_FANOUT_HASH | libc::PACKET_FANOUT_FLAG_DEFRAG;
-    set(fd, libc::SOL_PACKET, libc::PACKET_FANOUT, &(u32::from(group) | (kind << 16)))
+pub fn join_fanout(fd: BorrowedFd<'_>, group: Option<u16>) -> io::Result<u16> {
+    let fresh = if group.is_none() { libc::PACKET_FANOUT_FLAG_UNIQUEID } else { 0 };
+    let kind = libc::PACKET_FANOUT_HASH | libc::PACKET_FANOUT_FLAG_DEFRAG | fresh;
+    let request = u32::from(group.unwrap_or(0)) | (kind << 16);
+    set(fd, libc::SOL_PACKET, libc::PACKET_FANOUT, &request)?;
+    let joined: u32 = get(fd, libc::SOL_PACKET, libc::PACKET_FANOUT)?;
+    // The lower half is the group's number.
+    Ok(joined as u16)
 }
 
 /// A value that the kernel reads or writes as plain bytes.
@@ -144,7 +150,12 @@ impl PacketSocket {
         check(fd)?;
         // SAFETY: the descriptor is new and nobody else's.
         let socket = Self(unsafe { OwnedFd::from_raw_fd(fd) });
-        set(socket.0.as_fd(), libc::SOL_PACKET, libc::PACKET_VERSION, &(libc::tpacket_versions::TPACKET_V3 as c_int))?;
+        set(
+            socket.0.as_fd(),
+            libc::SOL_PACKET,
+            libc::PACKET_VERSION,
+            &(libc::tpacket_versions::TPACKET_V3 as c_int),
+        )?;
         Ok(socket)
     }
 
@@ -210,9 +221,7 @@ impl PacketSocket {
         };
         let mut length = size_of::<libc::sockaddr_ll>() as libc::socklen_t;
         // SAFETY: the kernel writes `length` bytes at most, the size of `address`: integers.
-        check(unsafe {
-            libc::getsockname(self.0.as_raw_fd(), (&raw mut address).cast(), &raw mut length)
-        })?;
+        check(unsafe { libc::getsockname(self.0.as_raw_fd(), (&raw mut address).cast(), &raw mut length) })?;
         Ok(address.sll_hatype)
     }
 
