@@ -12,6 +12,7 @@ pub mod decode;
 pub mod flow;
 pub mod flow_alert;
 pub mod hooks;
+pub mod ingest;
 pub mod interface;
 pub mod l7;
 pub mod metrics;
