@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, reason = "benches")]
 
 use std::hint::black_box;
+use std::net::Ipv4Addr;
 
 use collector::l7::{L7Context, L7State, Verdict, guess_by_port};
 use criterion::{Criterion, criterion_group, criterion_main};
@@ -61,7 +62,18 @@ Accept: text/html,application/xhtml+xml;q=0.9,*/*;q=0.8\r\nAccept-Language: en-U
 Accept-Encoding: gzip, deflate\r\nConnection: keep-alive\r\nUpgrade-Insecure-Requests: 1\r\n\r\n";
 
 fn context(l4: L4, server_port: u16) -> L7Context {
-    L7Context { l4, client_port: 50_000, server_port, from_client: true, packets_seen: 4 }
+    let client = Ipv4Addr::new(192, 0, 2, 1).into();
+    let server = Ipv4Addr::new(198, 51, 100, 1).into();
+    L7Context {
+        l4,
+        client,
+        server,
+        client_port: 50_000,
+        server_port,
+        from_client: true,
+        packets_seen: 4,
+        at_s: 0,
+    }
 }
 
 fn detect(payload: &[u8], cx: &L7Context) -> (Verdict, L7Info) {

@@ -14,6 +14,7 @@ use shared::wire::subject::Subjects;
 use tokio::sync::mpsc;
 
 use crate::capture::{self, Batch, CaptureError, PacketSource, SourceState};
+use crate::decode::Decoder;
 use crate::flow::FlowTable;
 use crate::flow_alert::Place;
 use crate::hooks::HookRunner;
@@ -94,6 +95,7 @@ impl CaptureThread {
             place: args.place.clone(),
             epoch: args.epoch,
             networks: args.networks,
+            decoder: Decoder::new(args.collector.decoder(&args.interface, args.seed)),
             table,
             hooks,
             summary_interval_s: args.collector.summary_interval_s,

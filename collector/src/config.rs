@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::capture;
+use crate::decode::{DecoderConfig, Tunnels};
 use crate::flow::TableConfig;
 
 /// The `[collector]` section.
@@ -23,6 +24,11 @@ pub struct CollectorConfig {
     pub periodic_update_s: u32,
     /// Live flows per interface at most; beyond it flows are evicted and counted.
     pub max_flows: usize,
+    /// Whether the innermost or the outer packet of a tunnel counts.
+    pub tunnels: Tunnels,
+    /// Whether the same addresses and ports in two tunnels (VXLAN, GENEVE, GRE, MPLS, …) are two
+    /// flows. Leave it off for tunnels whose two directions have different ids (GTP-U, L2TP).
+    pub tunnel_parts_flows: bool,
     /// Seconds of event time between summaries; must divide 60.
     pub summary_interval_s: u32,
     /// Where to capture.
@@ -38,6 +44,8 @@ impl Default for CollectorConfig {
             detection_silence_s: 5,
             periodic_update_s: 120,
             max_flows: 1_000_000,
+            tunnels: Tunnels::Inner,
+            tunnel_parts_flows: false,
             summary_interval_s: 1,
             interface: Vec::new(),
         }
@@ -59,6 +67,10 @@ pub struct InterfaceConfig {
     /// Capture files to read, one after the other, instead of a device.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub files: Vec<PathBuf>,
+    /// Whether the innermost or the outer packet of a tunnel counts; the collector's setting when
+    /// absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tunnels: Option<Tunnels>,
     /// BPF filter, live only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub filter: Option<String>,
@@ -93,6 +105,7 @@ impl InterfaceConfig {
             id: None,
             device: None,
             files,
+            tunnels: None,
             filter: None,
             snaplen: default_snaplen(),
             promiscuous: true,
@@ -151,6 +164,12 @@ impl CollectorConfig {
         wrong
     }
 
+    /// The decoder's part for one interface.
+    pub fn decoder(&self, interface: &InterfaceConfig, seed: u64) -> DecoderConfig {
+        let tunnels = interface.tunnels.unwrap_or(self.tunnels);
+        DecoderConfig { tunnels, seed, ..DecoderConfig::default() }
+    }
+
     /// The flow table's part.
     pub fn table(&self, periodic_s: u32, seed: u64) -> TableConfig {
         TableConfig {
@@ -160,6 +179,7 @@ impl CollectorConfig {
             silence_s: self.detection_silence_s,
             periodic_s,
             max_flows: self.max_flows,
+            tunnel_parts_flows: self.tunnel_parts_flows,
             seed,
         }
     }

@@ -16,6 +16,7 @@ pub mod ingest;
 pub mod interface;
 pub mod l7;
 pub mod metrics;
+pub mod offline;
 pub mod pipeline;
 pub mod publisher;
 pub mod report;

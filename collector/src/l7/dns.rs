@@ -1,12 +1,12 @@
 //! DNS (RFC 1035) over UDP and TCP, and its kin: multicast DNS (RFC 6762), LLMNR (RFC 4795) and the
 //! NetBIOS name service (RFC 1002), which share the message format.
 
-use shared::model::L4;
 use shared::model::flow::{DnsInfo, L7Info};
 use shared::model::status::{FlowStatus, StatusBits};
+use shared::model::{AppCategory, Breed, L4};
 
 use super::text::wire_name;
-use super::{Dissector, L7Context, Probe, Want, be16, name_only};
+use super::{Carrier, Dissector, L7Context, Probe, Want, any_byte, be16, name_only};
 
 const HEADER: usize = 12;
 const MAX_NAME: usize = 255;
@@ -30,6 +30,10 @@ const TYPE_NULL: u16 = 10;
 
 pub(super) static DNS: Dissector = Dissector {
     name: "DNS",
+    category: AppCategory::Network,
+    breed: Breed::Acceptable,
+    carrier: Carrier::Either,
+    first: any_byte,
     ports: &[(L4::UDP, DNS_PORT), (L4::TCP, DNS_PORT)],
     probe: |bytes, cx| {
         let others = [MDNS_PORT, LLMNR_PORT, NETBIOS_PORT];
@@ -40,6 +44,10 @@ pub(super) static DNS: Dissector = Dissector {
 
 pub(super) static MDNS: Dissector = Dissector {
     name: "MDNS",
+    category: AppCategory::Network,
+    breed: Breed::Acceptable,
+    carrier: Carrier::Udp,
+    first: any_byte,
     ports: &[(L4::UDP, MDNS_PORT)],
     probe: |bytes, cx| probe_on(MDNS_PORT, bytes, cx),
     dissect,
@@ -47,6 +55,10 @@ pub(super) static MDNS: Dissector = Dissector {
 
 pub(super) static LLMNR: Dissector = Dissector {
     name: "LLMNR",
+    category: AppCategory::Network,
+    breed: Breed::Acceptable,
+    carrier: Carrier::Either,
+    first: any_byte,
     ports: &[(L4::UDP, LLMNR_PORT), (L4::TCP, LLMNR_PORT)],
     probe: |bytes, cx| probe_on(LLMNR_PORT, bytes, cx),
     dissect,
@@ -54,6 +66,10 @@ pub(super) static LLMNR: Dissector = Dissector {
 
 pub(super) static NETBIOS: Dissector = Dissector {
     name: "NetBIOS",
+    category: AppCategory::System,
+    breed: Breed::Acceptable,
+    carrier: Carrier::Udp,
+    first: any_byte,
     ports: &[(L4::UDP, NETBIOS_PORT)],
     probe: |bytes, cx| probe_on(NETBIOS_PORT, bytes, cx),
     dissect: name_only,

@@ -1,12 +1,21 @@
 //! DTLS (RFC 6347, RFC 9147) by its records.
 
-use shared::model::L4;
+use shared::model::{AppCategory, Breed, L4};
 
-use super::{Dissector, L7Context, Probe, be16, name_only};
+use super::{Carrier, Dissector, L7Context, Probe, be16, name_only};
 
 const HEADER: usize = 13;
 
-pub(super) static DTLS: Dissector = Dissector { name: "DTLS", ports: &[], probe, dissect: name_only };
+pub(super) static DTLS: Dissector = Dissector {
+    name: "DTLS",
+    category: AppCategory::Web,
+    breed: Breed::Safe,
+    carrier: Carrier::Udp,
+    first: |byte| matches!(byte, 20..=25),
+    ports: &[],
+    probe,
+    dissect: name_only,
+};
 
 fn probe(bytes: &[u8], cx: &L7Context) -> Probe {
     // Type, version 1.0 or 1.2, epoch, sequence number, length.

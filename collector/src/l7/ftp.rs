@@ -1,13 +1,22 @@
 //! FTP's control connection (RFC 959, RFC 4217).
 
-use shared::model::L4;
 use shared::model::flow::L7Info;
 use shared::model::status::{FlowStatus, StatusBits};
+use shared::model::{AppCategory, Breed, L4};
 
 use super::text::{contains, first_line, is_command, lines, reply_code, starts};
-use super::{Dissector, L7Context, Probe, Want};
+use super::{Carrier, Dissector, L7Context, Probe, Want, any_byte};
 
-pub(super) static FTP: Dissector = Dissector { name: "FTP", ports: &[(L4::TCP, 21)], probe, dissect };
+pub(super) static FTP: Dissector = Dissector {
+    name: "FTP",
+    category: AppCategory::FileTransfer,
+    breed: Breed::Unsafe,
+    carrier: Carrier::Tcp,
+    first: any_byte,
+    ports: &[(L4::TCP, 21)],
+    probe,
+    dissect,
+};
 
 /// Commands that open a session or are nobody else's.
 const COMMANDS: &[&[u8]] = &[

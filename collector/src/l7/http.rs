@@ -1,17 +1,21 @@
 //! HTTP/1 heads (RFC 9112), and the preface of HTTP/2 in the clear (RFC 9113 §3.4).
 
-use shared::model::L4;
 use shared::model::flow::{HttpInfo, L7Info};
 use shared::model::status::{FlowStatus, StatusBits};
+use shared::model::{AppCategory, Breed, L4};
 
 use super::text::{MAX_TEXT, first_line, is_address, starts, wire_name, wire_text};
-use super::{Dissector, L7Context, Probe, Want, name_only};
+use super::{Carrier, Dissector, L7Context, Probe, Want, name_only};
 
 /// Longest request target kept, in bytes.
 const MAX_URL: usize = 1024;
 
 pub(super) static HTTP: Dissector = Dissector {
     name: "HTTP",
+    category: AppCategory::Web,
+    breed: Breed::Acceptable,
+    carrier: Carrier::Tcp,
+    first: |byte| byte.is_ascii_alphabetic(),
     ports: &[(L4::TCP, 80), (L4::TCP, 8080), (L4::TCP, 8000), (L4::TCP, 8008), (L4::TCP, 3128)],
     probe,
     dissect,
@@ -19,6 +23,10 @@ pub(super) static HTTP: Dissector = Dissector {
 
 pub(super) static HTTP2: Dissector = Dissector {
     name: "HTTP2",
+    category: AppCategory::Web,
+    breed: Breed::Acceptable,
+    carrier: Carrier::Tcp,
+    first: |byte| byte == b'P',
     ports: &[],
     probe: |bytes, cx| match bytes {
         [b'P', b'R', b'I', ..] if cx.l4 == L4::TCP && bytes.starts_with(b"PRI * HTTP/2.0\r\n") => {

@@ -1,13 +1,22 @@
 //! IMAP4 (RFC 9051).
 
-use shared::model::L4;
 use shared::model::flow::L7Info;
 use shared::model::status::{FlowStatus, StatusBits};
+use shared::model::{AppCategory, Breed, L4};
 
 use super::text::{contains, first_line, is_command, lines, starts};
-use super::{Dissector, L7Context, Probe, Want};
+use super::{Carrier, Dissector, L7Context, Probe, Want, any_byte};
 
-pub(super) static IMAP: Dissector = Dissector { name: "IMAP", ports: &[(L4::TCP, 143)], probe, dissect };
+pub(super) static IMAP: Dissector = Dissector {
+    name: "IMAP",
+    category: AppCategory::Mail,
+    breed: Breed::Unsafe,
+    carrier: Carrier::Tcp,
+    first: any_byte,
+    ports: &[(L4::TCP, 143)],
+    probe,
+    dissect,
+};
 
 const COMMANDS: &[&[u8]] =
     &[b"CAPABILITY", b"LOGIN", b"AUTHENTICATE", b"STARTTLS", b"ID", b"SELECT", b"NOOP", b"LOGOUT"];

@@ -1,13 +1,22 @@
 //! POP3 (RFC 1939).
 
-use shared::model::L4;
 use shared::model::flow::L7Info;
 use shared::model::status::{FlowStatus, StatusBits};
+use shared::model::{AppCategory, Breed, L4};
 
 use super::text::{contains, first_line, is_command, lines, starts};
-use super::{Dissector, L7Context, Probe, Want};
+use super::{Carrier, Dissector, L7Context, Probe, Want, any_byte};
 
-pub(super) static POP3: Dissector = Dissector { name: "POP3", ports: &[(L4::TCP, 110)], probe, dissect };
+pub(super) static POP3: Dissector = Dissector {
+    name: "POP3",
+    category: AppCategory::Mail,
+    breed: Breed::Unsafe,
+    carrier: Carrier::Tcp,
+    first: any_byte,
+    ports: &[(L4::TCP, 110)],
+    probe,
+    dissect,
+};
 
 const COMMANDS: &[&[u8]] = &[b"USER", b"PASS", b"APOP", b"CAPA", b"STLS", b"AUTH", b"UIDL", b"STAT"];
 

@@ -1,8 +1,8 @@
 //! QUIC by its long headers (RFC 8999, RFC 9000 §17.2); hellos inside are encrypted and not read.
 
-use shared::model::L4;
+use shared::model::{AppCategory, Breed, L4};
 
-use super::{Dissector, L7Context, Probe, name_only};
+use super::{Carrier, Dissector, L7Context, Probe, name_only};
 
 const PORT: u16 = 443;
 /// Longest connection id of the known versions.
@@ -10,8 +10,16 @@ const MAX_CONNECTION_ID: u8 = 20;
 /// A client fills its first datagram up to this size (RFC 9000 §14.1).
 const MIN_INITIAL: usize = 1200;
 
-pub(super) static QUIC: Dissector =
-    Dissector { name: "QUIC", ports: &[(L4::UDP, PORT)], probe, dissect: name_only };
+pub(super) static QUIC: Dissector = Dissector {
+    name: "QUIC",
+    category: AppCategory::Web,
+    breed: Breed::Acceptable,
+    carrier: Carrier::Udp,
+    first: |byte| byte & 0xc0 == 0xc0,
+    ports: &[(L4::UDP, PORT)],
+    probe,
+    dissect: name_only,
+};
 
 /// Versions 1 and 2 (RFC 9369), the drafts, and the two families of Google's.
 fn is_known(version: [u8; 4]) -> bool {

@@ -1,14 +1,22 @@
 //! SMTP (RFC 5321) with authentication (RFC 4954).
 
-use shared::model::L4;
 use shared::model::flow::L7Info;
 use shared::model::status::{FlowStatus, StatusBits};
+use shared::model::{AppCategory, Breed, L4};
 
 use super::text::{contains, first_line, is_command, lines, reply_code, starts};
-use super::{Dissector, L7Context, Probe, Want};
+use super::{Carrier, Dissector, L7Context, Probe, Want};
 
-pub(super) static SMTP: Dissector =
-    Dissector { name: "SMTP", ports: &[(L4::TCP, 25), (L4::TCP, 587), (L4::TCP, 2525)], probe, dissect };
+pub(super) static SMTP: Dissector = Dissector {
+    name: "SMTP",
+    category: AppCategory::Mail,
+    breed: Breed::Acceptable,
+    carrier: Carrier::Tcp,
+    first: |byte| byte.is_ascii_alphanumeric(),
+    ports: &[(L4::TCP, 25), (L4::TCP, 587), (L4::TCP, 2525)],
+    probe,
+    dissect,
+};
 
 fn probe(bytes: &[u8], cx: &L7Context) -> Probe {
     if cx.l4 != L4::TCP {

@@ -1,13 +1,21 @@
 //! SSDP, the discovery of UPnP (UPnP Device Architecture 2.0 §1): HTTP heads in datagrams.
 
-use shared::model::L4;
+use shared::model::{AppCategory, Breed, L4};
 
-use super::{Dissector, L7Context, Probe, name_only};
+use super::{Carrier, Dissector, L7Context, Probe, name_only};
 
 const PORT: u16 = 1900;
 
-pub(super) static SSDP: Dissector =
-    Dissector { name: "SSDP", ports: &[(L4::UDP, PORT)], probe, dissect: name_only };
+pub(super) static SSDP: Dissector = Dissector {
+    name: "SSDP",
+    category: AppCategory::System,
+    breed: Breed::Acceptable,
+    carrier: Carrier::Udp,
+    first: |byte| byte.is_ascii_uppercase(),
+    ports: &[(L4::UDP, PORT)],
+    probe,
+    dissect: name_only,
+};
 
 fn probe(bytes: &[u8], cx: &L7Context) -> Probe {
     if cx.l4 != L4::UDP {

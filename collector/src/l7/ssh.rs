@@ -2,17 +2,26 @@
 
 use std::sync::Arc;
 
-use shared::model::L4;
 use shared::model::flow::{L7Info, SshInfo};
 use shared::model::status::{FlowStatus, StatusBits};
+use shared::model::{AppCategory, Breed, L4};
 
 use super::text::{MAX_TEXT, first_line, wire_text};
-use super::{Dissector, L7Context, Probe, Want};
+use super::{Carrier, Dissector, L7Context, Probe, Want, any_byte};
 
 /// Longest identification string, its end included.
 const MAX_LINE: usize = 255;
 
-pub(super) static SSH: Dissector = Dissector { name: "SSH", ports: &[(L4::TCP, 22)], probe, dissect };
+pub(super) static SSH: Dissector = Dissector {
+    name: "SSH",
+    category: AppCategory::RemoteAccess,
+    breed: Breed::Acceptable,
+    carrier: Carrier::Tcp,
+    first: any_byte,
+    ports: &[(L4::TCP, 22)],
+    probe,
+    dissect,
+};
 
 fn probe(bytes: &[u8], cx: &L7Context) -> Probe {
     match bytes {

@@ -1,14 +1,22 @@
 //! STUN and TURN (RFC 8489) by cookie and length.
 
-use shared::model::L4;
+use shared::model::{AppCategory, Breed, L4};
 
-use super::{Dissector, L7Context, Probe, be16, name_only};
+use super::{Carrier, Dissector, L7Context, Probe, be16, name_only};
 
 const HEADER: usize = 20;
 const COOKIE: [u8; 4] = [0x21, 0x12, 0xa4, 0x42];
 
-pub(super) static STUN: Dissector =
-    Dissector { name: "STUN", ports: &[(L4::UDP, 3478), (L4::TCP, 3478)], probe, dissect: name_only };
+pub(super) static STUN: Dissector = Dissector {
+    name: "STUN",
+    category: AppCategory::Network,
+    breed: Breed::Acceptable,
+    carrier: Carrier::Either,
+    first: |byte| byte < 0x40,
+    ports: &[(L4::UDP, 3478), (L4::TCP, 3478)],
+    probe,
+    dissect: name_only,
+};
 
 fn probe(bytes: &[u8], cx: &L7Context) -> Probe {
     let (Some(kind), Some(length)) = (be16(bytes, 0), be16(bytes, 2).map(usize::from)) else {

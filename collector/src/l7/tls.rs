@@ -2,12 +2,12 @@
 
 use std::borrow::Cow;
 
-use shared::model::L4;
 use shared::model::flow::{L7Info, TlsInfo};
 use shared::model::status::{FlowStatus, StatusBits};
+use shared::model::{AppCategory, Breed, L4};
 
 use super::text::{MAX_TEXT, is_address, wire_name, wire_text};
-use super::{Dissector, L7Context, Probe, Want, be16};
+use super::{Carrier, Dissector, L7Context, Probe, Want, be16};
 
 const CHANGE_CIPHER_SPEC: u8 = 20;
 const ALERT: u8 = 21;
@@ -35,6 +35,10 @@ const EXT_ENCRYPTED_SNI: u16 = 0xffce;
 
 pub(super) static TLS: Dissector = Dissector {
     name: "TLS",
+    category: AppCategory::Web,
+    breed: Breed::Safe,
+    carrier: Carrier::Tcp,
+    first: |byte| matches!(byte, 20..=23 | 0x80..),
     ports: &[
         (L4::TCP, 443),
         (L4::TCP, 465),

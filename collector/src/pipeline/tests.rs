@@ -11,6 +11,7 @@ use shared::wire::delta::Delta;
 use super::{Item, Pipeline, PipelineParts};
 use crate::capture::{self, Batch, SourceState};
 use crate::config::CollectorConfig;
+use crate::decode::{Decoder, DecoderConfig};
 use crate::flow::FlowTable;
 use crate::flow_alert::Place;
 use crate::hooks::HookRunner;
@@ -24,6 +25,7 @@ fn pipeline() -> Pipeline {
         place: Place { site: "s".into(), node: "n".into(), ifid: 4, interface: "eth0".into() },
         epoch: 9,
         networks: Arc::new(LocalNetworks::new(networks)),
+        decoder: Decoder::new(DecoderConfig::default()),
         table: FlowTable::new(config.table(120, 1)),
         hooks,
         summary_interval_s: 1,

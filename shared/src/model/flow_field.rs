@@ -81,6 +81,14 @@ fields! {
         |f| int(u64::from(f.cli2srv.out_of_order) + u64::from(f.srv2cli.out_of_order));
     "rtt_us", "Network round trip by the handshake in microseconds, 0 when unknown.",
         |f| int(u64::from(f.rtt_client_us) + u64::from(f.rtt_server_us));
+    "gap_min_us", "Shortest time between two packets in microseconds.", |f| int(f.gap_min_us.into());
+    "gap_max_us", "Longest time between two packets in microseconds.", |f| int(f.gap_max_us.into());
+    "gap_mean_us", "Mean time between packets in microseconds.", |f| int(f.gap_mean_us());
+    "gap_deviation_us", "Standard deviation of the time between packets in microseconds.",
+        |f| int(f.gap_deviation_us.into());
+    "fragmented", "True when some packet was an IP fragment.", |f| FieldValue::Bool(f.fragmented);
+    "l7_category", "What the protocol or application is for, in snake case.", |f| text(f.l7_category.name());
+    "l7_breed", "How far the protocol or application is to be trusted, in snake case.", |f| text(f.l7_breed.name());
     "name", "SNI, HTTP host or DNS question, whichever is known.", |f| text(f.info.name());
     "sni", "TLS server name.", |f| text(f.info.tls.as_ref().map_or("", |t| &t.sni));
     "alpn", "First ALPN protocol the client offers.", |f| text(f.info.tls.as_ref().map_or("", |t| &t.alpn));

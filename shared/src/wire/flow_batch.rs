@@ -13,7 +13,7 @@ use prost::Message;
 use super::delta::{Producer, address_from_wire, address_to_wire, mac_from_wire, mac_to_wire};
 use super::{WireError, proto};
 use crate::model::flow::{DirectionCounters, FlowSide, L7Info};
-use crate::model::{FlowEnd, FlowRecord, L4, L7Source, TcpState, Timestamp};
+use crate::model::{AppCategory, Breed, FlowEnd, FlowRecord, L4, L7Source, TcpState, Timestamp};
 
 #[cfg(test)]
 mod tests;
@@ -24,6 +24,7 @@ const CLIENT_LOCAL: u32 = 1;
 const SERVER_LOCAL: u32 = 2;
 const HANDSHAKE_OK: u32 = 4;
 const COLLECTED: u32 = 8;
+const FRAGMENTED: u32 = 16;
 
 /// Flows of one interface. Every flow's `ifid` is the producer's; it does not travel twice.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -67,6 +68,11 @@ impl FlowBatch {
             status: column(flows, |flow| flow.status),
             score: column(flows, |flow| flow.score),
             end: column(flows, |flow| end_to_wire(flow.end)),
+            gap_min_us: column(flows, |flow| flow.gap_min_us),
+            gap_max_us: column(flows, |flow| flow.gap_max_us),
+            gap_deviation_us: column(flows, |flow| flow.gap_deviation_us),
+            l7_category: column(flows, |flow| texts.index(kind(flow.l7_category, AppCategory::name))),
+            l7_breed: column(flows, |flow| texts.index(kind(flow.l7_breed, Breed::name))),
             dictionary: texts.texts,
         };
         batch.encode_to_vec().into()
@@ -115,7 +121,14 @@ fn read_row(b: &proto::FlowBatch, row: usize, ifid: u32, texts: &mut Texts) -> R
         handshake_ok: flags & HANDSHAKE_OK != 0,
         rtt_server_us: b.rtt_server_us[row],
         rtt_client_us: b.rtt_client_us[row],
+        gap_min_us: b.gap_min_us[row],
+        gap_max_us: b.gap_max_us[row],
+        gap_deviation_us: b.gap_deviation_us[row],
+        fragmented: flags & FRAGMENTED != 0,
         l7: texts.text(b.l7[row])?,
+        // A kind of a later version reads as not known.
+        l7_category: AppCategory::parse(&texts.text(b.l7_category[row])?).unwrap_or_default(),
+        l7_breed: Breed::parse(&texts.text(b.l7_breed[row])?).unwrap_or_default(),
         l7_source: l7_source_from_wire(b.l7_source[row]),
         info: texts.info(b.info[row])?,
         status: b.status[row],
@@ -129,6 +142,11 @@ fn read_row(b: &proto::FlowBatch, row: usize, ifid: u32, texts: &mut Texts) -> R
 fn column<T: Default + PartialEq>(flows: &[FlowRecord], value: impl FnMut(&FlowRecord) -> T) -> Vec<T> {
     let values: Vec<T> = flows.iter().map(value).collect();
     if values.iter().all(|value| *value == T::default()) { Vec::new() } else { values }
+}
+
+/// The name of a kind; the default kind is no text.
+fn kind<T: Default + PartialEq>(kind: T, name: fn(T) -> &'static str) -> &'static str {
+    if kind == T::default() { "" } else { name(kind) }
 }
 
 /// Fills columns that were left out, and refuses any other difference in length.
@@ -155,6 +173,7 @@ fn check_lengths(batch: &mut proto::FlowBatch) -> Result<(), WireError> {
     required!(l4, client_addresses, server_addresses, cli2srv, srv2cli, first_seen_ns, last_seen_ns);
     optional!(vlans, client_ports, server_ports, client_macs, server_macs, flags, icmp, tcp_state);
     optional!(rtt_client_us, rtt_server_us, l7, l7_source, info, status, score, end);
+    optional!(gap_min_us, gap_max_us, gap_deviation_us, l7_category, l7_breed);
     Ok(())
 }
 
@@ -227,6 +246,7 @@ fn flags(flow: &FlowRecord) -> u32 {
         | bit(flow.server.local, SERVER_LOCAL)
         | bit(flow.handshake_ok, HANDSHAKE_OK)
         | bit(flow.collected, COLLECTED)
+        | bit(flow.fragmented, FRAGMENTED)
 }
 
 fn direction_to_wire(counters: &DirectionCounters) -> proto::Direction {
