@@ -9,6 +9,7 @@ use super::exporter::{ExportClock, Exporter};
 use super::pending::Pending;
 use super::stats::ExportStats;
 use super::template::DomainKey;
+use crate::decode::Decoder;
 use super::{CollectedFlow, IngestError, be16, be32, ipfix, netflow5, netflow9, sflow};
 
 /// A record that ended this long before its export has times of another clock. The longest active
@@ -60,6 +61,8 @@ pub struct Session<'s> {
     pub exporter: &'s mut Exporter,
     /// Data that waits for templates.
     pub pending: &'s mut Pending,
+    /// What makes packets of sampled headers.
+    pub decoder: &'s mut Decoder,
     /// The limits.
     pub limits: &'s Limits,
     /// Who sent the datagram.
@@ -110,9 +113,10 @@ pub(super) fn accept(
 }
 
 /// All exporters.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Exporters {
     limits: Limits,
+    decoder: Decoder,
     known: HashMap<IpAddr, Exporter>,
     pending: Pending,
     refused: u64,
@@ -122,10 +126,11 @@ pub struct Exporters {
 }
 
 impl Exporters {
-    /// Nobody is known yet.
-    pub fn new(limits: Limits) -> Self {
+    /// Nobody is known yet. `decoder` reads the packet headers that sFlow samples.
+    pub fn new(limits: Limits, decoder: Decoder) -> Self {
         Self {
             limits,
+            decoder,
             known: HashMap::new(),
             pending: Pending::new(limits.pending_bytes, limits.pending_age_ns),
             refused: 0,
@@ -158,7 +163,8 @@ impl Exporters {
         exporter.stats.datagrams += 1;
         exporter.stats.bytes += bytes.len() as u64;
         let limits = &self.limits;
-        let mut session = Session { exporter, pending: &mut self.pending, limits, from, received };
+        let (pending, decoder) = (&mut self.pending, &mut self.decoder);
+        let mut session = Session { exporter, pending, decoder, limits, from, received };
         let read = match (be16(bytes, 0), be32(bytes, 0)) {
             (Some(5), _) => netflow5::decode(bytes, &mut session, out),
             (Some(9), _) => netflow9::decode(bytes, &mut session, out),

@@ -1,6 +1,6 @@
 //! sFlow version 5 (sflow.org/sflow_version_5.txt): sampled packet headers and interface counters.
 //!
-//! A sampled header goes through the collector's own [`decode`](crate::decode); the flow it makes
+//! A sampled header goes through the collector's own [`Decoder`]; the flow it makes
 //! counts one packet and its frame's length, times the sampling rate. sFlow has no wall-clock time:
 //! the time of arrival counts.
 
@@ -14,7 +14,7 @@ use super::sequence::{Arrival, Sequence};
 use super::template::DomainKey;
 use super::{CollectedFlow, Counters, IngestError};
 use crate::capture::{LinkType, PacketDesc};
-use crate::decode::{Decoded, decode as decode_frame};
+use crate::decode::{Decoded, Decoder};
 
 /// A datagram or sample number this far from the expected one is a restart.
 const WINDOW: u32 = 1 << 16;
@@ -195,7 +195,7 @@ impl<'a> FlowSample<'a> {
             let record = Xdr(self.body.opaque().ok_or(IngestError::Sample)?);
             // A record that ends early says nothing; the others still do.
             known |= match format {
-                1 => sampled_header(record, &mut flow, clock),
+                1 => sampled_header(record, &mut flow, clock, session.decoder),
                 3 => sampled_ip(record, false, &mut flow),
                 4 => sampled_ip(record, true, &mut flow),
                 1001 => extended_switch(record, &mut flow),
@@ -214,7 +214,12 @@ impl<'a> FlowSample<'a> {
 }
 
 /// The first bytes of the packet as it was on the wire; true when it is IP.
-fn sampled_header(mut xdr: Xdr<'_>, flow: &mut CollectedFlow, clock: &ExportClock) -> Option<bool> {
+fn sampled_header(
+    mut xdr: Xdr<'_>,
+    flow: &mut CollectedFlow,
+    clock: &ExportClock,
+    decoder: &mut Decoder,
+) -> Option<bool> {
     let link = match xdr.u32()? {
         1 => LinkType::ETHERNET,
         7 => LinkType::PPP,
@@ -228,7 +233,7 @@ fn sampled_header(mut xdr: Xdr<'_>, flow: &mut CollectedFlow, clock: &ExportCloc
     let captured = u32::try_from(frame.len()).ok()?;
     let length = length.max(captured);
     let desc = PacketDesc { ts: clock.event, offset: 0, captured, length, link, interface: 0 };
-    let Ok(Decoded::Packet(packet)) = decode_frame(&desc, frame) else { return Some(false) };
+    let Ok(Decoded::Packet(packet)) = decoder.decode(&desc, frame) else { return Some(false) };
     flow.src = packet.src;
     flow.dst = packet.dst;
     flow.src_port = packet.src_port;
@@ -236,6 +241,7 @@ fn sampled_header(mut xdr: Xdr<'_>, flow: &mut CollectedFlow, clock: &ExportCloc
     flow.l4 = packet.l4;
     flow.tcp_flags = packet.tcp.as_ref().map_or(0, |tcp| tcp.flags);
     flow.icmp = packet.icmp;
+    flow.tos = packet.tos;
     flow.src_mac = packet.src_mac;
     flow.dst_mac = packet.dst_mac;
     if packet.vlan != 0 {

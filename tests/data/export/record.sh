@@ -4,7 +4,8 @@
 # <name>.log, from which expected.json was filled in.
 set -euo pipefail
 cd "$(dirname "$0")"
-work=$(mktemp -d)
+work=$(mktemp -d /tmp/export.XXXX)
+chmod 755 "$work"
 trap 'rm -rf "$work"' EXIT
 tcpdump -r ../demo.pcap -c 400 -w "$work/in.pcap" 2>/dev/null
 tcpdump -r ../demo.pcap -c 60 -w "$work/few.pcap" 2>/dev/null
@@ -26,7 +27,8 @@ record() {
 }
 
 softflowd() {
-  timeout -s INT 5 softflowd -r "$work/in.pcap" -n 127.0.0.1:2055 -d -6 -p "$work/pid" -c "$work/ctl" "$@"
+  rm -f "$work/ctl"
+  (cd "$work" && timeout -s INT 5 softflowd -r in.pcap -n 127.0.0.1:2055 -d -6 -p "$work/pid" -c "$work/ctl" "$@")
 }
 
 pmacct() { # PLUGIN, PCAP, then lines of configuration
