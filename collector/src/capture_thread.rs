@@ -18,6 +18,7 @@ use crate::decode::Decoder;
 use crate::flow::FlowTable;
 use crate::flow_alert::Place;
 use crate::hooks::HookRunner;
+use crate::ingest;
 use crate::interface::{FlowSink, InterfaceArgs, InterfaceTotals};
 use crate::metrics;
 use crate::pipeline::{Item, Pipeline, PipelineParts};
@@ -72,6 +73,9 @@ struct CaptureThread {
 
 impl CaptureThread {
     fn open(args: &InterfaceArgs) -> Result<Box<dyn PacketSource>, CaptureError> {
+        if let Some(udp) = args.interface.udp() {
+            return ingest::udp::open(&udp, args.clock.clone());
+        }
         match args.interface.files.as_slice() {
             [] => capture::live::open(&args.interface.live()),
             [one] => capture::file::open(one),
@@ -96,6 +100,7 @@ impl CaptureThread {
             epoch: args.epoch,
             networks: args.networks,
             decoder: Decoder::new(args.collector.decoder(&args.interface, args.seed)),
+            feed: args.collector.feed(&args.interface, args.seed),
             table,
             hooks,
             summary_interval_s: args.collector.summary_interval_s,

@@ -12,6 +12,7 @@
 pub mod collected;
 pub mod exporter;
 pub mod field;
+pub mod feed;
 pub mod ipfix;
 pub mod names;
 pub mod netflow5;
@@ -23,6 +24,7 @@ pub mod sequence;
 pub mod sflow;
 pub mod stats;
 pub mod template;
+pub mod udp;
 
 pub use collected::{CollectedFlow, Counters, EndReason};
 pub use registry::{Exporters, Limits};
@@ -52,6 +54,21 @@ pub enum IngestError {
     /// An sFlow sample or record ends outside of what holds it.
     #[error("malformed sample")]
     Sample,
+}
+
+impl IngestError {
+    /// The kind of error, for counting.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Version => "export_version",
+            Self::Header => "export_header",
+            Self::Length => "export_length",
+            Self::Set => "export_set",
+            Self::Template => "export_template",
+            Self::Record => "export_record",
+            Self::Sample => "export_sample",
+        }
+    }
 }
 
 /// Big-endian 16 bits at `at`.

@@ -16,10 +16,13 @@ use crate::decode::{DecodeError, Decoded, Decoder, Packet};
 use crate::flow::{FlowEvent, FlowTable, Lookup, RecordContext};
 use crate::flow_alert::{self, Place};
 use crate::hooks::{Asked, HookRunner};
+use crate::ingest::CollectedFlow;
+use crate::ingest::feed::Feed;
 use crate::l7::ProtocolId;
 use crate::report::CollectorReport;
 use crate::summary::Summary;
 
+mod collected;
 mod effects;
 
 /// Packets looked up ahead together: enough to hide the time that memory takes, few enough to stay
@@ -69,6 +72,9 @@ pub struct PipelineParts {
     pub networks: std::sync::Arc<LocalNetworks>,
     /// What makes packets of frames.
     pub decoder: Decoder,
+    /// Takes export datagrams out of the packets, when the interface collects flows instead of
+    /// counting packets.
+    pub feed: Option<Feed>,
     /// The flow table.
     pub table: FlowTable,
     /// The scripts.
@@ -113,6 +119,8 @@ pub struct Pipeline {
     /// Ended flows by number of the protocol.
     ended_by_protocol: Vec<u64>,
     report: CollectorReport,
+    /// Collected flows under way; kept for its memory.
+    collected: Vec<CollectedFlow>,
     /// Skip `periodicUpdate`: the interface cannot keep up.
     pub overloaded: bool,
 }
@@ -136,6 +144,7 @@ impl Pipeline {
             refused_told: 0,
             ended_by_protocol: Vec::new(),
             report: CollectorReport::default(),
+            collected: Vec::new(),
             overloaded: false,
         }
     }
@@ -207,6 +216,9 @@ impl Pipeline {
 
     /// Takes a batch of packets.
     pub fn packets(&mut self, batch: &Batch, trace: &mut TraceSource<'_>, out: &mut Vec<Item>) {
+        if self.parts.feed.is_some() {
+            return self.datagrams(batch, trace, out);
+        }
         let mut packets = batch.iter();
         loop {
             // What a packet needs lies anywhere in memory: ask for it some packets ahead.
@@ -390,6 +402,7 @@ impl Pipeline {
             out.push(Item::Alert(Box::new(alert)));
         }
         self.summary.interface.live_flows = self.parts.table.len() as u64;
+        self.report_exporters();
         self.push_deltas(to, end_of_stream, out);
         self.flush_flows(out);
     }

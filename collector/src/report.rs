@@ -1,6 +1,7 @@
 //! What a collector has done, for the replay's report and the API.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use shared::model::counters::add_counts;
@@ -24,6 +25,13 @@ pub struct CollectorReport {
     pub alerts_by_severity: BTreeMap<String, u64>,
     /// Errors by kind: decoding, capture, scripts, loss.
     pub errors: BTreeMap<String, u64>,
+    /// Counters of exporters whose flows are collected, by address and name.
+    #[serde(default, skip_serializing_if = "no_exporters")]
+    pub exporters: Arc<BTreeMap<String, BTreeMap<String, u64>>>,
+}
+
+fn no_exporters(exporters: &BTreeMap<String, BTreeMap<String, u64>>) -> bool {
+    exporters.is_empty()
 }
 
 impl CollectorReport {
@@ -36,6 +44,12 @@ impl CollectorReport {
         add_counts(&mut self.hooks, &other.hooks);
         add_counts(&mut self.errors, &other.errors);
         add_counts(&mut self.alerts_by_severity, &other.alerts_by_severity);
+        if !other.exporters.is_empty() {
+            let mine = Arc::make_mut(&mut self.exporters);
+            for (exporter, counts) in other.exporters.iter() {
+                add_counts(mine.entry(exporter.clone()).or_default(), counts);
+            }
+        }
         for (kind, actions) in &other.alerts {
             add_counts(self.alerts.entry(kind.clone()).or_default(), actions);
         }

@@ -143,6 +143,7 @@ fn pipeline(config: &Config) -> Result<Pipeline, Failure> {
         networks: Arc::new(LocalNetworks::new(prefixes)),
         // The same hashes every time, so that a run is the same every time.
         decoder: Decoder::new(config.collector.decoder(&InterfaceConfig::of_files("flows", Vec::new()), 0)),
+        feed: None,
         table: FlowTable::new(config.collector.table(hooks.periodic_s(), 0)),
         hooks,
         summary_interval_s: config.collector.summary_interval_s,
