@@ -7,10 +7,10 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::capture;
-use crate::ingest;
-use crate::ingest::feed::{Feed, FeedConfig};
 use crate::decode::{DecoderConfig, Tunnels};
 use crate::flow::TableConfig;
+use crate::ingest;
+use crate::ingest::feed::{Feed, FeedConfig};
 
 /// The `[collector]` section.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -218,7 +218,9 @@ impl CollectorConfig {
             if !interface.listen.is_empty() && (interface.device.is_some() || !interface.files.is_empty()) {
                 wrong.push(format!("{key}: either listen or device or files, not both"));
             }
-            if interface.listen.is_empty() && interface.collect_ports.is_empty() && !interface.exporters.is_empty()
+            if interface.listen.is_empty()
+                && interface.collect_ports.is_empty()
+                && !interface.exporters.is_empty()
             {
                 wrong.push(format!("{key}: exporters: goes with listen or collect_ports"));
             }

@@ -11,8 +11,8 @@
 
 pub mod collected;
 pub mod exporter;
-pub mod field;
 pub mod feed;
+pub mod field;
 pub mod ipfix;
 pub mod names;
 pub mod netflow5;

@@ -324,9 +324,8 @@ impl Flow {
         }
         let info = self.info().filter(|info| **info != L7Info::default()).cloned();
         let collected = self.collected().map(|collected| Box::new(collected.succeed(now)));
-        let extra = (info.is_some() || collected.is_some()).then(|| {
-            Box::new(Extra { info: info.unwrap_or_default(), collected, ..Extra::default() })
-        });
+        let extra = (info.is_some() || collected.is_some())
+            .then(|| Box::new(Extra { info: info.unwrap_or_default(), collected, ..Extra::default() }));
         Self {
             id,
             first_seen: now,

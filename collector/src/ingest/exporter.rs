@@ -11,6 +11,7 @@ use shared::model::Timestamp;
 
 use super::field::Draft;
 use super::names::Names;
+use super::records::Records;
 use super::sequence::{Arrival, Sequence};
 use super::stats::ExportStats;
 use super::template::{DomainKey, Templates};
@@ -75,6 +76,10 @@ pub struct Domain {
     /// When the exporter began, ms since the epoch, where an option tells.
     pub boot_ms: Option<i64>,
     uptime_ms: Option<u32>,
+    /// Of IPFIX: the last sequence number with its message's records, and whether numbers count the
+    /// message itself.
+    number: Option<(u32, u32)>,
+    counts_itself: bool,
     rate: Option<u32>,
     samplers: HashMap<u64, u32>,
     interfaces: HashMap<u32, u32>,
@@ -183,6 +188,32 @@ impl Exporter {
         }
         if units.is_none() {
             domain.sequence.forget();
+        }
+    }
+
+    /// The same for IPFIX, where the units are data records: `number` says how many came before
+    /// (RFC 7011 §3.1). Some exporters, softflowd 1.1 among them, say how many flows there are with
+    /// the message's own; two messages in a row tell which it is.
+    pub fn record_sequence(&mut self, key: DomainKey, number: u32, records: Option<Records>, window: u32) {
+        let Some(domain) = self.domains.get_mut(&key) else { return };
+        let Some(records) = records else {
+            domain.number = None;
+            return self.sequence(key, number, None, window);
+        };
+        let all = records.flows.saturating_add(records.options);
+        let own = if domain.counts_itself { records.flows } else { 0 };
+        if let Some((last, last_all)) = domain.number.replace((number, all))
+            && !domain.sequence.expects(number.wrapping_sub(own))
+        {
+            let other = if domain.counts_itself { last_all } else { records.flows };
+            if number == last.wrapping_add(other) {
+                domain.counts_itself = !domain.counts_itself;
+                domain.sequence.forget();
+            }
+        }
+        match domain.counts_itself {
+            true => self.sequence(key, number.wrapping_sub(records.flows), Some(records.flows), window),
+            false => self.sequence(key, number, Some(all), window),
         }
     }
 }

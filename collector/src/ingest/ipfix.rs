@@ -5,6 +5,7 @@ use shared::model::Timestamp;
 
 use super::exporter::ExportClock;
 use super::field::Field;
+use super::records::Records;
 use super::registry::Session;
 use super::template::{DomainKey, FieldSpec, Template};
 use super::{CollectedFlow, IngestError, be16, be32, records};
@@ -36,7 +37,7 @@ pub fn decode(
     let read = read_sets(sets, key, &clock, session, out);
     if domain {
         // Of a message that was not read to its end nobody knows how many records it has.
-        session.exporter.sequence(key, number(8), read.unwrap_or(None), WINDOW);
+        session.exporter.record_sequence(key, number(8), read.unwrap_or(None), WINDOW);
     }
     read.map(|_| clock)
 }
@@ -48,8 +49,8 @@ fn read_sets(
     clock: &ExportClock,
     session: &mut Session<'_>,
     out: &mut Vec<CollectedFlow>,
-) -> Result<Option<u32>, IngestError> {
-    let mut units = Some(0u32);
+) -> Result<Option<Records>, IngestError> {
+    let mut units = Some(Records::default());
     while let (Some(id), Some(length)) = (be16(rest, 0), be16(rest, 2)) {
         let (set, after) = rest.split_at_checked(length.into()).ok_or(IngestError::Set)?;
         let set = set.get(4..).ok_or(IngestError::Set)?;
@@ -58,7 +59,10 @@ fn read_sets(
             TEMPLATE_SET | OPTION_TEMPLATE_SET => templates(set, id, key, session, out)?,
             256.. => {
                 let records = records::read_set(session, key, id, set, clock, out)?;
-                units = units.zip(records).map(|(sum, records)| sum.saturating_add(records));
+                units = units.zip(records).map(|(sum, records)| Records {
+                    flows: sum.flows.saturating_add(records.flows),
+                    options: sum.options.saturating_add(records.options),
+                });
             }
             _ => {}
         }

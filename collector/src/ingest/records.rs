@@ -39,6 +39,15 @@ pub fn learn(
     Ok(())
 }
 
+/// Records of a set, or of several.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Records {
+    /// Flows, and records of no interest.
+    pub flows: u32,
+    /// Option records.
+    pub options: u32,
+}
+
 /// Reads a data set; `None` when its template is not known and it was put aside, else how many
 /// records it has.
 ///
@@ -51,7 +60,7 @@ pub fn read_set(
     set: &[u8],
     clock: &ExportClock,
     out: &mut Vec<CollectedFlow>,
-) -> Result<Option<u32>, IngestError> {
+) -> Result<Option<Records>, IngestError> {
     let exporter = &mut *session.exporter;
     let Some(template) = exporter.templates.get(key, id) else {
         exporter.stats.unknown_template += 1;
@@ -85,21 +94,23 @@ impl Reader<'_> {
         template: &Template,
         set: &[u8],
         out: &mut Vec<CollectedFlow>,
-    ) -> Result<u32, IngestError> {
+    ) -> Result<Records, IngestError> {
+        let mut records = Records::default();
         if !template.is_flow() && !template.is_options() {
             // Nothing of ours, but its records count for IPFIX's sequence number.
-            return Ok(if template.varies() { 0 } else { (set.len() / template.shortest()) as u32 });
+            records.flows = if template.varies() { 0 } else { (set.len() / template.shortest()) as u32 };
+            return Ok(records);
         }
-        let mut records = 0;
         let mut rest = set;
         loop {
             let mut draft = Draft::new(self.blank.clone());
             let Some(after) = template.read(rest, &mut draft)? else { return Ok(records) };
             rest = after;
-            records += 1;
             if template.is_options() {
+                records.options += 1;
                 self.option(&draft);
             } else {
+                records.flows += 1;
                 self.flow(draft, out);
             }
         }

@@ -9,8 +9,8 @@ use super::exporter::{ExportClock, Exporter};
 use super::pending::Pending;
 use super::stats::ExportStats;
 use super::template::DomainKey;
-use crate::decode::Decoder;
 use super::{CollectedFlow, IngestError, be16, be32, ipfix, netflow5, netflow9, sflow};
+use crate::decode::Decoder;
 
 /// A record that ended this long before its export has times of another clock. The longest active
 /// timeouts are hours.

@@ -57,6 +57,11 @@ impl Sequence {
         }
     }
 
+    /// True when `number` is the next, or any would do.
+    pub fn expects(&self, number: u32) -> bool {
+        self.expected.is_none_or(|expected| expected == number)
+    }
+
     /// Forgets what is expected: the units of a datagram cannot be counted, or the exporter is known
     /// to begin anew.
     pub fn forget(&mut self) {

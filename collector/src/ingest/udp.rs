@@ -165,8 +165,10 @@ fn take(
     let mut seen: Vec<(Option<SocketAddr>, usize)> = Vec::with_capacity(AT_ONCE);
     let mut dropped = None;
     {
-        let mut slices: Vec<_> =
-            buffers.iter_mut().map(|b| [IoSliceMut::new(b.get_mut(HEADROOM..).unwrap_or_default())]).collect();
+        let mut slices: Vec<_> = buffers
+            .iter_mut()
+            .map(|b| [IoSliceMut::new(b.get_mut(HEADROOM..).unwrap_or_default())])
+            .collect();
         let messages = recvmmsg(
             listener.socket.as_raw_fd(),
             &mut headers,

@@ -147,3 +147,6 @@ fn src_is_client(record: &CollectedFlow) -> bool {
         },
     }
 }
+
+#[cfg(test)]
+mod tests;
