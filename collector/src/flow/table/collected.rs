@@ -120,6 +120,9 @@ fn src_is_client(record: &CollectedFlow) -> bool {
     if let Some(told) = record.src_is_client {
         return told;
     }
+    if record.dst.is_multicast() {
+        return true;
+    }
     let flags = record.tcp_flags;
     if record.l4 == L4::TCP && flags & (TCP_SYN | TCP_ACK) == TCP_SYN {
         return true;

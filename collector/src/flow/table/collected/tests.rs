@@ -138,6 +138,7 @@ fn who_is_the_client_follows_flags_icmp_and_ports() {
     assert!(!with(|f| (f.src_port, f.dst_port, f.tcp_flags) = (40_000, 50_000, TCP_RST | TCP_ACK)));
     assert!(with(|f| (f.l4, f.icmp) = (L4::ICMP, Some((8, 0)))) == with(|f| f.l4 = L4(47)));
     assert!(!with(|f| (f.l4, f.icmp) = (L4::ICMPV6, Some((129, 0)))));
+    assert!(with(|f| f.dst = IpAddr::from([224, 0, 0, 251])), "nobody at a group asks");
     assert!(with(|f| (f.src_port, f.dst_port) = (60_001, 9_999)));
     assert!(!with(|f| (f.src_port, f.dst_port) = (9_999, 60_001)));
 }
