@@ -22,23 +22,21 @@ fn command(program: &str) -> Command {
     command
 }
 
-/// Sends `demo.pcap` as softflowd sees it, and says what softflowd counted; version 5 knows no IPv6.
-fn softflowd(dir: &Path, port: u16, options: &[&str], v6: bool) -> Totals {
-    // Its reading of a file may not end by itself.
+/// Sends `demo.pcap` as softflowd sees it, and says what softflowd counted.
+fn softflowd(dir: &Path, port: u16, options: &[&str]) -> Totals {
     let mut softflowd = command("timeout");
     softflowd.args(["-s", "INT", "10", "softflowd", "-d", "-6", "-r", text(&data("demo.pcap"))]);
     softflowd.args(["-n", &format!("127.0.0.1:{port}"), "-p", text(&dir.join(format!("{port}.pid")))]);
-    softflowd.args(["-c", text(&dir.join(format!("{port}.ctl")))]).args(options);
+    // With a control socket its reading of a file may never end.
+    softflowd.args(["-c", "none"]).args(options);
     let output = softflowd.output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
     let mut totals = (0, 0);
     for line in said.lines().skip_while(|line| !line.starts_with("Per-protocol statistics")).skip(1) {
-        let Some((name, numbers)) = line.split_once("):") else { continue };
+        let Some((_, numbers)) = line.split_once("):") else { continue };
         let mut numbers = numbers.split_whitespace().map(|number| number.parse::<u64>().unwrap_or(0));
         let (bytes, packets) = (numbers.next().unwrap(), numbers.next().unwrap());
-        if v6 || !name.contains("ipv6") {
-            totals = (totals.0 + packets, totals.1 + bytes);
-        }
+        totals = (totals.0 + packets, totals.1 + bytes);
     }
     assert!(totals.0 > 1000, "{said}");
     totals
@@ -120,8 +118,7 @@ fn get(api: u16, path: &str) -> Option<Value> {
 fn counted(api: u16, name: &str) -> Option<Totals> {
     let interfaces = get(api, "/interfaces")?;
     let found = interfaces["items"].as_array()?.iter().find(|item| item["name"] == name)?.clone();
-    let counters = found.get("counters").unwrap_or(&found).clone();
-    Some((counters["packets"].as_u64()?, counters["bytes"].as_u64()?))
+    Some((found["stats"]["packets"].as_u64()?, found["stats"]["bytes"].as_u64()?))
 }
 
 #[test]
@@ -141,10 +138,11 @@ fn totals_equal_what_real_exporters_counted() {
     let (setup, mut running, api, ports) = listening(&names);
     let dir = setup.dir.path();
     let expected: Vec<Totals> = std::thread::scope(|scope| {
-        let v5 = scope.spawn(|| softflowd(dir, ports[0], &["-v", "5"], false));
-        let v9 = scope.spawn(|| softflowd(dir, ports[1], &["-v", "9"], true));
-        let ipfix = scope.spawn(|| softflowd(dir, ports[2], &["-v", "10"], true));
-        let biflow = scope.spawn(|| softflowd(dir, ports[3], &["-v", "10", "-b"], true));
+        // Version 5 knows no IPv6.
+        let v5 = scope.spawn(|| softflowd(dir, ports[0], &["-v", "5", "ip"]));
+        let v9 = scope.spawn(|| softflowd(dir, ports[1], &["-v", "9"]));
+        let ipfix = scope.spawn(|| softflowd(dir, ports[2], &["-v", "10"]));
+        let biflow = scope.spawn(|| softflowd(dir, ports[3], &["-v", "10", "-b"]));
         let timeouts = "nfprobe_timeouts: tcp=3:expint=1:maxlife=5:udp=3:general=3:icmp=3";
         let nfprobe = scope.spawn(|| pmacct(dir, ports[4], "nfprobe", &["nfprobe_version: 9", timeouts]));
         let sfprobe = scope.spawn(|| pmacct(dir, ports[5], "sfprobe", &["sampling_rate: 1"]));
@@ -152,22 +150,29 @@ fn totals_equal_what_real_exporters_counted() {
         nfprobe.join().unwrap();
         sfprobe.join().unwrap();
         let v9 = v9.join().unwrap();
-        // Neither plugin of pmacct says what it counted: the same packets as softflowd.
-        [v5.join().unwrap(), v9, ipfix.join().unwrap(), biflow.join().unwrap(), v9, v9, replayed].into()
+        // Neither plugin of pmacct says what it counted. nfprobe counts the same packets as softflowd;
+        // sfprobe leaves three of them out: a capture of its datagrams has 3,470 samples.
+        let sampled = (v9.0 - 3, 0);
+        [v5.join().unwrap(), v9, ipfix.join().unwrap(), biflow.join().unwrap(), v9, sampled, replayed].into()
     });
-    for (name, expected) in names.into_iter().zip(expected) {
-        let mut last = None;
-        // Samples count whole frames, records IP packets.
-        let equal = |seen: Totals| if name == "sfprobe" { seen.0 == expected.0 } else { seen == expected };
-        for _ in 0..150 {
-            last = counted(api, name);
-            if last.is_some_and(equal) {
-                break;
-            }
-            std::thread::park_timeout(std::time::Duration::from_millis(100));
+    // Samples count whole frames, records IP packets.
+    let wrong = || -> Vec<_> {
+        let seen = names.iter().map(|name| counted(api, name));
+        let all = names.iter().zip(&expected).zip(seen);
+        all.filter(|((name, expected), seen)| match seen {
+            Some(seen) if **name == "sfprobe" => seen.0 != expected.0,
+            seen => seen.as_ref() != Some(*expected),
+        })
+        .map(|((name, expected), seen)| (*name, *expected, seen))
+        .collect()
+    };
+    for _ in 0..100 {
+        if wrong().is_empty() {
+            break;
         }
-        assert!(last.is_some_and(equal), "{name}: {last:?} instead of {expected:?}");
+        std::thread::park_timeout(std::time::Duration::from_millis(100));
     }
+    assert_eq!(wrong(), [], "name, what the exporter counted, what was collected");
     assert_eq!(running.terminate(), Some(0), "a listener stops when told");
 }
 

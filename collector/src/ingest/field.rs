@@ -260,7 +260,7 @@ fn ns(raw: &[u8], unit_ns: i64) -> i64 {
 /// An NTP timestamp (RFC 7011 §6.1.9, §6.1.10) as nanoseconds since the epoch.
 fn ntp(raw: &[u8]) -> Option<i64> {
     let [seconds, fraction] = [raw.get(..4)?, raw.get(4..8)?].map(|half| uint(half) as i64);
-    Some((seconds - NTP_TO_UNIX_S).saturating_mul(1_000_000_000) + (fraction * 1_000_000_000 >> 32))
+    Some((seconds - NTP_TO_UNIX_S).saturating_mul(1_000_000_000) + ((fraction * 1_000_000_000) >> 32))
 }
 
 fn v4(raw: &[u8]) -> Option<IpAddr> {

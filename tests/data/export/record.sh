@@ -27,8 +27,7 @@ record() {
 }
 
 softflowd() {
-  rm -f "$work/ctl"
-  (cd "$work" && timeout -s INT 5 softflowd -r in.pcap -n 127.0.0.1:2055 -d -6 -p "$work/pid" -c "$work/ctl" "$@")
+  (cd "$work" && timeout -s INT 5 softflowd -r in.pcap -n 127.0.0.1:2055 -d -6 -p "$work/pid" -c none "$@")
 }
 
 pmacct() { # PLUGIN, PCAP, then lines of configuration
