@@ -130,6 +130,41 @@ fn nfreplay_by_netflow_5_and_9() {
     assert_eq!((all.total().packets, all.total().flow_bytes), (374, 115_231));
 }
 
+#[test]
+fn another_parser_reads_the_same_flows() {
+    for file in [
+        "softflowd-v5.pcap",
+        "softflowd-v9.pcap",
+        "softflowd-ipfix.pcap",
+        "pmacct-v5.pcap",
+        "pmacct-v9.pcap",
+        "pmacct-ipfix.pcap",
+        "nfreplay-v5.pcap",
+        "nfreplay-v9.pcap",
+    ] {
+        let mut parser = netflow_parser::NetflowParser::default();
+        let mut theirs = Vec::new();
+        for (_, bytes) in datagrams(file) {
+            let (flows, error) = parser.parse_bytes_as_netflow_common_flowsets(&bytes);
+            assert!(error.is_none(), "{file}: {error:?}");
+            // Option records have no addresses; ports of ICMP are its type and code.
+            theirs.extend(flows.iter().filter_map(|flow| {
+                let l4 = flow.protocol_number?;
+                let icmp = matches!(l4, 1 | 58);
+                let ports = if icmp { (0, 0) } else { (flow.src_port?, flow.dst_port?) };
+                Some((flow.src_addr?, flow.dst_addr?, l4, ports))
+            }));
+        }
+        let ours = collect(file).0;
+        let mut ours: Vec<_> =
+            ours.iter().map(|f| (f.src, f.dst, f.l4.0, (f.src_port, f.dst_port))).collect();
+        ours.sort_unstable();
+        theirs.sort_unstable();
+        assert!(ours.len() > 70);
+        assert_eq!(ours, theirs, "{file}");
+    }
+}
+
 /// Builds messages by hand, field by field as the RFCs print them.
 #[derive(Clone, Default)]
 struct Message(Vec<u8>);
