@@ -95,6 +95,7 @@ impl CaptureThread {
             epoch: args.epoch,
             networks: args.networks,
             decoder: Decoder::new(args.collector.decoder(&args.interface, args.seed)),
+            feed: args.collector.feed(&args.interface, args.seed),
             table,
             hooks,
             summary_interval_s: args.collector.summary_interval_s,

@@ -16,6 +16,7 @@ use tokio::sync::mpsc;
 
 use crate::capture::{self, CaptureError, PacketSource};
 use crate::capture_thread::{self, Order};
+use crate::ingest;
 use crate::interface::InterfaceArgs;
 use crate::merge::{self, Merger};
 use crate::pipeline::Item;
@@ -100,6 +101,9 @@ pub fn run(
 }
 
 fn open(args: &InterfaceArgs, count: usize) -> Result<Vec<Box<dyn PacketSource>>, CaptureError> {
+    if let Some(udp) = args.interface.udp() {
+        return Ok(vec![ingest::udp::open(&udp, args.clock.clone())?]);
+    }
     Ok(match args.interface.files.as_slice() {
         [] => capture::live::open_group(&args.interface.live(), count, &*args.clock)?,
         [one] => vec![capture::file::open(one)?],
