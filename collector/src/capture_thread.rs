@@ -132,7 +132,7 @@ impl CaptureThread {
         for error in &errors {
             tracing::error!(line = error.line, column = error.column, "{error}");
         }
-        let table = FlowTable::new(args.collector.table(hooks.periodic_s(), args.seed));
+        let table = FlowTable::with_apps(args.collector.table(hooks.periodic_s(), args.seed), args.apps);
         let parts = PipelineParts {
             place: args.place.clone(),
             epoch: args.epoch,

@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 mod ads;
+pub mod apps;
 mod afp;
 mod ajp;
 mod among_us;
@@ -51,6 +52,7 @@ mod hart_ip;
 mod hislip;
 mod hl7;
 mod http;
+mod http2;
 mod iec60870;
 mod imap;
 mod iqiyi;
@@ -70,6 +72,7 @@ mod mongodb;
 mod munin;
 mod mysql;
 mod nintendo;
+mod netbios;
 mod ntp;
 mod oicq;
 mod opc_ua;

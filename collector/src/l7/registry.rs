@@ -5,6 +5,8 @@ use std::sync::LazyLock;
 
 use shared::model::{AppCategory, Breed, L4};
 
+use super::http2;
+use super::netbios;
 use super::tls::secured;
 use super::{Carrier, Dissector, ports};
 use super::{
@@ -33,7 +35,11 @@ pub const DISSECTORS: &[&Dissector] = &[
     &tls::TLS,
     &dns::DNS,
     &http::HTTP,
-    &http::HTTP2,
+    &http2::HTTP2,
+    &http2::GRPC,
+    &http::HTTP_CONNECT,
+    &http::HTTP_PROXY,
+    &http::WEBSOCKET,
     &quic::QUIC,
     &secured::DOH_DOT,
     &secured::FTPS,
@@ -44,8 +50,9 @@ pub const DISSECTORS: &[&Dissector] = &[
     // Names and the web.
     &dns::MDNS,
     &dns::LLMNR,
-    &dns::NETBIOS,
+    &netbios::NETBIOS,
     &ssdp::SSDP,
+    &ssdp::WSD,
     &stun::STUN,
     &dtls::DTLS,
     // Infrastructure.
