@@ -8,11 +8,11 @@
 #![forbid(unsafe_code)]
 
 mod ads;
-pub mod apps;
 mod afp;
 mod ajp;
 mod among_us;
 mod anydesk;
+pub mod apps;
 mod bacnet;
 mod bitcoin;
 mod bittorrent;
@@ -71,8 +71,8 @@ mod modbus;
 mod mongodb;
 mod munin;
 mod mysql;
-mod nintendo;
 mod netbios;
+mod nintendo;
 mod ntp;
 mod oicq;
 mod opc_ua;
