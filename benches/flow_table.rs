@@ -5,7 +5,7 @@
 use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr};
 
-use collector::decode::{Fragment, Packet};
+use collector::decode::Packet;
 use collector::flow::{FlowTable, TableConfig};
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use shared::model::{L4, Timestamp};
@@ -20,30 +20,16 @@ fn config() -> TableConfig {
         silence_s: 5,
         periodic_s: 120,
         max_flows: 1_000_000,
+        tunnel_parts_flows: false,
         seed: 1,
     }
 }
 
 fn packet(number: u32, ns: i64) -> Packet<'static> {
     let address = |n: u32| IpAddr::V4(Ipv4Addr::from(0x0a00_0000 + n));
-    Packet {
-        ts: Timestamp::from_ns(ns),
-        length: 100,
-        src_mac: None,
-        dst_mac: None,
-        vlan: 0,
-        src: address(number),
-        dst: address(number + 0x0010_0000),
-        l4: L4::UDP,
-        src_port: 4000,
-        dst_port: 9999,
-        ttl: 64,
-        fragment: Fragment::None,
-        tcp: None,
-        icmp: None,
-        payload: &[0xee; 8],
-        payload_len: 8,
-    }
+    let (src, dst) = (address(number), address(number + 0x0010_0000));
+    let packet = Packet::new(Timestamp::from_ns(ns), 100, src, dst, L4::UDP);
+    Packet { src_port: 4000, dst_port: 9999, payload: &[0xee; 8], payload_len: 8, ..packet }
 }
 
 fn filled() -> FlowTable {

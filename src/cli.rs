@@ -10,6 +10,7 @@ use crate::node::Roles;
 
 mod check;
 mod config;
+mod flows;
 mod replay;
 mod run;
 
@@ -67,6 +68,8 @@ enum Command {
     Notifier,
     /// Read capture files through everything and report
     Replay(replay::ReplayArgs),
+    /// Turn capture files into flow records, without bus or store; or print a file of flow records
+    Flows(flows::FlowsArgs),
     /// Check the configuration and every script
     Check,
     /// Show the configuration
@@ -87,6 +90,7 @@ pub fn execute(cli: Cli) -> Result<(), Failure> {
         Command::Aggregator => run::run_alone(&load()?, Roles { aggregator: true, ..Roles::NONE }),
         Command::Notifier => run::run_alone(&load()?, Roles { notifier: true, ..Roles::NONE }),
         Command::Replay(args) => replay::replay(load()?, &args, common.output),
+        Command::Flows(args) => flows::flows(&load()?, &args),
         Command::Check => check::check(&load()?, common.output),
         Command::Config(command) => config::config(&command, &load()?, common.output),
     }

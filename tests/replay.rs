@@ -96,7 +96,12 @@ fn pcapng_and_nanosecond_captures_are_read() {
         let report = run_json(&["replay", text(&capture), "-O", "json"]);
         assert_eq!(report["packets"], expected[name]["packets"], "{name}");
         assert_eq!(report["bytes"], expected[name]["bytes"], "{name}");
-        assert_eq!(report["errors"], serde_json::json!({}), "{name}");
+        // Of two echoes over IPv6 this excerpt has the later fragments alone.
+        let errors = match name {
+            "demo-ns.pcap" => serde_json::json!({ "fragments_orphaned": 2 }),
+            _ => serde_json::json!({}),
+        };
+        assert_eq!(report["errors"], errors, "{name}");
     }
 }
 

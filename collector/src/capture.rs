@@ -46,6 +46,46 @@ impl LinkType {
     pub const IPV6: Self = Self(229);
     /// Linux cooked capture, version 2.
     pub const LINUX_SLL2: Self = Self(276);
+    /// FDDI.
+    pub const FDDI: Self = Self(10);
+    /// Raw IP as OpenBSD numbers it.
+    pub const DLT_RAW_OPENBSD: Self = Self(14);
+    /// PPP in HDLC-like framing.
+    pub const PPP_HDLC: Self = Self(50);
+    /// PPPoE session header and what follows.
+    pub const PPP_ETHER: Self = Self(51);
+    /// ATM with LLC (RFC 1483).
+    pub const ATM_RFC1483: Self = Self(100);
+    /// IEEE 802.11.
+    pub const IEEE802_11: Self = Self(105);
+    /// Frame relay with the encapsulation of RFC 2427.
+    pub const FRELAY: Self = Self(107);
+    /// BSD's IPsec interface.
+    pub const ENC: Self = Self(109);
+    /// IEEE 802.11 behind a Prism header.
+    pub const PRISM: Self = Self(119);
+    /// IP over Fibre Channel (RFC 2625).
+    pub const IP_OVER_FC: Self = Self(122);
+    /// IEEE 802.11 behind a radiotap header.
+    pub const RADIOTAP: Self = Self(127);
+    /// IP over IEEE 1394 as Apple stores it.
+    pub const FIREWIRE: Self = Self(138);
+    /// IEEE 802.11 behind an AVS header.
+    pub const AVS: Self = Self(163);
+    /// Per-packet information, which names another link type.
+    pub const PPI: Self = Self(192);
+    /// PPP behind a byte for the direction.
+    pub const PPP_WITH_DIR: Self = Self(204);
+    /// Cisco HDLC behind a byte for the direction.
+    pub const C_HDLC_WITH_DIR: Self = Self(205);
+    /// MPLS label stack.
+    pub const MPLS: Self = Self(219);
+    /// Linux netfilter log.
+    pub const NFLOG: Self = Self(239);
+    /// Ethernet behind a netANALYZER header.
+    pub const NETANALYZER: Self = Self(240);
+    /// Apple's packet metadata, which names another link type.
+    pub const PKTAP: Self = Self(258);
 }
 
 /// What a source knows about one packet besides its bytes.

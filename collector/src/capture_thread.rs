@@ -9,14 +9,15 @@ use std::sync::{Arc, Mutex};
 use shared::bus::Reply;
 use shared::clock::{SharedClock, Stopwatch};
 use shared::model::query::FlowQuery;
-use shared::model::{FlowEnd, FlowRecord, Severity, Timestamp};
-use shared::wire::subject::Subjects;
+use shared::model::{FlowEnd, Severity, Timestamp};
 
 use crate::capture::{Batch, CaptureError, PacketSource, SourceState};
+use crate::decode::Decoder;
+use crate::delivery::Delivery;
 use crate::flow::FlowTable;
 use crate::flow_alert::Place;
 use crate::hooks::HookRunner;
-use crate::interface::{FlowSink, InterfaceArgs, InterfaceTotals};
+use crate::interface::{InterfaceArgs, InterfaceTotals};
 use crate::metrics;
 use crate::pipeline::{Item, Pipeline, PipelineParts};
 use crate::report::{CollectorReport, Drops};
@@ -57,15 +58,11 @@ pub fn run(
 struct CaptureThread {
     source: Box<dyn PacketSource>,
     pipeline: Pipeline,
-    outlet: Outlet,
-    /// What the outlet was last told to be complete.
-    closed: Option<Timestamp>,
+    delivery: Delivery,
     inbox: Receiver<Order>,
     out: Vec<Item>,
     clock: SharedClock,
     place: Place,
-    subjects: Subjects,
-    flow_sink: Option<FlowSink>,
     totals: Arc<Mutex<InterfaceTotals>>,
     published: CollectorReport,
     drops: Drops,
@@ -73,8 +70,6 @@ struct CaptureThread {
     watched: Stopwatch,
     /// What was last said about it.
     up: bool,
-    /// Nobody takes what is handed over.
-    orphaned: bool,
 }
 
 impl CaptureThread {
@@ -93,12 +88,13 @@ impl CaptureThread {
         }
         let mut settings = args.collector.table(hooks.periodic_s(), args.seed);
         settings.max_flows = settings.max_flows.div_ceil(outlet.shards());
-        let mut table = FlowTable::new(settings);
+        let mut table = FlowTable::with_apps(settings, args.apps);
         table.number_flows(1 + outlet.shard() as u64, outlet.shards() as u64);
         let parts = PipelineParts {
             place: args.place.clone(),
             epoch: args.epoch,
             networks: args.networks,
+            decoder: Decoder::new(args.collector.decoder(&args.interface, args.seed)),
             table,
             hooks,
             summary_interval_s: args.collector.summary_interval_s,
@@ -116,23 +112,20 @@ impl CaptureThread {
         if source.is_live() {
             pipeline.announce(start, &mut out);
         }
+        let delivery = Delivery::new(outlet, args.place.site.clone(), args.subjects, args.flow_sink);
         Self {
             source,
             pipeline,
-            outlet,
-            closed: None,
+            delivery,
             inbox,
             out,
             clock: args.clock,
             place: args.place,
-            subjects: args.subjects,
-            flow_sink: args.flow_sink,
             totals: args.totals,
             published: CollectorReport::default(),
             drops: Drops::default(),
             watched: Stopwatch::start(),
             up: true,
-            orphaned: false,
         }
     }
 
@@ -142,7 +135,7 @@ impl CaptureThread {
         let mut pace = Pace::new();
         self.hand_over();
         loop {
-            if stop.told() || self.obey() || self.orphaned {
+            if stop.told() || self.obey() || self.delivery.is_orphaned() {
                 self.finish(FlowEnd::Shutdown, false);
                 return Ok(());
             }
@@ -211,9 +204,11 @@ impl CaptureThread {
             });
             shared::telemetry::traceparent(span)
         };
-        self.pipeline.finish(reason, end_of_stream, &mut trace, &mut self.out);
+        let (delivery, closed) = (&mut self.delivery, self.pipeline.closed_until());
+        let mut deliver = |out: &mut Vec<Item>| delivery.deliver(out, closed);
+        self.pipeline.finish(reason, end_of_stream, &mut trace, &mut self.out, &mut deliver);
         self.hand_over();
-        self.outlet.end();
+        self.delivery.end();
     }
 
     /// Looks once a second at what the system says of a live interface.
@@ -224,7 +219,7 @@ impl CaptureThread {
         self.watched = Stopwatch::start();
         self.count_drops();
         let up = self.source.is_up()?;
-        if up != self.up && self.outlet.shard() == 0 {
+        if up != self.up && self.delivery.shard() == 0 {
             let name = &self.place.interface;
             let (kind, severity, message) = match up {
                 true => ("interface_up", Severity::Notice, format!("Interface {name} is up again")),
@@ -240,9 +235,11 @@ impl CaptureThread {
         Ok(())
     }
 
-    /// Gives items to the publisher; waits while it has no credit to give.
+    /// Hands over what there is, and tells how far it is.
     fn hand_over(&mut self) {
-        let (shard, live) = (self.outlet.shard(), self.pipeline.live());
+        let (shard, live) = (self.delivery.shard(), self.pipeline.live());
+        self.delivery.deliver(&mut self.out, self.pipeline.closed_until());
+        self.pipeline.count_error("flows_out", self.delivery.take_unwritten());
         let report = self.pipeline.report();
         let mut of_all = live;
         if let Ok(mut totals) = self.totals.lock() {
@@ -252,38 +249,6 @@ impl CaptureThread {
         }
         metrics::publish(&self.place.interface, &self.published, &report, of_all);
         self.published = report;
-        let closed = self.pipeline.closed_until();
-        if self.out.is_empty() && (closed == self.closed || self.outlet.shards() == 1) {
-            return;
-        }
-        self.closed = closed;
-        let mut out = std::mem::take(&mut self.out);
-        for item in &mut out {
-            match item {
-                Item::Flows(batch) => self.write_flows(&batch.flows),
-                Item::Publish { subject, .. } => *subject = self.subjects.script(&self.place.site, subject),
-                _ => {}
-            }
-        }
-        // The publisher outlives the thread, unless it panicked: then there is nothing to go on for.
-        self.orphaned |= !self.outlet.send(out, closed);
-    }
-
-    fn write_flows(&mut self, flows: &[FlowRecord]) {
-        let Some(sink) = &self.flow_sink else { return };
-        let Ok(mut sink) = sink.lock() else { return };
-        for flow in flows {
-            let line = FlowLine {
-                community_id: flow.community_id(),
-                name: flow.info.name(),
-                status_names: shared::model::status::names(flow.status),
-                flow,
-            };
-            let written = serde_json::to_writer(&mut *sink, &line).is_ok() && sink.write_all(b"\n").is_ok();
-            if !written {
-                self.pipeline.count_error("flows_out", 1);
-            }
-        }
     }
 
     fn count_drops(&mut self) {
@@ -291,7 +256,7 @@ impl CaptureThread {
         let drops = Drops {
             kernel: stats.dropped_kernel,
             // All shards see the same interface.
-            interface: if self.outlet.shard() == 0 { stats.dropped_interface } else { 0 },
+            interface: if self.delivery.shard() == 0 { stats.dropped_interface } else { 0 },
             own: stats.dropped_own,
         };
         self.pipeline.count_drops(&drops.since(&self.drops));
@@ -311,16 +276,6 @@ impl CaptureThread {
             }
         }
     }
-}
-
-/// An ended flow as `--flows-out` writes it.
-#[derive(serde::Serialize)]
-struct FlowLine<'a> {
-    community_id: String,
-    name: &'a str,
-    status_names: Vec<String>,
-    #[serde(flatten)]
-    flow: &'a FlowRecord,
 }
 
 /// Tells whether a live interface keeps up: work against wall time, by the second.

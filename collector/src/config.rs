@@ -1,12 +1,15 @@
 //! What the collector can be told.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use crate::capture;
 use crate::capture::live::Source;
+use crate::decode::{DecoderConfig, Tunnels};
 use crate::flow::TableConfig;
+use crate::l7::apps::AppTable;
 
 /// The `[collector]` section.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -24,6 +27,14 @@ pub struct CollectorConfig {
     pub periodic_update_s: u32,
     /// Live flows per interface at most; beyond it flows are evicted and counted.
     pub max_flows: usize,
+    /// Whether the innermost or the outer packet of a tunnel counts.
+    pub tunnels: Tunnels,
+    /// Whether the same addresses and ports in two tunnels (VXLAN, GENEVE, GRE, MPLS, …) are two
+    /// flows. Leave it off for tunnels whose two directions have different ids (GTP-U, L2TP).
+    pub tunnel_parts_flows: bool,
+    /// Files with more applications, in the form of the built-in `config/applications.tsv`; their
+    /// lines win over its lines.
+    pub applications: Vec<PathBuf>,
     /// Seconds of event time between summaries; must divide 60.
     pub summary_interval_s: u32,
     /// Where to capture.
@@ -39,6 +50,9 @@ impl Default for CollectorConfig {
             detection_silence_s: 5,
             periodic_update_s: 120,
             max_flows: 1_000_000,
+            tunnels: Tunnels::Inner,
+            tunnel_parts_flows: false,
+            applications: Vec::new(),
             summary_interval_s: 1,
             interface: Vec::new(),
         }
@@ -66,6 +80,10 @@ pub struct InterfaceConfig {
     /// Capture files to read, one after the other, instead of a device.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub files: Vec<PathBuf>,
+    /// Whether the innermost or the outer packet of a tunnel counts; the collector's setting when
+    /// absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tunnels: Option<Tunnels>,
     /// Who reads the device.
     #[serde(default)]
     pub source: Source,
@@ -110,6 +128,7 @@ impl InterfaceConfig {
             id: None,
             device: None,
             files,
+            tunnels: None,
             source: Source::default(),
             threads: default_threads(),
             filter: None,
@@ -171,6 +190,7 @@ impl CollectorConfig {
         if self.summary_interval_s == 0 || 60 % self.summary_interval_s != 0 {
             wrong.push("collector.summary_interval_s: must divide 60".to_owned());
         }
+        wrong.extend(self.app_table().err());
         let mut names = std::collections::BTreeSet::new();
         let mut ids = std::collections::BTreeSet::new();
         for (place, interface) in self.interface.iter().enumerate() {
@@ -197,6 +217,28 @@ impl CollectorConfig {
         wrong
     }
 
+    /// The applications, built in and the user's.
+    ///
+    /// # Errors
+    /// Names the file and what is wrong with it.
+    pub fn app_table(&self) -> Result<Arc<AppTable>, String> {
+        let mut table = AppTable::built_in();
+        for path in &self.applications {
+            let wrong = |cause: &dyn std::fmt::Display| {
+                format!("collector.applications: {}: {cause}", path.display())
+            };
+            let text = std::fs::read_to_string(path).map_err(|error| wrong(&error))?;
+            Arc::make_mut(&mut table).read(&text).map_err(|error| wrong(&error))?;
+        }
+        Ok(table)
+    }
+
+    /// The decoder's part for one interface.
+    pub fn decoder(&self, interface: &InterfaceConfig, seed: u64) -> DecoderConfig {
+        let tunnels = interface.tunnels.unwrap_or(self.tunnels);
+        DecoderConfig { tunnels, seed, ..DecoderConfig::default() }
+    }
+
     /// The flow table's part.
     pub fn table(&self, periodic_s: u32, seed: u64) -> TableConfig {
         TableConfig {
@@ -206,6 +248,7 @@ impl CollectorConfig {
             silence_s: self.detection_silence_s,
             periodic_s,
             max_flows: self.max_flows,
+            tunnel_parts_flows: self.tunnel_parts_flows,
             seed,
         }
     }
@@ -214,6 +257,19 @@ impl CollectorConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_interface_may_count_tunnels_its_own_way() {
+        let config: CollectorConfig = serde_json::from_str(
+            r#"{"tunnels": "outer", "interface": [{"name": "a"}, {"name": "b", "tunnels": "inner"}]}"#,
+        )
+        .unwrap();
+        let tunnels: Vec<Tunnels> =
+            config.interface.iter().map(|interface| config.decoder(interface, 7).tunnels).collect();
+        assert_eq!(tunnels, [Tunnels::Outer, Tunnels::Inner]);
+        assert_eq!(CollectorConfig::default().tunnels, Tunnels::Inner);
+        assert!(serde_json::from_str::<CollectorConfig>(r#"{"tunnels": "both"}"#).is_err());
+    }
 
     fn wrong(interface: &str) -> Vec<String> {
         let interface = of(interface);

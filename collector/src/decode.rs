@@ -1,13 +1,19 @@
 //! From a captured frame to addresses, ports and payload.
 //!
-//! Pure and allocation-free. A header that its own length fields contradict is an error to count by
-//! kind, never a panic; a frame that is fine but carries no IP is [`Decoded::NotIp`].
+//! Pure and, once the first fragment has come, allocation-free. A header that its own length fields
+//! contradict is an error to count by kind, never a panic; a frame that is fine but carries no IP is
+//! [`Decoded::NotIp`]. Tags, labels and sessions below the first IP header are always taken off;
+//! tunnels above it as [`Tunnels`] says.
 
 #![forbid(unsafe_code)]
 
+mod error;
+mod fragments;
 mod ip;
 mod link;
+mod span;
 mod transport;
+mod tunnel;
 
 #[cfg(test)]
 mod tests;
@@ -17,7 +23,19 @@ use std::net::IpAddr;
 use shared::model::pool::Mac;
 use shared::model::{L4, Timestamp};
 
-use crate::capture::PacketDesc;
+use crate::capture::{LinkType, PacketDesc};
+
+pub use error::DecodeError;
+pub use tunnel::{Tunnel, TunnelKind, Tunnels};
+
+use fragments::{Fragments, Key};
+use ip::Network;
+use link::Link;
+use span::Span;
+use transport::Transport;
+
+/// Tunnels in each other opened at most.
+pub const MAX_TUNNELS: u32 = 6;
 
 /// A frame's contents.
 #[derive(Clone, Debug, PartialEq)]
@@ -36,25 +54,32 @@ pub struct Packet<'a> {
     pub ts: Timestamp,
     /// Bytes on the wire, link header included.
     pub length: u32,
-    /// Sender's hardware address, where the link tells it.
+    /// Sender's hardware address, where the innermost link header tells it.
     pub src_mac: Option<Mac>,
-    /// Receiver's hardware address, where the link tells it.
+    /// Receiver's hardware address, where the innermost link header tells it.
     pub dst_mac: Option<Mac>,
     /// Outermost VLAN id, 0 when untagged or only priority-tagged.
     pub vlan: u16,
+    /// The VLAN id inside that one, 0 when there is none.
+    pub inner_vlan: u16,
+    /// The innermost encapsulation around the packet: a tunnel, a label stack, a session.
+    pub tunnel: Option<Tunnel>,
     /// Sender.
     pub src: IpAddr,
     /// Receiver.
     pub dst: IpAddr,
     /// Layer-4 protocol.
     pub l4: L4,
-    /// Sender's port; 0 without ports and in later fragments.
+    /// Sender's port; 0 without ports and in later fragments whose first was not seen.
     pub src_port: u16,
-    /// Receiver's port; 0 without ports and in later fragments.
+    /// Receiver's port; 0 without ports and in later fragments whose first was not seen.
     pub dst_port: u16,
+    /// IPv4 type of service or IPv6 traffic class: DSCP in the upper six bits, ECN in the lower two.
+    pub tos: u8,
     /// IPv4 time to live or IPv6 hop limit.
     pub ttl: u8,
-    /// Whether the packet is a fragment.
+    /// Whether the packet is a fragment. A later fragment of a tunnel's packet has the addresses
+    /// and ports of the inner packet that its first fragment showed.
     pub fragment: Fragment,
     /// TCP header; `None` otherwise and in later fragments.
     pub tcp: Option<TcpHeader>,
@@ -63,8 +88,40 @@ pub struct Packet<'a> {
     /// Captured layer-4 payload without link padding; empty in later fragments, whose bytes are the
     /// middle of something.
     pub payload: &'a [u8],
-    /// Bytes of layer-4 payload on the wire by the IP length, also when the capture cut them off.
+    /// Bytes of layer-4 payload on the wire by the IP length, also when the capture cut them off;
+    /// never more than the frame had room for.
     pub payload_len: u32,
+    /// What is malformed about a packet that is one all the same: a length beyond the frame, or a
+    /// tunnel whose inner packet is broken, so that the outer one stands.
+    pub flaw: Option<DecodeError>,
+}
+
+impl Packet<'_> {
+    /// A packet without layer-4 header and payload; tests and generators fill in the rest.
+    pub fn new(ts: Timestamp, length: u32, src: IpAddr, dst: IpAddr, l4: L4) -> Self {
+        Self {
+            ts,
+            length,
+            src_mac: None,
+            dst_mac: None,
+            vlan: 0,
+            inner_vlan: 0,
+            tunnel: None,
+            src,
+            dst,
+            l4,
+            src_port: 0,
+            dst_port: 0,
+            tos: 0,
+            ttl: 64,
+            fragment: Fragment::None,
+            tcp: None,
+            icmp: None,
+            payload: &[],
+            payload_len: 0,
+            flaw: None,
+        }
+    }
 }
 
 /// Whether a packet is an IP fragment.
@@ -92,146 +149,228 @@ pub struct TcpHeader {
     pub window: u16,
 }
 
-/// How a frame breaks its own grammar.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum DecodeError {
-    /// A link type that is not decoded.
-    UnsupportedLink,
-    /// Shorter than an Ethernet header.
-    EthernetTooShort,
-    /// Ends inside a VLAN tag.
-    VlanTooShort,
-    /// Shorter than the link header of another type.
-    LinkTooShort,
-    /// Ends inside the IPv4 header.
-    Ipv4TooShort,
-    /// Announced as IPv4 but of another version.
-    Ipv4BadVersion,
-    /// IPv4 header length below 20.
-    Ipv4BadHeaderLength,
-    /// IPv4 total length below the header's.
-    Ipv4BadTotalLength,
-    /// Ends inside the IPv6 header.
-    Ipv6TooShort,
-    /// Announced as IPv6 but of another version.
-    Ipv6BadVersion,
-    /// Ends inside an IPv6 extension header.
-    Ipv6ExtensionTooShort,
-    /// A chain of more extension headers than anybody sends.
-    Ipv6TooManyExtensions,
-    /// Ends inside the TCP header.
-    TcpTooShort,
-    /// TCP data offset below 20 or beyond the packet.
-    TcpBadOffset,
-    /// Ends inside the UDP header.
-    UdpTooShort,
-    /// UDP length below 8 or beyond the packet.
-    UdpBadLength,
-    /// Ends inside the ICMP header.
-    IcmpTooShort,
-    /// Ends inside the SCTP header.
-    SctpTooShort,
+/// How to decode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DecoderConfig {
+    /// Which packet of a tunnel counts.
+    pub tunnels: Tunnels,
+    /// Fragmented datagrams under way at most, rounded up to a power of two; beyond it the oldest
+    /// are forgotten and counted.
+    pub max_fragments: usize,
+    /// Seed of the fragment table's hash, so that nobody outside can fill one place of it.
+    pub seed: u64,
 }
 
-impl DecodeError {
-    /// All kinds.
-    pub const ALL: [Self; 18] = [
-        Self::UnsupportedLink,
-        Self::EthernetTooShort,
-        Self::VlanTooShort,
-        Self::LinkTooShort,
-        Self::Ipv4TooShort,
-        Self::Ipv4BadVersion,
-        Self::Ipv4BadHeaderLength,
-        Self::Ipv4BadTotalLength,
-        Self::Ipv6TooShort,
-        Self::Ipv6BadVersion,
-        Self::Ipv6ExtensionTooShort,
-        Self::Ipv6TooManyExtensions,
-        Self::TcpTooShort,
-        Self::TcpBadOffset,
-        Self::UdpTooShort,
-        Self::UdpBadLength,
-        Self::IcmpTooShort,
-        Self::SctpTooShort,
-    ];
+impl Default for DecoderConfig {
+    fn default() -> Self {
+        Self { tunnels: Tunnels::Inner, max_fragments: 4096, seed: 0 }
+    }
+}
 
-    /// The snake-case name, for counters.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::UnsupportedLink => "unsupported_link",
-            Self::EthernetTooShort => "ethernet_too_short",
-            Self::VlanTooShort => "vlan_too_short",
-            Self::LinkTooShort => "link_too_short",
-            Self::Ipv4TooShort => "ipv4_too_short",
-            Self::Ipv4BadVersion => "ipv4_bad_version",
-            Self::Ipv4BadHeaderLength => "ipv4_bad_header_length",
-            Self::Ipv4BadTotalLength => "ipv4_bad_total_length",
-            Self::Ipv6TooShort => "ipv6_too_short",
-            Self::Ipv6BadVersion => "ipv6_bad_version",
-            Self::Ipv6ExtensionTooShort => "ipv6_extension_too_short",
-            Self::Ipv6TooManyExtensions => "ipv6_too_many_extensions",
-            Self::TcpTooShort => "tcp_too_short",
-            Self::TcpBadOffset => "tcp_bad_offset",
-            Self::UdpTooShort => "udp_too_short",
-            Self::UdpBadLength => "udp_bad_length",
-            Self::IcmpTooShort => "icmp_too_short",
-            Self::SctpTooShort => "sctp_too_short",
+/// Counters of a decoder.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DecoderStats {
+    /// Fragments, first ones included.
+    pub fragments: u64,
+    /// Later fragments whose first was not seen before: their ports are 0.
+    pub fragments_orphaned: u64,
+    /// Datagrams forgotten for want of room before they were complete.
+    pub fragments_evicted: u64,
+    /// Packets taken out of a tunnel above IP.
+    pub tunnelled: u64,
+}
+
+/// Decodes the frames of one source, in the order of capture.
+#[derive(Debug)]
+pub struct Decoder {
+    tunnels: Tunnels,
+    fragments: Fragments,
+    stats: DecoderStats,
+}
+
+impl Decoder {
+    /// A decoder that has seen nothing.
+    pub fn new(config: DecoderConfig) -> Self {
+        Self {
+            tunnels: config.tunnels,
+            fragments: Fragments::new(config.max_fragments, config.seed),
+            stats: DecoderStats::default(),
+        }
+    }
+
+    /// Counters so far.
+    pub fn stats(&self) -> DecoderStats {
+        DecoderStats { fragments_evicted: self.fragments.evicted, ..self.stats }
+    }
+
+    /// Decodes a captured frame.
+    ///
+    /// # Errors
+    ///
+    /// The first header that is cut off or contradicts itself, up to the first packet's layer 4.
+    pub fn decode<'a>(&mut self, desc: &PacketDesc, frame: &'a [u8]) -> Result<Decoded<'a>, DecodeError> {
+        let frame = Span::new(frame, desc.length);
+        // Nearly all frames are IP straight behind Ethernet. Their way is kept free of everything
+        // else, so that no header goes through memory before it lies in the packet.
+        if desc.link == LinkType::ETHERNET {
+            let link = link::ethernet(frame)?;
+            if link.is_ip() {
+                return self.packet(desc, &link, 0);
+            }
+            if link.ethertype == link::VLAN {
+                return self.tagged(desc, frame);
+            }
+        }
+        self.stacked(desc, frame)
+    }
+
+    /// [`Self::decode`] for Ethernet with a VLAN tag, which mirror ports send.
+    #[inline(never)]
+    fn tagged<'a>(&mut self, desc: &PacketDesc, frame: Span<'a>) -> Result<Decoded<'a>, DecodeError> {
+        let link = link::tag(link::ethernet(frame)?)?;
+        if link.is_ip() { self.packet(desc, &link, 0) } else { self.stacked(desc, frame) }
+    }
+
+    /// [`Self::decode`] for frames of other link types, and with several tags, labels or sessions.
+    #[inline(never)]
+    fn stacked<'a>(&mut self, desc: &PacketDesc, frame: Span<'a>) -> Result<Decoded<'a>, DecodeError> {
+        let link = link::decode(desc.link, frame)?;
+        match link.ethertype {
+            link::IPV4 | link::IPV6 => self.nested(desc, &link, 0),
+            link::NO_NETWORK => Ok(Decoded::NotIp(0)),
+            other => Ok(Decoded::NotIp(other)),
+        }
+    }
+
+    /// The IP packet behind `link`, or the innermost one that it carries.
+    #[inline(always)]
+    fn packet<'a>(
+        &mut self,
+        desc: &PacketDesc,
+        link: &Link<'a>,
+        depth: u32,
+    ) -> Result<Decoded<'a>, DecodeError> {
+        // Twice the same: what the two versions share then needs no place where they meet.
+        if link.ethertype == link::IPV4 {
+            let network = ip::v4(link.rest)?;
+            let transport = transport::decode(&network)?;
+            if is_plain(&network, &transport) {
+                return Ok(Decoded::Packet(assemble(desc, link, &network, &transport)));
+            }
+        } else {
+            let network = ip::v6(link.rest)?;
+            let transport = transport::decode(&network)?;
+            if is_plain(&network, &transport) {
+                return Ok(Decoded::Packet(assemble(desc, link, &network, &transport)));
+            }
+        }
+        self.unusual(desc, link, depth)
+    }
+
+    /// [`Self::packet`] where time is not so short.
+    #[inline(never)]
+    fn nested<'a>(
+        &mut self,
+        desc: &PacketDesc,
+        link: &Link<'a>,
+        depth: u32,
+    ) -> Result<Decoded<'a>, DecodeError> {
+        self.packet(desc, link, depth)
+    }
+
+    /// A fragment, or a packet that may carry another.
+    #[inline(never)]
+    fn unusual<'a>(
+        &mut self,
+        desc: &PacketDesc,
+        link: &Link<'a>,
+        depth: u32,
+    ) -> Result<Decoded<'a>, DecodeError> {
+        let network = if link.ethertype == link::IPV4 { ip::v4(link.rest)? } else { ip::v6(link.rest)? };
+        let transport = transport::decode(&network)?;
+        let mut packet = assemble(desc, link, &network, &transport);
+        self.stats.fragments += u64::from(network.fragment != Fragment::None);
+        Ok(Decoded::Packet(match network.fragment {
+            Fragment::Later => {
+                let known = self.fragments.later(&mut packet, &network);
+                self.stats.fragments_orphaned += u64::from(!known);
+                packet
+            }
+            Fragment::First => {
+                let key = Key::of(&packet, &network);
+                let packet = self.inner(desc, packet, &network, depth);
+                self.fragments.first(key, &packet, &network);
+                packet
+            }
+            Fragment::None => self.inner(desc, packet, &network, depth),
+        }))
+    }
+
+    /// The packet that `outer` carries, or `outer` itself.
+    fn inner<'a>(
+        &mut self,
+        desc: &PacketDesc,
+        outer: Packet<'a>,
+        network: &Network<'a>,
+        depth: u32,
+    ) -> Packet<'a> {
+        if self.tunnels == Tunnels::Outer || !tunnel::possible(outer.l4, outer.src_port, outer.dst_port) {
+            return outer;
+        }
+        let goes_on = network.rest.goes_on || network.fragment == Fragment::First;
+        let span = Span { goes_on, ..Span::new(outer.payload, outer.payload_len) };
+        let opened = match tunnel::open(&outer, span) {
+            Ok(None) => return outer,
+            Ok(Some(_)) if depth >= MAX_TUNNELS => Err(DecodeError::TunnelTooDeep),
+            Ok(Some(link)) => Ok(link),
+            Err(error) => Err(error),
+        };
+        let inner = opened.and_then(|link| self.nested(desc, &link.inside(&outer), depth + 1));
+        match inner {
+            Ok(Decoded::Packet(inner)) => {
+                self.stats.tunnelled += u64::from(depth == 0);
+                Packet { flaw: inner.flaw.or(outer.flaw), ..inner }
+            }
+            Ok(Decoded::NotIp(_)) => outer,
+            Err(error) => Packet { flaw: Some(error), ..outer },
         }
     }
 }
 
-impl std::fmt::Display for DecodeError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.name())
-    }
+/// No fragment, and nothing that could be a tunnel.
+#[inline(always)]
+fn is_plain(network: &Network<'_>, transport: &Transport<'_>) -> bool {
+    network.fragment == Fragment::None
+        && !tunnel::possible(network.l4, transport.src_port, transport.dst_port)
 }
 
-impl std::error::Error for DecodeError {}
-
-/// Decodes a captured frame.
-///
-/// # Errors
-///
-/// The first header that is cut off or contradicts itself.
-pub fn decode<'a>(desc: &PacketDesc, frame: &'a [u8]) -> Result<Decoded<'a>, DecodeError> {
-    let link = link::decode(desc.link, frame)?;
-    let network = match link.ethertype {
-        link::IPV4 => ip::v4(link.rest)?,
-        link::IPV6 => ip::v6(link.rest)?,
-        other => return Ok(Decoded::NotIp(other)),
-    };
-    // A length of 0 is left to the sending machine's network card; the wire then tells it.
-    let behind_link = (frame.len() - link.rest.len()) as u32;
-    let wire = network.length.unwrap_or_else(|| desc.length.saturating_sub(behind_link + network.headers));
-    let captured = &network.rest[..network.rest.len().min(wire as usize)];
-    let transport = transport::decode(network.l4, network.fragment, captured, wire)?;
-    Ok(Decoded::Packet(Packet {
+#[inline(always)]
+fn assemble<'a>(
+    desc: &PacketDesc,
+    link: &Link<'a>,
+    network: &Network<'a>,
+    transport: &Transport<'a>,
+) -> Packet<'a> {
+    Packet {
         ts: desc.ts,
         length: desc.length,
         src_mac: link.src,
         dst_mac: link.dst,
-        vlan: link.vlan,
+        vlan: link.vlans[0],
+        inner_vlan: link.vlans[1],
+        tunnel: link.tunnel,
         src: network.src,
         dst: network.dst,
         l4: network.l4,
         src_port: transport.src_port,
         dst_port: transport.dst_port,
+        tos: network.tos,
         ttl: network.ttl,
         fragment: network.fragment,
         tcp: transport.tcp,
         icmp: transport.icmp,
         payload: transport.payload,
         payload_len: transport.payload_len,
-    }))
-}
-
-/// Big-endian 16 bits at `at`.
-fn be16(bytes: &[u8], at: usize) -> Option<u16> {
-    bytes.get(at..)?.first_chunk().map(|raw| u16::from_be_bytes(*raw))
-}
-
-/// Big-endian 32 bits at `at`.
-fn be32(bytes: &[u8], at: usize) -> Option<u32> {
-    bytes.get(at..)?.first_chunk().map(|raw| u32::from_be_bytes(*raw))
+        flaw: network.flaw,
+    }
 }

@@ -1,13 +1,21 @@
 //! The flow table: packets become flows, flows become events. Pure: time comes with the packets.
 
+mod detection;
 pub mod event;
 pub mod expiry;
+pub mod gaps;
+pub mod growth;
+mod index;
 pub mod key;
+mod macs;
+pub mod names;
+mod prefetch;
 pub mod state;
 pub mod table;
 pub mod tcp;
 
 pub use event::FlowEvent;
+pub use growth::Growth;
 pub use key::FlowKey;
-pub use state::Flow;
-pub use table::{FlowTable, TableConfig};
+pub use state::{Extra, Flow, RecordContext};
+pub use table::{FlowTable, Lookup, TableConfig};

@@ -3,18 +3,19 @@
 use std::collections::BTreeMap;
 
 use shared::model::status::StatusBits;
-use shared::model::{FlowRecord, Timestamp};
+use shared::model::{FlowRecord, L4, Timestamp};
 use shared::script::engine::{Run, ScriptEngine};
-use shared::script::registry::{Entry, Registry, ScriptInfo, ScriptSetup};
+use shared::script::registry::{Registry, ScriptInfo, ScriptSetup};
 use shared::script::{Effect, FlowHook, HookName, ScriptError, ScriptKind, ScriptLimits, ScriptMeta};
 
-/// Calls made and failed, by name.
+use crate::flow::Flow;
+use crate::l7::ProtocolId;
+
+/// Calls made and failed since the last time.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HookCounts {
     /// Calls by hook.
     pub calls: BTreeMap<String, u64>,
-    /// Failed calls by script.
-    pub errors: BTreeMap<String, u64>,
     /// Scripts that failed too often and are no longer called.
     pub quarantined: Vec<String>,
 }
@@ -30,8 +31,38 @@ pub struct Asked {
 
 struct Hooked {
     run: Option<Run>,
+    /// Failed calls in a row.
     failures: u32,
+    /// Failed calls.
+    errors: u64,
     interval_s: u32,
+}
+
+/// What a script's attributes say about flows, as far as it can be told without a record.
+#[derive(Clone, Copy, Debug)]
+struct Filter {
+    l4: Option<L4>,
+    l7: Option<ProtocolId>,
+    handshake: bool,
+    status: StatusBits,
+}
+
+impl Filter {
+    fn of(meta: &ScriptMeta) -> Self {
+        // A name that is no protocol's may be an application's: that is left to the record.
+        let l7 = meta
+            .l7_proto
+            .as_deref()
+            .and_then(|name| ProtocolId::all().find(|protocol| protocol.name().eq_ignore_ascii_case(name)));
+        Self { l4: meta.l4_proto, l7, handshake: meta.three_way_handshake_ok, status: meta.flow_status }
+    }
+
+    fn accepts(&self, flow: &Flow) -> bool {
+        self.l4.is_none_or(|l4| flow.l4() == l4)
+            && self.l7.is_none_or(|l7| flow.l7().unwrap_or_default() == l7)
+            && (self.status == 0 || flow.status & self.status != 0)
+            && (!self.handshake || flow.l4() != L4::TCP || flow.tcp.handshake_ok())
+    }
 }
 
 /// Runs the flow scripts of one interface. Lives on the interface's thread.
@@ -40,13 +71,15 @@ pub struct HookRunner {
     registry: Registry,
     /// State of the registry's scripts, by place.
     states: Vec<Hooked>,
-    wanted: [bool; FlowHook::ALL.len()],
+    /// What the scripts of each hook accept.
+    filters: [Vec<Filter>; FlowHook::ALL.len()],
     periodic_s: u32,
     limits: ScriptLimits,
-    /// What was called since the last [`take_counts`](Self::take_counts).
-    counts: HookCounts,
-    /// Everything called.
-    pub totals: HookCounts,
+    /// Calls by hook, and those told by [`take_counts`](Self::take_counts).
+    calls: [u64; FlowHook::ALL.len()],
+    calls_told: [u64; FlowHook::ALL.len()],
+    /// Scripts quarantined since the last [`take_counts`](Self::take_counts).
+    quarantined: Vec<String>,
 }
 
 impl HookRunner {
@@ -69,15 +102,14 @@ impl HookRunner {
                 run = started.run;
             }
             let interval_s = meta.periodic_update_seconds.unwrap_or(periodic_s);
-            states.push(Hooked { run, failures: 0, interval_s });
+            states.push(Hooked { run, failures: 0, errors: 0, interval_s });
         }
-        let on = |hook| {
-            let called = |(place, entry): (usize, &Entry)| {
-                states[place].run.is_some() && entry.enabled(HookName::Flow(hook))
-            };
-            registry.scripts().iter().enumerate().any(called)
-        };
-        let wanted = FlowHook::ALL.map(on);
+        let filters = FlowHook::ALL.map(|hook| {
+            let scripts = registry.scripts().iter().zip(&states);
+            let called =
+                scripts.filter(|(entry, state)| state.run.is_some() && entry.enabled(HookName::Flow(hook)));
+            called.map(|(entry, _)| Filter::of(entry.script.meta())).collect()
+        });
         let periodic_s = states
             .iter()
             .filter(|s| s.run.is_some() && s.interval_s > 0)
@@ -88,18 +120,19 @@ impl HookRunner {
             engine,
             registry,
             states,
-            wanted,
+            filters,
             periodic_s,
             limits: setup.limits,
-            counts: HookCounts::default(),
-            totals: HookCounts::default(),
+            calls: [0; FlowHook::ALL.len()],
+            calls_told: [0; FlowHook::ALL.len()],
+            quarantined: Vec::new(),
         };
         (runner, errors, asked)
     }
 
-    /// True when some script wants `hook`; spares the snapshot when none does.
-    pub fn wants(&self, hook: FlowHook) -> bool {
-        self.wanted[hook as usize]
+    /// True when some script may want `hook` of this flow; spares the snapshot when none does.
+    pub fn wants_flow(&self, hook: FlowHook, flow: &Flow) -> bool {
+        self.filters[hook as usize].iter().any(|filter| filter.accepts(flow))
     }
 
     /// Base interval of `periodicUpdate` in seconds: every script's interval is a multiple of it.
@@ -117,9 +150,26 @@ impl HookRunner {
         self.registry.infos()
     }
 
-    /// What was called and failed since the last time.
+    /// What was called and quarantined since the last time.
     pub fn take_counts(&mut self) -> HookCounts {
-        std::mem::take(&mut self.counts)
+        let new = self.calls.iter().zip(self.calls_told).map(|(now, told)| now - told);
+        let named = FlowHook::ALL.iter().zip(new).filter(|(_, calls)| *calls > 0);
+        let calls = named.map(|(hook, calls)| (hook.name().to_owned(), calls)).collect();
+        self.calls_told = self.calls;
+        HookCounts { calls, quarantined: std::mem::take(&mut self.quarantined) }
+    }
+
+    /// All calls by hook.
+    pub fn total_calls(&self) -> BTreeMap<String, u64> {
+        let called = FlowHook::ALL.iter().zip(self.calls).filter(|(_, calls)| *calls > 0);
+        called.map(|(hook, calls)| (hook.name().to_owned(), calls)).collect()
+    }
+
+    /// All failed calls by script.
+    pub fn total_errors(&self) -> impl Iterator<Item = (&str, u64)> {
+        let scripts = self.registry.scripts().iter().zip(&self.states);
+        let failed = scripts.filter(|(_, state)| state.errors > 0);
+        failed.map(|(entry, state)| (entry.script.meta().key.as_str(), state.errors))
     }
 
     /// Calls `hook` of every script that wants `flow`; `tick` is the flow's age in base intervals.
@@ -132,9 +182,6 @@ impl HookRunner {
         now: Timestamp,
     ) -> Vec<Asked> {
         let mut asked = Vec::new();
-        if !self.wants(hook) {
-            return asked;
-        }
         for (place, entry) in self.registry.scripts().iter().enumerate() {
             let state = &mut self.states[place];
             let Some(run) = &mut state.run else { continue };
@@ -146,9 +193,7 @@ impl HookRunner {
                 continue;
             }
             let result = run.flow(&self.engine, hook, flow, old_status, now, entry.config(name));
-            for counts in [&mut self.counts, &mut self.totals] {
-                *counts.calls.entry(hook.name().to_owned()).or_default() += 1;
-            }
+            self.calls[hook as usize] += 1;
             asked.extend(result.effects.into_iter().map(|effect| Asked { script: place, effect }));
             let Some(error) = result.error else {
                 state.failures = 0;
@@ -158,15 +203,12 @@ impl HookRunner {
                 tracing::warn!(script = %error.script, line = error.line, cause = %error.cause, "flow hook failed");
             }
             state.failures += 1;
+            state.errors += 1;
             let key = &entry.script.meta().key;
-            for counts in [&mut self.counts, &mut self.totals] {
-                *counts.errors.entry(key.clone()).or_default() += 1;
-            }
             if state.failures >= self.limits.quarantine_after {
                 tracing::error!(script = %key, "script failed too often and is quarantined");
                 state.run = None;
-                self.counts.quarantined.push(key.clone());
-                self.totals.quarantined.push(key.clone());
+                self.quarantined.push(key.clone());
             }
         }
         asked

@@ -22,6 +22,7 @@ use crate::capture::{CaptureError, Progress};
 use crate::capture_thread::Order;
 use crate::config::{CollectorConfig, InterfaceConfig};
 use crate::flow_alert::Place;
+use crate::l7::apps::AppTable;
 use crate::publisher;
 use crate::report::CollectorReport;
 use crate::shards::{self, Answer, Stop};
@@ -40,6 +41,8 @@ pub struct InterfaceArgs {
     pub collector: CollectorConfig,
     /// Local networks.
     pub networks: Arc<LocalNetworks>,
+    /// Applications.
+    pub apps: Arc<AppTable>,
     /// Scripts.
     pub scripts: ScriptSetup,
     /// The bus.

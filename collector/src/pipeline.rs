@@ -12,15 +12,21 @@ use shared::wire::flow_batch::FlowBatch;
 use shared::wire::proto::HttpPost;
 
 use crate::capture::Batch;
-use crate::decode::{self, Decoded};
-use crate::flow::event::FlowIndex;
-use crate::flow::{FlowEvent, FlowTable};
+use crate::decode::{DecodeError, Decoded, Decoder, Packet};
+use crate::flow::{FlowEvent, FlowTable, Lookup, RecordContext};
 use crate::flow_alert::{self, Place};
 use crate::hooks::{Asked, HookRunner};
 use crate::report::{CollectorReport, Drops};
 use crate::summary::Summary;
 
 mod effects;
+
+/// Packets looked up ahead together: enough to hide the time that memory takes, few enough to stay
+/// in the nearest cache.
+const AHEAD: usize = 32;
+
+/// Items handed over at once while everything ends.
+const ITEMS_AT_ONCE: usize = 16;
 
 /// Ended flows in one batch at most.
 const FLOWS_PER_BATCH: usize = 500;
@@ -63,6 +69,8 @@ pub struct PipelineParts {
     pub epoch: u64,
     /// Local networks.
     pub networks: std::sync::Arc<LocalNetworks>,
+    /// What makes packets of frames.
+    pub decoder: Decoder,
     /// The flow table.
     pub table: FlowTable,
     /// The scripts.
@@ -71,21 +79,41 @@ pub struct PipelineParts {
     pub summary_interval_s: u32,
 }
 
+impl PipelineParts {
+    fn record_context(&self) -> RecordContext<'_> {
+        RecordContext { ifid: self.place.ifid, networks: &self.networks }
+    }
+}
+
+/// A packet that was decoded and looked up ahead of its turn.
+struct Ahead<'a> {
+    at: Timestamp,
+    length: u32,
+    /// `None` for what is not IP.
+    decoded: Result<Option<(Packet<'a>, Lookup)>, DecodeError>,
+}
+
 /// The core of one interface.
 pub struct Pipeline {
     parts: PipelineParts,
     summary: Summary,
-    touched: Vec<FlowIndex>,
     events: Vec<FlowEvent>,
+    /// Events under way; swapped with `events`, so that both keep their memory.
+    handling: Vec<FlowEvent>,
     ended: Vec<FlowRecord>,
     /// Bytes of text in `ended`, escaped.
     ended_text: usize,
     /// Begin of the open summary; `None` before the first packet.
     open_from: Option<Timestamp>,
+    /// Nothing is due before.
+    quiet_until: Timestamp,
     delta_sequence: u64,
     flow_sequence: u64,
     posts: u64,
     evicted_told: u64,
+    refused_told: u64,
+    /// Ended flows by number of the name.
+    ended_by_name: Vec<u64>,
     report: CollectorReport,
     /// Skip `periodicUpdate`: the interface cannot keep up.
     pub overloaded: bool,
@@ -97,15 +125,18 @@ impl Pipeline {
         Self {
             parts,
             summary: Summary::default(),
-            touched: Vec::new(),
             events: Vec::new(),
+            handling: Vec::new(),
             ended: Vec::new(),
             ended_text: 0,
             open_from: None,
+            quiet_until: Timestamp::ZERO,
             delta_sequence: 0,
             flow_sequence: 0,
             posts: 0,
             evicted_told: 0,
+            refused_told: 0,
+            ended_by_name: Vec::new(),
             report: CollectorReport::default(),
             overloaded: false,
         }
@@ -114,10 +145,17 @@ impl Pipeline {
     /// What has been done so far.
     pub fn report(&self) -> CollectorReport {
         let mut report = self.report.clone();
-        report.hooks.clone_from(&self.parts.hooks.totals.calls);
-        for (script, count) in &self.parts.hooks.totals.errors {
-            report.error(&format!("script.{script}"), *count);
+        let names = self.parts.table.names().all().iter();
+        for (name, flows) in names.zip(&self.ended_by_name).filter(|(_, flows)| **flows > 0) {
+            *report.flows_by_protocol.entry(name.text.to_string()).or_default() += flows;
         }
+        report.hooks = self.parts.hooks.total_calls();
+        for (script, count) in self.parts.hooks.total_errors() {
+            report.error(&format!("script.{script}"), count);
+        }
+        let decoder = self.parts.decoder.stats();
+        report.error("fragments_orphaned", decoder.fragments_orphaned);
+        report.error("fragments_evicted", decoder.fragments_evicted);
         report
     }
 
@@ -193,22 +231,57 @@ impl Pipeline {
 
     /// Takes a batch of packets.
     pub fn packets(&mut self, batch: &Batch, trace: &mut TraceSource<'_>, out: &mut Vec<Item>) {
-        for (desc, frame) in batch.iter() {
-            self.advance(desc.ts, trace, out);
-            self.summary.packet(desc.length);
-            self.report.packets += 1;
-            self.report.bytes += u64::from(desc.length);
-            match decode::decode(desc, frame) {
-                Ok(Decoded::Packet(packet)) => {
-                    let place = self.parts.table.on_packet(&packet, &mut self.events);
-                    self.touch(place);
+        let mut packets = batch.iter();
+        loop {
+            // What a packet needs lies anywhere in memory: ask for it some packets ahead.
+            let mut ahead: [Option<Ahead<'_>>; AHEAD] = [const { None }; AHEAD];
+            let mut count = 0;
+            for (place, (desc, frame)) in ahead.iter_mut().zip(packets.by_ref()) {
+                let decoded = match self.parts.decoder.decode(desc, frame) {
+                    Ok(Decoded::Packet(packet)) => {
+                        let lookup = self.parts.table.look_ahead(&packet);
+                        Ok(Some((packet, lookup)))
+                    }
+                    Ok(Decoded::NotIp(_)) => Ok(None),
+                    Err(error) => Err(error),
+                };
+                *place = Some(Ahead { at: desc.ts, length: desc.length, decoded });
+                count += 1;
+            }
+            for next in ahead.iter().flatten() {
+                if let Ok(Some((_, lookup))) = &next.decoded {
+                    self.parts.table.bring_near(lookup);
+                }
+            }
+            for next in ahead.into_iter().flatten() {
+                self.packet(next, trace, out);
+            }
+            if count < AHEAD {
+                return;
+            }
+        }
+    }
+
+    fn packet(&mut self, next: Ahead<'_>, trace: &mut TraceSource<'_>, out: &mut Vec<Item>) {
+        self.advance(next.at, trace, out);
+        self.summary.packet(next.length);
+        self.report.packets += 1;
+        self.report.bytes += u64::from(next.length);
+        match next.decoded {
+            Ok(Some((packet, lookup))) => {
+                if let Some(flaw) = packet.flaw {
+                    self.summary.counters().decode_errors += 1;
+                    self.report.error(flaw.name(), 1);
+                }
+                self.parts.table.on_looked_up(&packet, &lookup, &mut self.events);
+                if !self.events.is_empty() {
                     self.handle_events(packet.ts, trace, out);
                 }
-                Ok(Decoded::NotIp(_)) => {}
-                Err(error) => {
-                    self.summary.counters().decode_errors += 1;
-                    self.report.error(error.name(), 1);
-                }
+            }
+            Ok(None) => {}
+            Err(error) => {
+                self.summary.counters().decode_errors += 1;
+                self.report.error(error.name(), 1);
             }
         }
     }
@@ -219,16 +292,23 @@ impl Pipeline {
     }
 
     /// Ends every flow and closes the summary. `end_of_stream` says that no more will ever come.
+    /// What comes out is handed over piece by piece, so that a million flows do not end in memory.
     pub fn finish(
         &mut self,
         reason: FlowEnd,
         end_of_stream: bool,
         trace: &mut TraceSource<'_>,
         out: &mut Vec<Item>,
+        hand_over: &mut dyn FnMut(&mut Vec<Item>),
     ) {
-        self.parts.table.drain(reason, &mut self.events);
         let now = self.parts.table.now();
-        self.handle_events(now, trace, out);
+        for place in self.parts.table.places_by_id() {
+            self.parts.table.end_one(place, reason, &mut self.events);
+            self.handle_events(now, trace, out);
+            if out.len() >= ITEMS_AT_ONCE {
+                hand_over(out);
+            }
+        }
         let asked = self.parts.hooks.teardown(now);
         self.carry_out_without_flow(asked, now, trace, out);
         if self.open_from.is_some() {
@@ -236,20 +316,21 @@ impl Pipeline {
             self.flush(now.plus_ns(1), end_of_stream, out);
         }
         self.flush_flows(out);
+        hand_over(out);
     }
 
     /// Live flows that match, in order of their ids; `next` is the last id of the page.
     pub fn live_flows(&self, query: &FlowQuery) -> Page<FlowRecord> {
         let limit = if query.limit == 0 { DEFAULT_LIMIT } else { query.limit.min(MAX_LIMIT) };
         let after = query.after.unwrap_or(0);
-        let ifid = self.parts.place.ifid;
+        let cx = self.parts.record_context();
         let mut items = Vec::new();
         let mut more = false;
         for flow in self.parts.table.iter() {
             if i64::try_from(flow.id).unwrap_or(i64::MAX) <= after {
                 continue;
             }
-            let record = flow.record(ifid, &self.parts.networks, None);
+            let record = self.parts.table.record(flow, cx, None);
             if !query_matches(query, &record) {
                 continue;
             }
@@ -266,7 +347,12 @@ impl Pipeline {
     /// Moves event time to `to`, second by second where something is to do.
     fn advance(&mut self, to: Timestamp, trace: &mut TraceSource<'_>, out: &mut Vec<Item>) {
         let interval = i64::from(self.parts.summary_interval_s);
+        // Within one second no timer fires and no summary ends.
+        if self.open_from.is_some() && to < self.quiet_until {
+            return;
+        }
         let floor = |at: Timestamp| Timestamp::from_secs(at.secs().div_euclid(interval) * interval);
+        self.quiet_until = Timestamp::from_secs(to.secs() + 1);
         let Some(mut from) = self.open_from else {
             self.open_from = Some(floor(to));
             self.parts.table.advance(to, &mut self.events);
@@ -277,7 +363,7 @@ impl Pipeline {
             while self.parts.table.advance(end.plus_ns(-1), &mut self.events) {
                 self.handle_events(end.plus_ns(-1), trace, out);
             }
-            let counted = !self.touched.is_empty() || !self.summary.is_empty();
+            let counted = self.parts.table.has_grown() || !self.summary.is_empty();
             // Nothing lives and nothing was counted: jump over the silence.
             let next = if counted || !self.parts.table.is_empty() { end } else { floor(to) };
             if counted || end.secs() % 60 == 0 {
@@ -288,15 +374,6 @@ impl Pipeline {
         }
         while self.parts.table.advance(to, &mut self.events) {
             self.handle_events(to, trace, out);
-        }
-    }
-
-    fn touch(&mut self, place: FlowIndex) {
-        if let Some(flow) = self.parts.table.get_mut(place)
-            && !flow.touched
-        {
-            flow.touched = true;
-            self.touched.push(place);
         }
     }
 
@@ -320,13 +397,11 @@ impl Pipeline {
 
     /// Closes the open summary at `to`.
     fn flush(&mut self, to: Timestamp, end_of_stream: bool, out: &mut Vec<Item>) {
-        for place in std::mem::take(&mut self.touched) {
-            if let Some(flow) = self.parts.table.get_mut(place)
-                && std::mem::take(&mut flow.touched)
-            {
-                self.summary.flow(flow, &self.parts.networks, false);
-            }
-        }
+        let PipelineParts { table, networks, .. } = &mut self.parts;
+        table.settle(|flow, macs, growth| self.summary.flow(flow, macs, &growth, networks, false));
+        let refused = self.parts.table.detection_refused();
+        self.report.error("detection_refused", refused - self.refused_told);
+        self.refused_told = refused;
         let evicted = self.parts.table.evicted();
         self.summary.counters().flows_evicted += evicted - self.evicted_told;
         self.evicted_told = evicted;
@@ -345,16 +420,16 @@ impl Pipeline {
             out.push(Item::Alert(Box::new(alert)));
         }
         self.summary.interface.live_flows = self.parts.table.len() as u64;
-        let summary = std::mem::take(&mut self.summary);
-        self.push_deltas(summary, to, end_of_stream, out);
+        self.push_deltas(to, end_of_stream, out);
         self.flush_flows(out);
     }
 
     /// One delta, or several where there are many hosts: a message has a largest size. All but the
     /// last hold hosts alone and leave the watermark where it was.
-    fn push_deltas(&mut self, summary: Summary, to: Timestamp, end_of_stream: bool, out: &mut Vec<Item>) {
+    fn push_deltas(&mut self, to: Timestamp, end_of_stream: bool, out: &mut Vec<Item>) {
         let from = self.open_from.unwrap_or(to);
-        let (interface, mut hosts, networks) = summary.into_parts(&self.parts.networks);
+        let (interface, mut hosts, networks) =
+            self.summary.take_parts(&self.parts.networks, self.parts.table.names());
         while hosts.len() > HOSTS_PER_DELTA {
             let rest = hosts.split_off(HOSTS_PER_DELTA);
             let part = Delta {
@@ -411,7 +486,7 @@ fn query_matches(query: &FlowQuery, flow: &FlowRecord) -> bool {
         && query.ifid.is_none_or(|ifid| flow.ifid == ifid)
         && query.host.is_none_or(host)
         && query.port.is_none_or(port)
-        && query.l7.as_ref().is_none_or(|l7| flow.l7.eq_ignore_ascii_case(l7))
+        && query.l7.as_ref().is_none_or(|l7| flow.speaks(l7))
 }
 
 #[cfg(test)]

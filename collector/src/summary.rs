@@ -1,22 +1,34 @@
 //! Pre-aggregates what happens on an interface into deltas, one per interval of event time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
+use shared::model::pool::Mac;
 use shared::model::{
     HostCounters, HostKey, InterfaceCounters, L4, LocalNetworks, NetworkCounters, Timestamp,
 };
 use shared::wire::delta::{HostDelta, InterfaceDelta, L7Counters, NetworkDelta};
 
-use crate::flow::Flow;
+use crate::flow::names::Names;
 use crate::flow::state::Direction;
+use crate::flow::{Flow, Growth};
+
+/// A host of the open interval.
+#[derive(Debug)]
+struct Host {
+    delta: HostDelta,
+    /// Its local network.
+    network: Option<usize>,
+}
 
 /// Collects one delta.
 #[derive(Debug, Default)]
 pub struct Summary {
-    /// The interface's counters and protocols.
+    /// The interface's counters.
     pub interface: InterfaceDelta,
-    hosts: BTreeMap<HostKey, HostDelta>,
+    hosts: HashMap<HostKey, Host, foldhash::fast::RandomState>,
     networks: BTreeMap<usize, NetworkCounters>,
+    /// Ended flows by number of the name.
+    l7: Vec<L7Counters>,
 }
 
 impl Summary {
@@ -31,82 +43,69 @@ impl Summary {
         self.interface.counters.bytes += u64::from(bytes);
     }
 
-    /// Adds what a flow has counted since the last time, and remembers that.
-    pub fn flow(&mut self, flow: &mut Flow, networks: &LocalNetworks, ended: bool) {
-        let (cli2srv, srv2cli) = growth(flow);
-        let begun = !flow.reported.begun;
-        let dns = flow.dns_counts();
-        let dns_new = (dns.0 - flow.reported.dns.0, dns.1 - flow.reported.dns.1);
-        flow.reported.dns = dns;
-        flow.reported.begun = true;
-        flow.reported.cli2srv = flow.cli2srv;
-        flow.reported.srv2cli = flow.srv2cli;
+    /// Adds what a flow has counted since the last time. `ended` says that it was the last time.
+    pub fn flow(
+        &mut self,
+        flow: &Flow,
+        macs: [Option<Mac>; 2],
+        growth: &Growth,
+        networks: &LocalNetworks,
+        ended: bool,
+    ) {
+        let key = flow.key();
+        let ends = (key.low().0, key.high().0);
+        let (client_ip, server_ip) = if flow.client_is_low() { ends } else { (ends.1, ends.0) };
+        let icmp = matches!(flow.l4(), L4::ICMP | L4::ICMPV6);
+        let Growth { cli2srv, srv2cli, .. } = growth;
 
-        // A refused connection has failed at once, an unanswered one when it is given up.
-        let over = ended || flow.tcp.is_over();
-        let failed = over && !flow.reported.failed && flow.connection_failed();
-        flow.reported.failed |= failed;
-        let icmp = matches!(flow.key.l4(), L4::ICMP | L4::ICMPV6);
-        let side = |sent: &Direction, rcvd: &Direction| HostCounters {
-            bytes_sent: sent.counters.bytes,
-            bytes_rcvd: rcvd.counters.bytes,
-            packets_sent: sent.counters.packets,
-            packets_rcvd: rcvd.counters.packets,
-            flows_ended: u64::from(ended),
-            syn_sent: sent.syns.into(),
-            syn_rcvd: rcvd.syns.into(),
-            rst_sent: sent.resets.into(),
-            rst_rcvd: rcvd.resets.into(),
-            icmp_sent: if icmp { sent.counters.packets } else { 0 },
-            icmp_rcvd: if icmp { rcvd.counters.packets } else { 0 },
-            tcp_retransmissions_sent: sent.counters.retransmissions.into(),
-            ..HostCounters::default()
-        };
-        let client = HostCounters {
-            flows_as_client: begun.into(),
-            syn_unanswered_sent: failed.into(),
-            dns_queries_sent: dns_new.0.into(),
-            dns_errors_rcvd: dns_new.1.into(),
-            ..side(&cli2srv, &srv2cli)
-        };
-        let server = HostCounters {
-            flows_as_server: begun.into(),
-            syn_unanswered_rcvd: failed.into(),
-            ..side(&srv2cli, &cli2srv)
-        };
-        let (low, high) = (flow.key.low().0, flow.key.high().0);
-        let (client_ip, server_ip) = if flow.client_is_low { (low, high) } else { (high, low) };
-        let macs = flow.macs();
-        let client_key = HostKey::new(client_ip, flow.key.vlan());
-        let server_key = HostKey::new(server_ip, flow.key.vlan());
-        self.host(client_key, macs.0, flow.last_seen, networks, &client);
-        if server_key != client_key {
-            self.host(server_key, macs.1, flow.last_seen, networks, &server);
-        } else {
-            self.host(server_key, macs.1, flow.last_seen, networks, &HostCounters::default());
+        let client = self.host(HostKey::new(client_ip, key.vlan()), macs[0], flow.last_seen, networks);
+        let from = client.network;
+        let counters = &mut client.delta.counters;
+        count(counters, cli2srv, srv2cli, icmp);
+        counters.flows_ended += u64::from(ended);
+        counters.flows_as_client += u64::from(growth.begun);
+        counters.syn_unanswered_sent += u64::from(growth.failed);
+        counters.dns_queries_sent += u64::from(growth.dns_queries);
+        counters.dns_errors_rcvd += u64::from(growth.dns_errors);
+
+        let server = self.host(HostKey::new(server_ip, key.vlan()), macs[1], flow.last_seen, networks);
+        let to = server.network;
+        let counters = &mut server.delta.counters;
+        // A host that talks to itself is one host: its packets count once.
+        if client_ip != server_ip {
+            count(counters, srv2cli, cli2srv, icmp);
+            counters.flows_ended += u64::from(ended);
+            counters.flows_as_server += u64::from(growth.begun);
+            counters.syn_unanswered_rcvd += u64::from(growth.failed);
         }
-        self.networks(networks, (client_ip, &client), (server_ip, &server));
+        if from.is_some() || to.is_some() {
+            self.networks(from, to, growth);
+        }
 
         let interface = &mut self.interface.counters;
-        interface.flows += u64::from(begun);
+        interface.flows += u64::from(growth.begun);
         interface.flows_ended += u64::from(ended);
         interface.tcp_retransmissions +=
-            u64::from(cli2srv.counters.retransmissions) + u64::from(srv2cli.counters.retransmissions);
+            u64::from(cli2srv.retransmissions) + u64::from(srv2cli.retransmissions);
         if ended {
-            let name = if flow.l7.is_empty() { "Unknown" } else { flow.l7 };
-            let l7 = self.interface.l7.entry(name.to_owned()).or_insert(L7Counters { flows: 0, bytes: 0 });
-            l7.flows += 1;
-            l7.bytes += flow.cli2srv.counters.bytes + flow.srv2cli.counters.bytes;
+            let number = flow.name().number();
+            if self.l7.len() <= number {
+                self.l7.resize_with(number + 1, || L7Counters { flows: 0, bytes: 0 });
+            }
+            self.l7[number].flows += 1;
+            self.l7[number].bytes += flow.cli2srv.bytes + flow.srv2cli.bytes;
         }
     }
 
     /// Counts an alert on a flow.
     pub fn alert(&mut self, hosts: [HostKey; 2], score: u32, networks: &LocalNetworks, at: Timestamp) {
         let counters = HostCounters { flow_alerts: 1, score: score.into(), ..HostCounters::default() };
-        for host in hosts {
-            self.host(host, None, at, networks, &counters);
+        let mut found = Vec::with_capacity(2);
+        for key in hosts {
+            let host = self.host(key, None, at, networks);
+            host.delta.counters.add(&counters);
+            found.extend(host.network);
         }
-        let mut found: Vec<usize> = hosts.iter().filter_map(|h| networks.find(h.ip)).collect();
         found.dedup();
         for network in found {
             let network = self.networks.entry(network).or_default();
@@ -120,60 +119,71 @@ impl Summary {
     fn host(
         &mut self,
         key: HostKey,
-        mac: Option<shared::model::pool::Mac>,
+        mac: Option<Mac>,
         last_seen: Timestamp,
         networks: &LocalNetworks,
-        counters: &HostCounters,
-    ) {
-        let host = self.hosts.entry(key).or_insert_with(|| HostDelta {
-            key,
-            mac: None,
-            local: networks.is_local(key.ip),
-            last_seen,
-            counters: HostCounters::default(),
+    ) -> &mut Host {
+        let host = self.hosts.entry(key).or_insert_with(|| {
+            let network = networks.find(key.ip);
+            let counters = HostCounters::default();
+            let delta = HostDelta { key, mac: None, local: network.is_some(), last_seen, counters };
+            Host { delta, network }
         });
-        host.mac = host.mac.or(mac);
-        host.last_seen = host.last_seen.max(last_seen);
-        host.counters.add(counters);
+        host.delta.mac = host.delta.mac.or(mac);
+        host.delta.last_seen = host.delta.last_seen.max(last_seen);
+        host
     }
 
-    fn networks(
+    fn networks(&mut self, from: Option<usize>, to: Option<usize>, growth: &Growth) {
+        let Growth { cli2srv, srv2cli, .. } = growth;
+        let (bytes, packets) = (cli2srv.bytes + srv2cli.bytes, cli2srv.packets + srv2cli.packets);
+        if let Some(network) = from {
+            let counters = self.networks.entry(network).or_default();
+            counters.flows_as_client += u64::from(growth.begun);
+            counters.syn_rcvd += u64::from(srv2cli.syns);
+            if from == to {
+                counters.bytes_inner += bytes;
+                counters.packets_inner += packets;
+            } else {
+                counters.bytes_egress += cli2srv.bytes;
+                counters.bytes_ingress += srv2cli.bytes;
+                counters.packets_egress += cli2srv.packets;
+                counters.packets_ingress += srv2cli.packets;
+            }
+        }
+        if let Some(network) = to {
+            let counters = self.networks.entry(network).or_default();
+            counters.flows_as_server += u64::from(growth.begun);
+            counters.syn_rcvd += u64::from(cli2srv.syns);
+            counters.syn_unanswered_rcvd += u64::from(growth.failed);
+            if from != to {
+                counters.bytes_egress += srv2cli.bytes;
+                counters.bytes_ingress += cli2srv.bytes;
+                counters.packets_egress += srv2cli.packets;
+                counters.packets_ingress += cli2srv.packets;
+            }
+        }
+    }
+
+    /// Closes the interval: interface, hosts in order, networks in order of their index. The memory
+    /// stays for the next one.
+    pub fn take_parts(
         &mut self,
         networks: &LocalNetworks,
-        (client_ip, client): (std::net::IpAddr, &HostCounters),
-        (server_ip, server): (std::net::IpAddr, &HostCounters),
-    ) {
-        let (from, to) = (networks.find(client_ip), networks.find(server_ip));
-        if let (Some(network), true) = (from, from == to) {
-            let counters = self.networks.entry(network).or_default();
-            counters.bytes_inner += client.bytes_sent + client.bytes_rcvd;
-            counters.packets_inner += client.packets_sent + client.packets_rcvd;
-            counters.flows_as_client += client.flows_as_client;
-            counters.flows_as_server += server.flows_as_server;
-            counters.syn_rcvd += server.syn_rcvd;
-            counters.syn_unanswered_rcvd += server.syn_unanswered_rcvd;
-            return;
+        names: &Names,
+    ) -> (InterfaceDelta, Vec<HostDelta>, Vec<NetworkDelta>) {
+        let mut interface = std::mem::take(&mut self.interface);
+        for (name, counters) in names.all().iter().zip(self.l7.drain(..)).filter(|(_, c)| c.flows > 0) {
+            let sum = interface.l7.entry(name.text.to_string()).or_insert(L7Counters { flows: 0, bytes: 0 });
+            sum.flows += counters.flows;
+            sum.bytes += counters.bytes;
         }
-        for (network, host) in [(from, client), (to, server)] {
-            let Some(network) = network else { continue };
-            let counters = self.networks.entry(network).or_default();
-            counters.bytes_egress += host.bytes_sent;
-            counters.bytes_ingress += host.bytes_rcvd;
-            counters.packets_egress += host.packets_sent;
-            counters.packets_ingress += host.packets_rcvd;
-            counters.flows_as_client += host.flows_as_client;
-            counters.flows_as_server += host.flows_as_server;
-            counters.syn_rcvd += host.syn_rcvd;
-            counters.syn_unanswered_rcvd += host.syn_unanswered_rcvd;
-        }
-    }
-
-    /// The columns of the delta: interface, hosts in order, networks in order of their index.
-    pub fn into_parts(self, networks: &LocalNetworks) -> (InterfaceDelta, Vec<HostDelta>, Vec<NetworkDelta>) {
-        let rows = self.networks.into_iter().filter_map(|(index, counters)| {
+        let mut hosts: Vec<HostDelta> = self.hosts.drain().map(|(_, host)| host.delta).collect();
+        hosts.sort_unstable_by_key(|host| host.key);
+        let rows = std::mem::take(&mut self.networks).into_iter().filter_map(|(index, counters)| {
             networks.get(index).map(|network| NetworkDelta { network, counters })
         });
-        (self.interface, self.hosts.into_values().collect(), rows.collect())
+        (interface, hosts, rows.collect())
     }
 
     /// The interface's counters.
@@ -182,19 +192,19 @@ impl Summary {
     }
 }
 
-/// What both directions counted since the summary was last told.
-fn growth(flow: &Flow) -> (Direction, Direction) {
-    let grown = |now: &Direction, then: &Direction| {
-        let mut grown = *now;
-        grown.counters.packets -= then.counters.packets;
-        grown.counters.bytes -= then.counters.bytes;
-        grown.counters.goodput_bytes -= then.counters.goodput_bytes;
-        grown.counters.retransmissions -= then.counters.retransmissions;
-        grown.counters.out_of_order -= then.counters.out_of_order;
-        grown.counters.zero_windows -= then.counters.zero_windows;
-        grown.syns -= then.syns;
-        grown.resets -= then.resets;
-        grown
-    };
-    (grown(&flow.cli2srv, &flow.reported.cli2srv), grown(&flow.srv2cli, &flow.reported.srv2cli))
+/// Adds what one side sent and received.
+fn count(host: &mut HostCounters, sent: &Direction, rcvd: &Direction, icmp: bool) {
+    host.bytes_sent += sent.bytes;
+    host.bytes_rcvd += rcvd.bytes;
+    host.packets_sent += sent.packets;
+    host.packets_rcvd += rcvd.packets;
+    host.syn_sent += u64::from(sent.syns);
+    host.syn_rcvd += u64::from(rcvd.syns);
+    host.rst_sent += u64::from(sent.resets);
+    host.rst_rcvd += u64::from(rcvd.resets);
+    host.tcp_retransmissions_sent += u64::from(sent.retransmissions);
+    if icmp {
+        host.icmp_sent += sent.packets;
+        host.icmp_rcvd += rcvd.packets;
+    }
 }

@@ -3,6 +3,7 @@
 //! Nothing here does I/O, reads a clock or draws a random number.
 
 pub mod alert;
+pub mod app;
 pub mod category;
 pub mod counters;
 pub mod entity;
@@ -18,6 +19,7 @@ pub mod status;
 pub mod time;
 
 pub use alert::{Alert, AlertAction, Party};
+pub use app::{AppCategory, Breed};
 pub use category::Category;
 pub use counters::{HostCounters, InterfaceCounters, NetworkCounters};
 pub use entity::Entity;

@@ -5,6 +5,7 @@
 
 pub mod delta;
 pub mod flow_batch;
+pub mod flow_file;
 pub mod partition;
 pub mod subject;
 

@@ -4,7 +4,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use shared::model::L4;
 
-use super::{DecodeError, Fragment, be16};
+use super::link::{IPV4, IPV6};
+use super::span::Span;
+use super::{DecodeError, Fragment};
 
 /// IPv6 extension headers in one packet; real packets have one or two.
 const MAX_EXTENSIONS: usize = 8;
@@ -15,25 +17,33 @@ pub(super) struct Network<'a> {
     pub(super) dst: IpAddr,
     pub(super) l4: L4,
     pub(super) ttl: u8,
+    pub(super) tos: u8,
     pub(super) fragment: Fragment,
-    /// Bytes of IP headers, extensions included.
-    pub(super) headers: u32,
-    /// Bytes behind the headers by the length field; `None` when the field is 0.
-    pub(super) length: Option<u32>,
-    /// Captured bytes behind the headers, link padding included.
-    pub(super) rest: &'a [u8],
+    /// Identification, shared by the fragments of a datagram.
+    pub(super) id: u32,
+    /// Where in the datagram's payload this fragment begins, in bytes.
+    pub(super) offset: u32,
+    /// No fragment follows.
+    pub(super) last: bool,
+    /// Bytes behind the headers by the length field, even when the frame has no room for them.
+    pub(super) claimed: u32,
+    /// A flaw that does not keep the packet from being one.
+    pub(super) flaw: Option<DecodeError>,
+    /// What lies behind the headers, without link padding.
+    pub(super) rest: Span<'a>,
 }
 
-fn fragment(offset: u16, more: bool) -> Fragment {
-    match (offset, more) {
+fn fragment(units: u16, more: bool) -> Fragment {
+    match (units, more) {
         (0, false) => Fragment::None,
         (0, true) => Fragment::First,
         _ => Fragment::Later,
     }
 }
 
-pub(super) fn v4(bytes: &[u8]) -> Result<Network<'_>, DecodeError> {
-    let first = *bytes.first().ok_or(DecodeError::Ipv4TooShort)?;
+#[inline(always)]
+pub(super) fn v4(span: Span<'_>) -> Result<Network<'_>, DecodeError> {
+    let first = *span.bytes.first().ok_or(DecodeError::Ipv4TooShort)?;
     if first >> 4 != 4 {
         return Err(DecodeError::Ipv4BadVersion);
     }
@@ -41,74 +51,105 @@ pub(super) fn v4(bytes: &[u8]) -> Result<Network<'_>, DecodeError> {
     if header < 20 {
         return Err(DecodeError::Ipv4BadHeaderLength);
     }
-    let fixed: &[u8; 20] = bytes.first_chunk().ok_or(DecodeError::Ipv4TooShort)?;
-    let rest = bytes.get(header..).ok_or(DecodeError::Ipv4TooShort)?;
+    let fixed: &[u8; 20] = span.bytes.first_chunk().ok_or(DecodeError::Ipv4TooShort)?;
+    let rest = span.skip(header).ok_or(DecodeError::Ipv4TooShort)?;
     let total = u16::from_be_bytes([fixed[2], fixed[3]]);
-    let length = match usize::from(total) {
-        0 => None,
+    let claimed = match usize::from(total) {
+        // Left to the sending machine's network card; the wire then tells it.
+        0 => rest.wire,
         n if n < header => return Err(DecodeError::Ipv4BadTotalLength),
-        n => Some((n - header) as u32),
+        n => (n - header) as u32,
     };
+    let beyond = claimed > rest.wire && !span.goes_on;
     let flags = u16::from_be_bytes([fixed[6], fixed[7]]);
+    let (units, more) = (flags & 0x1fff, flags & 0x2000 != 0);
     Ok(Network {
         src: Ipv4Addr::new(fixed[12], fixed[13], fixed[14], fixed[15]).into(),
         dst: Ipv4Addr::new(fixed[16], fixed[17], fixed[18], fixed[19]).into(),
         l4: L4(fixed[9]),
         ttl: fixed[8],
-        fragment: fragment(flags & 0x1fff, flags & 0x2000 != 0),
-        headers: header as u32,
-        length,
-        rest,
+        tos: fixed[1],
+        fragment: fragment(units, more),
+        id: u32::from(u16::from_be_bytes([fixed[4], fixed[5]])),
+        offset: u32::from(units) * 8,
+        last: !more,
+        claimed,
+        flaw: beyond.then_some(DecodeError::Ipv4LengthBeyondFrame),
+        rest: rest.limit(claimed),
     })
 }
 
-pub(super) fn v6(bytes: &[u8]) -> Result<Network<'_>, DecodeError> {
-    if bytes.first().is_some_and(|first| first >> 4 != 6) {
+#[inline(always)]
+pub(super) fn v6(span: Span<'_>) -> Result<Network<'_>, DecodeError> {
+    if span.bytes.first().is_some_and(|first| first >> 4 != 6) {
         return Err(DecodeError::Ipv6BadVersion);
     }
-    let (fixed, mut rest) = bytes.split_first_chunk::<40>().ok_or(DecodeError::Ipv6TooShort)?;
+    let fixed: &[u8; 40] = span.bytes.first_chunk().ok_or(DecodeError::Ipv6TooShort)?;
     let address = |at: usize| {
         let raw = fixed.get(at..).and_then(<[u8]>::first_chunk::<16>).copied().unwrap_or_default();
         IpAddr::from(Ipv6Addr::from(raw))
     };
-    let mut next = fixed[6];
-    let mut state = Fragment::None;
-    let mut extensions = 0;
-    // Behind a later fragment's header there is no header any more, whatever `next` says.
-    while state != Fragment::Later
-        && let Some(length) = extension_length(next, rest)?
-    {
-        extensions += 1;
-        if extensions > MAX_EXTENSIONS {
-            return Err(DecodeError::Ipv6TooManyExtensions);
-        }
-        if next == FRAGMENT {
-            let field = be16(rest, 2).ok_or(DecodeError::Ipv6ExtensionTooShort)?;
-            state = fragment(field >> 3, field & 1 != 0);
-        }
-        next = *rest.first().ok_or(DecodeError::Ipv6ExtensionTooShort)?;
-        rest = rest.get(length..).ok_or(DecodeError::Ipv6ExtensionTooShort)?;
-    }
-    let headers = bytes.len() - rest.len();
-    let length = match u32::from(u16::from_be_bytes([fixed[4], fixed[5]])) {
-        0 if next != NO_NEXT => None,
-        n => Some(n.checked_sub((headers - 40) as u32).ok_or(DecodeError::Ipv6ExtensionTooShort)?),
-    };
-    Ok(Network {
+    let mut network = Network {
         src: address(8),
         dst: address(24),
-        l4: L4(next),
+        l4: L4(fixed[6]),
         ttl: fixed[7],
-        fragment: state,
-        headers: headers as u32,
-        length,
-        rest,
-    })
+        tos: (fixed[0] << 4) | (fixed[1] >> 4),
+        fragment: Fragment::None,
+        id: 0,
+        offset: 0,
+        last: true,
+        claimed: 0,
+        flaw: None,
+        rest: span.skip(40).ok_or(DecodeError::Ipv6TooShort)?,
+    };
+    let behind_fixed = network.rest.bytes.len();
+    if !matches!(network.l4, L4::TCP | L4::UDP | L4::ICMPV6) {
+        extensions(&mut network)?;
+    }
+    let extensions = (behind_fixed - network.rest.bytes.len()) as u32;
+    network.claimed = match u32::from(u16::from_be_bytes([fixed[4], fixed[5]])) {
+        // A jumbogram (RFC 2675), or left to the network card.
+        0 if network.l4.0 != NO_NEXT => network.rest.wire,
+        n => n.checked_sub(extensions).ok_or(DecodeError::Ipv6ExtensionTooShort)?,
+    };
+    if network.claimed > network.rest.wire && !span.goes_on {
+        network.flaw = Some(DecodeError::Ipv6LengthBeyondFrame);
+    }
+    network.rest = network.rest.limit(network.claimed);
+    Ok(network)
 }
 
 const FRAGMENT: u8 = 44;
 const AUTHENTICATION: u8 = 51;
 const NO_NEXT: u8 = 59;
+
+/// Passes the extension headers.
+#[cold]
+fn extensions(network: &mut Network<'_>) -> Result<(), DecodeError> {
+    const CUT: DecodeError = DecodeError::Ipv6ExtensionTooShort;
+    let mut passed = 0;
+    // Behind a later fragment's header there is no header any more, whatever it names.
+    while network.fragment != Fragment::Later
+        && let Some(length) = extension_length(network.l4.0, network.rest.bytes)?
+    {
+        passed += 1;
+        if passed > MAX_EXTENSIONS {
+            return Err(DecodeError::Ipv6TooManyExtensions);
+        }
+        let rest = network.rest;
+        if network.l4.0 == FRAGMENT {
+            let field = rest.be16(2).ok_or(CUT)?;
+            network.fragment = fragment(field >> 3, field & 1 != 0);
+            network.offset = u32::from(field & 0xfff8);
+            network.last = field & 1 == 0;
+            network.id = rest.be32(4).ok_or(CUT)?;
+        }
+        network.l4 = L4(rest.byte(0).ok_or(CUT)?);
+        network.rest = rest.skip(length).ok_or(CUT)?;
+    }
+    Ok(())
+}
 
 /// Length in bytes of the extension header of kind `next`; `None` when it is no extension header.
 fn extension_length(next: u8, rest: &[u8]) -> Result<Option<usize>, DecodeError> {
@@ -120,4 +161,23 @@ fn extension_length(next: u8, rest: &[u8]) -> Result<Option<usize>, DecodeError>
         AUTHENTICATION => Some((units()? + 2) * 4),
         _ => None,
     })
+}
+
+/// The EtherType of the IP packet that `span` holds, when its header makes sense there: for
+/// payload that only a port or a guess says to be IP.
+pub(super) fn sane(span: Span<'_>) -> Option<u16> {
+    let fits = |length: u32| length <= span.wire || span.goes_on;
+    match span.byte(0)? >> 4 {
+        4 => {
+            let fixed: &[u8; 20] = span.bytes.first_chunk()?;
+            let header = u32::from(fixed[0] & 0x0f) * 4;
+            let total = u32::from(u16::from_be_bytes([fixed[2], fixed[3]]));
+            (header >= 20 && (total == 0 || (total >= header && fits(total)))).then_some(IPV4)
+        }
+        6 => {
+            let fixed: &[u8; 40] = span.bytes.first_chunk()?;
+            fits(40 + u32::from(u16::from_be_bytes([fixed[4], fixed[5]]))).then_some(IPV6)
+        }
+        _ => None,
+    }
 }

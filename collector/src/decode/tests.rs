@@ -1,4 +1,9 @@
-use proptest::prelude::*;
+mod captures;
+mod fragments;
+mod hostile;
+mod shapes;
+mod tunnels;
+
 use shared::model::flow::TCP_SYN;
 
 use super::*;
@@ -7,6 +12,10 @@ use crate::capture::LinkType;
 fn desc(link: LinkType, frame: &[u8]) -> PacketDesc {
     let length = frame.len() as u32;
     PacketDesc { ts: Timestamp::from_ns(7), offset: 0, captured: length, length, link, interface: 0 }
+}
+
+fn decode<'a>(desc: &PacketDesc, frame: &'a [u8]) -> Result<Decoded<'a>, DecodeError> {
+    Decoder::new(DecoderConfig::default()).decode(desc, frame)
 }
 
 fn packet(link: LinkType, frame: &[u8]) -> Packet<'_> {
@@ -192,75 +201,4 @@ fn what_is_no_ip_is_fine() {
     assert_not_ip(LinkType::ETHERNET, &ethernet(&[0, 38, 0x42, 0x42, 3], &[0; 35]), 0);
     assert_not_ip(LinkType::NULL, &[7, 0, 0, 0, 1], 0);
     assert_not_ip(LinkType::PPP, &[0xc0, 0x21, 1], 0);
-}
-
-#[test]
-fn every_bad_shape_has_its_kind() {
-    let raw = LinkType::RAW;
-    let changed = |mut bytes: Vec<u8>, at: usize, value: u8| {
-        bytes[at] = value;
-        bytes
-    };
-    let (ip4, ip6) = (v4(6, 0, &tcp(b"")), v6(17, &udp(b"")));
-    let extensions = [60_u8, 0, 0, 0, 0, 0, 0, 0].repeat(9);
-    let cases: Vec<(LinkType, Vec<u8>, DecodeError)> = vec![
-        (LinkType(147), vec![0; 60], DecodeError::UnsupportedLink),
-        (LinkType::ETHERNET, MACS.to_vec(), DecodeError::EthernetTooShort),
-        (LinkType::ETHERNET, ethernet(&[0x81, 0, 0, 1, 8], &[]), DecodeError::VlanTooShort),
-        (LinkType::LINUX_SLL, vec![0; 15], DecodeError::LinkTooShort),
-        (LinkType::LINUX_SLL2, vec![0; 19], DecodeError::LinkTooShort),
-        (LinkType::NULL, vec![2, 0, 0], DecodeError::LinkTooShort),
-        (raw, vec![], DecodeError::LinkTooShort),
-        (raw, ip4[..19].to_vec(), DecodeError::Ipv4TooShort),
-        (raw, changed(ip4.clone(), 0, 0x4f)[..40].to_vec(), DecodeError::Ipv4TooShort),
-        (raw, changed(ip4.clone(), 0, 0x55), DecodeError::Ipv4BadVersion),
-        (LinkType::IPV4, ip6.clone(), DecodeError::Ipv4BadVersion),
-        (raw, changed(ip4.clone(), 0, 0x44), DecodeError::Ipv4BadHeaderLength),
-        (raw, changed(ip4.clone(), 3, 19), DecodeError::Ipv4BadTotalLength),
-        (raw, ip6[..39].to_vec(), DecodeError::Ipv6TooShort),
-        (LinkType::IPV6, ip4.clone(), DecodeError::Ipv6BadVersion),
-        (raw, v6(0, &[17, 1, 0, 0, 0, 0, 0, 0]), DecodeError::Ipv6ExtensionTooShort),
-        (raw, v6(60, &extensions), DecodeError::Ipv6TooManyExtensions),
-        (raw, v4(6, 0, &tcp(b"")[..19]), DecodeError::TcpTooShort),
-        (raw, changed(ip4.clone(), 32, 0x40), DecodeError::TcpBadOffset),
-        (raw, changed(ip4.clone(), 32, 0xf0), DecodeError::TcpBadOffset),
-        (raw, v4(17, 0, &[0; 7]), DecodeError::UdpTooShort),
-        (raw, changed(v4(17, 0, &udp(b"")), 25, 7), DecodeError::UdpBadLength),
-        (raw, changed(v4(17, 0, &udp(b"")), 25, 9), DecodeError::UdpBadLength),
-        (raw, v4(1, 0, &[8, 0, 0]), DecodeError::IcmpTooShort),
-        (raw, v4(132, 0, &[0; 11]), DecodeError::SctpTooShort),
-    ];
-    let mut seen: Vec<DecodeError> = cases.iter().map(|(.., kind)| *kind).collect();
-    for (link, frame, kind) in cases {
-        assert_eq!(error(link, &frame), kind);
-    }
-    seen.sort();
-    seen.dedup();
-    assert_eq!(seen.len(), DecodeError::ALL.len(), "a kind without example");
-}
-
-const LINKS: [u16; 12] = [0, 1, 9, 12, 101, 104, 108, 113, 228, 229, 276, 9999];
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(4000))]
-
-    #[test]
-    fn no_frame_panics_and_no_payload_is_made_up(
-        link in prop::sample::select(LINKS.to_vec()), frame in prop::collection::vec(any::<u8>(), 0..120),
-    ) {
-        if let Ok(Decoded::Packet(packet)) = decode(&desc(LinkType(link), &frame), &frame) {
-            prop_assert!(packet.payload.len() <= packet.payload_len as usize);
-        }
-    }
-
-    #[test]
-    fn damaged_packets_never_panic(
-        six in any::<bool>(), protocol in prop::sample::select(vec![0_u8, 1, 6, 17, 43, 44, 51, 58, 60, 132]),
-        body in prop::collection::vec(any::<u8>(), 0..100), flags in any::<u16>(),
-        cut in any::<prop::sample::Index>(),
-    ) {
-        let frame = if six { v6(protocol, &body) } else { v4(protocol, flags, &body) };
-        let frame = &frame[..cut.index(frame.len() + 1)];
-        let _ = decode(&desc(LinkType::RAW, frame), frame);
-    }
 }

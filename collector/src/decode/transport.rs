@@ -2,7 +2,9 @@
 
 use shared::model::L4;
 
-use super::{DecodeError, Fragment, TcpHeader, be16, be32};
+use super::ip::Network;
+use super::span::{be16, be32};
+use super::{DecodeError, Fragment, TcpHeader};
 
 const SCTP: L4 = L4(132);
 
@@ -16,22 +18,21 @@ pub(super) struct Transport<'a> {
     pub(super) payload_len: u32,
 }
 
-/// Reads the layer-4 header at the start of `bytes`; `wire` is their number on the wire.
-pub(super) fn decode(
-    l4: L4,
-    fragment: Fragment,
-    bytes: &[u8],
-    wire: u32,
-) -> Result<Transport<'_>, DecodeError> {
-    if fragment == Fragment::Later {
-        return Ok(Transport { payload_len: wire, ..Transport::default() });
+/// Reads the layer-4 header behind the IP headers.
+#[inline(always)]
+pub(super) fn decode<'a>(network: &Network<'a>) -> Result<Transport<'a>, DecodeError> {
+    let (bytes, room) = (network.rest.bytes, network.rest.wire);
+    if network.fragment == Fragment::Later {
+        return Ok(Transport { payload_len: room, ..Transport::default() });
     }
-    match l4 {
-        L4::TCP => tcp(bytes, wire),
-        L4::UDP => udp(bytes, wire, fragment),
-        L4::ICMP | L4::ICMPV6 => icmp(bytes, wire),
-        SCTP => sctp(bytes, wire),
-        _ => Ok(Transport { payload: bytes, payload_len: wire, ..Transport::default() }),
+    // Headers are held to the length that the packet claims, what is counted to the room it had.
+    let claimed = network.claimed;
+    match network.l4 {
+        L4::TCP => tcp(bytes, claimed, room),
+        L4::UDP => udp(bytes, claimed, room, network.fragment),
+        L4::ICMP | L4::ICMPV6 => icmp(bytes, room),
+        SCTP => sctp(bytes, room),
+        _ => Ok(Transport { payload: bytes, payload_len: room, ..Transport::default() }),
     }
 }
 
@@ -39,10 +40,11 @@ fn behind(bytes: &[u8], header: usize) -> &[u8] {
     bytes.get(header..).unwrap_or_default()
 }
 
-fn tcp(bytes: &[u8], wire: u32) -> Result<Transport<'_>, DecodeError> {
+#[inline(always)]
+fn tcp(bytes: &[u8], claimed: u32, room: u32) -> Result<Transport<'_>, DecodeError> {
     let fixed: &[u8; 20] = bytes.first_chunk().ok_or(DecodeError::TcpTooShort)?;
     let header = u32::from(fixed[12] >> 4) * 4;
-    if header < 20 || header > wire {
+    if header < 20 || header > claimed {
         return Err(DecodeError::TcpBadOffset);
     }
     Ok(Transport {
@@ -56,22 +58,23 @@ fn tcp(bytes: &[u8], wire: u32) -> Result<Transport<'_>, DecodeError> {
         }),
         icmp: None,
         payload: behind(bytes, header as usize),
-        payload_len: wire - header,
+        payload_len: room.saturating_sub(header),
     })
 }
 
-fn udp(bytes: &[u8], wire: u32, fragment: Fragment) -> Result<Transport<'_>, DecodeError> {
+#[inline(always)]
+fn udp(bytes: &[u8], claimed: u32, room: u32, fragment: Fragment) -> Result<Transport<'_>, DecodeError> {
     let fixed: &[u8; 8] = bytes.first_chunk().ok_or(DecodeError::UdpTooShort)?;
     // 0 stands for "to the end of the packet" (RFC 2675 §4).
     let length = match u32::from(u16::from_be_bytes([fixed[4], fixed[5]])) {
-        0 => wire,
+        0 => claimed,
         n => n,
     };
     let whole = fragment == Fragment::None;
-    if length < 8 || (whole && length > wire) {
+    if length < 8 || (whole && length > claimed) {
         return Err(DecodeError::UdpBadLength);
     }
-    let payload_len = length.min(wire).saturating_sub(8);
+    let payload_len = length.min(room).saturating_sub(8);
     let payload = behind(bytes, 8);
     Ok(Transport {
         src_port: u16::from_be_bytes([fixed[0], fixed[1]]),
@@ -82,18 +85,18 @@ fn udp(bytes: &[u8], wire: u32, fragment: Fragment) -> Result<Transport<'_>, Dec
     })
 }
 
-fn icmp(bytes: &[u8], wire: u32) -> Result<Transport<'_>, DecodeError> {
+fn icmp(bytes: &[u8], room: u32) -> Result<Transport<'_>, DecodeError> {
     const HEADER: usize = 8;
     let &[kind, code, _, _] = bytes.first_chunk().ok_or(DecodeError::IcmpTooShort)?;
     Ok(Transport {
         icmp: Some((kind, code)),
         payload: behind(bytes, HEADER),
-        payload_len: wire.saturating_sub(HEADER as u32),
+        payload_len: room.saturating_sub(HEADER as u32),
         ..Transport::default()
     })
 }
 
-fn sctp(bytes: &[u8], wire: u32) -> Result<Transport<'_>, DecodeError> {
+fn sctp(bytes: &[u8], room: u32) -> Result<Transport<'_>, DecodeError> {
     const HEADER: usize = 12;
     if bytes.len() < HEADER {
         return Err(DecodeError::SctpTooShort);
@@ -102,7 +105,7 @@ fn sctp(bytes: &[u8], wire: u32) -> Result<Transport<'_>, DecodeError> {
         src_port: be16(bytes, 0).unwrap_or_default(),
         dst_port: be16(bytes, 2).unwrap_or_default(),
         payload: behind(bytes, HEADER),
-        payload_len: wire.saturating_sub(HEADER as u32),
+        payload_len: room.saturating_sub(HEADER as u32),
         ..Transport::default()
     })
 }

@@ -1,4 +1,4 @@
-//! One live flow.
+//! One live flow, in 224 bytes.
 
 use std::sync::Arc;
 
@@ -7,323 +7,421 @@ use shared::model::pool::Mac;
 use shared::model::status::{FlowStatus, StatusBits};
 use shared::model::{FlowEnd, FlowRecord, L4, L7Source, LocalNetworks, TcpState, Timestamp};
 
-use super::key::FlowKey;
+use super::gaps::Gaps;
+use super::key::{FlowKey, StoredKey};
+use super::names::{Name, NameId, Names};
 use super::tcp::{Segment, Tcp};
-use crate::decode::Packet;
-use crate::l7::{self, L7Context, L7State, Verdict};
+use crate::decode::{Fragment, Packet};
+use crate::l7::{self, ProtocolId};
 
-/// What was counted in one direction, beyond what a record shows.
+/// What was counted in one direction.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Direction {
-    /// The counters of the record.
-    pub counters: DirectionCounters,
-    /// TCP connection requests (SYN without ACK).
-    pub syns: u32,
-    /// TCP resets.
-    pub resets: u32,
+    /// Bytes on the wire.
+    pub bytes: u64,
+    /// Packets.
+    pub packets: u64,
+    /// Bytes of layer-4 payload.
+    pub goodput_bytes: u64,
+    /// TCP segments sent again.
+    pub retransmissions: u32,
+    /// TCP segments out of order.
+    pub out_of_order: u32,
+    /// Announcements of a zero window, at most 65,535.
+    pub zero_windows: u16,
+    /// TCP connection requests (SYN without ACK), modulo 2^16.
+    pub syns: u16,
+    /// TCP resets, modulo 2^16.
+    pub resets: u16,
+    /// TCP flags seen, or-ed together.
+    pub tcp_flags: u8,
 }
 
-/// Totals already passed on to the summary.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Reported {
-    /// Client to server.
-    pub cli2srv: Direction,
-    /// Server to client.
-    pub srv2cli: Direction,
-    /// DNS questions and errors.
-    pub dns: (u32, u32),
-    /// The flow's beginning was counted.
-    pub begun: bool,
-    /// That the connection failed was counted.
-    pub failed: bool,
+impl Direction {
+    fn counters(&self) -> DirectionCounters {
+        DirectionCounters {
+            packets: self.packets,
+            bytes: self.bytes,
+            goodput_bytes: self.goodput_bytes,
+            retransmissions: self.retransmissions,
+            out_of_order: self.out_of_order,
+            zero_windows: self.zero_windows.into(),
+            tcp_flags: self.tcp_flags,
+        }
+    }
 }
 
-/// One live flow. Its owner, the table, keeps time and place.
-#[derive(Debug)]
-pub struct Flow {
-    /// Number on the interface, from 1.
-    pub id: u64,
-    /// Its key.
-    pub key: FlowKey,
-    /// True when the client is the key's low end.
-    pub client_is_low: bool,
-    /// Client to server.
-    pub cli2srv: Direction,
-    /// Server to client.
-    pub srv2cli: Direction,
-    /// Time of the first packet.
-    pub first_seen: Timestamp,
-    /// Time of the last packet.
-    pub last_seen: Timestamp,
-    /// TCP; its state stays `none` for other protocols.
-    pub tcp: Tcp,
-    /// Layer-7 name, empty until decided.
-    pub l7: &'static str,
-    /// How it was found.
-    pub l7_source: L7Source,
+/// What only some flows have.
+#[derive(Clone, Debug, Default)]
+pub struct Extra {
     /// Decoded application data.
-    pub info: Option<Box<L7Info>>,
-    /// Status bits.
-    pub status: StatusBits,
+    pub info: L7Info,
     /// Sum of the scores of alerts.
     pub score: u32,
     /// Alerts already raised, by hash of script and type.
     pub alerts: Vec<u64>,
-    /// What the summary has.
-    pub reported: Reported,
-    /// True while the flow is on the summary's list.
-    pub touched: bool,
-    pub(super) macs: (Option<Mac>, Option<Mac>),
-    pub(super) icmp: Option<(u8, u8)>,
-    pub(super) detector: Option<Box<L7State>>,
-    pub(super) payloads: u32,
-    pub(super) last_payload: Timestamp,
+}
+
+/// Yes and no of a flow, as bits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Marks(u16);
+
+impl Marks {
+    /// The client is the key's low end.
+    pub(super) const CLIENT_IS_LOW: u16 = 1;
+    /// The flow's beginning was counted in a summary.
+    pub(super) const BEGUN: u16 = 1 << 1;
+    /// That the connection failed was counted in a summary.
+    pub(super) const FAILED: u16 = 1 << 2;
+    /// `protocolDetected` was told.
+    pub(super) const DETECTED: u16 = 1 << 3;
+    /// The layer-7 protocol is decided, be it as unknown.
+    pub(super) const DECIDED: u16 = 1 << 4;
+    /// The protocol's dissector reads every payload, and nothing needs to be remembered for it.
+    pub(super) const READING: u16 = 1 << 5;
+    /// Some packet was a fragment.
+    pub(super) const FRAGMENTED: u16 = 1 << 6;
+    /// ICMP type and code are known.
+    pub(super) const ICMP: u16 = 1 << 7;
+
+    pub(super) fn has(self, bit: u16) -> bool {
+        self.0 & bit != 0
+    }
+
+    pub(super) fn set(&mut self, bit: u16, on: bool) {
+        self.0 = if on { self.0 | bit } else { self.0 & !bit };
+    }
+}
+
+/// One live flow. Its owner, the table, keeps time and place.
+#[derive(Clone, Debug)]
+pub struct Flow {
+    pub(super) key: StoredKey,
+    /// Number on the interface, from 1; 0 is a vacant place.
+    pub id: u64,
+    /// Time of the first packet.
+    pub first_seen: Timestamp,
+    /// Time of the last packet.
+    pub last_seen: Timestamp,
+    /// Status bits.
+    pub status: StatusBits,
     /// Status bits at the last invocation of a hook.
     pub(super) status_told: StatusBits,
-    /// `protocolDetected` was told.
-    pub(super) detected: bool,
-    /// Base intervals told by `periodicUpdate`.
-    pub(super) ticks_told: u64,
+    /// What only some flows have.
+    pub extra: Option<Box<Extra>>,
+    /// Client to server.
+    pub cli2srv: Direction,
+    /// Server to client.
+    pub srv2cli: Direction,
+    /// TCP; its state stays `none` for other protocols.
+    pub tcp: Tcp,
+    pub(super) gaps: Gaps,
+    /// Place in the list of flows that the summary has not seen, plus one; 0 for none.
+    pub(super) touched: u32,
+    /// Place of the detection's memory, plus one; 0 for none.
+    pub(super) scratch: u32,
+    /// Layer-7 protocol.
+    pub(super) l7: ProtocolId,
+    /// The protocol with its application.
+    pub(super) name: NameId,
+    /// Base intervals told by `periodicUpdate`, modulo 2^16.
+    pub(super) ticks_told: u16,
+    /// Hardware addresses of client and server by number.
+    pub(super) macs: [u16; 2],
+    pub(super) marks: Marks,
+    /// How the protocol was found.
+    pub l7_source: L7Source,
+    /// Payload-bearing packets, counted up to 255.
+    pub(super) payloads: u8,
+    pub(super) icmp: (u8, u8),
 }
 
 impl Flow {
     /// A flow that begins with `packet`, going `forward` through its key.
-    pub fn begin(id: u64, key: FlowKey, forward: bool, packet: &Packet<'_>, now: Timestamp) -> Self {
-        let from_client = opens(packet);
+    pub(super) fn begin(id: u64, key: &FlowKey, forward: bool, packet: &Packet<'_>, now: Timestamp) -> Self {
+        let mut marks = Marks::default();
+        marks.set(Marks::CLIENT_IS_LOW, opens(packet) == forward);
+        marks.set(Marks::ICMP, packet.icmp.is_some());
         Self {
+            key: StoredKey::new(key),
             id,
-            key,
-            client_is_low: from_client == forward,
-            cli2srv: Direction::default(),
-            srv2cli: Direction::default(),
             first_seen: now,
             last_seen: now,
-            tcp: Tcp::default(),
-            l7: "",
-            l7_source: L7Source::Unknown,
-            info: None,
             status: 0,
-            score: 0,
-            alerts: Vec::new(),
-            reported: Reported::default(),
-            touched: false,
-            macs: (None, None),
-            icmp: packet.icmp,
-            detector: Some(Box::new(L7State::new())),
-            payloads: 0,
-            last_payload: now,
             status_told: 0,
-            detected: false,
+            extra: None,
+            cli2srv: Direction::default(),
+            srv2cli: Direction::default(),
+            tcp: Tcp::default(),
+            gaps: Gaps::default(),
+            touched: 0,
+            scratch: 0,
+            l7: ProtocolId::UNKNOWN,
+            name: NameId::default(),
             ticks_told: 0,
+            macs: [0; 2],
+            marks,
+            l7_source: L7Source::Unknown,
+            payloads: 0,
+            icmp: packet.icmp.unwrap_or_default(),
         }
     }
 
-    /// Counts a packet and reads its payload.
-    pub fn on_packet(&mut self, packet: &Packet<'_>, forward: bool, now: Timestamp) {
-        let from_client = forward == self.client_is_low;
+    /// Counts a packet and says what its segment turned out to be.
+    pub(super) fn count(&mut self, packet: &Packet<'_>, from_client: bool, now: Timestamp) -> Segment {
+        if self.packets() > 0 {
+            self.gaps.add(now.since(self.last_seen));
+        }
         self.last_seen = now.max(self.last_seen);
-        let segment = self.count(packet, from_client, now);
-        // A copy would be joined to the message it belongs to a second time.
-        if packet.payload_len > 0 && self.detector.is_some() && !segment.retransmission {
-            self.last_payload = now;
-            self.read_payload(packet, from_client);
-        } else if self.l7.is_empty()
-            && let Some(name) = l7::by_l4(self.key.l4())
-        {
-            self.decide(name, L7Source::L4);
+        if packet.fragment != Fragment::None {
+            self.marks.set(Marks::FRAGMENTED, true);
         }
-    }
-
-    fn count(&mut self, packet: &Packet<'_>, from_client: bool, now: Timestamp) -> Segment {
-        let (direction, mac) = match from_client {
-            true => (&mut self.cli2srv, &mut self.macs.0),
-            false => (&mut self.srv2cli, &mut self.macs.1),
-        };
-        if mac.is_none() {
-            *mac = packet.src_mac;
-        }
-        let counters = &mut direction.counters;
-        counters.packets += 1;
-        counters.bytes += u64::from(packet.length);
-        counters.goodput_bytes += u64::from(packet.payload_len);
+        let direction = if from_client { &mut self.cli2srv } else { &mut self.srv2cli };
+        direction.packets += 1;
+        direction.bytes += u64::from(packet.length);
+        direction.goodput_bytes += u64::from(packet.payload_len);
         let Some(header) = &packet.tcp else { return Segment::default() };
-        counters.tcp_flags |= header.flags;
-        direction.syns += u32::from(header.flags & (TCP_SYN | TCP_ACK) == TCP_SYN);
-        direction.resets += u32::from(header.flags & TCP_RST != 0);
-        let segment = self.tcp.on_segment(header, packet.payload_len, from_client, now);
-        let counters = &mut direction.counters;
-        counters.retransmissions += u32::from(segment.retransmission);
-        counters.out_of_order += u32::from(segment.out_of_order);
-        counters.zero_windows += u32::from(segment.zero_window);
+        direction.tcp_flags |= header.flags;
+        let asks = header.flags & (TCP_SYN | TCP_ACK) == TCP_SYN;
+        direction.syns = direction.syns.wrapping_add(asks.into());
+        direction.resets = direction.resets.wrapping_add((header.flags & TCP_RST != 0).into());
+        let age_us = u32::try_from(now.since(self.first_seen).max(0) / 1000).unwrap_or(u32::MAX);
+        let segment = self.tcp.on_segment(header, packet.payload_len, from_client, age_us);
+        direction.retransmissions = direction.retransmissions.saturating_add(segment.retransmission.into());
+        direction.out_of_order = direction.out_of_order.saturating_add(segment.out_of_order.into());
+        direction.zero_windows = direction.zero_windows.saturating_add(segment.zero_window.into());
+        if segment.zero_window {
+            self.status |= FlowStatus::ZeroWindow.bit();
+        }
         segment
     }
 
-    fn read_payload(&mut self, packet: &Packet<'_>, from_client: bool) {
-        let (client_port, server_port) = self.ports();
-        self.payloads += 1;
-        let context = L7Context {
-            l4: self.key.l4(),
-            client_port,
-            server_port,
-            from_client,
-            packets_seen: self.payloads,
-        };
-        let Some(detector) = &mut self.detector else { return };
-        let mut info = self.info.take().unwrap_or_default();
-        let verdict = detector.on_payload(packet.payload, &context, &mut info, &mut self.status);
-        self.info = (*info != L7Info::default()).then_some(info);
-        match verdict {
-            Verdict::Undecided if self.payloads >= l7::MAX_PAYLOADS => self.give_up(),
-            Verdict::Undecided | Verdict::Reading => {}
-            Verdict::Decided(name) => self.decide(name, L7Source::Payload),
-            Verdict::Done => self.detector = None,
-        }
+    /// Packets of both directions.
+    pub fn packets(&self) -> u64 {
+        self.cli2srv.packets + self.srv2cli.packets
     }
 
-    fn decide(&mut self, name: &'static str, source: L7Source) {
-        self.l7 = name;
+    fn goodput(&self) -> u64 {
+        self.cli2srv.goodput_bytes + self.srv2cli.goodput_bytes
+    }
+
+    /// True when the client is the key's low end.
+    pub fn client_is_low(&self) -> bool {
+        self.marks.has(Marks::CLIENT_IS_LOW)
+    }
+
+    /// The key.
+    pub fn key(&self) -> FlowKey {
+        self.key.get()
+    }
+
+    /// Layer-4 protocol.
+    pub fn l4(&self) -> L4 {
+        self.key.l4()
+    }
+
+    /// Layer-7 protocol; `None` until decided or given up.
+    pub fn l7(&self) -> Option<ProtocolId> {
+        self.marks.has(Marks::DECIDED).then_some(self.l7)
+    }
+
+    /// The protocol with its application; that of `Unknown` until decided.
+    pub fn name(&self) -> NameId {
+        self.name
+    }
+
+    /// Decoded application data, as far as known.
+    pub fn info(&self) -> Option<&L7Info> {
+        self.extra.as_deref().map(|extra| &extra.info)
+    }
+
+    /// Names the flow's protocol.
+    pub(super) fn decide(&mut self, protocol: ProtocolId, source: L7Source) {
+        self.l7 = protocol;
+        self.name = Names::plain(protocol);
         self.l7_source = source;
+        self.marks.set(Marks::DECIDED, true);
+        if source == L7Source::Payload && protocol.breed() == shared::model::Breed::Unsafe {
+            self.status |= FlowStatus::UnsafeProtocol.bit();
+        }
         let (client_port, server_port) = self.ports();
         if source == L7Source::Payload
-            && l7::is_standard_port(name, self.key.l4(), server_port) == Some(false)
-            && l7::is_standard_port(name, self.key.l4(), client_port) != Some(true)
+            && l7::is_standard_port(protocol, self.l4(), server_port) == Some(false)
+            && l7::is_standard_port(protocol, self.l4(), client_port) != Some(true)
         {
             self.status |= FlowStatus::NonStandardPort.bit();
-        }
-        if source != L7Source::Payload {
-            self.detector = None;
         }
     }
 
     /// Ends detection: what the layer-4 protocol or the port suggests, or unknown.
-    pub fn give_up(&mut self) {
-        if !self.l7.is_empty() {
+    pub(super) fn give_up(&mut self) {
+        if self.marks.has(Marks::DECIDED) {
             return;
         }
         let (client_port, server_port) = self.ports();
-        let guess = l7::guess_by_port(self.key.l4(), client_port, server_port);
-        match (l7::by_l4(self.key.l4()), guess) {
-            (Some(name), _) => self.decide(name, L7Source::L4),
-            (None, Some(name)) => self.decide(name, L7Source::PortGuess),
-            (None, None) => self.decide("Unknown", L7Source::Unknown),
+        let guess = l7::guess_by_port(self.l4(), client_port, server_port);
+        match (l7::by_l4(self.l4()), guess) {
+            (Some(protocol), _) => self.decide(protocol, L7Source::L4),
+            (None, Some(protocol)) => self.decide(protocol, L7Source::PortGuess),
+            (None, None) => self.decide(ProtocolId::UNKNOWN, L7Source::Unknown),
         }
     }
 
     /// Sets the status bits that only the end of a flow shows.
-    pub fn conclude(&mut self) {
-        let answered = self.srv2cli.counters.packets > 0;
-        if !answered && self.cli2srv.counters.packets > 0 {
-            self.status |= FlowStatus::Unidirectional.bit();
-        }
+    pub(super) fn conclude(&mut self) {
+        let mut set = |status: FlowStatus, on: bool| {
+            if on {
+                self.status |= status.bit();
+            }
+        };
+        let packets = self.cli2srv.packets + self.srv2cli.packets;
+        let goodput = self.cli2srv.goodput_bytes + self.srv2cli.goodput_bytes;
+        let bytes = self.cli2srv.bytes + self.srv2cli.bytes;
+        set(FlowStatus::Unidirectional, self.srv2cli.packets == 0 && self.cli2srv.packets > 0);
+        set(FlowStatus::PeriodicBeacon, self.gaps.is_beacon(packets, self.last_seen.since(self.first_seen)));
         if self.key.l4() != L4::TCP {
             return;
         }
-        let goodput = self.cli2srv.counters.goodput_bytes + self.srv2cli.counters.goodput_bytes;
+        let handshake = self.tcp.handshake_ok();
         let reset = self.tcp.state == TcpState::Reset;
-        if self.tcp.state == TcpState::SynSent {
-            self.status |= FlowStatus::TcpUnanswered.bit();
-        }
-        if reset && goodput == 0 && !self.tcp.handshake_ok {
-            self.status |= FlowStatus::TcpRefused.bit();
-        } else if reset {
-            self.status |= FlowStatus::TcpReset.bit();
-        }
-        if self.tcp.handshake_ok && goodput == 0 {
-            self.status |= FlowStatus::NoDataExchanged.bit();
-        }
-        let packets = self.cli2srv.counters.packets + self.srv2cli.counters.packets;
-        let issues = [self.cli2srv.counters, self.srv2cli.counters]
+        set(FlowStatus::TcpUnanswered, self.tcp.state == TcpState::SynSent);
+        set(FlowStatus::TcpRefused, reset && goodput == 0 && !handshake);
+        set(FlowStatus::TcpReset, reset && !(goodput == 0 && !handshake));
+        set(FlowStatus::NoDataExchanged, handshake && goodput == 0);
+        // Opened and dropped at once, without a word from the client.
+        let quick = self.last_seen.since(self.first_seen) < 2 * shared::model::time::NS_PER_S;
+        set(FlowStatus::ProbingAttempt, handshake && self.cli2srv.goodput_bytes == 0 && reset && quick);
+        // ntopng's limit of 60 % on flows that are large enough for headers not to count.
+        set(FlowStatus::LowGoodput, bytes >= 100_000 && goodput * 100 < bytes * 60);
+        let issues = [self.cli2srv, self.srv2cli]
             .iter()
             .map(|c| u64::from(c.retransmissions) + u64::from(c.out_of_order) + u64::from(c.zero_windows))
             .sum::<u64>();
         // A share of 15 %, as ntopng's tcp_packets_issues, on flows long enough to tell.
-        if packets >= 20 && issues * 100 >= packets * 15 {
-            self.status |= FlowStatus::TcpIssues.bit();
-        }
+        set(FlowStatus::TcpIssues, packets >= 20 && issues * 100 >= packets * 15);
     }
 
     /// True when the client asked for a TCP connection that never was established.
     pub fn connection_failed(&self) -> bool {
-        self.key.l4() == L4::TCP && self.cli2srv.syns > 0 && !self.tcp.handshake_ok && {
-            let goodput = self.cli2srv.counters.goodput_bytes + self.srv2cli.counters.goodput_bytes;
-            goodput == 0
-        }
+        self.l4() == L4::TCP && self.cli2srv.syns > 0 && !self.tcp.handshake_ok() && self.goodput() == 0
     }
 
     /// DNS questions and errors seen.
     pub fn dns_counts(&self) -> (u32, u32) {
-        let dns = self.info.as_deref().and_then(|info| info.dns.as_ref());
+        let dns = self.info().and_then(|info| info.dns.as_ref());
         dns.map_or((0, 0), |dns| (dns.queries, dns.errors))
-    }
-
-    /// Hardware addresses of client and server, where seen.
-    pub fn macs(&self) -> (Option<Mac>, Option<Mac>) {
-        self.macs
     }
 
     /// Client's and server's port.
     pub fn ports(&self) -> (u16, u16) {
-        let (low, high) = (self.key.low().1, self.key.high().1);
-        if self.client_is_low { (low, high) } else { (high, low) }
+        let [low, high] = self.key.ports();
+        if self.client_is_low() { (low, high) } else { (high, low) }
     }
 
     /// Makes the flow its own successor, after the active timeout: a new flow of the same
     /// conversation, which keeps what is known of its protocol.
     pub(super) fn succeed(&self, id: u64, now: Timestamp) -> Self {
+        let mut marks = self.marks;
+        for bit in [Marks::BEGUN, Marks::FAILED, Marks::DETECTED] {
+            marks.set(bit, false);
+        }
+        let info = self.info().filter(|info| **info != L7Info::default()).cloned();
         Self {
             id,
-            key: self.key,
-            client_is_low: self.client_is_low,
-            cli2srv: Direction::default(),
-            srv2cli: Direction::default(),
             first_seen: now,
             last_seen: now,
-            tcp: self.tcp.clone(),
-            l7: self.l7,
-            l7_source: self.l7_source,
-            info: self.info.clone(),
             status: 0,
-            score: 0,
-            alerts: Vec::new(),
-            reported: Reported { dns: self.dns_counts(), ..Reported::default() },
-            touched: false,
-            macs: self.macs,
-            icmp: self.icmp,
-            detector: None,
-            payloads: self.payloads,
-            last_payload: now,
             status_told: 0,
-            detected: false,
+            extra: info.map(|info| Box::new(Extra { info, ..Extra::default() })),
+            cli2srv: Direction::default(),
+            srv2cli: Direction::default(),
+            gaps: Gaps::default(),
+            touched: 0,
+            scratch: 0,
             ticks_told: 0,
+            marks,
+            ..self.clone()
         }
     }
 
-    /// The flow as hooks, records and the API show it.
-    pub fn record(&self, ifid: u32, networks: &LocalNetworks, end: Option<FlowEnd>) -> FlowRecord {
-        let (low, high) = (self.key.low(), self.key.high());
-        let (client, server) = if self.client_is_low { (low, high) } else { (high, low) };
-        let side = |(ip, port), mac| FlowSide { ip, port, mac, local: networks.is_local(ip) };
+    /// A vacant place.
+    pub(super) fn vacant() -> Self {
+        Self {
+            key: StoredKey::default(),
+            id: 0,
+            first_seen: Timestamp::ZERO,
+            last_seen: Timestamp::ZERO,
+            status: 0,
+            status_told: 0,
+            extra: None,
+            cli2srv: Direction::default(),
+            srv2cli: Direction::default(),
+            tcp: Tcp::default(),
+            gaps: Gaps::default(),
+            touched: 0,
+            scratch: 0,
+            l7: ProtocolId::UNKNOWN,
+            name: NameId::default(),
+            ticks_told: 0,
+            macs: [0; 2],
+            marks: Marks::default(),
+            l7_source: L7Source::Unknown,
+            payloads: 0,
+            icmp: (0, 0),
+        }
+    }
+}
+
+/// What a record needs besides the flow.
+#[derive(Clone, Copy, Debug)]
+pub struct RecordContext<'a> {
+    /// Interface id.
+    pub ifid: u32,
+    /// Local networks.
+    pub networks: &'a LocalNetworks,
+}
+
+impl Flow {
+    /// The flow as hooks, records and the API show it, with everything that a table must look up.
+    pub(super) fn to_record(
+        &self,
+        cx: RecordContext<'_>,
+        macs: [Option<Mac>; 2],
+        name: &Name,
+        info: L7Info,
+        end: Option<FlowEnd>,
+    ) -> FlowRecord {
+        let key = self.key();
+        let (client, server) =
+            if self.client_is_low() { (key.low(), key.high()) } else { (key.high(), key.low()) };
+        let side = |(ip, port), mac| FlowSide { ip, port, mac, local: cx.networks.is_local(ip) };
         FlowRecord {
             id: self.id,
-            ifid,
-            vlan: self.key.vlan(),
-            l4: self.key.l4(),
-            client: side(client, self.macs.0),
-            server: side(server, self.macs.1),
-            cli2srv: self.cli2srv.counters,
-            srv2cli: self.srv2cli.counters,
+            ifid: cx.ifid,
+            vlan: key.vlan(),
+            l4: key.l4(),
+            client: side(client, macs[0]),
+            server: side(server, macs[1]),
+            cli2srv: self.cli2srv.counters(),
+            srv2cli: self.srv2cli.counters(),
             first_seen: self.first_seen,
             last_seen: self.last_seen,
-            icmp: self.icmp,
+            icmp: self.marks.has(Marks::ICMP).then_some(self.icmp),
             tcp_state: self.tcp.state,
-            handshake_ok: self.tcp.handshake_ok,
+            handshake_ok: self.tcp.handshake_ok(),
             rtt_server_us: self.tcp.rtt_server_us,
-            rtt_client_us: self.tcp.rtt_client_us,
-            l7: Arc::from(if self.l7.is_empty() { "Unknown" } else { self.l7 }),
+            rtt_client_us: self.tcp.rtt_client_us(),
+            gap_min_us: self.gaps.min_us,
+            gap_max_us: self.gaps.max_us,
+            gap_deviation_us: self.gaps.deviation_us(self.packets(), self.last_seen.since(self.first_seen)),
+            fragmented: self.marks.has(Marks::FRAGMENTED),
+            l7: Arc::clone(&name.text),
+            l7_category: name.category,
+            l7_breed: name.breed,
             l7_source: self.l7_source,
-            info: self.info.as_deref().cloned().unwrap_or_default(),
+            info,
             status: self.status,
-            score: self.score,
+            score: self.extra.as_ref().map_or(0, |extra| extra.score),
             collected: false,
             end,
         }
@@ -337,7 +435,6 @@ impl Flow {
 fn opens(packet: &Packet<'_>) -> bool {
     match &packet.tcp {
         Some(tcp) if tcp.flags & TCP_SYN != 0 => tcp.flags & TCP_ACK == 0,
-        Some(_) => !(packet.src_port < 1024 && packet.dst_port >= 1024),
-        None => true,
+        _ => !((1..1024).contains(&packet.src_port) && packet.dst_port >= 1024),
     }
 }

@@ -1,15 +1,22 @@
 //! All live flows of one interface.
 
-use std::collections::HashMap;
-use std::hash::{BuildHasher, Hasher};
+use std::sync::Arc;
 
-use shared::model::{FlowEnd, Timestamp};
+use shared::model::{FlowEnd, FlowRecord, Timestamp};
 
+use super::detection::Detection;
 use super::event::{FlowEvent, FlowIndex};
-use super::expiry::{Timer, Wheel};
+use super::expiry::Wheel;
+use super::growth::{Growth, Touched};
+use super::index::Index;
 use super::key::FlowKey;
-use super::state::Flow;
+use super::macs::Macs;
+use super::names::Names;
+use super::prefetch::prefetch_all;
+use super::state::{Flow, Marks, RecordContext};
 use crate::decode::Packet;
+use crate::l7;
+use crate::l7::apps::AppTable;
 
 /// Timeouts and limits, in seconds of event time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,75 +33,63 @@ pub struct TableConfig {
     pub periodic_s: u32,
     /// Live flows at most.
     pub max_flows: usize,
+    /// Whether the same addresses and ports in two tunnels are two flows. Not for tunnels whose two
+    /// directions have different ids, such as GTP-U and L2TP.
+    pub tunnel_parts_flows: bool,
     /// Seed of the hash, so that nobody can aim at one bucket.
     pub seed: u64,
-}
-
-/// XXH3 with a seed.
-#[derive(Clone, Copy, Debug)]
-struct Seeded(u64);
-
-impl BuildHasher for Seeded {
-    type Hasher = xxhash_rust::xxh3::Xxh3;
-
-    fn build_hasher(&self) -> Self::Hasher {
-        xxhash_rust::xxh3::Xxh3::with_seed(self.0)
-    }
-
-    fn hash_one<T: std::hash::Hash>(&self, value: T) -> u64 {
-        let mut hasher = Bytes { bytes: [0; 64], len: 0 };
-        value.hash(&mut hasher);
-        xxhash_rust::xxh3::xxh3_64_with_seed(&hasher.bytes[..hasher.len], self.0)
-    }
-}
-
-/// Collects a key's bytes, so that they are hashed at one go.
-struct Bytes {
-    bytes: [u8; 64],
-    len: usize,
-}
-
-impl Hasher for Bytes {
-    fn finish(&self) -> u64 {
-        0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        let end = (self.len + bytes.len()).min(self.bytes.len());
-        self.bytes[self.len..end].copy_from_slice(&bytes[..end - self.len]);
-        self.len = end;
-    }
-}
-
-#[derive(Debug)]
-struct Slot {
-    generation: u32,
-    flow: Option<Box<Flow>>,
 }
 
 /// The flow table of one interface.
 #[derive(Debug)]
 pub struct FlowTable {
     config: TableConfig,
-    index: HashMap<FlowKey, FlowIndex, Seeded>,
-    slots: Vec<Slot>,
+    index: Index,
+    /// Room for as many flows as there may be; pages are taken from the system when first used.
+    flows: Vec<Flow>,
     free: Vec<FlowIndex>,
     wheel: Option<Wheel>,
+    fired: Vec<FlowIndex>,
+    detection: Detection,
+    touched: Touched,
+    macs: Macs,
+    names: Names,
     now: Timestamp,
     next_id: u64,
     id_step: u64,
     evicted: u64,
 }
 
+/// A packet's key and hash, computed ahead.
+#[derive(Clone, Copy, Debug)]
+pub struct Lookup {
+    key: FlowKey,
+    forward: bool,
+    hash: u64,
+}
+
 impl FlowTable {
-    /// An empty table.
+    /// An empty table that knows the built-in applications.
     pub fn new(config: TableConfig) -> Self {
+        Self::with_apps(config, AppTable::built_in())
+    }
+
+    /// An empty table that names applications by `apps`.
+    pub fn with_apps(config: TableConfig, apps: Arc<AppTable>) -> Self {
+        let mut flows = Vec::new();
+        // So that it never moves. Where the system refuses so much, it grows as it must.
+        let _ = flows.try_reserve_exact(config.max_flows.saturating_add(1));
         Self {
             config,
-            index: HashMap::with_hasher(Seeded(config.seed)),
-            slots: Vec::new(),
+            index: Index::new(),
+            flows,
             free: Vec::new(),
             wheel: None,
+            fired: Vec::new(),
+            detection: Detection::default(),
+            touched: Touched::default(),
+            macs: Macs::default(),
+            names: Names::new(apps),
             now: Timestamp::ZERO,
             next_id: 1,
             id_step: 1,
@@ -116,7 +111,7 @@ impl FlowTable {
 
     /// True when no flow lives.
     pub fn is_empty(&self) -> bool {
-        self.index.is_empty()
+        self.index.len() == 0
     }
 
     /// Flows evicted because the table was full.
@@ -124,21 +119,48 @@ impl FlowTable {
         self.evicted
     }
 
+    /// Flows whose protocol was guessed because too many were under detection.
+    pub fn detection_refused(&self) -> u64 {
+        self.detection.refused()
+    }
+
     /// A live flow.
     pub fn get(&self, index: FlowIndex) -> Option<&Flow> {
-        self.slots.get(index as usize)?.flow.as_deref()
+        self.flows.get(index as usize).filter(|flow| flow.id != 0)
     }
 
     /// A live flow, to be changed.
     pub fn get_mut(&mut self, index: FlowIndex) -> Option<&mut Flow> {
-        self.slots.get_mut(index as usize)?.flow.as_deref_mut()
+        self.flows.get_mut(index as usize).filter(|flow| flow.id != 0)
     }
 
     /// Live flows in order of their ids.
     pub fn iter(&self) -> Vec<&Flow> {
-        let mut flows: Vec<&Flow> = self.slots.iter().filter_map(|s| s.flow.as_deref()).collect();
+        let mut flows: Vec<&Flow> = self.flows.iter().filter(|flow| flow.id != 0).collect();
         flows.sort_unstable_by_key(|f| f.id);
         flows
+    }
+
+    /// The flow as hooks and the API show it.
+    pub fn record(&self, flow: &Flow, cx: RecordContext<'_>, end: Option<FlowEnd>) -> FlowRecord {
+        let info = flow.info().cloned().unwrap_or_default();
+        flow.to_record(cx, self.macs(flow), self.names.get(flow.name), info, end)
+    }
+
+    /// The record of a flow that has ended; takes the flow's application data.
+    pub fn last_record(&self, flow: &mut Flow, cx: RecordContext<'_>, end: FlowEnd) -> FlowRecord {
+        let info = flow.extra.as_mut().map(|extra| std::mem::take(&mut extra.info)).unwrap_or_default();
+        flow.to_record(cx, self.macs(flow), self.names.get(flow.name), info, Some(end))
+    }
+
+    /// Hardware addresses of client and server, where seen.
+    pub fn macs(&self, flow: &Flow) -> [Option<shared::model::pool::Mac>; 2] {
+        flow.macs.map(|mac| self.macs.get(mac))
+    }
+
+    /// Names of protocols and applications met.
+    pub fn names(&self) -> &Names {
+        &self.names
     }
 
     /// Moves time to `now` by at most one second that has timers, and tells what ended or is due.
@@ -148,30 +170,67 @@ impl FlowTable {
             self.now = self.now.max(now);
             return false;
         };
-        match wheel.fire(now) {
-            Some((at, timers)) => {
+        let mut fired = std::mem::take(&mut self.fired);
+        let second = wheel.fire(now, &mut fired);
+        match second {
+            Some(at) => {
                 self.now = self.now.max(at);
-                for timer in timers {
-                    self.wake(timer, at, events);
+                for (number, place) in fired.iter().enumerate() {
+                    if let Some(flow) =
+                        fired.get(number + 8).and_then(|ahead| self.flows.get(*ahead as usize))
+                    {
+                        prefetch_all(flow);
+                    }
+                    self.wake(*place, at, events);
                 }
-                true
             }
-            None => {
-                self.now = self.now.max(now);
-                false
-            }
+            None => self.now = self.now.max(now),
+        }
+        self.fired = fired;
+        second.is_some()
+    }
+
+    /// Computes a packet's key ahead, and asks for its slot to be brought near.
+    pub fn look_ahead(&self, packet: &Packet<'_>) -> Lookup {
+        let (mut key, forward) = FlowKey::of(packet);
+        if let Some(tunnel) = packet.tunnel.filter(|_| self.config.tunnel_parts_flows) {
+            // Never 0, which stands for no tunnel; ids have 24 bits but for the kinds not meant here.
+            key = key.within(tunnel.id ^ (tunnel.kind as u32 + 1) << 24);
+        }
+        let hash = key.hash(self.config.seed);
+        self.index.prefetch(hash);
+        Lookup { key, forward, hash }
+    }
+
+    /// Asks for the flow that probably is the packet's to be brought near.
+    pub fn bring_near(&self, lookup: &Lookup) {
+        if let Some(flow) = self.index.likely(lookup.hash).and_then(|place| self.flows.get(place as usize)) {
+            prefetch_all(flow);
         }
     }
 
     /// Puts a packet into its flow; a packet older than the table's time counts as of now. Returns
     /// the flow's place.
     pub fn on_packet(&mut self, packet: &Packet<'_>, events: &mut Vec<FlowEvent>) -> FlowIndex {
+        let lookup = self.look_ahead(packet);
+        self.on_looked_up(packet, &lookup, events)
+    }
+
+    /// The same for a packet that was looked up ahead.
+    pub fn on_looked_up(
+        &mut self,
+        packet: &Packet<'_>,
+        lookup: &Lookup,
+        events: &mut Vec<FlowEvent>,
+    ) -> FlowIndex {
         let now = packet.ts.max(self.now);
         self.now = now;
-        let (key, forward) = FlowKey::of(packet);
-        if let Some(&found) = self.index.get(&key) {
+        let Lookup { key, forward, hash } = lookup;
+        let flows = &self.flows;
+        let found = self.index.find(*hash, |place| flows.get(place as usize).is_some_and(|f| f.key.is(key)));
+        if let Some(found) = found {
             if !self.reopens(found, packet) {
-                self.update(found, packet, forward, now, events);
+                self.update(found, packet, *forward, now, events);
                 return found;
             }
             self.end(found, FlowEnd::Closed, events);
@@ -181,24 +240,32 @@ impl FlowTable {
         }
         let id = self.next_id;
         self.next_id += self.id_step;
-        let place = self.insert(Flow::begin(id, key, forward, packet, now));
-        self.arm(place, now);
-        self.update(place, packet, forward, now, events);
+        let place = self.insert(*hash, Flow::begin(id, key, *forward, packet, now));
+        let places = self.config.max_flows.saturating_add(1);
+        self.wheel.get_or_insert_with(|| Wheel::new(now, places));
+        self.set_timer(place, now.plus_secs(i64::from(self.config.silence_s)));
+        self.update(place, packet, *forward, now, events);
         place
     }
 
     /// Ends every flow, oldest id first.
     pub fn drain(&mut self, reason: FlowEnd, events: &mut Vec<FlowEvent>) {
-        let mut live: Vec<(u64, FlowIndex)> = self
-            .slots
-            .iter()
-            .enumerate()
-            .filter_map(|(place, slot)| slot.flow.as_ref().map(|f| (f.id, place as FlowIndex)))
-            .collect();
-        live.sort_unstable();
-        for (_, place) in live {
+        for place in self.places_by_id() {
             self.end(place, reason, events);
         }
+    }
+
+    /// Places of the live flows in order of their ids.
+    pub fn places_by_id(&self) -> Vec<FlowIndex> {
+        let places = self.flows.iter().enumerate().filter(|(_, flow)| flow.id != 0);
+        let mut places: Vec<(u64, FlowIndex)> = places.map(|(at, flow)| (flow.id, at as FlowIndex)).collect();
+        places.sort_unstable();
+        places.into_iter().map(|(_, place)| place).collect()
+    }
+
+    /// Ends one flow.
+    pub fn end_one(&mut self, place: FlowIndex, reason: FlowEnd, events: &mut Vec<FlowEvent>) {
+        self.end(place, reason, events);
     }
 
     /// The table's event time.
@@ -207,14 +274,14 @@ impl FlowTable {
     }
 
     /// Takes a live flow out while hooks' wishes are carried out on it.
-    pub fn take(&mut self, index: FlowIndex) -> Option<Box<Flow>> {
-        self.slots.get_mut(index as usize)?.flow.take()
+    pub fn take(&mut self, index: FlowIndex) -> Option<Flow> {
+        self.get_mut(index).map(|flow| std::mem::replace(flow, Flow::vacant()))
     }
 
     /// Puts a flow back where it was taken from.
-    pub fn put_back(&mut self, index: FlowIndex, flow: Box<Flow>) {
-        if let Some(slot) = self.slots.get_mut(index as usize) {
-            slot.flow = Some(flow);
+    pub fn put_back(&mut self, index: FlowIndex, flow: Flow) {
+        if let Some(place) = self.flows.get_mut(index as usize) {
+            *place = flow;
         }
     }
 
@@ -229,6 +296,34 @@ impl FlowTable {
     pub fn status_change(&self, place: FlowIndex) -> Option<u64> {
         let flow = self.get(place)?;
         (flow.status != flow.status_told).then_some(flow.status_told)
+    }
+
+    /// True when some flow has counted since the last summary.
+    pub fn has_grown(&self) -> bool {
+        self.touched.len() > 0
+    }
+
+    /// Gives every flow that has counted since the last time, with what it has counted, in the
+    /// order in which they first did.
+    pub fn settle(&mut self, mut each: impl FnMut(&Flow, [Option<shared::model::pool::Mac>; 2], Growth)) {
+        for at in 0..self.touched.len() {
+            let Some(place) = self.touched.place(at) else { break };
+            if let Some(ahead) = self.touched.place(at + 8).and_then(|place| self.flows.get(place as usize)) {
+                prefetch_all(ahead);
+            }
+            let Some(flow) = self.flows.get_mut(place as usize) else { continue };
+            // Another flow may have the place by now; it has its own number in the list.
+            if flow.id != 0 && flow.touched as usize == at + 1 {
+                let growth = self.touched.settle(flow, false);
+                each(flow, flow.macs.map(|mac| self.macs.get(mac)), growth);
+            }
+        }
+        self.touched.clear();
+    }
+
+    /// What a flow that has left the table counted since the last summary.
+    pub fn settle_ended(&self, flow: &mut Flow) -> Growth {
+        self.touched.settle(flow, true)
     }
 
     /// A connection request on a connection that is over begins a new flow.
@@ -246,60 +341,60 @@ impl FlowTable {
         now: Timestamp,
         events: &mut Vec<FlowEvent>,
     ) {
-        let closed_s = i64::from(self.config.closed_s);
-        let Some(flow) = self.get_mut(place) else { return };
+        let Some(flow) = self.flows.get_mut(place as usize) else { return };
+        let from_client = forward == flow.client_is_low();
+        self.touched.note(place, flow);
         let was_over = flow.tcp.is_over();
-        flow.on_packet(packet, forward, now);
-        if !flow.l7.is_empty() && !flow.detected {
-            flow.detected = true;
+        if let (0, Some(mac)) = (flow.macs[usize::from(!from_client)], packet.src_mac) {
+            flow.macs[usize::from(!from_client)] = self.macs.number(mac);
+        }
+        let segment = flow.count(packet, from_client, now);
+        // A copy would be joined to the message it belongs to a second time.
+        if packet.payload_len > 0 && !segment.retransmission && Detection::wants(flow) {
+            self.detection.read(flow, packet, from_client, now, &mut self.names);
+        }
+        if !flow.marks.has(Marks::DECIDED)
+            && let Some(protocol) = l7::by_l4(packet.l4)
+        {
+            flow.decide(protocol, shared::model::L7Source::L4);
+        }
+        if flow.marks.has(Marks::DECIDED) && !flow.marks.has(Marks::DETECTED) {
+            flow.marks.set(Marks::DETECTED, true);
             events.push(FlowEvent::ProtocolDetected(place));
         }
         if flow.status != flow.status_told {
             events.push(FlowEvent::StatusChanged { flow: place, old: flow.status_told });
         }
         if !was_over && flow.tcp.is_over() {
-            self.set_timer(place, now.plus_secs(closed_s));
+            self.set_timer(place, now.plus_secs(i64::from(self.config.closed_s)));
         }
     }
 
-    fn insert(&mut self, flow: Flow) -> FlowIndex {
-        let key = flow.key;
+    fn insert(&mut self, hash: u64, flow: Flow) -> FlowIndex {
         let place = match self.free.pop() {
-            Some(place) => place,
+            Some(place) => {
+                self.flows[place as usize] = flow;
+                place
+            }
             None => {
-                self.slots.push(Slot { generation: 0, flow: None });
-                (self.slots.len() - 1) as FlowIndex
+                self.flows.push(flow);
+                (self.flows.len() - 1) as FlowIndex
             }
         };
-        self.slots[place as usize].flow = Some(Box::new(flow));
-        self.index.insert(key, place);
+        self.index.insert(hash, place);
         place
     }
 
-    fn arm(&mut self, place: FlowIndex, now: Timestamp) {
-        if self.wheel.is_none() {
-            self.wheel = Some(Wheel::new(now));
-        }
-        self.set_timer(place, now.plus_secs(i64::from(self.config.silence_s)));
-    }
-
     fn set_timer(&mut self, place: FlowIndex, at: Timestamp) {
-        let Some(slot) = self.slots.get(place as usize) else { return };
-        let timer = Timer { flow: place, generation: slot.generation };
         if let Some(wheel) = &mut self.wheel {
-            wheel.set(timer, at);
+            wheel.set(place, at);
         }
     }
 
     /// A timer fired: does what is due, then sleeps until the next thing can be due.
-    fn wake(&mut self, timer: Timer, at: Timestamp, events: &mut Vec<FlowEvent>) {
+    fn wake(&mut self, place: FlowIndex, at: Timestamp, events: &mut Vec<FlowEvent>) {
         let config = self.config;
-        let place = timer.flow;
-        let Some(slot) = self.slots.get_mut(place as usize) else { return };
-        if slot.generation != timer.generation {
-            return;
-        }
-        let Some(flow) = slot.flow.as_deref_mut() else { return };
+        let Some(flow) = self.flows.get_mut(place as usize).filter(|flow| flow.id != 0) else { return };
         let secs = |s: u32| i64::from(s);
         let over = flow.tcp.is_over();
         let ends = flow.last_seen.plus_secs(secs(if over { config.closed_s } else { config.idle_s }));
@@ -308,11 +403,12 @@ impl FlowTable {
             return self.end(place, reason, events);
         }
         let mut wake = ends;
-        if !flow.detected {
-            let gives_up = flow.last_payload.plus_secs(secs(config.silence_s));
+        if !flow.marks.has(Marks::DETECTED) {
+            let gives_up = self.detection.last_payload(flow).plus_secs(secs(config.silence_s));
             if gives_up <= at {
                 flow.give_up();
-                flow.detected = true;
+                self.detection.release(flow);
+                flow.marks.set(Marks::DETECTED, true);
                 events.push(FlowEvent::ProtocolDetected(place));
             } else {
                 wake = wake.min(gives_up);
@@ -321,8 +417,8 @@ impl FlowTable {
         if config.periodic_s > 0 {
             let age = at.since(flow.first_seen) / shared::model::time::NS_PER_S;
             let ticks = u64::try_from(age / secs(config.periodic_s)).unwrap_or(0);
-            if ticks > flow.ticks_told {
-                flow.ticks_told = ticks;
+            if ticks as u16 != flow.ticks_told {
+                flow.ticks_told = ticks as u16;
                 events.push(FlowEvent::PeriodicUpdate { flow: place, tick: ticks });
             }
             let next = (ticks as i64 + 1) * secs(config.periodic_s);
@@ -342,38 +438,39 @@ impl FlowTable {
     fn renew(&mut self, place: FlowIndex, at: Timestamp, events: &mut Vec<FlowEvent>) {
         let Some(flow) = self.get(place) else { return };
         let mut successor = flow.succeed(self.next_id, at);
+        let hash = flow.key().hash(self.config.seed);
         successor.last_seen = flow.last_seen;
         self.next_id += self.id_step;
         self.end(place, FlowEnd::Active, events);
-        let place = self.insert(successor);
+        let place = self.insert(hash, successor);
         self.set_timer(place, at.plus_secs(i64::from(self.config.silence_s)));
     }
 
     fn end(&mut self, place: FlowIndex, reason: FlowEnd, events: &mut Vec<FlowEvent>) {
-        let Some(slot) = self.slots.get_mut(place as usize) else { return };
-        let Some(mut flow) = slot.flow.take() else { return };
-        slot.generation = slot.generation.wrapping_add(1);
-        self.index.remove(&flow.key);
+        let Some(mut flow) = self.take(place) else { return };
+        self.index.remove(flow.key().hash(self.config.seed), place);
         self.free.push(place);
+        if let Some(wheel) = &mut self.wheel {
+            wheel.unset(place);
+        }
+        self.detection.release(&mut flow);
         flow.give_up();
         if reason != FlowEnd::Active {
             flow.conclude();
         }
-        events.push(FlowEvent::End { flow, reason });
+        events.push(FlowEvent::End { flow: Box::new(flow), reason });
     }
 
     /// Makes room: the oldest unanswered single-packet flow of a sample, else its longest idle one.
     fn evict(&mut self, events: &mut Vec<FlowEvent>) {
         const SAMPLE: usize = 64;
-        let start = (self.next_id as usize).wrapping_mul(SAMPLE) % self.slots.len().max(1);
-        let sample = (0..self.slots.len()).map(|n| (start + n) % self.slots.len());
+        let start = (self.next_id as usize).wrapping_mul(SAMPLE) % self.flows.len().max(1);
+        let (before, from) = self.flows.split_at(start);
+        let sample = (start..).zip(from).chain((0..).zip(before));
         let victim = sample
-            .filter_map(|place| self.slots[place].flow.as_deref().map(|f| (place, f)))
+            .filter(|(_, flow)| flow.id != 0)
             .take(SAMPLE)
-            .min_by_key(|(_, f)| {
-                let answered = f.srv2cli.counters.packets > 0 || f.cli2srv.counters.packets > 1;
-                (answered, f.last_seen, f.id)
-            })
+            .min_by_key(|(_, f)| (f.packets() > 1, f.last_seen, f.id))
             .map(|(place, _)| place as FlowIndex);
         if let Some(place) = victim {
             self.evicted += 1;
@@ -385,7 +482,9 @@ impl FlowTable {
 impl Flow {
     /// Tells `protocolDetected`; true when it had not been told before.
     pub fn take_detection(&mut self) -> bool {
-        !std::mem::replace(&mut self.detected, true)
+        let told = self.marks.has(Marks::DETECTED);
+        self.marks.set(Marks::DETECTED, true);
+        !told
     }
 
     /// Tells the status; the bits at the last invocation when they differ from now.

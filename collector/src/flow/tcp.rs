@@ -1,7 +1,7 @@
 //! TCP as seen from the middle: state, round trips, retransmissions (RFC 9293).
 
+use shared::model::TcpState;
 use shared::model::flow::{TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN};
-use shared::model::{TcpState, Timestamp};
 
 use crate::decode::TcpHeader;
 
@@ -19,40 +19,44 @@ pub struct Segment {
 /// Sequence numbers of one direction.
 #[derive(Clone, Copy, Debug, Default)]
 struct Side {
-    next: Option<u32>,
-    /// The last hole: from (inclusive) to (exclusive).
-    hole: Option<(u32, u32)>,
-    fin: bool,
+    /// The number that follows what was seen.
+    next: u32,
+    /// The last hole: from (inclusive) to (exclusive); none when both are the same.
+    hole: (u32, u32),
 }
 
 /// One TCP connection.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Tcp {
-    /// Where the connection stands.
-    pub state: TcpState,
-    /// SYN, SYN/ACK and ACK were seen.
-    pub handshake_ok: bool,
     /// SYN to SYN/ACK in microseconds, 0 when unknown.
     pub rtt_server_us: u32,
-    /// SYN/ACK to ACK in microseconds, 0 when unknown.
-    pub rtt_client_us: u32,
-    syn_at: Timestamp,
-    syn_ack_at: Timestamp,
-    client: Side,
-    server: Side,
+    /// SYN/ACK to ACK in microseconds, 0 when unknown. Until the ACK: when the SYN/ACK came, in
+    /// microseconds of the flow.
+    rtt_client_us: u32,
+    sides: [Side; 2],
+    /// Where the connection stands.
+    pub state: TcpState,
+    marks: u8,
 }
 
+/// A number of the side was seen.
+const STARTED: [u8; 2] = [1, 2];
+/// The side closed its direction.
+const FINISHED: [u8; 2] = [4, 8];
+/// SYN, SYN/ACK and ACK were seen.
+const HANDSHAKE: u8 = 16;
+
 impl Tcp {
-    /// One segment with `len` bytes of payload.
-    pub fn on_segment(&mut self, tcp: &TcpHeader, len: u32, from_client: bool, at: Timestamp) -> Segment {
-        self.advance(tcp, len, from_client, at);
-        let side = if from_client { &mut self.client } else { &mut self.server };
-        let mut segment = side.place(tcp, len);
+    /// One segment with `len` bytes of payload, `age_us` microseconds after the flow's first packet.
+    pub fn on_segment(&mut self, tcp: &TcpHeader, len: u32, from_client: bool, age_us: u32) -> Segment {
+        let side = usize::from(!from_client);
+        self.advance(tcp, len, side, age_us);
+        let mut segment = self.place(tcp, len, side);
         segment.zero_window = tcp.window == 0 && tcp.flags & (TCP_SYN | TCP_RST | TCP_FIN) == 0;
         segment
     }
 
-    fn advance(&mut self, tcp: &TcpHeader, len: u32, from_client: bool, at: Timestamp) {
+    fn advance(&mut self, tcp: &TcpHeader, len: u32, side: usize, age_us: u32) {
         let has = |flag| tcp.flags & flag != 0;
         if has(TCP_RST) {
             self.state = TcpState::Reset;
@@ -60,16 +64,14 @@ impl Tcp {
         }
         if has(TCP_SYN) {
             match (has(TCP_ACK), self.state) {
-                (false, TcpState::None) => {
-                    self.state = TcpState::SynSent;
-                    self.syn_at = at;
-                }
+                (false, TcpState::None) => self.state = TcpState::SynSent,
                 (true, TcpState::None | TcpState::SynSent) => {
+                    // The SYN was the flow's first packet: only then is a connection in this state.
                     if self.state == TcpState::SynSent {
-                        self.rtt_server_us = micros(at.since(self.syn_at));
+                        self.rtt_server_us = age_us.max(1);
                     }
                     self.state = TcpState::SynReceived;
-                    self.syn_ack_at = at;
+                    self.rtt_client_us = age_us;
                 }
                 _ => {}
             }
@@ -77,63 +79,75 @@ impl Tcp {
         }
         match self.state {
             TcpState::None => self.state = TcpState::Midstream,
-            TcpState::SynReceived if from_client && has(TCP_ACK) => {
+            TcpState::SynReceived if side == 0 && has(TCP_ACK) => {
                 self.state = TcpState::Established;
-                self.handshake_ok = self.syn_at != Timestamp::ZERO;
-                self.rtt_client_us = micros(at.since(self.syn_ack_at));
+                if self.rtt_server_us > 0 {
+                    self.marks |= HANDSHAKE;
+                }
+                self.rtt_client_us = age_us.saturating_sub(self.rtt_client_us).max(1);
             }
             TcpState::SynSent if len > 0 => self.state = TcpState::Midstream,
             _ => {}
         }
         if has(TCP_FIN) {
-            let side = if from_client { &mut self.client } else { &mut self.server };
-            side.fin = true;
+            self.marks |= FINISHED[side];
+            let both = FINISHED.iter().all(|bit| self.marks & bit != 0);
             if self.state != TcpState::Reset {
-                let both = self.client.fin && self.server.fin;
                 self.state = if both { TcpState::Closed } else { TcpState::Closing };
             }
         }
+    }
+
+    /// SYN, SYN/ACK and ACK were seen.
+    pub fn handshake_ok(&self) -> bool {
+        self.marks & HANDSHAKE != 0
+    }
+
+    /// SYN/ACK to ACK in microseconds, 0 when unknown.
+    pub fn rtt_client_us(&self) -> u32 {
+        let pending = matches!(self.state, TcpState::SynReceived) || !self.handshake_ok();
+        if pending { 0 } else { self.rtt_client_us }
     }
 
     /// True when nothing more is to come but late copies.
     pub fn is_over(&self) -> bool {
         matches!(self.state, TcpState::Closed | TcpState::Reset)
     }
-}
 
-impl Side {
-    fn place(&mut self, tcp: &TcpHeader, len: u32) -> Segment {
+    fn place(&mut self, tcp: &TcpHeader, len: u32, number: usize) -> Segment {
         let mut segment = Segment::default();
-        let marks = u32::from(tcp.flags & TCP_SYN != 0) + u32::from(tcp.flags & TCP_FIN != 0);
-        let end = tcp.seq.wrapping_add(len).wrapping_add(marks);
-        let Some(next) = self.next else {
-            self.next = Some(end);
-            return segment;
-        };
-        if len + marks == 0 {
+        let flags = u32::from(tcp.flags & TCP_SYN != 0) + u32::from(tcp.flags & TCP_FIN != 0);
+        let end = tcp.seq.wrapping_add(len).wrapping_add(flags);
+        let side = &mut self.sides[number];
+        if self.marks & STARTED[number] == 0 {
+            self.marks |= STARTED[number];
+            side.next = end;
             return segment;
         }
-        let keep_alive = len <= 1 && marks == 0 && tcp.seq == next.wrapping_sub(1);
+        if len + flags == 0 {
+            return segment;
+        }
+        let keep_alive = len <= 1 && flags == 0 && tcp.seq == side.next.wrapping_sub(1);
         if keep_alive {
             return segment;
         }
-        if before(tcp.seq, next) {
-            let in_hole = self.hole.is_some_and(|(from, to)| !before(tcp.seq, from) && before(tcp.seq, to));
-            if in_hole {
+        if before(tcp.seq, side.next) {
+            let (from, to) = side.hole;
+            if from != to && !before(tcp.seq, from) && before(tcp.seq, to) {
                 segment.out_of_order = true;
-                self.hole = self.hole.map(|(_, to)| (end, to)).filter(|(from, to)| before(*from, *to));
+                side.hole = if before(end, to) { (end, to) } else { (0, 0) };
             } else {
                 segment.retransmission = true;
             }
-            if before(next, end) {
-                self.next = Some(end);
+            if before(side.next, end) {
+                side.next = end;
             }
             return segment;
         }
-        if before(next, tcp.seq) {
-            self.hole = Some((next, tcp.seq));
+        if before(side.next, tcp.seq) {
+            side.hole = (side.next, tcp.seq);
         }
-        self.next = Some(end);
+        side.next = end;
         segment
     }
 }
@@ -141,10 +155,6 @@ impl Side {
 /// Sequence-number order modulo 2^32 (RFC 9293 §3.4).
 fn before(a: u32, b: u32) -> bool {
     (a.wrapping_sub(b) as i32) < 0
-}
-
-fn micros(ns: i64) -> u32 {
-    u32::try_from((ns / 1000).max(0)).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]
@@ -155,18 +165,18 @@ mod tests {
         TcpHeader { seq, ack: 0, flags, window: 100 }
     }
 
-    fn ms(ms: i64) -> Timestamp {
-        Timestamp::from_ns(ms * 1_000_000)
+    fn ms(ms: u32) -> u32 {
+        ms * 1000
     }
 
     #[test]
     fn a_handshake_gives_both_round_trips() {
         let mut tcp = Tcp::default();
-        tcp.on_segment(&segment(9, TCP_SYN), 0, true, ms(1));
-        tcp.on_segment(&segment(99, TCP_SYN | TCP_ACK), 0, false, ms(31));
-        tcp.on_segment(&segment(10, TCP_ACK), 0, true, ms(36));
-        assert_eq!((tcp.state, tcp.handshake_ok), (TcpState::Established, true));
-        assert_eq!((tcp.rtt_server_us, tcp.rtt_client_us), (30_000, 5_000));
+        tcp.on_segment(&segment(9, TCP_SYN), 0, true, ms(0));
+        tcp.on_segment(&segment(99, TCP_SYN | TCP_ACK), 0, false, ms(30));
+        tcp.on_segment(&segment(10, TCP_ACK), 0, true, ms(35));
+        assert_eq!((tcp.state, tcp.handshake_ok()), (TcpState::Established, true));
+        assert_eq!((tcp.rtt_server_us, tcp.rtt_client_us()), (30_000, 5_000));
     }
 
     #[test]

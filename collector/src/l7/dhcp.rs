@@ -1,15 +1,23 @@
 //! DHCP and BOOTP (RFC 2131, RFC 951).
 
-use shared::model::L4;
+use shared::model::{AppCategory, Breed, L4};
 
-use super::{Dissector, L7Context, Probe, name_only};
+use super::{Carrier, Dissector, L7Context, Probe, name_only};
 
 /// Where options begin, and what they begin with (RFC 2131 §3).
 const COOKIE_AT: usize = 236;
 const COOKIE: [u8; 4] = [0x63, 0x82, 0x53, 0x63];
 
-pub(super) static DHCP: Dissector =
-    Dissector { name: "DHCP", ports: &[(L4::UDP, 67), (L4::UDP, 68)], probe, dissect: name_only };
+pub(super) static DHCP: Dissector = Dissector {
+    name: "DHCP",
+    category: AppCategory::Network,
+    breed: Breed::Acceptable,
+    carrier: Carrier::Udp,
+    first: |byte| matches!(byte, 1 | 2),
+    ports: &[(L4::UDP, 67), (L4::UDP, 68)],
+    probe,
+    dissect: name_only,
+};
 
 fn probe(bytes: &[u8], cx: &L7Context) -> Probe {
     let &[operation, _, address_length, ..] = bytes else {

@@ -1,14 +1,18 @@
 //! DHCP for IPv6 (RFC 8415).
 
-use shared::model::L4;
+use shared::model::{AppCategory, Breed, L4};
 
-use super::{Dissector, L7Context, Probe, be16, name_only};
+use super::{Carrier, Dissector, L7Context, Probe, any_byte, be16, name_only};
 
 const CLIENT_PORT: u16 = 546;
 const SERVER_PORT: u16 = 547;
 
 pub(super) static DHCPV6: Dissector = Dissector {
     name: "DHCPV6",
+    category: AppCategory::Network,
+    breed: Breed::Acceptable,
+    carrier: Carrier::Udp,
+    first: any_byte,
     ports: &[(L4::UDP, CLIENT_PORT), (L4::UDP, SERVER_PORT)],
     probe,
     dissect: name_only,

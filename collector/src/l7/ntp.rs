@@ -1,8 +1,8 @@
 //! NTP (RFC 5905).
 
-use shared::model::L4;
+use shared::model::{AppCategory, Breed, L4};
 
-use super::{Dissector, L7Context, Probe, name_only};
+use super::{Carrier, Dissector, L7Context, Probe, any_byte, name_only};
 
 const PORT: u16 = 123;
 /// Length without extensions and authentication.
@@ -10,8 +10,16 @@ const HEADER: usize = 48;
 /// Largest stratum; 16 is "not synchronised".
 const MAX_STRATUM: u8 = 16;
 
-pub(super) static NTP: Dissector =
-    Dissector { name: "NTP", ports: &[(L4::UDP, PORT)], probe, dissect: name_only };
+pub(super) static NTP: Dissector = Dissector {
+    name: "NTP",
+    category: AppCategory::System,
+    breed: Breed::Acceptable,
+    carrier: Carrier::Udp,
+    first: any_byte,
+    ports: &[(L4::UDP, PORT)],
+    probe,
+    dissect: name_only,
+};
 
 fn probe(bytes: &[u8], cx: &L7Context) -> Probe {
     let &[first, stratum, ..] = bytes else {

@@ -1,6 +1,10 @@
 //! Protocols by port (IANA service names) and by layer-4 number, for flows whose payload says nothing.
 
-use shared::model::L4;
+use std::sync::LazyLock;
+
+use shared::model::{AppCategory, Breed, L4};
+
+use super::{DISSECTORS, ProtocolId};
 
 const TCP: L4 = L4::TCP;
 const UDP: L4 = L4::UDP;
@@ -100,81 +104,137 @@ const KNOWN: &[(&str, L4, &[u16])] = &[
 const OVER_TLS: &[u16] =
     &[443, 465, 563, 636, 853, 989, 990, 992, 993, 994, 995, 3269, 5061, 5223, 5671, 6697, 8443, 8883];
 
-/// The protocol that a port suggests; the server's port goes first.
-pub fn guess_by_port(l4: L4, client_port: u16, server_port: u16) -> Option<&'static str> {
-    let by_port = |port: u16| {
-        KNOWN.iter().find(|(_, owner, ports)| *owner == l4 && ports.contains(&port)).map(|(name, ..)| *name)
+/// Names of layer-4 protocols that are their own application (IANA protocol numbers).
+const BY_L4: &[(&str, &[u8])] = &[
+    ("ICMP", &[1]),
+    ("IGMP", &[2]),
+    ("IP_in_IP", &[4, 41]),
+    ("EGP", &[8]),
+    ("GRE", &[47]),
+    ("IPSec", &[50, 51]),
+    ("ICMPV6", &[58]),
+    ("EIGRP", &[88]),
+    ("OSPF", &[89]),
+    ("PIM", &[103]),
+    ("VRRP", &[112]),
+    ("SCTP", &[132]),
+];
+
+/// Names that ports and layer-4 numbers tell, for the registry.
+pub(super) fn names() -> impl Iterator<Item = (&'static str, AppCategory, Breed)> {
+    let by_l4 = BY_L4.iter().map(|(name, _)| (*name, AppCategory::Network, Breed::Acceptable));
+    let by_port = KNOWN.iter().map(|(name, ..)| (*name, AppCategory::Unspecified, Breed::Unrated));
+    by_l4.chain(by_port)
+}
+
+struct Tables {
+    tcp: Vec<ProtocolId>,
+    udp: Vec<ProtocolId>,
+    l4: [ProtocolId; 256],
+    /// Ports of each protocol by its number.
+    own: Vec<Vec<(L4, u16)>>,
+}
+
+static TABLES: LazyLock<Tables> = LazyLock::new(|| {
+    let unknown = ProtocolId::UNKNOWN;
+    let mut tables = Tables {
+        tcp: vec![unknown; 65_536],
+        udp: vec![unknown; 65_536],
+        l4: [unknown; 256],
+        own: vec![Vec::new(); ProtocolId::all().count()],
     };
-    by_port(server_port).or_else(|| by_port(client_port))
+    let known = KNOWN.iter().flat_map(|(name, l4, ports)| ports.iter().map(move |port| (*name, *l4, *port)));
+    let dissected = DISSECTORS.iter().flat_map(|d| d.ports.iter().map(|(l4, port)| (d.name, *l4, *port)));
+    for (name, l4, port) in known.chain(dissected) {
+        let Some(id) = ProtocolId::by_name(name) else { continue };
+        let by_port = if l4 == TCP { &mut tables.tcp } else { &mut tables.udp };
+        if let Some(slot) = by_port.get_mut(usize::from(port)).filter(|slot| **slot == unknown) {
+            *slot = id;
+        }
+        if let Some(own) = tables.own.get_mut(usize::from(id.number())) {
+            own.push((l4, port));
+        }
+    }
+    if let Some(own) =
+        ProtocolId::by_name("TLS").and_then(|tls| tables.own.get_mut(usize::from(tls.number())))
+    {
+        own.extend(OVER_TLS.iter().map(|port| (TCP, *port)));
+    }
+    for (name, numbers) in BY_L4 {
+        for number in *numbers {
+            tables.l4[usize::from(*number)] = ProtocolId::by_name(name).unwrap_or_default();
+        }
+    }
+    tables
+});
+
+/// The protocol that a port suggests; the server's port goes first.
+pub fn guess_by_port(l4: L4, client_port: u16, server_port: u16) -> Option<ProtocolId> {
+    let by_port = match l4 {
+        L4::TCP => &TABLES.tcp,
+        L4::UDP => &TABLES.udp,
+        _ => return None,
+    };
+    let known = |port: u16| {
+        by_port.get(usize::from(port)).copied().filter(|protocol| *protocol != ProtocolId::UNKNOWN)
+    };
+    known(server_port).or_else(|| known(client_port))
 }
 
 /// The protocol that a layer-4 number alone tells; `None` for carriers such as TCP.
-pub fn by_l4(l4: L4) -> Option<&'static str> {
-    Some(match l4.0 {
-        1 => "ICMP",
-        2 => "IGMP",
-        8 => "EGP",
-        4 | 41 => "IP_in_IP",
-        47 => "GRE",
-        50 | 51 => "IPSec",
-        58 => "ICMPV6",
-        88 => "EIGRP",
-        89 => "OSPF",
-        103 => "PIM",
-        112 => "VRRP",
-        132 => "SCTP",
-        _ => return None,
-    })
+pub fn by_l4(l4: L4) -> Option<ProtocolId> {
+    Some(TABLES.l4[usize::from(l4.0)]).filter(|protocol| *protocol != ProtocolId::UNKNOWN)
 }
 
 /// Whether `port` is one of the protocol's own; `None` for a protocol without own ports.
-pub fn is_standard_port(protocol: &str, l4: L4, port: u16) -> Option<bool> {
-    if protocol == "TLS" && l4 == TCP {
-        return Some(OVER_TLS.contains(&port));
-    }
-    let mut owned = KNOWN.iter().filter(|(name, owner, _)| *name == protocol && *owner == l4).peekable();
+pub fn is_standard_port(protocol: ProtocolId, l4: L4, port: u16) -> Option<bool> {
+    let own = TABLES.own.get(usize::from(protocol.number()))?;
+    let mut owned = own.iter().filter(|(owner, _)| *owner == l4).peekable();
     owned.peek()?;
-    Some(owned.any(|(.., ports)| ports.contains(&port)))
+    Some(owned.any(|(_, own)| *own == port))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::l7::DISSECTORS;
+
+    fn guess(l4: L4, client: u16, server: u16) -> Option<&'static str> {
+        guess_by_port(l4, client, server).map(ProtocolId::name)
+    }
+
+    fn standard(name: &str, l4: L4, port: u16) -> Option<bool> {
+        is_standard_port(ProtocolId::by_name(name).unwrap(), l4, port)
+    }
 
     #[test]
     fn the_servers_port_goes_first() {
-        assert_eq!(guess_by_port(TCP, 22, 443), Some("TLS"));
-        assert_eq!(guess_by_port(UDP, 53, 40_000), Some("DNS"));
-        assert_eq!(guess_by_port(UDP, 40_000, 22), None);
-        assert_eq!(guess_by_port(UDP, 40_000, 443), Some("QUIC"));
+        assert_eq!(guess(TCP, 22, 443), Some("TLS"));
+        assert_eq!(guess(UDP, 53, 40_000), Some("DNS"));
+        assert_eq!(guess(UDP, 40_000, 22), None);
+        assert_eq!(guess(UDP, 40_000, 443), Some("QUIC"));
     }
 
     #[test]
     fn own_ports_are_standard() {
-        assert_eq!(is_standard_port("TLS", TCP, 993), Some(true));
-        assert_eq!(is_standard_port("TLS", TCP, 80), Some(false));
-        assert_eq!(is_standard_port("SSH", TCP, 2222), Some(false));
-        assert_eq!(is_standard_port("SSH", UDP, 22), None);
-        assert_eq!(is_standard_port("BitTorrent", TCP, 6881), None);
+        assert_eq!(standard("TLS", TCP, 993), Some(true));
+        assert_eq!(standard("TLS", TCP, 80), Some(false));
+        assert_eq!(standard("SSH", TCP, 2222), Some(false));
+        assert_eq!(standard("SSH", UDP, 22), None);
+        assert_eq!(standard("Unknown", TCP, 6881), None);
     }
 
     #[test]
     fn a_dissectors_usual_ports_are_standard_ports_of_its_protocol() {
         for dissector in DISSECTORS {
             for (l4, port) in dissector.ports {
-                assert_eq!(
-                    is_standard_port(dissector.name, *l4, *port),
-                    Some(true),
-                    "{} {port}",
-                    dissector.name
-                );
+                assert_eq!(standard(dissector.name, *l4, *port), Some(true), "{} {port}", dissector.name);
             }
         }
     }
 
     #[test]
     fn numbers_that_are_protocols_themselves() {
-        assert_eq!((by_l4(L4::ICMP), by_l4(L4(89)), by_l4(L4::TCP)), (Some("ICMP"), Some("OSPF"), None));
+        let name = |l4| by_l4(l4).map(ProtocolId::name);
+        assert_eq!((name(L4::ICMP), name(L4(89)), name(L4::TCP)), (Some("ICMP"), Some("OSPF"), None));
     }
 }

@@ -1,8 +1,8 @@
 //! Telnet (RFC 854): known by its option negotiation.
 
-use shared::model::L4;
+use shared::model::{AppCategory, Breed, L4};
 
-use super::{Dissector, L7Context, Probe, name_only};
+use super::{Carrier, Dissector, L7Context, Probe, name_only};
 
 const IAC: u8 = 255;
 const SB: u8 = 250;
@@ -11,8 +11,16 @@ const SE: u8 = 240;
 const MAX_OPTION: u8 = 93;
 
 /// User name and password come one letter a packet, so they are not looked for.
-pub(super) static TELNET: Dissector =
-    Dissector { name: "Telnet", ports: &[(L4::TCP, 23)], probe, dissect: name_only };
+pub(super) static TELNET: Dissector = Dissector {
+    name: "Telnet",
+    category: AppCategory::RemoteAccess,
+    breed: Breed::Unsafe,
+    carrier: Carrier::Tcp,
+    first: |byte| byte == 0xff,
+    ports: &[(L4::TCP, 23)],
+    probe,
+    dissect: name_only,
+};
 
 fn probe(bytes: &[u8], cx: &L7Context) -> Probe {
     if cx.l4 != L4::TCP {

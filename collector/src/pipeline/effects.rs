@@ -1,7 +1,5 @@
 //! Flow events become hook calls, and what scripts ask for is carried out.
 
-use std::sync::Arc;
-
 use shared::model::status::StatusBits;
 use shared::model::{FlowEnd, FlowRecord, Timestamp};
 use shared::script::{Effect, FlowHook, LogLevel};
@@ -20,24 +18,26 @@ impl Pipeline {
     /// Runs the hooks of what has happened, in order, at event time `now` or when it happened.
     pub(super) fn handle_events(&mut self, now: Timestamp, trace: &mut TraceSource<'_>, out: &mut Vec<Item>) {
         let now = now.max(self.parts.table.now());
-        for event in std::mem::take(&mut self.events) {
+        std::mem::swap(&mut self.events, &mut self.handling);
+        let mut handling = std::mem::take(&mut self.handling);
+        for event in handling.drain(..) {
             match event {
                 FlowEvent::ProtocolDetected(place) => {
                     self.call_live(FlowHook::ProtocolDetected, place, 0, now, trace, out);
                 }
                 FlowEvent::StatusChanged { flow, .. } => self.tell_status(flow, now, trace, out),
-                FlowEvent::PeriodicUpdate { flow, .. } if self.overloaded => {
+                FlowEvent::PeriodicUpdate { .. } if self.overloaded => {
                     self.summary.counters().hook_skips += 1;
                     self.report.error("hook_skips", 1);
-                    self.touch(flow);
                 }
                 FlowEvent::PeriodicUpdate { flow, tick } => {
                     self.call_live(FlowHook::PeriodicUpdate, flow, tick, now, trace, out);
                     self.tell_status(flow, now, trace, out);
                 }
-                FlowEvent::End { flow, reason } => self.end_flow(flow, reason, now, trace, out),
+                FlowEvent::End { flow, reason } => self.end_flow(*flow, reason, now, trace, out),
             }
         }
+        self.handling = handling;
     }
 
     /// Tells `statusChanged` for as long as bits differ, hooks' own changes included.
@@ -52,10 +52,10 @@ impl Pipeline {
             let Some(old) = self.parts.table.status_change(place) else { return };
             self.parts.table.status_told(place);
             let Some(flow) = self.parts.table.get(place) else { return };
-            if !self.parts.hooks.wants(FlowHook::StatusChanged) {
+            if !self.parts.hooks.wants_flow(FlowHook::StatusChanged, flow) {
                 return;
             }
-            let record = flow.record(self.parts.place.ifid, &self.parts.networks, None);
+            let record = self.parts.table.record(flow, self.parts.record_context(), None);
             let asked = self.parts.hooks.call(FlowHook::StatusChanged, &record, old, 0, now);
             self.carry_out_live(asked, place, record, now, trace, out);
         }
@@ -70,11 +70,11 @@ impl Pipeline {
         trace: &mut TraceSource<'_>,
         out: &mut Vec<Item>,
     ) {
-        if !self.parts.hooks.wants(hook) {
+        let Some(flow) = self.parts.table.get(place) else { return };
+        if !self.parts.hooks.wants_flow(hook, flow) {
             return;
         }
-        let Some(flow) = self.parts.table.get(place) else { return };
-        let record = flow.record(self.parts.place.ifid, &self.parts.networks, None);
+        let record = self.parts.table.record(flow, self.parts.record_context(), None);
         let asked = self.parts.hooks.call(hook, &record, flow.status, tick, now);
         self.carry_out_live(asked, place, record, now, trace, out);
     }
@@ -99,14 +99,14 @@ impl Pipeline {
     /// The last hooks of a flow: what was not told yet, then `flowEnd`.
     fn end_flow(
         &mut self,
-        mut flow: Box<Flow>,
+        mut flow: Flow,
         reason: FlowEnd,
         now: Timestamp,
         trace: &mut TraceSource<'_>,
         out: &mut Vec<Item>,
     ) {
-        let networks = Arc::clone(&self.parts.networks);
-        let mut record = flow.record(self.parts.place.ifid, &networks, Some(reason));
+        let growth = self.parts.table.settle_ended(&mut flow);
+        let mut record = self.parts.table.last_record(&mut flow, self.parts.record_context(), reason);
         if flow.take_detection() {
             let old = record.status;
             self.call_ended(FlowHook::ProtocolDetected, &mut flow, &mut record, old, now, trace, out);
@@ -117,9 +117,14 @@ impl Pipeline {
         }
         let old = record.status;
         self.call_ended(FlowHook::FlowEnd, &mut flow, &mut record, old, now, trace, out);
-        self.summary.flow(&mut flow, &networks, true);
+        let macs = [record.client.mac, record.server.mac];
+        self.summary.flow(&flow, macs, &growth, &self.parts.networks, true);
         self.report.flows += 1;
-        *self.report.flows_by_protocol.entry(record.l7.to_string()).or_default() += 1;
+        let name = flow.name().number();
+        if self.ended_by_name.len() <= name {
+            self.ended_by_name.resize(name + 1, 0);
+        }
+        self.ended_by_name[name] += 1;
         self.ended_text += 6 * record.info.text_len();
         self.ended.push(record);
         if self.ended.len() >= FLOWS_PER_BATCH || self.ended_text >= TEXT_PER_BATCH {
@@ -138,8 +143,10 @@ impl Pipeline {
         trace: &mut TraceSource<'_>,
         out: &mut Vec<Item>,
     ) {
-        let asked = self.parts.hooks.call(hook, record, old, 0, now);
-        self.carry_out(asked, flow, record, now, trace, out);
+        if self.parts.hooks.wants_flow(hook, flow) {
+            let asked = self.parts.hooks.call(hook, record, old, 0, now);
+            self.carry_out(asked, flow, record, now, trace, out);
+        }
     }
 
     fn carry_out(
@@ -156,13 +163,14 @@ impl Pipeline {
                 Effect::Trigger(request) | Effect::Store(request) => {
                     let meta = self.parts.hooks.meta(script);
                     let once = flow_alert::once_key(meta, &request);
-                    if flow.alerts.contains(&once) {
+                    let extra = flow.extra.get_or_insert_default();
+                    if extra.alerts.contains(&once) {
                         continue;
                     }
-                    flow.alerts.push(once);
+                    extra.alerts.push(once);
                     let alert = flow_alert::build(request, meta, record, &self.parts.place, now, trace());
-                    flow.score = flow.score.saturating_add(alert.score);
-                    record.score = flow.score;
+                    extra.score = extra.score.saturating_add(alert.score);
+                    record.score = extra.score;
                     let hosts = [record.client_host(), record.server_host()];
                     self.summary.alert(hosts, alert.score, &self.parts.networks, record.last_seen);
                     self.count_alert(&alert);

@@ -11,6 +11,7 @@ use shared::wire::delta::Delta;
 use super::{Item, Pipeline, PipelineParts};
 use crate::capture::{self, Batch, SourceState};
 use crate::config::CollectorConfig;
+use crate::decode::{Decoder, DecoderConfig};
 use crate::flow::FlowTable;
 use crate::flow_alert::Place;
 use crate::hooks::HookRunner;
@@ -24,6 +25,7 @@ fn pipeline() -> Pipeline {
         place: Place { site: "s".into(), node: "n".into(), ifid: 4, interface: "eth0".into() },
         epoch: 9,
         networks: Arc::new(LocalNetworks::new(networks)),
+        decoder: Decoder::new(DecoderConfig::default()),
         table: FlowTable::new(config.table(120, 1)),
         hooks,
         summary_interval_s: 1,
@@ -42,7 +44,7 @@ fn replay() -> (Pipeline, Vec<Item>) {
         let state = source.next_batch(&mut batch).unwrap();
         pipeline.packets(&batch, &mut || None, &mut items);
         if matches!(state, SourceState::End) {
-            pipeline.finish(shared::model::FlowEnd::EndOfFile, true, &mut || None, &mut items);
+            pipeline.finish(shared::model::FlowEnd::EndOfFile, true, &mut || None, &mut items, &mut |_| {});
             return (pipeline, items);
         }
     }
@@ -143,7 +145,7 @@ fn many_hosts_in_one_second_are_parted_into_messages_of_bearable_size() {
     }
     let mut items = Vec::new();
     pipeline.packets(&batch, &mut || None, &mut items);
-    pipeline.finish(shared::model::FlowEnd::EndOfFile, true, &mut || None, &mut items);
+    pipeline.finish(shared::model::FlowEnd::EndOfFile, true, &mut || None, &mut items, &mut |_| {});
     let deltas = deltas(&items);
     assert!(deltas.len() > 4, "{}", deltas.len());
     let mut seen = std::collections::BTreeSet::new();

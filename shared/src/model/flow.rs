@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::app::{AppCategory, Breed};
 use super::host::HostKey;
-pub use super::l7_info::{DnsInfo, HttpInfo, L7Info, SshInfo, TlsInfo};
+pub use super::l7_info::{DnsInfo, HttpInfo, L7Info, SshInfo, TlsCertificate, TlsInfo};
 use super::pool::Mac;
 use super::status::StatusBits;
 use super::time::Timestamp;
@@ -224,8 +225,26 @@ pub struct FlowRecord {
     pub rtt_server_us: u32,
     /// Time from SYN/ACK to ACK in microseconds, 0 when unknown: the client's side of the path.
     pub rtt_client_us: u32,
+    /// Shortest time between two packets, whichever way they went, in microseconds.
+    #[serde(default)]
+    pub gap_min_us: u32,
+    /// Longest time between two packets in microseconds.
+    #[serde(default)]
+    pub gap_max_us: u32,
+    /// Standard deviation of the time between packets in microseconds.
+    #[serde(default)]
+    pub gap_deviation_us: u32,
+    /// True when some packet was an IP fragment.
+    #[serde(default)]
+    pub fragmented: bool,
     /// Layer-7 protocol name, such as `DNS`; `Unknown` when not found.
     pub l7: Arc<str>,
+    /// What the protocol or application is for.
+    #[serde(default)]
+    pub l7_category: AppCategory,
+    /// How far it is to be trusted.
+    #[serde(default)]
+    pub l7_breed: Breed,
     /// How it was found.
     pub l7_source: L7Source,
     /// Decoded application data.
@@ -249,6 +268,22 @@ impl FlowRecord {
     /// The server as a host.
     pub fn server_host(&self) -> HostKey {
         HostKey::new(self.server.ip, self.vlan)
+    }
+
+    /// Layer-7 protocol without the application: `TLS` of `TLS.YouTube`.
+    pub fn l7_master(&self) -> &str {
+        self.l7.split_once('.').map_or(&*self.l7, |(master, _)| master)
+    }
+
+    /// Application without the protocol: `YouTube` of `TLS.YouTube`; empty when none is known.
+    pub fn l7_app(&self) -> &str {
+        self.l7.split_once('.').map_or("", |(_, app)| app)
+    }
+
+    /// True when `name` is the flow's protocol, its application, or both with a dot between,
+    /// whatever the case.
+    pub fn speaks(&self, name: &str) -> bool {
+        [&*self.l7, self.l7_master(), self.l7_app()].iter().any(|own| own.eq_ignore_ascii_case(name))
     }
 
     /// Bytes of both directions.
@@ -283,6 +318,13 @@ impl FlowRecord {
             false,
         )
         .unwrap_or_default()
+    }
+
+    /// Mean time between packets in microseconds; 0 for a single packet.
+    pub fn gap_mean_us(&self) -> u64 {
+        let gaps = self.packets().saturating_sub(1);
+        let duration_us = u64::try_from(self.last_seen.since(self.first_seen) / 1000).unwrap_or(0);
+        duration_us.checked_div(gaps).unwrap_or(0)
     }
 
     /// The flow in one line: `client:port server:port`, with VLAN when tagged.

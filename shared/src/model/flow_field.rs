@@ -55,7 +55,9 @@ fields! {
     "srv_local", "True when the server is in a local network.", |f| FieldValue::Bool(f.server.local);
     "l4", "Layer-4 protocol: `tcp`, `udp`, `icmp`, …", |f| FieldValue::Text(f.l4.name());
     "protocol", "Layer-4 protocol number (IANA).", |f| int(f.l4.0.into());
-    "l7", "Layer-7 protocol, such as `DNS`; `Unknown` when not found.", |f| text(&f.l7);
+    "l7", "Layer-7 protocol, such as `DNS`, with the application where known: `TLS.YouTube`; `Unknown` when not found.", |f| text(&f.l7);
+    "l7_master", "Layer-7 protocol without the application.", |f| text(f.l7_master());
+    "l7_app", "Application, such as `YouTube`; empty when none is known.", |f| text(f.l7_app());
     "l7_guessed", "True when only the port suggests the protocol.",
         |f| FieldValue::Bool(f.l7_source == super::flow::L7Source::PortGuess);
     "first_seen", "Time of the first packet, seconds since the epoch.", |f| FieldValue::Int(f.first_seen.secs());
@@ -81,6 +83,14 @@ fields! {
         |f| int(u64::from(f.cli2srv.out_of_order) + u64::from(f.srv2cli.out_of_order));
     "rtt_us", "Network round trip by the handshake in microseconds, 0 when unknown.",
         |f| int(u64::from(f.rtt_client_us) + u64::from(f.rtt_server_us));
+    "gap_min_us", "Shortest time between two packets in microseconds.", |f| int(f.gap_min_us.into());
+    "gap_max_us", "Longest time between two packets in microseconds.", |f| int(f.gap_max_us.into());
+    "gap_mean_us", "Mean time between packets in microseconds.", |f| int(f.gap_mean_us());
+    "gap_deviation_us", "Standard deviation of the time between packets in microseconds.",
+        |f| int(f.gap_deviation_us.into());
+    "fragmented", "True when some packet was an IP fragment.", |f| FieldValue::Bool(f.fragmented);
+    "l7_category", "What the protocol or application is for, in snake case.", |f| text(f.l7_category.name());
+    "l7_breed", "How far the protocol or application is to be trusted, in snake case.", |f| text(f.l7_breed.name());
     "name", "SNI, HTTP host or DNS question, whichever is known.", |f| text(f.info.name());
     "sni", "TLS server name.", |f| text(f.info.tls.as_ref().map_or("", |t| &t.sni));
     "alpn", "First ALPN protocol the client offers.", |f| text(f.info.tls.as_ref().map_or("", |t| &t.alpn));

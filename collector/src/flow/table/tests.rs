@@ -4,11 +4,11 @@ use std::net::IpAddr;
 
 use shared::model::flow::{TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN};
 use shared::model::status::FlowStatus;
-use shared::model::{FlowEnd, L4, L7Source, LocalNetworks, TcpState, Timestamp};
+use shared::model::{FlowEnd, FlowRecord, L4, L7Source, LocalNetworks, TcpState, Timestamp};
 
 use super::{FlowTable, TableConfig};
-use crate::decode::{Fragment, Packet, TcpHeader};
-use crate::flow::{Flow, FlowEvent};
+use crate::decode::{Packet, TcpHeader, Tunnel, TunnelKind};
+use crate::flow::{Flow, FlowEvent, RecordContext};
 
 fn table() -> FlowTable {
     FlowTable::new(TableConfig {
@@ -18,30 +18,17 @@ fn table() -> FlowTable {
         silence_s: 5,
         periodic_s: 120,
         max_flows: 100,
+        tunnel_parts_flows: false,
         seed: 7,
     })
 }
 
 fn udp<'a>(at: f64, from: (&str, u16), to: (&str, u16), payload: &'a [u8]) -> Packet<'a> {
     let ip = |text: &str| text.parse::<IpAddr>().unwrap();
-    Packet {
-        ts: Timestamp::from_ns((at * 1e9) as i64),
-        length: 42 + payload.len() as u32,
-        src_mac: None,
-        dst_mac: None,
-        vlan: 0,
-        src: ip(from.0),
-        dst: ip(to.0),
-        l4: L4::UDP,
-        src_port: from.1,
-        dst_port: to.1,
-        ttl: 64,
-        fragment: Fragment::None,
-        tcp: None,
-        icmp: None,
-        payload,
-        payload_len: payload.len() as u32,
-    }
+    let length = 42 + payload.len() as u32;
+    let packet = Packet::new(Timestamp::from_ns((at * 1e9) as i64), length, ip(from.0), ip(to.0), L4::UDP);
+    let (src_port, dst_port, payload_len) = (from.1, to.1, payload.len() as u32);
+    Packet { src_port, dst_port, payload, payload_len, ..packet }
 }
 
 fn tcp<'a>(at: f64, from: (&str, u16), to: (&str, u16), flags: u8, payload: &'a [u8]) -> Packet<'a> {
@@ -79,6 +66,12 @@ fn pass(table: &mut FlowTable, to: f64) -> Vec<(f64, FlowEvent)> {
     all
 }
 
+/// The record of the live flow with the lowest id but `number`.
+fn record(table: &FlowTable, number: usize, ifid: u32) -> FlowRecord {
+    let networks = LocalNetworks::default();
+    table.record(table.iter()[number], RecordContext { ifid, networks: &networks }, None)
+}
+
 fn ended(events: &[(f64, FlowEvent)]) -> Vec<(f64, FlowEnd, &Flow)> {
     events
         .iter()
@@ -95,7 +88,7 @@ fn both_directions_are_one_flow_and_the_first_sender_is_the_client() {
     feed(&mut table, &udp(1.0, B, A, &[0xee; 10]));
     feed(&mut table, &udp(1.1, A, B, &[0xee; 30]));
     assert_eq!(table.len(), 1);
-    let flow = table.iter()[0].record(3, &LocalNetworks::default(), None);
+    let flow = record(&table, 0, 3);
     assert_eq!((flow.client.ip.to_string().as_str(), flow.client.port), B);
     assert_eq!((flow.cli2srv.packets, flow.cli2srv.bytes, flow.cli2srv.goodput_bytes), (1, 52, 10));
     assert_eq!((flow.srv2cli.packets, flow.srv2cli.bytes), (1, 72));
@@ -108,6 +101,18 @@ fn vlans_part_flows() {
     feed(&mut table, &udp(1.0, A, B, &[]));
     feed(&mut table, &Packet { vlan: 42, ..udp(1.0, A, B, &[]) });
     assert_eq!(table.len(), 2);
+}
+
+#[test]
+fn tunnels_part_flows_when_told_to() {
+    let inside = |id| Packet { tunnel: Some(Tunnel { kind: TunnelKind::Vxlan, id }), ..udp(1.0, A, B, &[]) };
+    for (tunnel_parts_flows, flows) in [(false, 1), (true, 3)] {
+        let mut table = FlowTable::new(TableConfig { tunnel_parts_flows, ..table().config });
+        for packet in [inside(1), inside(2), inside(1), udp(1.0, A, B, &[])] {
+            feed(&mut table, &packet);
+        }
+        assert_eq!(table.len(), flows);
+    }
 }
 
 #[test]
@@ -146,10 +151,10 @@ fn a_closed_connection_ends_after_its_linger_and_a_new_one_is_a_new_flow() {
 fn a_synack_first_comes_from_the_server() {
     let mut table = table();
     feed(&mut table, &tcp(1.0, B, A, TCP_SYN | TCP_ACK, &[]));
-    let flow = table.iter()[0].record(0, &LocalNetworks::default(), None);
+    let flow = record(&table, 0, 0);
     assert_eq!(flow.client.port, A.1);
     feed(&mut table, &tcp(1.0, ("192.0.2.7", 80), ("192.0.2.8", 5000), TCP_ACK, &[]));
-    let flow = table.iter()[1].record(0, &LocalNetworks::default(), None);
+    let flow = record(&table, 1, 0);
     assert_eq!((flow.server.port, flow.tcp_state), (80, TcpState::Midstream));
 }
 
@@ -160,7 +165,7 @@ fn detection_gives_up_after_silence_and_guesses_by_port() {
     let events = pass(&mut table, 7.0);
     assert!(matches!(events[..], [(6.0, FlowEvent::ProtocolDetected(_))]), "{events:?}");
     let flow = table.iter()[0];
-    assert_eq!((flow.l7, flow.l7_source), ("DNS", L7Source::PortGuess));
+    assert_eq!((flow.l7().unwrap().name(), flow.l7_source), ("DNS", L7Source::PortGuess));
     assert!(feed(&mut table, &udp(8.0, A, ("198.51.100.9", 53), &[0xff; 3])).is_empty(), "told once");
 }
 
@@ -171,7 +176,7 @@ fn detection_is_told_with_the_packet_that_decides() {
     feed(&mut table, &tcp(1.0, A, B, TCP_SYN, &[]));
     let events = feed(&mut table, &tcp(1.1, A, B, TCP_ACK, request));
     assert!(matches!(events[0], FlowEvent::ProtocolDetected(_)), "{events:?}");
-    let flow = table.iter()[0].record(0, &LocalNetworks::default(), None);
+    let flow = record(&table, 0, 0);
     assert_eq!((&*flow.l7, flow.l7_source, flow.info.name()), ("HTTP", L7Source::Payload, "example.org"));
     assert_ne!(flow.status & FlowStatus::NonStandardPort.bit(), 0, "HTTP on port 9999");
 }
@@ -210,8 +215,8 @@ fn a_flow_past_its_active_timeout_goes_on_as_its_successor() {
         })
         .collect();
     assert_eq!((ends.len(), ends[0].1), (1, FlowEnd::Active));
-    assert_eq!(ends[0].0.srv2cli.counters.packets, 3);
-    let successor = table.iter()[0].record(0, &LocalNetworks::default(), None);
+    assert_eq!(ends[0].0.srv2cli.packets, 3);
+    let successor = record(&table, 0, 0);
     assert_eq!((successor.id, &*successor.l7, successor.info.name()), (2, "HTTP", "example.org"));
     assert_eq!((successor.client.port, successor.srv2cli.packets), (A.1, 2));
 }
@@ -256,4 +261,9 @@ fn time_that_runs_backwards_counts_as_now() {
     feed(&mut table, &udp(50.0, A, B, &[]));
     let flow = table.iter()[0];
     assert_eq!((flow.first_seen.secs(), flow.last_seen.secs()), (100, 100));
+}
+
+#[test]
+fn a_live_flow_takes_little_memory() {
+    assert!(size_of::<Flow>() <= 224, "{}", size_of::<Flow>());
 }

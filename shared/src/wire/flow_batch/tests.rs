@@ -48,6 +48,12 @@ fn flow(id: u64) -> FlowRecord {
         handshake_ok: true,
         rtt_server_us: 12_000 + (id % 500) as u32,
         rtt_client_us: 150,
+        gap_min_us: 0,
+        gap_max_us: 0,
+        gap_deviation_us: 0,
+        fragmented: false,
+        l7_category: AppCategory::Unspecified,
+        l7_breed: Breed::Unrated,
         l7: "TLS".into(),
         l7_source: L7Source::Payload,
         info: L7Info::default(),
@@ -71,11 +77,17 @@ fn producer() -> Producer {
 
 /// Flows that between them fill every field.
 fn sample() -> FlowBatch {
-    let tls = TlsInfo { sni: "www.example.org".into(), alpn: "h2".into(), version: 0x0304, cipher: 0x1301 };
+    let tls = TlsInfo {
+        sni: "www.example.org".into(),
+        alpn: "h2".into(),
+        version: 0x0304,
+        cipher: 0x1301,
+        ..TlsInfo::default()
+    };
     let http =
         HttpInfo { method: "GET".into(), host: "example.com".into(), status: 404, ..Default::default() };
     let dns = DnsInfo { query: "example.net".into(), query_type: 28, queries: 1, ..Default::default() };
-    let ssh = SshInfo { client: "SSH-2.0-a".into(), server: "SSH-2.0-b".into() };
+    let ssh = SshInfo { client: "SSH-2.0-a".into(), server: "SSH-2.0-b".into(), ..SshInfo::default() };
     let v6 = |last: u16| IpAddr::from(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, last));
     let side = |ip, port, mac, local| FlowSide { ip, port, mac, local };
     let flows = vec![
@@ -125,7 +137,8 @@ fn a_realistic_flow_takes_few_bytes() {
         }
         if id % 5 < 2 {
             let sni = names[id as usize % names.len()].into();
-            let tls = TlsInfo { sni, alpn: "h2".into(), version: 0x0304, cipher: 0x1301 };
+            let tls =
+                TlsInfo { sni, alpn: "h2".into(), version: 0x0304, cipher: 0x1301, ..TlsInfo::default() };
             flow.info.tls = Some(tls);
         }
         flow
@@ -182,7 +195,7 @@ fn malformed_messages_are_named() {
         ),
         (broken(|batch| batch.ids.clear()), "l4 has 3 values for 0 rows"),
         (broken(|batch| batch.l7[0] = 1000), "text 1000 of"),
-        (broken(|batch| batch.info[0] = 1), "application data 1"),
+        (broken(|batch| batch.info = vec![1, 0, 0]), "application data 1"),
         (broken(|batch| batch.icmp[0] = 65_537), "out of range"),
         (broken(|batch| batch.l4[0] = 256), "out of range"),
         (broken(|batch| batch.server_ports[0] = 65_536), "out of range"),
@@ -223,17 +236,17 @@ prop_compose! {
 }
 
 prop_compose! {
-    fn infos()(texts in any::<[String; 4]>(), n in any::<u16>(), which in 0..5u8) -> L7Info {
+    fn infos()(texts in prop::array::uniform4(".{1,9}"), n in any::<u16>(), which in 0..5u8) -> L7Info {
         let [a, b, c, d] = texts.map(Arc::from);
         match which {
-            0 => L7Info { tls: Some(TlsInfo { sni: a, alpn: b, version: n, cipher: n }), ..Default::default() },
+            0 => L7Info { tls: Some(TlsInfo { sni: a, alpn: b, version: n, cipher: n, ..TlsInfo::default() }), ..Default::default() },
             1 => L7Info {
                 http: Some(HttpInfo { method: a, host: b, url: c, user_agent: d, status: n, ..Default::default() }),
                 ..Default::default()
             },
             2 => L7Info {
                 dns: Some(DnsInfo { query: a, reply_code: n, ..Default::default() }),
-                ssh: Some(SshInfo { client: b, server: c }),
+                ssh: Some(SshInfo { client: b, server: c, ..SshInfo::default() }),
                 ..Default::default()
             },
             _ => L7Info::default(),
@@ -245,18 +258,23 @@ prop_compose! {
     fn flows()(
         id in any::<u64>(), vlan in any::<u16>(), l4 in any::<u8>(), client in sides(), server in sides(),
         cli2srv in directions(), srv2cli in directions(), times in any::<[i64; 2]>(),
-        icmp in any::<Option<(u8, u8)>>(), enums in (0..8u32, 0..4u32, 0..7u32), rtt in any::<[u32; 2]>(),
+        icmp in any::<Option<(u8, u8)>>(), enums in (0..8u32, 0..4u32, 0..7u32), times_us in any::<[u32; 5]>(),
     )(
         info in infos(), l7 in "[A-Za-z0-9]{0,9}", bits in any::<[bool; 2]>(), status in any::<u64>(),
         score in any::<u32>(), id in Just(id), vlan in Just(vlan), l4 in Just(l4), client in Just(client),
         server in Just(server), cli2srv in Just(cli2srv), srv2cli in Just(srv2cli), times in Just(times),
-        rest in Just((icmp, enums, rtt)),
+        rest in Just((icmp, enums, times_us)),
     ) -> FlowRecord {
-        let (icmp, (state, source, end), [rtt_server_us, rtt_client_us]) = rest;
+        let (icmp, (state, source, end), times_us) = rest;
+        let [rtt_server_us, rtt_client_us, gap_min_us, gap_max_us, gap_deviation_us] = times_us;
+        let kind = score as usize;
         FlowRecord {
             id, ifid: 3, vlan, l4: L4(l4), client, server, cli2srv, srv2cli,
             first_seen: Timestamp::from_ns(times[0]), last_seen: Timestamp::from_ns(times[1]),
             icmp, tcp_state: tcp_state_from_wire(state), handshake_ok: bits[0], rtt_server_us, rtt_client_us,
+            gap_min_us, gap_max_us, gap_deviation_us, fragmented: bits[1],
+            l7_category: AppCategory::ALL[kind % AppCategory::ALL.len()],
+            l7_breed: Breed::ALL[kind % Breed::ALL.len()],
             l7: l7.into(), l7_source: l7_source_from_wire(source), info, status, score, collected: bits[1],
             end: end_from_wire(end),
         }
@@ -290,4 +308,38 @@ proptest! {
     fn hostile_bytes_are_survived(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
         let _ = FlowBatch::decode(&bytes);
     }
+}
+
+#[test]
+fn every_field_of_the_application_data_has_a_column() {
+    let tls = TlsInfo { certificate: Some(Box::default()), ..TlsInfo::default() };
+    let info = L7Info {
+        http: Some(HttpInfo::default()),
+        dns: Some(DnsInfo::default()),
+        tls: Some(tls),
+        ssh: Some(SshInfo::default()),
+        ..L7Info::default()
+    };
+    let shown = format!("{info:?}");
+    let words = shown.split([' ', '{', '(', ',']).filter_map(|word| word.strip_suffix(':'));
+    let fields: Vec<&str> = words.collect();
+    assert!(fields.contains(&"sni") && fields.contains(&"not_after"), "{fields:?}");
+    for field in fields {
+        let is_part = ["http", "dns", "tls", "ssh", "certificate", "announced"].contains(&field);
+        assert!(is_part || info::names().any(|name| name.ends_with(&format!(".{field}"))), "{field}");
+    }
+}
+
+#[test]
+fn columns_that_lie_about_their_rows_are_malformed_and_unknown_ones_are_skipped() {
+    let with = |column: proto::NumberColumn| {
+        let mut batch = proto::FlowBatch::decode(sample().encode()).unwrap();
+        batch.number_columns.push(column);
+        FlowBatch::decode(&batch.encode_to_vec())
+    };
+    let column =
+        |name: &str, rows: Vec<u32>| proto::NumberColumn { name: name.into(), rows, values: vec![7] };
+    assert_eq!(with(column("later.field", vec![0])).unwrap(), sample());
+    assert!(with(column("http.status", vec![3])).is_err());
+    assert!(with(column("http.status", vec![0, 1])).is_err());
 }

@@ -1,0 +1,134 @@
+//! Memory of layer-7 detection, lent to flows while they need it.
+
+use shared::model::flow::L7Info;
+use shared::model::{L7Source, Timestamp};
+
+use super::names::Names;
+use super::state::{Extra, Flow, Marks};
+use crate::decode::Packet;
+use crate::l7::{self, L7Context, L7State, Verdict};
+
+/// Flows under detection at once at most: beyond, protocols are guessed by port.
+const MAX_SCRATCHES: usize = 1 << 18;
+
+#[derive(Debug, Default)]
+struct Scratch {
+    state: L7State,
+    last_payload: Timestamp,
+}
+
+/// Lends memory to flows that are being recognised.
+#[derive(Debug, Default)]
+pub(super) struct Detection {
+    scratches: Vec<Scratch>,
+    free: Vec<u32>,
+    /// A box to write into what a payload tells; kept for the next one when it told nothing.
+    spare: Option<Box<Extra>>,
+    /// Flows that got no memory.
+    refused: u64,
+}
+
+impl Detection {
+    /// Flows whose protocol was guessed because too many were under detection.
+    pub(super) fn refused(&self) -> u64 {
+        self.refused
+    }
+
+    /// Time of the last payload that detection has seen of `flow`.
+    pub(super) fn last_payload(&self, flow: &Flow) -> Timestamp {
+        let scratch = (flow.scratch as usize).checked_sub(1).and_then(|at| self.scratches.get(at));
+        scratch.map_or(flow.first_seen, |scratch| scratch.last_payload)
+    }
+
+    /// Takes back what `flow` was lent.
+    pub(super) fn release(&mut self, flow: &mut Flow) {
+        if let Some(at) = flow.scratch.checked_sub(1) {
+            self.free.push(at);
+            flow.scratch = 0;
+        }
+    }
+
+    /// Whether the next payload of `flow` is of interest.
+    pub(super) fn wants(flow: &Flow) -> bool {
+        flow.scratch != 0 || flow.marks.has(Marks::READING) || !flow.marks.has(Marks::DECIDED)
+    }
+
+    /// Reads the payload of a packet that was not sent before.
+    pub(super) fn read(
+        &mut self,
+        flow: &mut Flow,
+        packet: &Packet<'_>,
+        from_client: bool,
+        now: Timestamp,
+        names: &mut Names,
+    ) {
+        let Some(at) = self.lend(flow) else {
+            self.refused += 1;
+            return flow.give_up();
+        };
+        flow.payloads = flow.payloads.saturating_add(1);
+        let (client_port, server_port) = flow.ports();
+        let (client, server) = if from_client { (packet.src, packet.dst) } else { (packet.dst, packet.src) };
+        let context = L7Context {
+            l4: packet.l4,
+            client,
+            server,
+            client_port,
+            server_port,
+            from_client,
+            packets_seen: flow.payloads.into(),
+            at_s: now.secs(),
+        };
+        let mut extra = flow.extra.take().or_else(|| self.spare.take()).unwrap_or_default();
+        let Some(scratch) = self.scratches.get_mut(at) else { return };
+        scratch.last_payload = now;
+        let verdict = scratch.state.on_payload(packet.payload, &context, &mut extra.info, &mut flow.status);
+        let (protocol, light, done) =
+            (scratch.state.protocol(), scratch.state.is_light(), scratch.state.is_done());
+        let host = extra.info.name();
+        let name =
+            protocol.filter(|_| !host.is_empty()).map(|protocol| (protocol, names.with_host(protocol, host)));
+        if extra.info == L7Info::default() && extra.alerts.is_empty() && extra.score == 0 {
+            self.spare = Some(extra);
+        } else {
+            flow.extra = Some(extra);
+        }
+        match (verdict, protocol) {
+            (Verdict::Decided(_), Some(protocol)) => flow.decide(protocol, L7Source::Payload),
+            (Verdict::Undecided, _) if u32::from(flow.payloads) >= l7::MAX_PAYLOADS => flow.give_up(),
+            _ => {}
+        }
+        // The first name that tells an application stays: a resolver's flow asks for many.
+        if let Some((protocol, name)) = name.filter(|_| flow.name == Names::plain(flow.l7)) {
+            debug_assert_eq!(protocol, flow.l7);
+            flow.name = name;
+        }
+        let given_up = flow.marks.has(Marks::DECIDED) && flow.l7_source != L7Source::Payload;
+        flow.marks.set(Marks::READING, light);
+        if light || done || given_up {
+            self.release(flow);
+        }
+    }
+
+    /// The place of the flow's memory, which is lent now when it has none.
+    fn lend(&mut self, flow: &mut Flow) -> Option<usize> {
+        if let Some(at) = flow.scratch.checked_sub(1) {
+            return Some(at as usize);
+        }
+        let at = match self.free.pop() {
+            Some(at) => at,
+            None if self.scratches.len() < MAX_SCRATCHES => {
+                self.scratches.push(Scratch::default());
+                (self.scratches.len() - 1) as u32
+            }
+            None => return None,
+        };
+        let state = &mut self.scratches.get_mut(at as usize)?.state;
+        match flow.marks.has(Marks::READING) {
+            true => state.reset_to(flow.l7),
+            false => state.reset(),
+        }
+        flow.scratch = at + 1;
+        Some(at as usize)
+    }
+}

@@ -1,0 +1,109 @@
+//! What flows have counted since a summary last looked at them.
+//!
+//! A flow does not carry what the summary knows of it. Whoever touches a flow first after a summary
+//! notes the counters of before; at the next summary, or when the flow ends, the difference is what
+//! is new.
+
+use super::event::FlowIndex;
+use super::state::{Direction, Flow, Marks};
+
+/// What a flow has counted since the last summary.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Growth {
+    /// Client to server; flags are all those seen.
+    pub cli2srv: Direction,
+    /// Server to client.
+    pub srv2cli: Direction,
+    /// DNS questions.
+    pub dns_queries: u32,
+    /// DNS answers with an error.
+    pub dns_errors: u32,
+    /// The flow is new to the summary.
+    pub begun: bool,
+    /// The connection has failed, and that is new.
+    pub failed: bool,
+}
+
+/// A flow's counters when the last summary was made.
+#[derive(Clone, Copy, Debug)]
+struct Before {
+    place: FlowIndex,
+    cli2srv: Direction,
+    srv2cli: Direction,
+    dns: (u32, u32),
+}
+
+/// The flows touched since the last summary.
+#[derive(Debug, Default)]
+pub(super) struct Touched(Vec<Before>);
+
+impl Touched {
+    /// Notes a flow that is about to count, once.
+    pub(super) fn note(&mut self, place: FlowIndex, flow: &mut Flow) {
+        if flow.touched == 0 {
+            let dns = flow.dns_counts();
+            self.0.push(Before { place, cli2srv: flow.cli2srv, srv2cli: flow.srv2cli, dns });
+            flow.touched = self.0.len() as u32;
+        }
+    }
+
+    /// What `flow` has counted, and forgets that it was touched.
+    ///
+    /// `ended` says that nothing more comes: a connection request that was not answered has failed.
+    pub(super) fn settle(&self, flow: &mut Flow, ended: bool) -> Growth {
+        let before = (flow.touched as usize).checked_sub(1).and_then(|at| self.0.get(at));
+        flow.touched = 0;
+        let begun = !flow.marks.has(Marks::BEGUN);
+        // A refused connection has failed at once, an unanswered one when it is given up.
+        let over = ended || flow.tcp.is_over();
+        let failed = over && !flow.marks.has(Marks::FAILED) && flow.connection_failed();
+        flow.marks.set(Marks::BEGUN, true);
+        if failed {
+            flow.marks.set(Marks::FAILED, true);
+        }
+        let Some(before) = before else {
+            return Growth { begun, failed, ..Growth::default() };
+        };
+        let dns = flow.dns_counts();
+        Growth {
+            cli2srv: since(&flow.cli2srv, &before.cli2srv),
+            srv2cli: since(&flow.srv2cli, &before.srv2cli),
+            dns_queries: dns.0.saturating_sub(before.dns.0),
+            dns_errors: dns.1.saturating_sub(before.dns.1),
+            begun,
+            failed,
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// The place of the flow touched as number `at`.
+    pub(super) fn place(&self, at: usize) -> Option<FlowIndex> {
+        self.0.get(at).map(|before| before.place)
+    }
+
+    /// Forgets all of them; after a burst, most of its memory too.
+    pub(super) fn clear(&mut self) {
+        let used = self.0.len();
+        self.0.clear();
+        if self.0.capacity() > 65_536.max(used * 8) {
+            self.0.shrink_to(used * 2);
+        }
+    }
+}
+
+fn since(now: &Direction, then: &Direction) -> Direction {
+    Direction {
+        bytes: now.bytes - then.bytes,
+        packets: now.packets - then.packets,
+        goodput_bytes: now.goodput_bytes - then.goodput_bytes,
+        retransmissions: now.retransmissions - then.retransmissions,
+        out_of_order: now.out_of_order - then.out_of_order,
+        zero_windows: now.zero_windows - then.zero_windows,
+        syns: now.syns.wrapping_sub(then.syns),
+        resets: now.resets.wrapping_sub(then.resets),
+        tcp_flags: now.tcp_flags,
+    }
+}
