@@ -75,6 +75,7 @@ fn args() -> InterfaceArgs {
         place: Place { site: "s".to_owned(), node: "n".to_owned(), ifid: 0, interface: "eth0".to_owned() },
         collector: CollectorConfig::default(),
         networks: Arc::new(LocalNetworks::new(Vec::new())),
+        apps: Arc::default(),
         scripts: shared::script::registry::ScriptSetup::default(),
         bus: MemoryBus::new(MemoryConfig::default()),
         subjects: Subjects::new(""),
