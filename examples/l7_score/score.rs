@@ -166,3 +166,61 @@ fn known_by_carrier<'n>(
     }
     (explained, carried)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn side(rows: &[(&str, u64, u64)]) -> BTreeMap<String, Counts> {
+        rows.iter()
+            .map(|&(name, flows, packets)| {
+                (name.to_owned(), Counts { flows, packets, bytes: packets * 100, guessed: 0 })
+            })
+            .collect()
+    }
+
+    fn compared(theirs: &[(&str, u64, u64)], ours: &[(&str, u64, u64)]) -> Score {
+        let mut score = Score::default();
+        score.compare("a.pcap", &side(theirs), &side(ours));
+        score
+    }
+
+    #[test]
+    fn the_same_counts_are_a_right_capture() {
+        let score = compared(&[("DNS", 2, 4), ("TLS", 1, 9)], &[("DNS", 2, 4), ("TLS", 1, 9)]);
+        assert_eq!((score.right, score.exact, score.differences.len()), (1, 1, 0));
+        assert_eq!(score.names["DNS"].agreed.packets, 4);
+    }
+
+    #[test]
+    fn what_agrees_is_the_smaller_count() {
+        let score = compared(&[("SSH", 3, 30), ("Unknown", 0, 0)], &[("SSH", 2, 20), ("Unknown", 1, 10)]);
+        assert_eq!((score.right, score.same_packets), (0, 1));
+        assert_eq!(score.names["SSH"].agreed.flows, 2);
+        assert_eq!(score.names["Unknown"].false_flows(), 0);
+    }
+
+    #[test]
+    fn a_protocol_that_is_not_there_is_false() {
+        let score = compared(&[("Unknown", 1, 5)], &[("MQTT", 1, 5)]);
+        assert_eq!(score.names["MQTT"].false_in, [("a.pcap".to_owned(), 1, 0)]);
+    }
+
+    #[test]
+    fn a_carrier_without_its_application_neither_agrees_nor_is_false() {
+        let score = compared(&[("Google", 2, 8), ("Zoom", 1, 3)], &[("TLS", 2, 8), ("Zoom", 1, 3)]);
+        assert_eq!(score.names["Google"].master_only, 2);
+        assert_eq!(score.names["Google"].agreed.flows, 0);
+        assert_eq!(score.names["TLS"].false_flows(), 0);
+        // A flow of a protocol of its own is not excused by one of TLS.
+        let score = compared(&[("SSH", 1, 8)], &[("TLS", 1, 8)]);
+        assert_eq!(score.names["SSH"].master_only, 0);
+        assert_eq!(score.names["TLS"].false_flows(), 1);
+    }
+
+    #[test]
+    fn a_carrier_goes_to_the_application_with_the_same_packets() {
+        let score = compared(&[("Aardvark", 1, 5), ("Google", 1, 8)], &[("HTTP", 1, 8), ("Unknown", 1, 5)]);
+        assert_eq!((score.names["Aardvark"].master_only, score.names["Google"].master_only), (0, 1));
+    }
+}
