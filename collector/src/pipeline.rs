@@ -16,8 +16,7 @@ use crate::decode::{DecodeError, Decoded, Decoder, Packet};
 use crate::flow::{FlowEvent, FlowTable, Lookup, RecordContext};
 use crate::flow_alert::{self, Place};
 use crate::hooks::{Asked, HookRunner};
-use crate::l7::ProtocolId;
-use crate::report::CollectorReport;
+use crate::report::{CollectorReport, Drops};
 use crate::summary::Summary;
 
 mod effects;
@@ -37,7 +36,7 @@ const FLOWS_PER_BATCH: usize = 500;
 const TEXT_PER_BATCH: usize = 512 * 1024;
 
 /// Hosts in one delta at most: about 100 bytes each.
-const HOSTS_PER_DELTA: usize = 1000;
+pub(crate) const HOSTS_PER_DELTA: usize = 1000;
 
 /// Something for the bus.
 #[derive(Debug)]
@@ -113,8 +112,8 @@ pub struct Pipeline {
     posts: u64,
     evicted_told: u64,
     refused_told: u64,
-    /// Ended flows by number of the protocol.
-    ended_by_protocol: Vec<u64>,
+    /// Ended flows by number of the name.
+    ended_by_name: Vec<u64>,
     report: CollectorReport,
     /// Skip `periodicUpdate`: the interface cannot keep up.
     pub overloaded: bool,
@@ -137,7 +136,7 @@ impl Pipeline {
             posts: 0,
             evicted_told: 0,
             refused_told: 0,
-            ended_by_protocol: Vec::new(),
+            ended_by_name: Vec::new(),
             report: CollectorReport::default(),
             overloaded: false,
         }
@@ -146,8 +145,10 @@ impl Pipeline {
     /// What has been done so far.
     pub fn report(&self) -> CollectorReport {
         let mut report = self.report.clone();
-        let by_protocol = ProtocolId::all().zip(&self.ended_by_protocol).filter(|(_, flows)| **flows > 0);
-        report.flows_by_protocol = by_protocol.map(|(id, flows)| (id.name().to_owned(), *flows)).collect();
+        let names = self.parts.table.names().all().iter();
+        for (name, flows) in names.zip(&self.ended_by_name).filter(|(_, flows)| **flows > 0) {
+            *report.flows_by_protocol.entry(name.text.to_string()).or_default() += flows;
+        }
         report.hooks = self.parts.hooks.total_calls();
         for (script, count) in self.parts.hooks.total_errors() {
             report.error(&format!("script.{script}"), count);
@@ -169,11 +170,31 @@ impl Pipeline {
     }
 
     /// Packets dropped before they came here, since the last time.
-    pub fn count_drops(&mut self, drops: u64) {
-        self.summary.counters().drops += drops;
-        if drops > 0 {
-            self.report.error("capture_drops", drops);
-        }
+    pub fn count_drops(&mut self, drops: &Drops) {
+        let counters = self.summary.counters();
+        counters.drops += drops.sum();
+        counters.drops_interface += drops.interface;
+        counters.drops_own += drops.own;
+        self.report.drops.add(drops);
+    }
+
+    /// Tells of something that happened to the interface as a whole.
+    pub fn tell(
+        &mut self,
+        kind: &str,
+        severity: shared::model::Severity,
+        message: String,
+        now: Timestamp,
+        out: &mut Vec<Item>,
+    ) {
+        let alert = flow_alert::interface_alert(&self.parts.place, kind, severity, message, now);
+        self.count_alert(&alert);
+        out.push(Item::Alert(Box::new(alert)));
+    }
+
+    /// Event time before which every summary has been made; `None` before the first packet.
+    pub fn closed_until(&self) -> Option<Timestamp> {
+        self.open_from
     }
 
     /// How many flows live.
@@ -407,7 +428,8 @@ impl Pipeline {
     /// last hold hosts alone and leave the watermark where it was.
     fn push_deltas(&mut self, to: Timestamp, end_of_stream: bool, out: &mut Vec<Item>) {
         let from = self.open_from.unwrap_or(to);
-        let (interface, mut hosts, networks) = self.summary.take_parts(&self.parts.networks);
+        let (interface, mut hosts, networks) =
+            self.summary.take_parts(&self.parts.networks, self.parts.table.names());
         while hosts.len() > HOSTS_PER_DELTA {
             let rest = hosts.split_off(HOSTS_PER_DELTA);
             let part = Delta {
@@ -464,7 +486,7 @@ fn query_matches(query: &FlowQuery, flow: &FlowRecord) -> bool {
         && query.ifid.is_none_or(|ifid| flow.ifid == ifid)
         && query.host.is_none_or(host)
         && query.port.is_none_or(port)
-        && query.l7.as_ref().is_none_or(|l7| flow.l7.eq_ignore_ascii_case(l7))
+        && query.l7.as_ref().is_none_or(|l7| flow.speaks(l7))
 }
 
 #[cfg(test)]
