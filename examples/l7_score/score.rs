@@ -35,6 +35,17 @@ pub struct Tally {
     pub master_only: u64,
     /// Captures in which the classifier has none of it: capture, flows, of these by port.
     pub false_in: Vec<(String, u64, u64)>,
+    /// Captures in which we have too few, carriers apart.
+    pub missing_in: Vec<Missing>,
+}
+
+/// Flows of one name that we lack in one capture.
+#[derive(Clone, Debug)]
+pub struct Missing {
+    pub capture: String,
+    pub flows: u64,
+    /// Names of which we have too many there.
+    pub instead: Vec<String>,
 }
 
 impl Tally {
@@ -45,6 +56,7 @@ impl Tally {
         self.ours.add(other.ours);
         self.master_only += other.master_only;
         self.false_in.extend_from_slice(&other.false_in);
+        self.missing_in.extend_from_slice(&other.missing_in);
     }
 
     /// Flows reported in captures where the classifier has none of them.
@@ -91,6 +103,11 @@ impl Score {
         let names: BTreeSet<&String> = theirs.keys().chain(ours.keys()).collect();
         let of = |side: &BTreeMap<String, Counts>, name: &str| side.get(name).copied().unwrap_or_default();
         let (master_only, carried) = known_by_carrier(theirs, ours);
+        let instead: Vec<String> = ours
+            .iter()
+            .filter(|(name, found)| found.flows > of(theirs, name).flows)
+            .map(|(n, _)| n.clone())
+            .collect();
         let (mut right, mut exact) = (true, true);
         for name in names {
             let (expected, found) = (of(theirs, name), of(ours, name));
@@ -103,6 +120,11 @@ impl Score {
             let strangers = found.flows - carried.get(name.as_str()).copied().unwrap_or_default();
             if expected.flows == 0 && strangers > 0 && name != UNKNOWN {
                 tally.false_in.push((capture.to_owned(), strangers, found.guessed.min(strangers)));
+            }
+            let missing = expected.flows.saturating_sub(found.flows + by_carrier);
+            if missing > 0 && name != UNKNOWN {
+                let capture = capture.to_owned();
+                tally.missing_in.push(Missing { capture, flows: missing, instead: instead.clone() });
             }
             right &= expected.flows == found.flows;
             exact &= expected.same(found);
