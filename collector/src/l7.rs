@@ -7,30 +7,118 @@
 
 #![forbid(unsafe_code)]
 
+mod ads;
+mod afp;
+mod ajp;
+mod among_us;
+mod anydesk;
+pub mod apps;
+mod bacnet;
+mod bitcoin;
+mod bittorrent;
+mod blizzard;
+mod cassandra;
+mod ceph;
+mod checkmk;
+mod citrix;
+mod collectd;
+mod corba;
 #[cfg(test)]
 mod corpus;
+mod cotp;
+mod cry_network;
 mod dhcp;
 mod dhcpv6;
+mod direct_connect;
+mod discord;
+mod dlms;
+mod dnp3;
 mod dns;
+mod drda;
+mod dropbox;
 mod dtls;
+mod edonkey;
+mod elasticsearch;
+mod ether_s;
+mod ethereum;
+mod ethernet_ip;
+mod fastcgi;
+mod fins;
+mod frames;
 mod ftp;
+mod gearman;
+mod gnutella;
+mod hart_ip;
+mod hislip;
+mod hl7;
 mod http;
+mod http2;
+mod iec60870;
 mod imap;
+mod iqiyi;
+mod kcp;
+mod kept;
+mod knx;
+mod lotus_notes;
+mod maple_story;
+mod melsec;
+mod memcached;
+mod meraki;
+mod miio;
+mod minecraft;
+mod mining;
+mod modbus;
+mod mongodb;
+mod munin;
+mod mysql;
+mod netbios;
+mod nintendo;
 mod ntp;
+mod oicq;
+mod opc_ua;
+mod openflow;
+mod oracle;
+mod pieces;
 mod pop3;
 mod ports;
+mod postgresql;
+mod profinet;
+mod quake;
 mod quic;
+mod radmin;
+mod raft;
+mod raknet;
+mod redis;
 pub mod registry;
+mod roughtime;
+mod rtps;
 mod smtp;
+mod someip;
+mod soulseek;
+mod spotify;
 mod ssdp;
 mod ssh;
 mod state;
+mod steam;
 mod stun;
+mod synchrophasor;
+mod syncthing;
+mod tailscale;
+mod tds;
+mod teamviewer;
+mod telegram;
 mod telnet;
 #[cfg(test)]
 mod tests;
 mod text;
 mod tls;
+mod tplink;
+mod tuya;
+mod ubiquiti;
+mod whatsapp;
+mod yojimbo;
+mod zabbix;
+mod zoom;
 
 use std::net::IpAddr;
 
@@ -88,7 +176,8 @@ pub enum Probe {
 /// What a dissector wants to read next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Want {
-    /// The same bytes again with the next ones of that direction behind them.
+    /// The same bytes again with the next ones of that direction behind them; over UDP the datagrams
+    /// that came so far, as `kept` joins them.
     Longer,
     /// The next payload, but no more than [`MAX_PAYLOADS`] in all.
     Next,

@@ -84,8 +84,13 @@ impl Touched {
         self.0.get(at).map(|before| before.place)
     }
 
+    /// Forgets all of them; after a burst, most of its memory too.
     pub(super) fn clear(&mut self) {
+        let used = self.0.len();
         self.0.clear();
+        if self.0.capacity() > 65_536.max(used * 8) {
+            self.0.shrink_to(used * 2);
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use shared::model::status::{FlowStatus, StatusBits};
 use shared::model::{AppCategory, Breed, L4};
 
 use super::text::{contains, first_line, is_command, lines, reply_code, starts};
+use super::tls::secured;
 use super::{Carrier, Dissector, L7Context, Probe, Want, any_byte};
 
 pub(super) static FTP: Dissector = Dissector {
@@ -17,6 +18,13 @@ pub(super) static FTP: Dissector = Dissector {
     probe,
     dissect,
 };
+
+/// Between AUTH and its answer (RFC 4217 §4).
+static STARTING: Dissector =
+    secured::stage("FTP", AppCategory::FileTransfer, Breed::Unsafe, |bytes, cx, info, status| {
+        let agreed = matches!(reply_code(bytes), Some(234 | 334));
+        secured::await_tls(bytes, cx, info, status, agreed, [&FTP, &secured::FTPS])
+    });
 
 /// Commands that open a session or are nobody else's.
 const COMMANDS: &[&[u8]] = &[
@@ -63,7 +71,7 @@ fn dissect(bytes: &[u8], cx: &L7Context, _: &mut L7Info, status: &mut StatusBits
                 *status |= FlowStatus::ErrorCode.bit();
             }
         } else if is_command(line, b"AUTH TLS") || is_command(line, b"AUTH SSL") {
-            return Want::Nothing;
+            return Want::Become(&STARTING);
         } else if is_secret(line) {
             *status |= FlowStatus::ClearTextCredentials.bit();
         }
@@ -93,6 +101,16 @@ mod tests {
         assert_eq!(run.server(b"220 hello\r\n"), Verdict::Undecided);
         assert_eq!(run.client(b"USER joe\r\n"), Verdict::Decided("FTP"));
         assert_eq!(run.status, FlowStatus::ClearTextCredentials.bit());
+    }
+
+    #[test]
+    fn encryption_has_its_own_name_once_the_server_agrees() {
+        let mut run = Run::new(tcp(50_000, 21));
+        run.server(b"220 FTP ready\r\n");
+        run.client(b"AUTH TLS\r\n");
+        assert_eq!(run.server(b"502 no\r\n"), Verdict::Reading);
+        run.client(b"AUTH TLS\r\n");
+        assert_eq!(run.server(b"234 go on\r\n"), Verdict::Decided("FTPS"));
     }
 
     #[test]

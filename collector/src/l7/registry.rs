@@ -5,8 +5,29 @@ use std::sync::LazyLock;
 
 use shared::model::{AppCategory, Breed, L4};
 
+use super::http2;
+use super::netbios;
+use super::tls::secured;
 use super::{Carrier, Dissector, ports};
+use super::{
+    ads, bacnet, cotp, dnp3, ether_s, ethernet_ip, fins, hart_ip, iec60870, knx, melsec, miio, modbus,
+    opc_ua, profinet, synchrophasor, tplink, tuya, ubiquiti,
+};
+use super::{afp, citrix, iqiyi, lotus_notes, meraki};
+use super::{ajp, corba, drda, fastcgi, gearman, hl7};
+use super::{
+    among_us, checkmk, cry_network, discord, dropbox, hislip, maple_story, nintendo, oicq, syncthing,
+    tailscale, telegram, whatsapp, yojimbo,
+};
+use super::{anydesk, radmin, spotify, teamviewer, zoom};
+use super::{bitcoin, bittorrent, direct_connect, edonkey, ethereum, gnutella, mining, soulseek};
+use super::{blizzard, kcp, minecraft, quake, raknet, steam};
+use super::{
+    cassandra, ceph, collectd, elasticsearch, memcached, mongodb, munin, mysql, oracle, postgresql, raft,
+    redis, tds, zabbix,
+};
 use super::{dhcp, dhcpv6, dns, dtls, ftp, http, imap, ntp, pop3, quic, smtp, ssdp, ssh, stun, telnet, tls};
+use super::{dlms, openflow, roughtime, rtps, someip};
 
 /// All dissectors. Of several that are equally sure the first one wins.
 pub const DISSECTORS: &[&Dissector] = &[
@@ -14,13 +35,24 @@ pub const DISSECTORS: &[&Dissector] = &[
     &tls::TLS,
     &dns::DNS,
     &http::HTTP,
-    &http::HTTP2,
+    &http2::HTTP2,
+    &http2::GRPC,
+    &http::HTTP_CONNECT,
+    &http::HTTP_PROXY,
+    &http::WEBSOCKET,
     &quic::QUIC,
+    &secured::DOH_DOT,
+    &secured::FTPS,
+    &secured::IMAPS,
+    &secured::LDAPS,
+    &secured::POPS,
+    &secured::SMTPS,
     // Names and the web.
     &dns::MDNS,
     &dns::LLMNR,
-    &dns::NETBIOS,
+    &netbios::NETBIOS,
     &ssdp::SSDP,
+    &ssdp::WSD,
     &stun::STUN,
     &dtls::DTLS,
     // Infrastructure.
@@ -35,8 +67,102 @@ pub const DISSECTORS: &[&Dissector] = &[
     &pop3::POP3,
     &imap::IMAP,
     // Data.
+    &postgresql::POSTGRESQL,
+    &mysql::MYSQL,
+    &tds::TDS,
+    &oracle::ORACLE,
+    &mongodb::MONGODB,
+    &redis::REDIS,
+    &memcached::MEMCACHED,
+    &cassandra::CASSANDRA,
+    &elasticsearch::ELASTICSEARCH,
+    &ceph::CEPH,
+    &zabbix::ZABBIX,
+    &collectd::COLLECTD,
+    &munin::MUNIN,
+    &raft::RAFT,
+    &drda::DRDA,
+    &gearman::GEARMAN,
+    &fastcgi::FASTCGI,
+    &corba::CORBA,
+    &ajp::AJP,
+    &hl7::HL7,
     // Industrial.
+    &modbus::MODBUS,
+    &modbus::UMAS,
+    &dnp3::DNP3,
+    &cotp::S7COMM,
+    &cotp::S7COMM_PLUS,
+    &cotp::MMS,
+    &iec60870::IEC60870,
+    &ethernet_ip::ETHERNET_IP,
+    &ethernet_ip::CIP,
+    &opc_ua::OPC_UA,
+    &bacnet::BACNET,
+    &profinet::PROFINET_IO,
+    &knx::KNX,
+    &fins::FINS,
+    &hart_ip::HART_IP,
+    &ether_s::ETHER_S_BUS,
+    &ether_s::ETHER_S_IO,
+    &ads::ADS,
+    &synchrophasor::SYNCHROPHASOR,
+    &melsec::MELSEC,
+    &tplink::TPLINK_SHP,
+    &tuya::TUYA,
+    &miio::XIAOMI,
+    &ubiquiti::UBNTAC2,
+    &openflow::OPENFLOW,
+    &roughtime::ROUGHTIME,
+    &rtps::RTPS,
+    &someip::SOMEIP,
+    &dlms::DLMS,
     // Peer to peer, games, remote access.
+    &bittorrent::BITTORRENT,
+    &edonkey::EDONKEY_NETWORK,
+    &gnutella::GNUTELLA,
+    &soulseek::SOULSEEK,
+    &direct_connect::DIRECT_CONNECT,
+    &bitcoin::BITCOIN,
+    &bitcoin::MONERO,
+    &ethereum::ETHEREUM,
+    &mining::MINING,
+    &steam::STEAM,
+    &quake::QUAKE,
+    &quake::SOURCE_ENGINE,
+    &quake::HALF_LIFE_2,
+    &raknet::RAKNET,
+    &minecraft::MINECRAFT,
+    &blizzard::WORLD_OF_WARCRAFT,
+    &blizzard::STARCRAFT,
+    &blizzard::WARCRAFT3,
+    &kcp::KCP,
+    &kcp::GENSHIN_IMPACT,
+    &anydesk::ANYDESK,
+    &teamviewer::TEAMVIEWER,
+    &radmin::RADMIN,
+    &radmin::NOMACHINE,
+    &zoom::ZOOM,
+    &spotify::SPOTIFY,
+    &afp::AFP,
+    &citrix::CITRIX,
+    &meraki::MERAKI,
+    &iqiyi::IQIYI,
+    &lotus_notes::LOTUS_NOTES,
+    &whatsapp::WHATSAPP,
+    &telegram::TELEGRAM,
+    &oicq::OICQ,
+    &discord::DISCORD,
+    &maple_story::MAPLE_STORY,
+    &among_us::AMONG_US,
+    &cry_network::CRY_NETWORK,
+    &yojimbo::YOJIMBO,
+    &dropbox::DROPBOX,
+    &syncthing::SYNCTHING,
+    &checkmk::CHECKMK,
+    &tailscale::TAILSCALE,
+    &nintendo::NINTENDO,
+    &hislip::HISLIP,
 ];
 
 /// Words of a [`Set`]; enough for every dissector, which a test checks.

@@ -48,7 +48,8 @@ impl FlowTable {
         flow.marks.set(Marks::CLIENT_IS_LOW, src_is_client(record) == lookup.forward);
         flow.extra.get_or_insert_default().collected = Some(Box::new(Collected::new(record)));
         let place = self.insert(lookup.hash, flow);
-        self.wheel.get_or_insert_with(|| Wheel::new(now));
+        let places = self.config.max_flows.saturating_add(1);
+        self.wheel.get_or_insert_with(|| Wheel::new(now, places));
         self.set_timer(place, now.plus_secs(i64::from(self.config.silence_s)));
         self.collect(place, record, lookup.forward, now, events);
         place
