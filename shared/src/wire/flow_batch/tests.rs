@@ -284,7 +284,7 @@ prop_compose! {
 
 #[test]
 fn what_an_exporter_tells_round_trips() {
-    let flow = FlowRecord {
+    let collected = FlowRecord {
         collected: true,
         l7_source: L7Source::Collected,
         export: Some(Box::new(crate::model::flow::ExportInfo {
@@ -300,7 +300,8 @@ fn what_an_exporter_tells_round_trips() {
         })),
         ..flow(1)
     };
-    let batch = FlowBatch { producer: producer(), flows: vec![flow.clone(), flow(2), flow] };
+    let flows = vec![collected.clone(), flow(2), collected];
+    let batch = FlowBatch { producer: producer(), flows };
     assert_eq!(FlowBatch::decode(&batch.encode()).unwrap(), batch);
 }
 
