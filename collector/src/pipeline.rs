@@ -441,10 +441,10 @@ impl Pipeline {
     /// last hold hosts alone and leave the watermark where it was.
     fn push_deltas(&mut self, to: Timestamp, end_of_stream: bool, out: &mut Vec<Item>) {
         let from = self.open_from.unwrap_or(to);
-        let (interface, mut hosts, networks) =
+        let (interface, hosts, networks) =
             self.summary.take_parts(&self.parts.networks, self.parts.table.names());
+        let mut hosts = hosts.into_iter();
         while hosts.len() > HOSTS_PER_DELTA {
-            let rest = hosts.split_off(HOSTS_PER_DELTA);
             let part = Delta {
                 producer: self.next_producer(),
                 from,
@@ -452,7 +452,7 @@ impl Pipeline {
                 watermark: from,
                 end_of_stream: false,
                 interface: InterfaceDelta { live_flows: interface.live_flows, ..InterfaceDelta::default() },
-                hosts: std::mem::replace(&mut hosts, rest),
+                hosts: hosts.by_ref().take(HOSTS_PER_DELTA).collect(),
                 networks: Vec::new(),
                 traceparent: None,
             };
@@ -467,7 +467,7 @@ impl Pipeline {
             watermark,
             end_of_stream,
             interface,
-            hosts,
+            hosts: hosts.collect(),
             networks,
             traceparent: None,
         };

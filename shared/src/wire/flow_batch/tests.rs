@@ -300,7 +300,8 @@ fn what_an_exporter_tells_round_trips() {
         })),
         ..flow(1)
     };
-    let batch = FlowBatch { producer: producer(), flows: vec![collected.clone(), flow(2), collected] };
+    let flows = vec![collected.clone(), flow(2), collected];
+    let batch = FlowBatch { producer: producer(), flows };
     assert_eq!(FlowBatch::decode(&batch.encode()).unwrap(), batch);
 }
 
