@@ -7,30 +7,88 @@
 
 #![forbid(unsafe_code)]
 
+mod amqp;
+mod ber;
+mod bgp;
+mod capwap;
+mod coap;
 #[cfg(test)]
 mod corpus;
+mod dcerpc;
 mod dhcp;
 mod dhcpv6;
+mod diameter;
 mod dns;
 mod dtls;
+mod fix;
 mod ftp;
+mod git;
+mod gtp;
+mod h323;
+mod haproxy;
+mod hp_virtgrp;
 mod http;
 mod imap;
+mod ipp;
+mod ipsec;
+mod irc;
+mod kafka;
+mod kerberos;
+mod l2tp;
+mod ldap;
+mod lisp;
+mod mgcp;
+mod mqtt;
+mod nat_pmp;
+mod nats;
+mod netflow;
+mod nntp;
 mod ntp;
+mod onc_rpc;
+mod openvpn;
 mod pop3;
 mod ports;
+mod pptp;
+mod ptp;
 mod quic;
+mod radius;
+mod rdp;
 pub mod registry;
+mod routers;
+mod rsync;
+mod rtmp;
+mod rtp;
+mod rtsp;
+mod sdp;
+mod sip;
+mod slp;
+mod smb;
+mod smpp;
 mod smtp;
+mod snmp;
+mod socks;
 mod ssdp;
 mod ssh;
 mod state;
+mod stomp;
 mod stun;
+mod syslog;
+mod tacacs;
 mod telnet;
+mod teredo;
 #[cfg(test)]
 mod tests;
 mod text;
+mod tftp;
+mod thrift;
 mod tls;
+mod vnc;
+mod voice_chat;
+mod whois;
+mod wireguard;
+mod xdmcp;
+mod xmpp;
+mod zeromq;
 
 use std::net::IpAddr;
 
@@ -65,7 +123,13 @@ pub struct L7Context {
     pub packets_seen: u32,
     /// Time of capture, seconds since the epoch.
     pub at_s: i64,
+    /// How the payload before began that came the same way, while the flow is undecided; for
+    /// protocols whose datagrams tell only by their sequence. Zeros when there was none.
+    pub before: Head,
 }
+
+/// The first bytes of a datagram; zeros behind a short one.
+pub type Head = [u8; 12];
 
 impl L7Context {
     fn has_port(&self, port: u16) -> bool {

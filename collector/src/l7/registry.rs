@@ -6,6 +6,17 @@ use std::sync::LazyLock;
 use shared::model::{AppCategory, Breed, L4};
 
 use super::{Carrier, Dissector, ports};
+use super::{
+    amqp, coap, fix, h323, irc, kafka, mgcp, nats, rtmp, rtsp, smpp, stomp, thrift, voice_chat, xmpp, zeromq,
+};
+use super::{
+    bgp, dcerpc, ipsec, kerberos, ldap, mqtt, openvpn, radius, rdp, rtp, sip, smb, snmp, syslog, tftp, vnc,
+    wireguard,
+};
+use super::{
+    capwap, diameter, git, gtp, haproxy, hp_virtgrp, ipp, l2tp, lisp, nat_pmp, netflow, nntp, onc_rpc, pptp,
+    ptp, routers, rsync, slp, socks, tacacs, teredo, whois, xdmcp,
+};
 use super::{dhcp, dhcpv6, dns, dtls, ftp, http, imap, ntp, pop3, quic, smtp, ssdp, ssh, stun, telnet, tls};
 
 /// All dissectors. Of several that are equally sure the first one wins.
@@ -30,10 +41,75 @@ pub const DISSECTORS: &[&Dissector] = &[
     &dhcpv6::DHCPV6,
     &ftp::FTP,
     &telnet::TELNET,
+    &snmp::SNMP,
+    &syslog::SYSLOG,
+    &smb::SMB2,
+    &smb::SMB1,
+    &ldap::LDAP,
+    &kerberos::KERBEROS,
+    &radius::RADIUS,
+    &dcerpc::DCERPC,
+    &rdp::RDP,
+    &ipsec::IPSEC,
+    &wireguard::WIREGUARD,
+    &openvpn::OPENVPN,
+    &vnc::VNC,
+    &tftp::TFTP,
+    &bgp::BGP,
+    &onc_rpc::NFS,
+    &netflow::NETFLOW,
+    &netflow::SFLOW,
+    &gtp::GTP,
+    &gtp::PFCP,
+    &socks::SOCKS,
+    &rsync::RSYNC,
+    &diameter::DIAMETER,
+    &tacacs::TACACS,
+    &l2tp::L2TP,
+    &pptp::PPTP,
+    &routers::HSRP,
+    &routers::GLBP,
+    &routers::BFD,
+    &routers::RIP,
+    &routers::LDP,
+    &capwap::CAPWAP,
+    &teredo::TEREDO,
+    &nat_pmp::NAT_PMP,
+    &ptp::PTP,
+    &lisp::LISP,
+    &slp::SLP,
+    &ipp::IPP,
+    &git::GIT,
+    &haproxy::HAPROXY,
+    &xdmcp::XDMCP,
+    &hp_virtgrp::HP_VIRTGRP,
+    &whois::WHOIS,
     // Mail and messaging.
     &smtp::SMTP,
     &pop3::POP3,
     &imap::IMAP,
+    &sip::SIP,
+    &rtp::RTP,
+    &rtp::RTCP,
+    &mqtt::MQTT,
+    &rtsp::RTSP,
+    &rtmp::RTMP,
+    &irc::IRC,
+    &xmpp::XMPP,
+    &amqp::AMQP,
+    &nats::NATS,
+    &kafka::KAFKA,
+    &stomp::STOMP,
+    &coap::COAP,
+    &h323::H323,
+    &mgcp::MGCP,
+    &voice_chat::MUMBLE,
+    &voice_chat::TEAMSPEAK,
+    &zeromq::ZEROMQ,
+    &thrift::THRIFT,
+    &smpp::SMPP,
+    &fix::FIX,
+    &nntp::NNTP,
     // Data.
     // Industrial.
     // Peer to peer, games, remote access.

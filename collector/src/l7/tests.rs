@@ -42,6 +42,7 @@ fn context(l4: L4, client_port: u16, server_port: u16) -> L7Context {
         from_client: true,
         packets_seen: 0,
         at_s: 1_767_225_600,
+        before: Head::default(),
     }
 }
 
