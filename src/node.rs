@@ -208,7 +208,9 @@ impl Node {
             self.aggregator = Some(aggregator::spawn(deps).await?);
         }
         if roles.collector {
+            let apps = config.collector.app_table().map_err(|wrong| NodeError::Config(vec![wrong]))?;
             let deps = CollectorDeps {
+                apps,
                 config: config.collector.clone(),
                 site: config.node.site.clone(),
                 node: name,

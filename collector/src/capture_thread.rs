@@ -56,18 +56,60 @@ pub fn run(
 struct CaptureThread {
     source: Box<dyn PacketSource>,
     pipeline: Pipeline,
-    items: mpsc::Sender<Vec<Item>>,
+    outlet: Outlet,
     inbox: Receiver<Order>,
     out: Vec<Item>,
     clock: SharedClock,
     place: Place,
-    subjects: Subjects,
-    flow_sink: Option<FlowSink>,
     totals: Arc<Mutex<InterfaceTotals>>,
     published: CollectorReport,
     drops: u64,
+}
+
+/// Where items go.
+struct Outlet {
+    items: mpsc::Sender<Vec<Item>>,
+    site: String,
+    subjects: Subjects,
+    flow_sink: Option<FlowSink>,
+    /// Flows that could not be written to the sink.
+    unwritten: u64,
     /// Nobody takes what is handed over.
     orphaned: bool,
+}
+
+impl Outlet {
+    /// Gives items to the publisher; waits while it has no credit to give.
+    fn deliver(&mut self, out: &mut Vec<Item>) {
+        if out.is_empty() {
+            return;
+        }
+        let mut out = std::mem::take(out);
+        for item in &mut out {
+            match item {
+                Item::Flows(batch) => self.write_flows(&batch.flows),
+                Item::Publish { subject, .. } => *subject = self.subjects.script(&self.site, subject),
+                _ => {}
+            }
+        }
+        // The publisher outlives the thread, unless it panicked: then there is nothing to go on for.
+        self.orphaned |= self.items.blocking_send(out).is_err();
+    }
+
+    fn write_flows(&mut self, flows: &[FlowRecord]) {
+        let Some(sink) = &self.flow_sink else { return };
+        let Ok(mut sink) = sink.lock() else { return };
+        for flow in flows {
+            let line = FlowLine {
+                community_id: flow.community_id(),
+                name: flow.info.name(),
+                status_names: shared::model::status::names(flow.status),
+                flow,
+            };
+            let written = serde_json::to_writer(&mut *sink, &line).is_ok() && sink.write_all(b"\n").is_ok();
+            self.unwritten += u64::from(!written);
+        }
+    }
 }
 
 impl CaptureThread {
@@ -90,7 +132,7 @@ impl CaptureThread {
         for error in &errors {
             tracing::error!(line = error.line, column = error.column, "{error}");
         }
-        let table = FlowTable::new(args.collector.table(hooks.periodic_s(), args.seed));
+        let table = FlowTable::with_apps(args.collector.table(hooks.periodic_s(), args.seed), args.apps);
         let parts = PipelineParts {
             place: args.place.clone(),
             epoch: args.epoch,
@@ -107,20 +149,25 @@ impl CaptureThread {
         if source.is_live() {
             pipeline.announce(start, &mut out);
         }
+        let outlet = Outlet {
+            items,
+            site: args.place.site.clone(),
+            subjects: args.subjects,
+            flow_sink: args.flow_sink,
+            unwritten: 0,
+            orphaned: false,
+        };
         Self {
             source,
             pipeline,
-            items,
+            outlet,
             inbox,
             out,
             clock: args.clock,
             place: args.place,
-            subjects: args.subjects,
-            flow_sink: args.flow_sink,
             totals: args.totals,
             published: CollectorReport::default(),
             drops: 0,
-            orphaned: false,
         }
     }
 
@@ -130,7 +177,7 @@ impl CaptureThread {
         let mut pace = Pace::new();
         self.hand_over();
         loop {
-            if self.obey() || self.orphaned {
+            if self.obey() || self.outlet.orphaned {
                 self.finish(FlowEnd::Shutdown, false);
                 return Ok(());
             }
@@ -199,15 +246,19 @@ impl CaptureThread {
             });
             shared::telemetry::traceparent(span)
         };
-        self.pipeline.finish(reason, end_of_stream, &mut trace, &mut self.out);
+        let outlet = &mut self.outlet;
+        let mut deliver = |out: &mut Vec<Item>| outlet.deliver(out);
+        self.pipeline.finish(reason, end_of_stream, &mut trace, &mut self.out, &mut deliver);
         self.hand_over();
     }
 
-    /// Gives items to the publisher; waits while it has no credit to give.
+    /// Hands over what there is, and tells how far it is.
     fn hand_over(&mut self) {
         if self.source.is_live() {
             self.count_drops();
         }
+        self.outlet.deliver(&mut self.out);
+        self.pipeline.count_error("flows_out", std::mem::take(&mut self.outlet.unwritten));
         let report = self.pipeline.report();
         metrics::publish(&self.place.interface, &self.published, &report, self.pipeline.live());
         if let Ok(mut totals) = self.totals.lock() {
@@ -215,36 +266,6 @@ impl CaptureThread {
             totals.progress = self.source.progress();
         }
         self.published = report;
-        if self.out.is_empty() {
-            return;
-        }
-        let mut out = std::mem::take(&mut self.out);
-        for item in &mut out {
-            match item {
-                Item::Flows(batch) => self.write_flows(&batch.flows),
-                Item::Publish { subject, .. } => *subject = self.subjects.script(&self.place.site, subject),
-                _ => {}
-            }
-        }
-        // The publisher outlives the thread, unless it panicked: then there is nothing to go on for.
-        self.orphaned |= self.items.blocking_send(out).is_err();
-    }
-
-    fn write_flows(&mut self, flows: &[FlowRecord]) {
-        let Some(sink) = &self.flow_sink else { return };
-        let Ok(mut sink) = sink.lock() else { return };
-        for flow in flows {
-            let line = FlowLine {
-                community_id: flow.community_id(),
-                name: flow.info.name(),
-                status_names: shared::model::status::names(flow.status),
-                flow,
-            };
-            let written = serde_json::to_writer(&mut *sink, &line).is_ok() && sink.write_all(b"\n").is_ok();
-            if !written {
-                self.pipeline.count_error("flows_out", 1);
-            }
-        }
     }
 
     fn count_drops(&mut self) {

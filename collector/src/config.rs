@@ -1,12 +1,14 @@
 //! What the collector can be told.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use crate::capture;
 use crate::decode::{DecoderConfig, Tunnels};
 use crate::flow::TableConfig;
+use crate::l7::apps::AppTable;
 
 /// The `[collector]` section.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -29,6 +31,9 @@ pub struct CollectorConfig {
     /// Whether the same addresses and ports in two tunnels (VXLAN, GENEVE, GRE, MPLS, …) are two
     /// flows. Leave it off for tunnels whose two directions have different ids (GTP-U, L2TP).
     pub tunnel_parts_flows: bool,
+    /// Files with more applications, in the form of the built-in `config/applications.tsv`; their
+    /// lines win over its lines.
+    pub applications: Vec<PathBuf>,
     /// Seconds of event time between summaries; must divide 60.
     pub summary_interval_s: u32,
     /// Where to capture.
@@ -46,6 +51,7 @@ impl Default for CollectorConfig {
             max_flows: 1_000_000,
             tunnels: Tunnels::Inner,
             tunnel_parts_flows: false,
+            applications: Vec::new(),
             summary_interval_s: 1,
             interface: Vec::new(),
         }
@@ -139,6 +145,7 @@ impl CollectorConfig {
         if self.summary_interval_s == 0 || 60 % self.summary_interval_s != 0 {
             wrong.push("collector.summary_interval_s: must divide 60".to_owned());
         }
+        wrong.extend(self.app_table().err());
         let mut names = std::collections::BTreeSet::new();
         let mut ids = std::collections::BTreeSet::new();
         for (place, interface) in self.interface.iter().enumerate() {
@@ -164,6 +171,22 @@ impl CollectorConfig {
         wrong
     }
 
+    /// The applications, built in and the user's.
+    ///
+    /// # Errors
+    /// Names the file and what is wrong with it.
+    pub fn app_table(&self) -> Result<Arc<AppTable>, String> {
+        let mut table = AppTable::built_in();
+        for path in &self.applications {
+            let wrong = |cause: &dyn std::fmt::Display| {
+                format!("collector.applications: {}: {cause}", path.display())
+            };
+            let text = std::fs::read_to_string(path).map_err(|error| wrong(&error))?;
+            Arc::make_mut(&mut table).read(&text).map_err(|error| wrong(&error))?;
+        }
+        Ok(table)
+    }
+
     /// The decoder's part for one interface.
     pub fn decoder(&self, interface: &InterfaceConfig, seed: u64) -> DecoderConfig {
         let tunnels = interface.tunnels.unwrap_or(self.tunnels);
@@ -182,5 +205,23 @@ impl CollectorConfig {
             tunnel_parts_flows: self.tunnel_parts_flows,
             seed,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_interface_may_count_tunnels_its_own_way() {
+        let config: CollectorConfig = serde_json::from_str(
+            r#"{"tunnels": "outer", "interface": [{"name": "a"}, {"name": "b", "tunnels": "inner"}]}"#,
+        )
+        .unwrap();
+        let tunnels: Vec<Tunnels> =
+            config.interface.iter().map(|interface| config.decoder(interface, 7).tunnels).collect();
+        assert_eq!(tunnels, [Tunnels::Outer, Tunnels::Inner]);
+        assert_eq!(CollectorConfig::default().tunnels, Tunnels::Inner);
+        assert!(serde_json::from_str::<CollectorConfig>(r#"{"tunnels": "both"}"#).is_err());
     }
 }

@@ -23,7 +23,7 @@ use std::net::IpAddr;
 use shared::model::pool::Mac;
 use shared::model::{L4, Timestamp};
 
-use crate::capture::PacketDesc;
+use crate::capture::{LinkType, PacketDesc};
 
 pub use error::DecodeError;
 pub use tunnel::{Tunnel, TunnelKind, Tunnels};
@@ -32,6 +32,7 @@ use fragments::{Fragments, Key};
 use ip::Network;
 use link::Link;
 use span::Span;
+use transport::Transport;
 
 /// Tunnels in each other opened at most.
 pub const MAX_TUNNELS: u32 = 6;
@@ -208,78 +209,101 @@ impl Decoder {
     ///
     /// The first header that is cut off or contradicts itself, up to the first packet's layer 4.
     pub fn decode<'a>(&mut self, desc: &PacketDesc, frame: &'a [u8]) -> Result<Decoded<'a>, DecodeError> {
-        let link = link::decode(desc.link, Span::new(frame, desc.length))?;
+        let frame = Span::new(frame, desc.length);
+        // Nearly all frames are IP straight behind Ethernet. Their way is kept free of everything
+        // else, so that no header goes through memory before it lies in the packet.
+        if desc.link == LinkType::ETHERNET {
+            let link = link::ethernet(frame)?;
+            if link.is_ip() {
+                return self.packet(desc, &link, 0);
+            }
+            if link.ethertype == link::VLAN {
+                return self.tagged(desc, frame);
+            }
+        }
+        self.stacked(desc, frame)
+    }
+
+    /// [`Self::decode`] for Ethernet with a VLAN tag, which mirror ports send.
+    #[inline(never)]
+    fn tagged<'a>(&mut self, desc: &PacketDesc, frame: Span<'a>) -> Result<Decoded<'a>, DecodeError> {
+        let link = link::tag(link::ethernet(frame)?)?;
+        if link.is_ip() { self.packet(desc, &link, 0) } else { self.stacked(desc, frame) }
+    }
+
+    /// [`Self::decode`] for frames of other link types, and with several tags, labels or sessions.
+    #[inline(never)]
+    fn stacked<'a>(&mut self, desc: &PacketDesc, frame: Span<'a>) -> Result<Decoded<'a>, DecodeError> {
+        let link = link::decode(desc.link, frame)?;
         match link.ethertype {
-            link::IPV4 | link::IPV6 => self.packet(desc, &link, 0).map(Decoded::Packet),
+            link::IPV4 | link::IPV6 => self.nested(desc, &link, 0),
             link::NO_NETWORK => Ok(Decoded::NotIp(0)),
             other => Ok(Decoded::NotIp(other)),
         }
     }
 
     /// The IP packet behind `link`, or the innermost one that it carries.
-    #[inline]
+    #[inline(always)]
     fn packet<'a>(
         &mut self,
         desc: &PacketDesc,
         link: &Link<'a>,
         depth: u32,
-    ) -> Result<Packet<'a>, DecodeError> {
-        let network = if link.ethertype == link::IPV4 { ip::v4(link.rest)? } else { ip::v6(link.rest)? };
-        let transport = transport::decode(&network)?;
-        let packet = Packet {
-            ts: desc.ts,
-            length: desc.length,
-            src_mac: link.src,
-            dst_mac: link.dst,
-            vlan: link.vlans[0],
-            inner_vlan: link.vlans[1],
-            tunnel: link.tunnel,
-            src: network.src,
-            dst: network.dst,
-            l4: network.l4,
-            src_port: transport.src_port,
-            dst_port: transport.dst_port,
-            tos: network.tos,
-            ttl: network.ttl,
-            fragment: network.fragment,
-            tcp: transport.tcp,
-            icmp: transport.icmp,
-            payload: transport.payload,
-            payload_len: transport.payload_len,
-            flaw: network.flaw,
-        };
-        if network.fragment == Fragment::None
-            && !tunnel::possible(packet.l4, packet.src_port, packet.dst_port)
-        {
-            return Ok(packet);
+    ) -> Result<Decoded<'a>, DecodeError> {
+        // Twice the same: what the two versions share then needs no place where they meet.
+        if link.ethertype == link::IPV4 {
+            let network = ip::v4(link.rest)?;
+            let transport = transport::decode(&network)?;
+            if is_plain(&network, &transport) {
+                return Ok(Decoded::Packet(assemble(desc, link, &network, &transport)));
+            }
+        } else {
+            let network = ip::v6(link.rest)?;
+            let transport = transport::decode(&network)?;
+            if is_plain(&network, &transport) {
+                return Ok(Decoded::Packet(assemble(desc, link, &network, &transport)));
+            }
         }
-        Ok(self.unusual(desc, packet, &network, depth))
+        self.unusual(desc, link, depth)
+    }
+
+    /// [`Self::packet`] where time is not so short.
+    #[inline(never)]
+    fn nested<'a>(
+        &mut self,
+        desc: &PacketDesc,
+        link: &Link<'a>,
+        depth: u32,
+    ) -> Result<Decoded<'a>, DecodeError> {
+        self.packet(desc, link, depth)
     }
 
     /// A fragment, or a packet that may carry another.
-    #[cold]
+    #[inline(never)]
     fn unusual<'a>(
         &mut self,
         desc: &PacketDesc,
-        mut packet: Packet<'a>,
-        network: &Network<'a>,
+        link: &Link<'a>,
         depth: u32,
-    ) -> Packet<'a> {
+    ) -> Result<Decoded<'a>, DecodeError> {
+        let network = if link.ethertype == link::IPV4 { ip::v4(link.rest)? } else { ip::v6(link.rest)? };
+        let transport = transport::decode(&network)?;
+        let mut packet = assemble(desc, link, &network, &transport);
         self.stats.fragments += u64::from(network.fragment != Fragment::None);
-        match network.fragment {
+        Ok(Decoded::Packet(match network.fragment {
             Fragment::Later => {
-                let known = self.fragments.later(&mut packet, network);
+                let known = self.fragments.later(&mut packet, &network);
                 self.stats.fragments_orphaned += u64::from(!known);
                 packet
             }
             Fragment::First => {
-                let key = Key::of(&packet, network);
-                let packet = self.inner(desc, packet, network, depth);
-                self.fragments.first(key, &packet, network);
+                let key = Key::of(&packet, &network);
+                let packet = self.inner(desc, packet, &network, depth);
+                self.fragments.first(key, &packet, &network);
                 packet
             }
-            Fragment::None => self.inner(desc, packet, network, depth),
-        }
+            Fragment::None => self.inner(desc, packet, &network, depth),
+        }))
     }
 
     /// The packet that `outer` carries, or `outer` itself.
@@ -301,13 +325,52 @@ impl Decoder {
             Ok(Some(link)) => Ok(link),
             Err(error) => Err(error),
         };
-        let inner = opened.and_then(|link| self.packet(desc, &link.inside(&outer), depth + 1));
+        let inner = opened.and_then(|link| self.nested(desc, &link.inside(&outer), depth + 1));
         match inner {
-            Ok(inner) => {
+            Ok(Decoded::Packet(inner)) => {
                 self.stats.tunnelled += u64::from(depth == 0);
                 Packet { flaw: inner.flaw.or(outer.flaw), ..inner }
             }
+            Ok(Decoded::NotIp(_)) => outer,
             Err(error) => Packet { flaw: Some(error), ..outer },
         }
+    }
+}
+
+/// No fragment, and nothing that could be a tunnel.
+#[inline(always)]
+fn is_plain(network: &Network<'_>, transport: &Transport<'_>) -> bool {
+    network.fragment == Fragment::None
+        && !tunnel::possible(network.l4, transport.src_port, transport.dst_port)
+}
+
+#[inline(always)]
+fn assemble<'a>(
+    desc: &PacketDesc,
+    link: &Link<'a>,
+    network: &Network<'a>,
+    transport: &Transport<'a>,
+) -> Packet<'a> {
+    Packet {
+        ts: desc.ts,
+        length: desc.length,
+        src_mac: link.src,
+        dst_mac: link.dst,
+        vlan: link.vlans[0],
+        inner_vlan: link.vlans[1],
+        tunnel: link.tunnel,
+        src: network.src,
+        dst: network.dst,
+        l4: network.l4,
+        src_port: transport.src_port,
+        dst_port: transport.dst_port,
+        tos: network.tos,
+        ttl: network.ttl,
+        fragment: network.fragment,
+        tcp: transport.tcp,
+        icmp: transport.icmp,
+        payload: transport.payload,
+        payload_len: transport.payload_len,
+        flaw: network.flaw,
     }
 }

@@ -8,6 +8,7 @@ pub mod growth;
 mod index;
 pub mod key;
 mod macs;
+pub mod names;
 mod prefetch;
 pub mod state;
 pub mod table;

@@ -44,6 +44,7 @@ struct Filter {
     l4: Option<L4>,
     l7: Option<ProtocolId>,
     handshake: bool,
+    status: StatusBits,
 }
 
 impl Filter {
@@ -53,12 +54,13 @@ impl Filter {
             .l7_proto
             .as_deref()
             .and_then(|name| ProtocolId::all().find(|protocol| protocol.name().eq_ignore_ascii_case(name)));
-        Self { l4: meta.l4_proto, l7, handshake: meta.three_way_handshake_ok }
+        Self { l4: meta.l4_proto, l7, handshake: meta.three_way_handshake_ok, status: meta.flow_status }
     }
 
     fn accepts(&self, flow: &Flow) -> bool {
         self.l4.is_none_or(|l4| flow.l4() == l4)
             && self.l7.is_none_or(|l7| flow.l7().unwrap_or_default() == l7)
+            && (self.status == 0 || flow.status & self.status != 0)
             && (!self.handshake || flow.l4() != L4::TCP || flow.tcp.handshake_ok())
     }
 }

@@ -22,6 +22,7 @@ use crate::capture::{CaptureError, Progress};
 use crate::capture_thread::{self, Order};
 use crate::config::{CollectorConfig, InterfaceConfig};
 use crate::flow_alert::Place;
+use crate::l7::apps::AppTable;
 use crate::publisher;
 use crate::report::CollectorReport;
 
@@ -39,6 +40,8 @@ pub struct InterfaceArgs {
     pub collector: CollectorConfig,
     /// Local networks.
     pub networks: Arc<LocalNetworks>,
+    /// Applications.
+    pub apps: Arc<AppTable>,
     /// Scripts.
     pub scripts: ScriptSetup,
     /// The bus.

@@ -7,52 +7,83 @@
 
 #![forbid(unsafe_code)]
 
+mod ads;
 mod amqp;
+pub mod apps;
+mod bacnet;
 mod ber;
 mod bgp;
 mod capwap;
+mod cassandra;
+mod ceph;
 mod coap;
+mod collectd;
 #[cfg(test)]
 mod corpus;
+mod cotp;
 mod dcerpc;
 mod dhcp;
 mod dhcpv6;
 mod diameter;
+mod dnp3;
 mod dns;
 mod dtls;
+mod elasticsearch;
+mod ether_s;
+mod ethernet_ip;
+mod fins;
 mod fix;
+mod frames;
 mod ftp;
 mod git;
 mod gtp;
 mod h323;
 mod haproxy;
+mod hart_ip;
 mod hp_virtgrp;
 mod http;
+mod iec60870;
 mod imap;
 mod ipp;
 mod ipsec;
 mod irc;
 mod kafka;
+mod kept;
 mod kerberos;
+mod knx;
 mod l2tp;
 mod ldap;
 mod lisp;
+mod melsec;
+mod memcached;
 mod mgcp;
+mod miio;
+mod modbus;
+mod mongodb;
 mod mqtt;
+mod munin;
+mod mysql;
 mod nat_pmp;
 mod nats;
 mod netflow;
 mod nntp;
 mod ntp;
 mod onc_rpc;
+mod opc_ua;
 mod openvpn;
+mod oracle;
+mod pieces;
 mod pop3;
 mod ports;
+mod postgresql;
 mod pptp;
+mod profinet;
 mod ptp;
 mod quic;
 mod radius;
+mod raft;
 mod rdp;
+mod redis;
 pub mod registry;
 mod routers;
 mod rsync;
@@ -72,8 +103,10 @@ mod ssh;
 mod state;
 mod stomp;
 mod stun;
+mod synchrophasor;
 mod syslog;
 mod tacacs;
+mod tds;
 mod telnet;
 mod teredo;
 #[cfg(test)]
@@ -82,12 +115,16 @@ mod text;
 mod tftp;
 mod thrift;
 mod tls;
+mod tplink;
+mod tuya;
+mod ubiquiti;
 mod vnc;
 mod voice_chat;
 mod whois;
 mod wireguard;
 mod xdmcp;
 mod xmpp;
+mod zabbix;
 mod zeromq;
 
 use std::net::IpAddr;
@@ -152,7 +189,8 @@ pub enum Probe {
 /// What a dissector wants to read next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Want {
-    /// The same bytes again with the next ones of that direction behind them.
+    /// The same bytes again with the next ones of that direction behind them; over UDP the datagrams
+    /// that came so far, as `kept` joins them.
     Longer,
     /// The next payload, but no more than [`MAX_PAYLOADS`] in all.
     Next,

@@ -28,8 +28,8 @@ pub fn run(
                 Err(error)
             }
         };
-        pipeline.finish(FlowEnd::EndOfFile, true, &mut || None, &mut items);
-        items.drain(..).for_each(&mut take);
+        let mut hand_over = |items: &mut Vec<Item>| items.drain(..).for_each(&mut take);
+        pipeline.finish(FlowEnd::EndOfFile, true, &mut || None, &mut items, &mut hand_over);
         return result;
     }
 }

@@ -16,7 +16,6 @@ use crate::decode::{DecodeError, Decoded, Decoder, Packet};
 use crate::flow::{FlowEvent, FlowTable, Lookup, RecordContext};
 use crate::flow_alert::{self, Place};
 use crate::hooks::{Asked, HookRunner};
-use crate::l7::ProtocolId;
 use crate::report::CollectorReport;
 use crate::summary::Summary;
 
@@ -25,6 +24,9 @@ mod effects;
 /// Packets looked up ahead together: enough to hide the time that memory takes, few enough to stay
 /// in the nearest cache.
 const AHEAD: usize = 32;
+
+/// Items handed over at once while everything ends.
+const ITEMS_AT_ONCE: usize = 16;
 
 /// Ended flows in one batch at most.
 const FLOWS_PER_BATCH: usize = 500;
@@ -110,8 +112,8 @@ pub struct Pipeline {
     posts: u64,
     evicted_told: u64,
     refused_told: u64,
-    /// Ended flows by number of the protocol.
-    ended_by_protocol: Vec<u64>,
+    /// Ended flows by number of the name.
+    ended_by_name: Vec<u64>,
     report: CollectorReport,
     /// Skip `periodicUpdate`: the interface cannot keep up.
     pub overloaded: bool,
@@ -134,7 +136,7 @@ impl Pipeline {
             posts: 0,
             evicted_told: 0,
             refused_told: 0,
-            ended_by_protocol: Vec::new(),
+            ended_by_name: Vec::new(),
             report: CollectorReport::default(),
             overloaded: false,
         }
@@ -143,8 +145,10 @@ impl Pipeline {
     /// What has been done so far.
     pub fn report(&self) -> CollectorReport {
         let mut report = self.report.clone();
-        let by_protocol = ProtocolId::all().zip(&self.ended_by_protocol).filter(|(_, flows)| **flows > 0);
-        report.flows_by_protocol = by_protocol.map(|(id, flows)| (id.name().to_owned(), *flows)).collect();
+        let names = self.parts.table.names().all().iter();
+        for (name, flows) in names.zip(&self.ended_by_name).filter(|(_, flows)| **flows > 0) {
+            *report.flows_by_protocol.entry(name.text.to_string()).or_default() += flows;
+        }
         report.hooks = self.parts.hooks.total_calls();
         for (script, count) in self.parts.hooks.total_errors() {
             report.error(&format!("script.{script}"), count);
@@ -268,17 +272,22 @@ impl Pipeline {
     }
 
     /// Ends every flow and closes the summary. `end_of_stream` says that no more will ever come.
+    /// What comes out is handed over piece by piece, so that a million flows do not end in memory.
     pub fn finish(
         &mut self,
         reason: FlowEnd,
         end_of_stream: bool,
         trace: &mut TraceSource<'_>,
         out: &mut Vec<Item>,
+        hand_over: &mut dyn FnMut(&mut Vec<Item>),
     ) {
         let now = self.parts.table.now();
         for place in self.parts.table.places_by_id() {
             self.parts.table.end_one(place, reason, &mut self.events);
             self.handle_events(now, trace, out);
+            if out.len() >= ITEMS_AT_ONCE {
+                hand_over(out);
+            }
         }
         let asked = self.parts.hooks.teardown(now);
         self.carry_out_without_flow(asked, now, trace, out);
@@ -287,6 +296,7 @@ impl Pipeline {
             self.flush(now.plus_ns(1), end_of_stream, out);
         }
         self.flush_flows(out);
+        hand_over(out);
     }
 
     /// Live flows that match, in order of their ids; `next` is the last id of the page.
@@ -398,7 +408,8 @@ impl Pipeline {
     /// last hold hosts alone and leave the watermark where it was.
     fn push_deltas(&mut self, to: Timestamp, end_of_stream: bool, out: &mut Vec<Item>) {
         let from = self.open_from.unwrap_or(to);
-        let (interface, mut hosts, networks) = self.summary.take_parts(&self.parts.networks);
+        let (interface, mut hosts, networks) =
+            self.summary.take_parts(&self.parts.networks, self.parts.table.names());
         while hosts.len() > HOSTS_PER_DELTA {
             let rest = hosts.split_off(HOSTS_PER_DELTA);
             let part = Delta {
@@ -455,7 +466,7 @@ fn query_matches(query: &FlowQuery, flow: &FlowRecord) -> bool {
         && query.ifid.is_none_or(|ifid| flow.ifid == ifid)
         && query.host.is_none_or(host)
         && query.port.is_none_or(port)
-        && query.l7.as_ref().is_none_or(|l7| flow.l7.eq_ignore_ascii_case(l7))
+        && query.l7.as_ref().is_none_or(|l7| flow.speaks(l7))
 }
 
 #[cfg(test)]

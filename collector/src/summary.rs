@@ -8,9 +8,9 @@ use shared::model::{
 };
 use shared::wire::delta::{HostDelta, InterfaceDelta, L7Counters, NetworkDelta};
 
+use crate::flow::names::Names;
 use crate::flow::state::Direction;
 use crate::flow::{Flow, Growth};
-use crate::l7::ProtocolId;
 
 /// A host of the open interval.
 #[derive(Debug)]
@@ -27,7 +27,7 @@ pub struct Summary {
     pub interface: InterfaceDelta,
     hosts: HashMap<HostKey, Host, foldhash::fast::RandomState>,
     networks: BTreeMap<usize, NetworkCounters>,
-    /// Ended flows by number of the protocol.
+    /// Ended flows by number of the name.
     l7: Vec<L7Counters>,
 }
 
@@ -88,7 +88,7 @@ impl Summary {
         interface.tcp_retransmissions +=
             u64::from(cli2srv.retransmissions) + u64::from(srv2cli.retransmissions);
         if ended {
-            let number = usize::from(flow.l7().unwrap_or_default().number());
+            let number = flow.name().number();
             if self.l7.len() <= number {
                 self.l7.resize_with(number + 1, || L7Counters { flows: 0, bytes: 0 });
             }
@@ -170,10 +170,13 @@ impl Summary {
     pub fn take_parts(
         &mut self,
         networks: &LocalNetworks,
+        names: &Names,
     ) -> (InterfaceDelta, Vec<HostDelta>, Vec<NetworkDelta>) {
         let mut interface = std::mem::take(&mut self.interface);
-        for (id, counters) in ProtocolId::all().zip(self.l7.drain(..)).filter(|(_, c)| c.flows > 0) {
-            interface.l7.insert(id.name().to_owned(), counters);
+        for (name, counters) in names.all().iter().zip(self.l7.drain(..)).filter(|(_, c)| c.flows > 0) {
+            let sum = interface.l7.entry(name.text.to_string()).or_insert(L7Counters { flows: 0, bytes: 0 });
+            sum.flows += counters.flows;
+            sum.bytes += counters.bytes;
         }
         let mut hosts: Vec<HostDelta> = self.hosts.drain().map(|(_, host)| host.delta).collect();
         hosts.sort_unstable_by_key(|host| host.key);

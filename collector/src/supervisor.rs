@@ -35,6 +35,8 @@ pub struct CollectorDeps {
     pub networks: Arc<LocalNetworks>,
     /// Scripts.
     pub scripts: ScriptSetup,
+    /// Applications.
+    pub apps: Arc<crate::l7::apps::AppTable>,
     /// The bus.
     pub bus: SharedBus,
     /// Subjects.
@@ -186,6 +188,7 @@ impl Actor for CollectorSupervisor {
                     },
                     collector: deps.config.clone(),
                     networks: Arc::clone(&deps.networks),
+                    apps: Arc::clone(&deps.apps),
                     scripts: deps.scripts.clone(),
                     bus: Arc::clone(&deps.bus),
                     subjects: deps.subjects.clone(),

@@ -131,6 +131,7 @@ fn pipeline(config: &Config) -> Result<Pipeline, Failure> {
     if !errors.is_empty() {
         return Err(NodeError::Config(errors.iter().map(ToString::to_string).collect()).into());
     }
+    let apps = config.collector.app_table().map_err(|wrong| NodeError::Config(vec![wrong]))?;
     let prefixes = config.node.local_networks.iter().filter_map(|network| network.parse().ok());
     Ok(Pipeline::new(PipelineParts {
         place: Place {
@@ -143,7 +144,7 @@ fn pipeline(config: &Config) -> Result<Pipeline, Failure> {
         networks: Arc::new(LocalNetworks::new(prefixes)),
         // The same hashes every time, so that a run is the same every time.
         decoder: Decoder::new(config.collector.decoder(&InterfaceConfig::of_files("flows", Vec::new()), 0)),
-        table: FlowTable::new(config.collector.table(hooks.periodic_s(), 0)),
+        table: FlowTable::with_apps(config.collector.table(hooks.periodic_s(), 0), apps),
         hooks,
         summary_interval_s: config.collector.summary_interval_s,
     }))

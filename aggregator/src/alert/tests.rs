@@ -21,6 +21,7 @@ fn meta() -> ScriptMeta {
         packet_interface_only: false,
         l4_proto: None,
         l7_proto: None,
+        flow_status: 0,
         three_way_handshake_ok: false,
         periodic_update_seconds: None,
         lifecycle: Lifecycle::Run,

@@ -41,7 +41,7 @@ fn fragment(units: u16, more: bool) -> Fragment {
     }
 }
 
-#[inline]
+#[inline(always)]
 pub(super) fn v4(span: Span<'_>) -> Result<Network<'_>, DecodeError> {
     let first = *span.bytes.first().ok_or(DecodeError::Ipv4TooShort)?;
     if first >> 4 != 4 {
@@ -79,7 +79,7 @@ pub(super) fn v4(span: Span<'_>) -> Result<Network<'_>, DecodeError> {
     })
 }
 
-#[inline]
+#[inline(always)]
 pub(super) fn v6(span: Span<'_>) -> Result<Network<'_>, DecodeError> {
     if span.bytes.first().is_some_and(|first| first >> 4 != 6) {
         return Err(DecodeError::Ipv6BadVersion);
@@ -125,6 +125,7 @@ const AUTHENTICATION: u8 = 51;
 const NO_NEXT: u8 = 59;
 
 /// Passes the extension headers.
+#[cold]
 fn extensions(network: &mut Network<'_>) -> Result<(), DecodeError> {
     const CUT: DecodeError = DecodeError::Ipv6ExtensionTooShort;
     let mut passed = 0;

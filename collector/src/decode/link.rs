@@ -10,10 +10,12 @@ use super::span::Span;
 use super::{DecodeError, Packet, Tunnel};
 use crate::capture::LinkType;
 
-pub(super) use stack::{ppp, unstack};
+pub(super) use stack::{ppp, tag, unstack};
 
 pub(super) const IPV4: u16 = 0x0800;
 pub(super) const IPV6: u16 = 0x86dd;
+/// A VLAN tag of IEEE 802.1Q.
+pub(super) const VLAN: u16 = 0x8100;
 pub(super) const MPLS: u16 = 0x8847;
 /// Ethernet in what is no Ethernet (RFC 1701 §4, RFC 7637).
 pub(super) const BRIDGED: u16 = 0x6558;
@@ -64,14 +66,14 @@ impl<'a> Link<'a> {
 }
 
 /// Takes off everything in front of the IP header; the EtherType of the result is final.
-#[inline]
+#[inline(always)]
 pub(super) fn decode(link: LinkType, frame: Span<'_>) -> Result<Link<'_>, DecodeError> {
     let link = if link == LinkType::ETHERNET { ethernet(frame)? } else { of_type(link, frame)? };
     if link.is_ip() { Ok(link) } else { unstack(link) }
 }
 
 /// The header of one Ethernet frame, nothing behind it.
-#[inline]
+#[inline(always)]
 pub(super) fn ethernet(frame: Span<'_>) -> Result<Link<'_>, DecodeError> {
     const CUT: DecodeError = DecodeError::EthernetTooShort;
     let header: &[u8; 14] = frame.bytes.first_chunk().ok_or(CUT)?;
@@ -89,6 +91,7 @@ fn mac(frame: &[u8], at: usize) -> Option<Mac> {
     frame.get(at..)?.first_chunk().copied()
 }
 
+#[cold]
 fn of_type(link: LinkType, frame: Span<'_>) -> Result<Link<'_>, DecodeError> {
     const CUT: DecodeError = DecodeError::LinkTooShort;
     match link {

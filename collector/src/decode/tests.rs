@@ -1,3 +1,4 @@
+mod captures;
 mod fragments;
 mod hostile;
 mod shapes;

@@ -19,7 +19,7 @@ pub(super) struct Transport<'a> {
 }
 
 /// Reads the layer-4 header behind the IP headers.
-#[inline]
+#[inline(always)]
 pub(super) fn decode<'a>(network: &Network<'a>) -> Result<Transport<'a>, DecodeError> {
     let (bytes, room) = (network.rest.bytes, network.rest.wire);
     if network.fragment == Fragment::Later {
@@ -40,6 +40,7 @@ fn behind(bytes: &[u8], header: usize) -> &[u8] {
     bytes.get(header..).unwrap_or_default()
 }
 
+#[inline(always)]
 fn tcp(bytes: &[u8], claimed: u32, room: u32) -> Result<Transport<'_>, DecodeError> {
     let fixed: &[u8; 20] = bytes.first_chunk().ok_or(DecodeError::TcpTooShort)?;
     let header = u32::from(fixed[12] >> 4) * 4;
@@ -61,6 +62,7 @@ fn tcp(bytes: &[u8], claimed: u32, room: u32) -> Result<Transport<'_>, DecodeErr
     })
 }
 
+#[inline(always)]
 fn udp(bytes: &[u8], claimed: u32, room: u32, fragment: Fragment) -> Result<Transport<'_>, DecodeError> {
     let fixed: &[u8; 8] = bytes.first_chunk().ok_or(DecodeError::UdpTooShort)?;
     // 0 stands for "to the end of the packet" (RFC 2675 §4).

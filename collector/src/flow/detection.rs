@@ -3,6 +3,7 @@
 use shared::model::flow::L7Info;
 use shared::model::{L7Source, Timestamp};
 
+use super::names::Names;
 use super::state::{Extra, Flow, Marks};
 use crate::decode::Packet;
 use crate::l7::{self, L7Context, L7State, Verdict};
@@ -53,7 +54,14 @@ impl Detection {
     }
 
     /// Reads the payload of a packet that was not sent before.
-    pub(super) fn read(&mut self, flow: &mut Flow, packet: &Packet<'_>, from_client: bool, now: Timestamp) {
+    pub(super) fn read(
+        &mut self,
+        flow: &mut Flow,
+        packet: &Packet<'_>,
+        from_client: bool,
+        now: Timestamp,
+        names: &mut Names,
+    ) {
         let Some(at) = self.lend(flow) else {
             self.refused += 1;
             return flow.give_up();
@@ -78,6 +86,9 @@ impl Detection {
         let verdict = scratch.state.on_payload(packet.payload, &context, &mut extra.info, &mut flow.status);
         let (protocol, light, done) =
             (scratch.state.protocol(), scratch.state.is_light(), scratch.state.is_done());
+        let host = extra.info.name();
+        let name =
+            protocol.filter(|_| !host.is_empty()).map(|protocol| (protocol, names.with_host(protocol, host)));
         if extra.info == L7Info::default() && extra.alerts.is_empty() && extra.score == 0 {
             self.spare = Some(extra);
         } else {
@@ -87,6 +98,11 @@ impl Detection {
             (Verdict::Decided(_), Some(protocol)) => flow.decide(protocol, L7Source::Payload),
             (Verdict::Undecided, _) if u32::from(flow.payloads) >= l7::MAX_PAYLOADS => flow.give_up(),
             _ => {}
+        }
+        // The first name that tells an application stays: a resolver's flow asks for many.
+        if let Some((protocol, name)) = name.filter(|_| flow.name == Names::plain(flow.l7)) {
+            debug_assert_eq!(protocol, flow.l7);
+            flow.name = name;
         }
         let given_up = flow.marks.has(Marks::DECIDED) && flow.l7_source != L7Source::Payload;
         flow.marks.set(Marks::READING, light);

@@ -9,6 +9,7 @@ use shared::model::{FlowEnd, FlowRecord, L4, L7Source, LocalNetworks, TcpState, 
 
 use super::gaps::Gaps;
 use super::key::{FlowKey, StoredKey};
+use super::names::{Name, NameId, Names};
 use super::tcp::{Segment, Tcp};
 use crate::decode::{Fragment, Packet};
 use crate::l7::{self, ProtocolId};
@@ -121,6 +122,8 @@ pub struct Flow {
     pub(super) scratch: u32,
     /// Layer-7 protocol.
     pub(super) l7: ProtocolId,
+    /// The protocol with its application.
+    pub(super) name: NameId,
     /// Base intervals told by `periodicUpdate`, modulo 2^16.
     pub(super) ticks_told: u16,
     /// Hardware addresses of client and server by number.
@@ -154,6 +157,7 @@ impl Flow {
             touched: 0,
             scratch: 0,
             l7: ProtocolId::UNKNOWN,
+            name: NameId::default(),
             ticks_told: 0,
             macs: [0; 2],
             marks,
@@ -221,6 +225,11 @@ impl Flow {
         self.marks.has(Marks::DECIDED).then_some(self.l7)
     }
 
+    /// The protocol with its application; that of `Unknown` until decided.
+    pub fn name(&self) -> NameId {
+        self.name
+    }
+
     /// Decoded application data, as far as known.
     pub fn info(&self) -> Option<&L7Info> {
         self.extra.as_deref().map(|extra| &extra.info)
@@ -229,9 +238,10 @@ impl Flow {
     /// Names the flow's protocol.
     pub(super) fn decide(&mut self, protocol: ProtocolId, source: L7Source) {
         self.l7 = protocol;
+        self.name = Names::plain(protocol);
         self.l7_source = source;
         self.marks.set(Marks::DECIDED, true);
-        if protocol.breed() == shared::model::Breed::Unsafe {
+        if source == L7Source::Payload && protocol.breed() == shared::model::Breed::Unsafe {
             self.status |= FlowStatus::UnsafeProtocol.bit();
         }
         let (client_port, server_port) = self.ports();
@@ -351,6 +361,7 @@ impl Flow {
             touched: 0,
             scratch: 0,
             l7: ProtocolId::UNKNOWN,
+            name: NameId::default(),
             ticks_told: 0,
             macs: [0; 2],
             marks: Marks::default(),
@@ -376,7 +387,7 @@ impl Flow {
         &self,
         cx: RecordContext<'_>,
         macs: [Option<Mac>; 2],
-        l7: Arc<str>,
+        name: &Name,
         info: L7Info,
         end: Option<FlowEnd>,
     ) -> FlowRecord {
@@ -404,9 +415,9 @@ impl Flow {
             gap_max_us: self.gaps.max_us,
             gap_deviation_us: self.gaps.deviation_us(self.packets(), self.last_seen.since(self.first_seen)),
             fragmented: self.marks.has(Marks::FRAGMENTED),
-            l7,
-            l7_category: self.l7.category(),
-            l7_breed: self.l7.breed(),
+            l7: Arc::clone(&name.text),
+            l7_category: name.category,
+            l7_breed: name.breed,
             l7_source: self.l7_source,
             info,
             status: self.status,

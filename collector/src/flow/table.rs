@@ -11,10 +11,12 @@ use super::growth::{Growth, Touched};
 use super::index::Index;
 use super::key::FlowKey;
 use super::macs::Macs;
+use super::names::Names;
 use super::prefetch::prefetch_all;
 use super::state::{Flow, Marks, RecordContext};
 use crate::decode::Packet;
-use crate::l7::{self, ProtocolId};
+use crate::l7;
+use crate::l7::apps::AppTable;
 
 /// Timeouts and limits, in seconds of event time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,8 +53,7 @@ pub struct FlowTable {
     detection: Detection,
     touched: Touched,
     macs: Macs,
-    /// Names of the protocols by their numbers.
-    names: Vec<Arc<str>>,
+    names: Names,
     now: Timestamp,
     next_id: u64,
     evicted: u64,
@@ -67,8 +68,13 @@ pub struct Lookup {
 }
 
 impl FlowTable {
-    /// An empty table.
+    /// An empty table that knows the built-in applications.
     pub fn new(config: TableConfig) -> Self {
+        Self::with_apps(config, AppTable::built_in())
+    }
+
+    /// An empty table that names applications by `apps`.
+    pub fn with_apps(config: TableConfig, apps: Arc<AppTable>) -> Self {
         let mut flows = Vec::new();
         // So that it never moves. Where the system refuses so much, it grows as it must.
         let _ = flows.try_reserve_exact(config.max_flows.saturating_add(1));
@@ -82,7 +88,7 @@ impl FlowTable {
             detection: Detection::default(),
             touched: Touched::default(),
             macs: Macs::default(),
-            names: ProtocolId::all().map(|protocol| Arc::from(protocol.name())).collect(),
+            names: Names::new(apps),
             now: Timestamp::ZERO,
             next_id: 1,
             evicted: 0,
@@ -129,13 +135,13 @@ impl FlowTable {
     /// The flow as hooks and the API show it.
     pub fn record(&self, flow: &Flow, cx: RecordContext<'_>, end: Option<FlowEnd>) -> FlowRecord {
         let info = flow.info().cloned().unwrap_or_default();
-        flow.to_record(cx, flow.macs.map(|mac| self.macs.get(mac)), self.name(flow.l7), info, end)
+        flow.to_record(cx, self.macs(flow), self.names.get(flow.name), info, end)
     }
 
     /// The record of a flow that has ended; takes the flow's application data.
     pub fn last_record(&self, flow: &mut Flow, cx: RecordContext<'_>, end: FlowEnd) -> FlowRecord {
         let info = flow.extra.as_mut().map(|extra| std::mem::take(&mut extra.info)).unwrap_or_default();
-        flow.to_record(cx, flow.macs.map(|mac| self.macs.get(mac)), self.name(flow.l7), info, Some(end))
+        flow.to_record(cx, self.macs(flow), self.names.get(flow.name), info, Some(end))
     }
 
     /// Hardware addresses of client and server, where seen.
@@ -143,8 +149,9 @@ impl FlowTable {
         flow.macs.map(|mac| self.macs.get(mac))
     }
 
-    fn name(&self, protocol: ProtocolId) -> Arc<str> {
-        self.names.get(usize::from(protocol.number())).cloned().unwrap_or_default()
+    /// Names of protocols and applications met.
+    pub fn names(&self) -> &Names {
+        &self.names
     }
 
     /// Moves time to `now` by at most one second that has timers, and tells what ended or is due.
@@ -335,7 +342,7 @@ impl FlowTable {
         let segment = flow.count(packet, from_client, now);
         // A copy would be joined to the message it belongs to a second time.
         if packet.payload_len > 0 && !segment.retransmission && Detection::wants(flow) {
-            self.detection.read(flow, packet, from_client, now);
+            self.detection.read(flow, packet, from_client, now, &mut self.names);
         }
         if !flow.marks.has(Marks::DECIDED)
             && let Some(protocol) = l7::by_l4(packet.l4)

@@ -130,6 +130,18 @@ fn read(path: &Path) -> Summary {
 /// Protocols of which both sides speak the same name: the classifier's and ours.
 const EXACT: &[(&str, &str)] = &[
     ("NTP", "NTP"),
+    ("Ceph", "Ceph"),
+    ("Oracle", "Oracle"),
+    ("Memcached", "Memcached"),
+    ("Elasticsearch", "Elasticsearch"),
+    ("Raft", "Raft"),
+    ("FINS", "FINS"),
+    ("KNXnet_IP", "KNXnet_IP"),
+    ("TPLINK_SHP", "TPLINK_SHP"),
+    ("UBNTAC2", "UBNTAC2"),
+    ("UMAS", "UMAS"),
+    ("PROFINET_IO", "PROFINET_IO"),
+    ("ISO9506-1-MMS", "ISO9506-1-MMS"),
     ("SSH", "SSH"),
     ("SMTP", "SMTP"),
     ("FTP_CONTROL", "FTP"),
@@ -170,26 +182,8 @@ const EXACT: &[(&str, &str)] = &[
 ];
 
 /// Protocols without a dissector that carry none of ours: each of their flows must stay undecided.
-const STRANGERS: &[&str] = &[
-    "AFP",
-    "Ceph",
-    "Citrix",
-    "ETHEREUM",
-    "FINS",
-    "KCP",
-    "KNXnet_IP",
-    "Memcached",
-    "MongoDB",
-    "Oracle",
-    "Protobuf",
-    "Raft",
-    "Source_Engine",
-    "TPLINK_SHP",
-    "UBNTAC2",
-    "UMAS",
-    "Unknown",
-    "ZUG",
-];
+const STRANGERS: &[&str] =
+    &["AFP", "Citrix", "ETHEREUM", "KCP", "Protobuf", "Source_Engine", "Unknown", "ZUG"];
 
 #[test]
 fn every_frame_is_read_and_every_ip_packet_decoded() {

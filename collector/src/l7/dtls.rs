@@ -17,7 +17,7 @@ pub(super) static DTLS: Dissector = Dissector {
     dissect: name_only,
 };
 
-fn probe(bytes: &[u8], cx: &L7Context) -> Probe {
+pub(super) fn probe(bytes: &[u8], cx: &L7Context) -> Probe {
     // Type, version 1.0 or 1.2, epoch, sequence number, length.
     let ([20..=25, 0xfe, 0xff | 0xfd, 0, 0, ..], L4::UDP) = (bytes, cx.l4) else { return Probe::No };
     let Some(length) = be16(bytes, HEADER - 2).map(usize::from) else { return Probe::No };

@@ -5,7 +5,14 @@ use std::sync::LazyLock;
 
 use shared::model::{AppCategory, Breed, L4};
 
+use super::tls::secured;
 use super::{Carrier, Dissector, ports};
+use super::{
+    ads, bacnet, capwap, cotp, diameter, dnp3, ether_s, ethernet_ip, fins, git, gtp, haproxy, hart_ip,
+    hp_virtgrp, iec60870, ipp, knx, l2tp, lisp, melsec, miio, modbus, nat_pmp, netflow, nntp, onc_rpc,
+    opc_ua, pptp, profinet, ptp, routers, rsync, slp, socks, synchrophasor, tacacs, teredo, tplink, tuya,
+    ubiquiti, whois, xdmcp,
+};
 use super::{
     amqp, coap, fix, h323, irc, kafka, mgcp, nats, rtmp, rtsp, smpp, stomp, thrift, voice_chat, xmpp, zeromq,
 };
@@ -14,8 +21,8 @@ use super::{
     wireguard,
 };
 use super::{
-    capwap, diameter, git, gtp, haproxy, hp_virtgrp, ipp, l2tp, lisp, nat_pmp, netflow, nntp, onc_rpc, pptp,
-    ptp, routers, rsync, slp, socks, tacacs, teredo, whois, xdmcp,
+    cassandra, ceph, collectd, elasticsearch, memcached, mongodb, munin, mysql, oracle, postgresql, raft,
+    redis, tds, zabbix,
 };
 use super::{dhcp, dhcpv6, dns, dtls, ftp, http, imap, ntp, pop3, quic, smtp, ssdp, ssh, stun, telnet, tls};
 
@@ -27,6 +34,12 @@ pub const DISSECTORS: &[&Dissector] = &[
     &http::HTTP,
     &http::HTTP2,
     &quic::QUIC,
+    &secured::DOH_DOT,
+    &secured::FTPS,
+    &secured::IMAPS,
+    &secured::LDAPS,
+    &secured::POPS,
+    &secured::SMTPS,
     // Names and the web.
     &dns::MDNS,
     &dns::LLMNR,
@@ -111,7 +124,45 @@ pub const DISSECTORS: &[&Dissector] = &[
     &fix::FIX,
     &nntp::NNTP,
     // Data.
+    &postgresql::POSTGRESQL,
+    &mysql::MYSQL,
+    &tds::TDS,
+    &oracle::ORACLE,
+    &mongodb::MONGODB,
+    &redis::REDIS,
+    &memcached::MEMCACHED,
+    &cassandra::CASSANDRA,
+    &elasticsearch::ELASTICSEARCH,
+    &ceph::CEPH,
+    &zabbix::ZABBIX,
+    &collectd::COLLECTD,
+    &munin::MUNIN,
+    &raft::RAFT,
     // Industrial.
+    &modbus::MODBUS,
+    &modbus::UMAS,
+    &dnp3::DNP3,
+    &cotp::S7COMM,
+    &cotp::S7COMM_PLUS,
+    &cotp::MMS,
+    &iec60870::IEC60870,
+    &ethernet_ip::ETHERNET_IP,
+    &ethernet_ip::CIP,
+    &opc_ua::OPC_UA,
+    &bacnet::BACNET,
+    &profinet::PROFINET_IO,
+    &knx::KNX,
+    &fins::FINS,
+    &hart_ip::HART_IP,
+    &ether_s::ETHER_S_BUS,
+    &ether_s::ETHER_S_IO,
+    &ads::ADS,
+    &synchrophasor::SYNCHROPHASOR,
+    &melsec::MELSEC,
+    &tplink::TPLINK_SHP,
+    &tuya::TUYA,
+    &miio::XIAOMI,
+    &ubiquiti::UBNTAC2,
     // Peer to peer, games, remote access.
 ];
 

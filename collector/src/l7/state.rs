@@ -5,9 +5,9 @@ use shared::model::flow::L7Info;
 use shared::model::status::StatusBits;
 
 use super::registry::{Set, candidates};
-use super::{DISSECTORS, Dissector, Head, L7Context, MAX_PAYLOADS, Probe, ProtocolId, Want};
+use super::{DISSECTORS, Dissector, Head, L7Context, MAX_PAYLOADS, Probe, ProtocolId, Want, kept};
 
-/// Bytes of a message that is split over TCP segments kept at most, per direction.
+/// Bytes of a message that is split over segments or datagrams kept at most, per direction.
 pub(super) const MAX_STASH: usize = 16 * 1024;
 
 /// The outcome of one payload.
@@ -199,8 +199,15 @@ impl L7State {
         let want = if before == 0 {
             (dissector.dissect)(payload, cx, info, status)
         } else {
-            joined.extend_from_slice(payload);
-            let want = (dissector.dissect)(&joined, cx, info, status);
+            let fits = match cx.l4 {
+                L4::UDP => kept::add(&mut joined, payload, 2 * MAX_STASH),
+                _ => {
+                    joined.extend_from_slice(payload);
+                    true
+                }
+            };
+            let all = if fits { &joined[..] } else { payload };
+            let want = (dissector.dissect)(all, cx, info, status);
             joined.truncate(before);
             want
         };
@@ -214,6 +221,11 @@ impl L7State {
         self.reads += 1;
         self.unfinished = if longer { self.unfinished + 1 } else { 0 };
         match want {
+            Want::Longer if self.unfinished < MAX_PAYLOADS && cx.l4 == L4::UDP => {
+                if let Some(stash) = self.stash.get_mut(side) {
+                    kept::add(stash, payload, MAX_STASH);
+                }
+            }
             Want::Longer if self.unfinished < MAX_PAYLOADS => self.keep(side, payload, cx),
             Want::Next if self.reads < MAX_PAYLOADS => {}
             Want::Always => self.always = true,

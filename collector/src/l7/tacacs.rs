@@ -10,7 +10,7 @@ const HEADER: usize = 12;
 const UNENCRYPTED: u8 = 1;
 
 pub(super) static TACACS: Dissector = Dissector {
-    name: "TACACS_Plus",
+    name: "TACACS+",
     category: AppCategory::Authentication,
     breed: Breed::Acceptable,
     carrier: Carrier::Tcp,
@@ -49,7 +49,7 @@ mod tests {
     #[test]
     fn the_length_is_the_messages() {
         let start = hex(START);
-        assert_eq!(Run::new(tcp(50_000, 4949)).client(&start), Verdict::Decided("TACACS_Plus"));
+        assert_eq!(Run::new(tcp(50_000, 4949)).client(&start), Verdict::Decided("TACACS+"));
         for cut in 1..start.len() {
             assert_eq!(Run::new(tcp(50_000, 49)).client(&start[..cut]), Verdict::Undecided);
         }

@@ -120,11 +120,11 @@ impl Pipeline {
         let macs = [record.client.mac, record.server.mac];
         self.summary.flow(&flow, macs, &growth, &self.parts.networks, true);
         self.report.flows += 1;
-        let protocol = usize::from(flow.l7().unwrap_or_default().number());
-        if self.ended_by_protocol.len() <= protocol {
-            self.ended_by_protocol.resize(protocol + 1, 0);
+        let name = flow.name().number();
+        if self.ended_by_name.len() <= name {
+            self.ended_by_name.resize(name + 1, 0);
         }
-        self.ended_by_protocol[protocol] += 1;
+        self.ended_by_name[name] += 1;
         self.ended_text += 6 * record.info.text_len();
         self.ended.push(record);
         if self.ended.len() >= FLOWS_PER_BATCH || self.ended_text >= TEXT_PER_BATCH {

@@ -44,7 +44,7 @@ fn replay() -> (Pipeline, Vec<Item>) {
         let state = source.next_batch(&mut batch).unwrap();
         pipeline.packets(&batch, &mut || None, &mut items);
         if matches!(state, SourceState::End) {
-            pipeline.finish(shared::model::FlowEnd::EndOfFile, true, &mut || None, &mut items);
+            pipeline.finish(shared::model::FlowEnd::EndOfFile, true, &mut || None, &mut items, &mut |_| {});
             return (pipeline, items);
         }
     }
@@ -145,7 +145,7 @@ fn many_hosts_in_one_second_are_parted_into_messages_of_bearable_size() {
     }
     let mut items = Vec::new();
     pipeline.packets(&batch, &mut || None, &mut items);
-    pipeline.finish(shared::model::FlowEnd::EndOfFile, true, &mut || None, &mut items);
+    pipeline.finish(shared::model::FlowEnd::EndOfFile, true, &mut || None, &mut items, &mut |_| {});
     let deltas = deltas(&items);
     assert!(deltas.len() > 4, "{}", deltas.len());
     let mut seen = std::collections::BTreeSet::new();

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::app::{AppCategory, Breed};
 use super::host::HostKey;
-pub use super::l7_info::{Announced, DnsInfo, HttpInfo, L7Info, SshInfo, TlsInfo};
+pub use super::l7_info::{Announced, DnsInfo, HttpInfo, L7Info, SshInfo, TlsCertificate, TlsInfo};
 use super::pool::Mac;
 use super::status::StatusBits;
 use super::time::Timestamp;
@@ -268,6 +268,22 @@ impl FlowRecord {
     /// The server as a host.
     pub fn server_host(&self) -> HostKey {
         HostKey::new(self.server.ip, self.vlan)
+    }
+
+    /// Layer-7 protocol without the application: `TLS` of `TLS.YouTube`.
+    pub fn l7_master(&self) -> &str {
+        self.l7.split_once('.').map_or(&*self.l7, |(master, _)| master)
+    }
+
+    /// Application without the protocol: `YouTube` of `TLS.YouTube`; empty when none is known.
+    pub fn l7_app(&self) -> &str {
+        self.l7.split_once('.').map_or("", |(_, app)| app)
+    }
+
+    /// True when `name` is the flow's protocol, its application, or both with a dot between,
+    /// whatever the case.
+    pub fn speaks(&self, name: &str) -> bool {
+        [&*self.l7, self.l7_master(), self.l7_app()].iter().any(|own| own.eq_ignore_ascii_case(name))
     }
 
     /// Bytes of both directions.

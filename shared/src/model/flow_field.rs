@@ -55,7 +55,9 @@ fields! {
     "srv_local", "True when the server is in a local network.", |f| FieldValue::Bool(f.server.local);
     "l4", "Layer-4 protocol: `tcp`, `udp`, `icmp`, …", |f| FieldValue::Text(f.l4.name());
     "protocol", "Layer-4 protocol number (IANA).", |f| int(f.l4.0.into());
-    "l7", "Layer-7 protocol, such as `DNS`; `Unknown` when not found.", |f| text(&f.l7);
+    "l7", "Layer-7 protocol, such as `DNS`, with the application where known: `TLS.YouTube`; `Unknown` when not found.", |f| text(&f.l7);
+    "l7_master", "Layer-7 protocol without the application.", |f| text(f.l7_master());
+    "l7_app", "Application, such as `YouTube`; empty when none is known.", |f| text(f.l7_app());
     "l7_guessed", "True when only the port suggests the protocol.",
         |f| FieldValue::Bool(f.l7_source == super::flow::L7Source::PortGuess);
     "first_seen", "Time of the first packet, seconds since the epoch.", |f| FieldValue::Int(f.first_seen.secs());

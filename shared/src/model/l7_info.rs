@@ -45,7 +45,7 @@ pub struct DnsInfo {
     pub errors: u32,
 }
 
-/// What TLS told (RFC 8446).
+/// What TLS told (RFC 8446); also of QUIC's and DTLS's hellos.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct TlsInfo {
@@ -57,6 +57,64 @@ pub struct TlsInfo {
     pub version: u16,
     /// Cipher suite the server chose, 0 before.
     pub cipher: u16,
+    /// All protocols the client offers by ALPN, comma between, at most 256 bytes.
+    #[serde(skip_serializing_if = "is_empty")]
+    pub alpns: Arc<str>,
+    /// Protocol the server chose by ALPN.
+    #[serde(skip_serializing_if = "is_empty")]
+    pub alpn_chosen: Arc<str>,
+    /// JA3 of the client's hello, in hexadecimal.
+    #[serde(skip_serializing_if = "is_empty")]
+    pub ja3: Arc<str>,
+    /// JA3S of the server's hello, in hexadecimal.
+    #[serde(skip_serializing_if = "is_empty")]
+    pub ja3s: Arc<str>,
+    /// JA4 of the client's hello.
+    #[serde(skip_serializing_if = "is_empty")]
+    pub ja4: Arc<str>,
+    /// User agent of the hello of Google's QUIC.
+    #[serde(skip_serializing_if = "is_empty")]
+    pub user_agent: Arc<str>,
+    /// The server's certificate, where it came in the clear (up to TLS 1.2).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<Box<TlsCertificate>>,
+}
+
+impl TlsInfo {
+    fn text_len(&self) -> usize {
+        let hello = [&self.sni, &self.alpn, &self.alpns, &self.alpn_chosen, &self.user_agent];
+        let prints = [&self.ja3, &self.ja3s, &self.ja4];
+        let own: usize = hello.into_iter().chain(prints).map(|text| text.len()).sum();
+        let certificate = self.certificate.as_ref().map_or(0, |c| {
+            let texts = [&c.subject, &c.issuer, &c.fingerprint];
+            texts.into_iter().chain(&c.names).map(|text| text.len()).sum()
+        });
+        own + certificate
+    }
+}
+
+fn is_empty(text: &str) -> bool {
+    text.is_empty()
+}
+
+/// What a server's certificate says (RFC 5280).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct TlsCertificate {
+    /// Subject's distinguished name.
+    pub subject: Arc<str>,
+    /// Issuer's distinguished name.
+    pub issuer: Arc<str>,
+    /// Host names and addresses it is for, the first 32.
+    pub names: Vec<Arc<str>>,
+    /// Start of validity, seconds since the epoch.
+    pub not_before: i64,
+    /// End of validity, seconds since the epoch.
+    pub not_after: i64,
+    /// Subject and issuer are the same.
+    pub self_signed: bool,
+    /// SHA-1 of the certificate, in hexadecimal.
+    pub fingerprint: Arc<str>,
 }
 
 /// What SSH told (RFC 4253).
@@ -111,7 +169,7 @@ impl L7Info {
             texts.iter().map(|text| text.len()).sum()
         });
         let dns = self.dns.as_ref().map_or(0, |d| d.query.len());
-        let tls = self.tls.as_ref().map_or(0, |t| t.sni.len() + t.alpn.len());
+        let tls = self.tls.as_ref().map_or(0, TlsInfo::text_len);
         let ssh = self.ssh.as_ref().map_or(0, |s| s.client.len() + s.server.len());
         http + dns + tls + ssh
     }

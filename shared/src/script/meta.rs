@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
+use crate::model::status::StatusBits;
 use crate::model::{Category, Granularity, L4, Severity};
 
 /// A point in a flow's life at which hooks run (seed 000).
@@ -144,6 +145,8 @@ pub struct ScriptMeta {
     pub l4_proto: Option<L4>,
     /// Only flows of this layer-7 protocol, compared without case.
     pub l7_proto: Option<String>,
+    /// Only flows with one of these status bits; 0 for all flows.
+    pub flow_status: StatusBits,
     /// TCP flows only with a complete handshake.
     pub three_way_handshake_ok: bool,
     /// Interval of `periodicUpdate` in seconds; the collector's when absent.

@@ -91,9 +91,10 @@ impl Entry {
     pub fn accepts_flow(&self, flow: &FlowRecord) -> bool {
         let meta = self.script.meta();
         meta.l4_proto.is_none_or(|l4| flow.l4 == l4)
-            && meta.l7_proto.as_ref().is_none_or(|l7| flow.l7.eq_ignore_ascii_case(l7))
+            && meta.l7_proto.as_ref().is_none_or(|l7| flow.speaks(l7))
             && (!meta.local_hosts || flow.client.local || flow.server.local)
             && (!meta.packet_interface_only || !flow.collected)
+            && (meta.flow_status == 0 || flow.status & meta.flow_status != 0)
             && (!meta.three_way_handshake_ok || flow.l4 != L4::TCP || flow.handshake_ok)
     }
 }

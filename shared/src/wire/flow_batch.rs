@@ -5,16 +5,19 @@
 //! malformed. Layer-7 names and application data are texts in a dictionary.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use indexmap::IndexSet;
 use prost::Message;
 
-use super::delta::{Producer, address_from_wire, address_to_wire, mac_from_wire, mac_to_wire};
+use super::delta::{Producer, address_from_wire, mac_from_wire, mac_to_wire};
 use super::{WireError, proto};
 use crate::model::flow::{DirectionCounters, FlowSide, L7Info};
 use crate::model::{AppCategory, Breed, FlowEnd, FlowRecord, L4, L7Source, TcpState, Timestamp};
 
+mod info;
 #[cfg(test)]
 mod tests;
 
@@ -40,13 +43,14 @@ impl FlowBatch {
     pub fn encode(&self) -> Bytes {
         let mut texts = Dictionary::new();
         let flows = &self.flows;
+        let (text_columns, number_columns) = info::to_wire(flows, &mut texts);
         let batch = proto::FlowBatch {
             producer: Some(self.producer.to_proto()),
             ids: flows.iter().map(|flow| flow.id).collect(),
             vlans: column(flows, |flow| flow.vlan.into()),
             l4: flows.iter().map(|flow| flow.l4.0.into()).collect(),
-            client_addresses: flows.iter().map(|flow| address_to_wire(flow.client.ip)).collect(),
-            server_addresses: flows.iter().map(|flow| address_to_wire(flow.server.ip)).collect(),
+            client_addresses: addresses(flows, |flow| flow.client.ip),
+            server_addresses: addresses(flows, |flow| flow.server.ip),
             client_ports: column(flows, |flow| flow.client.port.into()),
             server_ports: column(flows, |flow| flow.server.port.into()),
             client_macs: column(flows, |flow| mac_to_wire(flow.client.mac.as_ref())),
@@ -64,7 +68,9 @@ impl FlowBatch {
             rtt_server_us: column(flows, |flow| flow.rtt_server_us),
             l7: column(flows, |flow| texts.index(&flow.l7)),
             l7_source: column(flows, |flow| l7_source_to_wire(flow.l7_source)),
-            info: column(flows, |flow| texts.info(&flow.info)),
+            info: Vec::new(),
+            text_columns,
+            number_columns,
             status: column(flows, |flow| flow.status),
             score: column(flows, |flow| flow.score),
             end: column(flows, |flow| end_to_wire(flow.end)),
@@ -73,7 +79,7 @@ impl FlowBatch {
             gap_deviation_us: column(flows, |flow| flow.gap_deviation_us),
             l7_category: column(flows, |flow| texts.index(kind(flow.l7_category, AppCategory::name))),
             l7_breed: column(flows, |flow| texts.index(kind(flow.l7_breed, Breed::name))),
-            dictionary: texts.texts,
+            dictionary: texts.texts.into_iter().collect(),
         };
         batch.encode_to_vec().into()
     }
@@ -89,8 +95,10 @@ impl FlowBatch {
         check_lengths(&mut batch)?;
         let mut texts = Texts::new(std::mem::take(&mut batch.dictionary));
         let rows = 0..batch.ids.len();
-        let flows =
-            rows.map(|row| read_row(&batch, row, producer.ifid, &mut texts)).collect::<Result<_, _>>()?;
+        let mut flows = rows
+            .map(|row| read_row(&batch, row, producer.ifid, &mut texts))
+            .collect::<Result<Vec<_>, _>>()?;
+        info::from_wire(&batch.text_columns, &batch.number_columns, &texts, &mut flows)?;
         Ok(Self { producer, flows })
     }
 }
@@ -144,6 +152,22 @@ fn column<T: Default + PartialEq>(flows: &[FlowRecord], value: impl FnMut(&FlowR
     if values.iter().all(|value| *value == T::default()) { Vec::new() } else { values }
 }
 
+/// A column of addresses; all of them share one piece of memory.
+fn addresses(flows: &[FlowRecord], address: impl Fn(&FlowRecord) -> IpAddr) -> Vec<Bytes> {
+    let mut all = Vec::with_capacity(flows.len() * 16);
+    let mut ends = Vec::with_capacity(flows.len());
+    for flow in flows {
+        match address(flow) {
+            IpAddr::V4(ip) => all.extend_from_slice(&ip.octets()),
+            IpAddr::V6(ip) => all.extend_from_slice(&ip.octets()),
+        }
+        ends.push(all.len());
+    }
+    let all = Bytes::from(all);
+    let starts = std::iter::once(0).chain(ends.iter().copied());
+    starts.zip(&ends).map(|(start, end)| all.slice(start..*end)).collect()
+}
+
 /// The name of a kind; the default kind is no text.
 fn kind<T: Default + PartialEq>(kind: T, name: fn(T) -> &'static str) -> &'static str {
     if kind == T::default() { "" } else { name(kind) }
@@ -179,31 +203,17 @@ fn check_lengths(batch: &mut proto::FlowBatch) -> Result<(), WireError> {
 
 /// Texts being written: each text once, the empty one first.
 struct Dictionary {
-    texts: Vec<String>,
-    indexes: HashMap<String, u32>,
+    texts: IndexSet<String, foldhash::fast::RandomState>,
 }
 
 impl Dictionary {
     fn new() -> Self {
-        Self { texts: vec![String::new()], indexes: HashMap::from([(String::new(), 0)]) }
+        Self { texts: std::iter::once(String::new()).collect() }
     }
 
     fn index(&mut self, text: &str) -> u32 {
-        if let Some(index) = self.indexes.get(text) {
-            return *index;
-        }
-        let index = self.texts.len() as u32;
-        self.texts.push(text.to_owned());
-        self.indexes.insert(text.to_owned(), index);
-        index
-    }
-
-    fn info(&mut self, info: &L7Info) -> u32 {
-        if *info == L7Info::default() {
-            return 0;
-        }
-        // Plain text and numbers always serialize.
-        self.index(&serde_json::to_string(info).unwrap_or_default())
+        let known = self.texts.get_index_of(text);
+        known.unwrap_or_else(|| self.texts.insert_full(text.to_owned()).0) as u32
     }
 }
 

@@ -1,6 +1,6 @@
 //! What is stacked between a link header and IP: VLAN tags, LLC, MPLS labels, PPPoE, provider bridges.
 
-use super::{BRIDGED, FIRST_ETHERTYPE, IPV4, IPV6, Link, MPLS, NO_NETWORK, ethernet};
+use super::{BRIDGED, FIRST_ETHERTYPE, IPV4, IPV6, Link, MPLS, NO_NETWORK, VLAN, ethernet};
 use crate::decode::span::Span;
 use crate::decode::{DecodeError, Tunnel, TunnelKind, ip};
 
@@ -23,7 +23,7 @@ const MAX_LABELS: usize = 16;
 pub(in crate::decode) fn unstack(mut link: Link<'_>) -> Result<Link<'_>, DecodeError> {
     for _ in 0..MAX_HEADERS {
         link = match link.ethertype {
-            0x8100 | 0x88a8 | 0x9100 | 0x9200 | 0x9300 => tag(link)?,
+            VLAN | 0x88a8 | 0x9100 | 0x9200 | 0x9300 => tag(link)?,
             MPLS | MPLS_UPSTREAM => labels(link)?,
             PPPOE_SESSION => return pppoe(link),
             BACKBONE => backbone(link)?,
@@ -39,7 +39,8 @@ pub(in crate::decode) fn unstack(mut link: Link<'_>) -> Result<Link<'_>, DecodeE
 }
 
 /// A VLAN tag (IEEE 802.1Q, 802.1ad, older double tags).
-fn tag(link: Link<'_>) -> Result<Link<'_>, DecodeError> {
+#[inline(always)]
+pub(in crate::decode) fn tag(link: Link<'_>) -> Result<Link<'_>, DecodeError> {
     const CUT: DecodeError = DecodeError::VlanTooShort;
     let id = link.rest.be16(0).ok_or(CUT)? & 0x0fff;
     let ethertype = link.rest.be16(2).ok_or(CUT)?;
@@ -72,7 +73,7 @@ fn unstack_llc(link: Link<'_>) -> Result<Link<'_>, DecodeError> {
 
 /// Behind SNAP: a tag at most, not another stack.
 fn unstack_snap(link: Link<'_>) -> Result<Link<'_>, DecodeError> {
-    if link.ethertype == 0x8100 { tag(link) } else { Ok(link) }
+    if link.ethertype == VLAN { tag(link) } else { Ok(link) }
 }
 
 /// An Ethernet frame inside; its tags come after those outside.
@@ -108,7 +109,7 @@ fn below_labels(link: Link<'_>) -> Result<Link<'_>, DecodeError> {
     }
     let carries = |frame: Span<'_>| {
         let ethertype = frame.be16(12);
-        ethertype.is_some_and(|t| matches!(t, IPV4 | IPV6 | MPLS | 0x8100 | 0x88a8 | PPPOE_SESSION))
+        ethertype.is_some_and(|t| matches!(t, IPV4 | IPV6 | MPLS | VLAN | 0x88a8 | PPPOE_SESSION))
     };
     let nibble = link.rest.byte(0).ok_or(DecodeError::MplsTooShort)? >> 4;
     // A pseudowire's control word begins with a nibble of 0 (RFC 4385); it may be left out.

@@ -1,3 +1,4 @@
+use super::hello::{EXT_ALPN, EXT_SERVER_NAME, EXT_SUPPORTED_VERSIONS, TLS_1_3};
 use super::*;
 use crate::l7::Verdict;
 use crate::l7::tests::{Run, tcp};
@@ -98,7 +99,7 @@ fn a_hello_may_be_split_over_records_and_segments() {
 
 #[test]
 fn old_versions_and_missing_names_set_their_bits() {
-    let mut run = Run::new(tcp(50_000, 443));
+    let mut run = Run::new(tcp(50_000, 4433));
     run.client(&client(&[]));
     assert_eq!(run.status, FlowStatus::TlsMissingSni.bit());
     run.server(&server(0x0301, 0x002f, &[]));
@@ -109,7 +110,7 @@ fn old_versions_and_missing_names_set_their_bits() {
 
 #[test]
 fn a_literal_address_as_name_is_remarkable() {
-    let mut run = Run::new(tcp(50_000, 443));
+    let mut run = Run::new(tcp(50_000, 4433));
     run.client(&client(&[sni(b"192.0.2.1")]));
     assert_eq!(run.status, FlowStatus::NumericHost.bit());
 }
@@ -139,4 +140,121 @@ fn a_hello_in_ssl2_form_is_known() {
     let mut run = Run::new(tcp(50_000, 4433));
     assert_eq!(run.client(&hello), Verdict::Decided("TLS"));
     assert_eq!(run.info.tls.unwrap().version, 0x0301);
+}
+
+#[test]
+fn remarkable_hellos_set_their_bits() {
+    let alpn = |list: &[u8]| extension(EXT_ALPN, &[&(list.len() as u16).to_be_bytes()[..], list].concat());
+    let web = || alpn(b"\x02h2");
+    let cases: [(Vec<Vec<u8>>, u64); 10] = [
+        (vec![sni(b"a.example"), web()], 0),
+        (vec![sni(b"a.example")], FlowStatus::TlsNotCarryingHttps.bit()),
+        (vec![sni(b"a.example"), alpn(b"\x02\x0a\x0a\x02h2")], 0),
+        (vec![sni(b"a.example"), alpn(b"\x02h2\x05weird")], FlowStatus::TlsUncommonAlpn.bit()),
+        (vec![sni(b"xn--e1afmkfd.example"), web()], FlowStatus::PunycodeName.bit()),
+        (vec![sni(b"a b.example"), web()], FlowStatus::InvalidCharacters.bit()),
+        (vec![sni(b"imap.example.org"), web()], FlowStatus::TlsAlpnSniMismatch.bit()),
+        (vec![sni(b"a.example"), extension(0xffce, &[1; 40]), web()], FlowStatus::TlsSuspiciousEsni.bit()),
+        (vec![sni(b"a.example"), web(), web()], FlowStatus::TlsSuspiciousExtension.bit()),
+        (vec![extension(0xffce, &[1; 40]), web()], 0),
+    ];
+    for (number, (extensions, bits)) in cases.into_iter().enumerate() {
+        let mut run = Run::new(tcp(50_000, 443));
+        run.client(&client(&extensions));
+        assert_eq!(run.status, bits, "case {number}");
+    }
+}
+
+#[test]
+fn weak_suites_and_fatal_alerts_set_their_bits() {
+    let mut run = Run::new(tcp(50_000, 4433));
+    run.client(&browser());
+    run.server(&server(TLS_1_2, 0x0005, &[]));
+    assert_eq!(run.status, FlowStatus::TlsWeakCipher.bit());
+    let mut run = Run::new(tcp(50_000, 4433));
+    run.client(&browser());
+    assert_eq!(run.server(&record_of(ALERT, &[2, 40])), Verdict::Done);
+    assert_eq!(run.status, FlowStatus::TlsFatalAlert.bit());
+}
+
+#[test]
+fn ports_and_hellos_give_names() {
+    for (port, name) in [
+        (465, "SMTPS"),
+        (993, "IMAPS"),
+        (995, "POPS"),
+        (990, "FTPS"),
+        (636, "LDAPS"),
+        (853, "DoH_DoT"),
+        (8443, "TLS"),
+    ] {
+        assert_eq!(Run::new(tcp(50_000, port)).client(&browser()), Verdict::Decided(name));
+    }
+    let mut run = Run::new(tcp(50_000, 443));
+    assert_eq!(run.client(&client(&[sni(b"dns.google")])), Verdict::Decided("DoH_DoT"));
+    assert_eq!(run.server(&server(TLS_1_2, 0x1301, &[extension(43, &[3, 4])])), Verdict::Done);
+    assert_eq!(Run::new(tcp(50_000, 443)).client(&client(&[sni(b"notdns.google")])), Verdict::Decided("TLS"));
+}
+
+/// A self-signed certificate made with OpenSSL 3.0: P-256, CN=site.example, alternative names
+/// site.example, *.site.example and 192.0.2.7, valid from 2025-12-02 to 2026-03-02.
+const CERTIFICATE_DER: &[u8] = include_bytes!("certificate/site.der");
+
+fn flight() -> Vec<u8> {
+    let length = |count: usize| (count as u32).to_be_bytes()[1..].to_vec();
+    let list = [length(CERTIFICATE_DER.len()), CERTIFICATE_DER.to_vec()].concat();
+    let body = [length(list.len()), list].concat();
+    let certificate = record_of(HANDSHAKE, &message(CERTIFICATE, &body));
+    let done = record_of(HANDSHAKE, &message(14, &[]));
+    [server(TLS_1_2, 0xc02b, &[extension(EXT_ALPN, b"\0\x03\x02h2")]), certificate, done].concat()
+}
+
+fn check_certificate(run: &Run) {
+    let tls = run.info.tls.clone().unwrap();
+    let certificate = tls.certificate.unwrap();
+    assert_eq!((&*tls.alpn_chosen, tls.cipher), ("h2", 0xc02b));
+    assert_eq!(&*certificate.subject, "C=DE, O=Example, CN=site.example");
+    assert_eq!(certificate.issuer, certificate.subject);
+    let names: Vec<&str> = certificate.names.iter().map(|name| &**name).collect();
+    assert_eq!(names, ["site.example", "*.site.example", "192.0.2.7"]);
+    assert_eq!((certificate.not_before, certificate.not_after), (1_764_633_600, 1_772_409_600));
+    assert_eq!(&*certificate.fingerprint, include_str!("certificate/site.sha1").trim());
+    let wanted = FlowStatus::TlsCertificateSelfSigned.bit() | FlowStatus::TlsCertificateMismatch.bit();
+    assert_eq!(run.status, wanted);
+}
+
+#[test]
+fn a_certificate_is_read_however_it_is_split() {
+    let flight = flight();
+    for cut in 2..flight.len() {
+        let mut run = Run::new(tcp(50_000, 4433));
+        run.client(&browser());
+        run.server(&flight[..cut]);
+        run.server(&flight[cut..]);
+        check_certificate(&run);
+    }
+    for size in [100, 300, 1460] {
+        let mut run = Run::new(tcp(50_000, 4433));
+        run.client(&browser());
+        flight.chunks(size).for_each(|segment| drop(run.server(segment)));
+        check_certificate(&run);
+    }
+}
+
+#[test]
+fn messages_may_share_a_record_or_be_spread_over_many() {
+    let flight = flight();
+    let mut messages = Vec::new();
+    let mut rest = &flight[..];
+    while let Some((_, body, length)) = record(rest) {
+        messages.extend_from_slice(body);
+        rest = &rest[5 + length..];
+    }
+    for size in [1, 7, 50, 10_000] {
+        let records: Vec<u8> = messages.chunks(size).flat_map(|part| record_of(HANDSHAKE, part)).collect();
+        let mut run = Run::new(tcp(50_000, 4433));
+        run.client(&browser());
+        run.server(&records);
+        check_certificate(&run);
+    }
 }

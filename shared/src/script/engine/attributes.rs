@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use rhai::{Dynamic, FnPtr, Map};
 
+use crate::model::status::{self, StatusBits};
 use crate::model::{Category, Granularity, L4, Severity};
 use crate::script::source::ScriptSource;
 use crate::script::value::to_json;
@@ -31,6 +32,7 @@ pub fn read(map: &Map, source: &ScriptSource) -> Result<ScriptMeta, String> {
         packet_interface_only: false,
         l4_proto: None,
         l7_proto: None,
+        flow_status: 0,
         three_way_handshake_ok: false,
         periodic_update_seconds: None,
         lifecycle: Lifecycle::Run,
@@ -48,6 +50,7 @@ pub fn read(map: &Map, source: &ScriptSource) -> Result<ScriptMeta, String> {
             "severity" => meta.severity = Some(one_of(name, value, Severity::parse)?),
             "l4_proto" => meta.l4_proto = Some(one_of(name, value, L4::parse)?),
             "l7_proto" => meta.l7_proto = Some(text(name, value)?),
+            "flow_status" => meta.flow_status = statuses(name, value)?,
             "prio" => meta.prio = int(name, value)?,
             "periodic_update_seconds" => {
                 let seconds = u32::try_from(int(name, value)?).ok().filter(|s| *s > 0);
@@ -83,6 +86,17 @@ pub fn read(map: &Map, source: &ScriptSource) -> Result<ScriptMeta, String> {
         return Err("key: must not be empty".to_owned());
     }
     Ok(meta)
+}
+
+/// The bits that a list of names stands for.
+fn statuses(name: &str, value: &Dynamic) -> Result<StatusBits, String> {
+    let wrong = || format!("{name}: must be a list of names of flow statuses");
+    let list = value.read_lock::<rhai::Array>().ok_or_else(wrong)?;
+    list.iter().try_fold(0, |bits, item| {
+        let item = item.read_lock::<rhai::ImmutableString>().ok_or_else(wrong)?;
+        let bit = status::parse(&item).ok_or_else(|| format!("{name}: unknown flow status '{}'", *item))?;
+        Ok(bits | 1 << bit)
+    })
 }
 
 fn read_hooks(

@@ -436,11 +436,13 @@ fn built_in_checks_load_and_find_what_they_look_for() {
     assert_eq!(triggered(&dns), 0);
     let scan = run_of("syn_scan").element(&engine, &host_params("192.0.2.1"), &json!({ "threshold": 256 }));
     assert_eq!(triggered(&scan), 1);
-    let ftp = FlowRecord { l7: Arc::from("FTP"), status: FlowStatus::ClearTextCredentials.bit(), ..flow() };
+    let with = |status: FlowStatus| FlowRecord { l7: Arc::from("FTP"), status: status.bit(), ..flow() };
     let config = json!({ "protocols": ["FTP"] });
     let mut clear = run_of("clear_text_protocol");
-    assert_eq!(triggered(&clear.flow(&engine, FlowHook::ProtocolDetected, &ftp, 0, NOW, &config)), 1);
-    assert_eq!(triggered(&clear.flow(&engine, FlowHook::StatusChanged, &ftp, 0, NOW, &config)), 1);
+    for status in [FlowStatus::UnsafeProtocol, FlowStatus::ClearTextCredentials] {
+        let result = clear.flow(&engine, FlowHook::StatusChanged, &with(status), 0, NOW, &config);
+        assert_eq!(triggered(&result), 1);
+    }
     let mut silent = host_params("eth0");
     silent.delta.insert("packets".to_owned(), 0);
     assert_eq!(triggered(&run_of("no_activity").element(&engine, &silent, &json!({}))), 1);

@@ -60,7 +60,9 @@ fn flows(conn: &Connection, query: FlowQuery) -> Result<Page<StoredFlow>, StoreE
     filter.and("last_seen < :to", ":to", query.to.map(Timestamp::ns));
     filter.and("ifid = :ifid", ":ifid", query.ifid);
     filter.and("(client_port = :port OR server_port = :port)", ":port", query.port);
-    filter.and("l7 = :l7", ":l7", query.l7);
+    // The whole name, the protocol before the dot, or the application behind it.
+    let named = "(l7 = :l7 COLLATE NOCASE OR l7 LIKE :l7 || '.%' OR l7 LIKE '%.' || :l7)";
+    filter.and(named, ":l7", query.l7);
     filter.and("row < :after", ":after", query.after);
     filter.bind(":limit", limit as i64 + 1);
     let rest = filter.text();

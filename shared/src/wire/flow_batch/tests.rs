@@ -77,7 +77,13 @@ fn producer() -> Producer {
 
 /// Flows that between them fill every field.
 fn sample() -> FlowBatch {
-    let tls = TlsInfo { sni: "www.example.org".into(), alpn: "h2".into(), version: 0x0304, cipher: 0x1301 };
+    let tls = TlsInfo {
+        sni: "www.example.org".into(),
+        alpn: "h2".into(),
+        version: 0x0304,
+        cipher: 0x1301,
+        ..TlsInfo::default()
+    };
     let http =
         HttpInfo { method: "GET".into(), host: "example.com".into(), status: 404, ..Default::default() };
     let dns = DnsInfo { query: "example.net".into(), query_type: 28, queries: 1, ..Default::default() };
@@ -131,7 +137,8 @@ fn a_realistic_flow_takes_few_bytes() {
         }
         if id % 5 < 2 {
             let sni = names[id as usize % names.len()].into();
-            let tls = TlsInfo { sni, alpn: "h2".into(), version: 0x0304, cipher: 0x1301 };
+            let tls =
+                TlsInfo { sni, alpn: "h2".into(), version: 0x0304, cipher: 0x1301, ..TlsInfo::default() };
             flow.info.tls = Some(tls);
         }
         flow
@@ -188,7 +195,7 @@ fn malformed_messages_are_named() {
         ),
         (broken(|batch| batch.ids.clear()), "l4 has 3 values for 0 rows"),
         (broken(|batch| batch.l7[0] = 1000), "text 1000 of"),
-        (broken(|batch| batch.info[0] = 1), "application data 1"),
+        (broken(|batch| batch.info = vec![1, 0, 0]), "application data 1"),
         (broken(|batch| batch.icmp[0] = 65_537), "out of range"),
         (broken(|batch| batch.l4[0] = 256), "out of range"),
         (broken(|batch| batch.server_ports[0] = 65_536), "out of range"),
@@ -229,10 +236,10 @@ prop_compose! {
 }
 
 prop_compose! {
-    fn infos()(texts in any::<[String; 4]>(), n in any::<u16>(), which in 0..5u8) -> L7Info {
+    fn infos()(texts in prop::array::uniform4(".{1,9}"), n in any::<u16>(), which in 0..5u8) -> L7Info {
         let [a, b, c, d] = texts.map(Arc::from);
         match which {
-            0 => L7Info { tls: Some(TlsInfo { sni: a, alpn: b, version: n, cipher: n }), ..Default::default() },
+            0 => L7Info { tls: Some(TlsInfo { sni: a, alpn: b, version: n, cipher: n, ..TlsInfo::default() }), ..Default::default() },
             1 => L7Info {
                 http: Some(HttpInfo { method: a, host: b, url: c, user_agent: d, status: n, ..Default::default() }),
                 ..Default::default()
@@ -301,4 +308,38 @@ proptest! {
     fn hostile_bytes_are_survived(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
         let _ = FlowBatch::decode(&bytes);
     }
+}
+
+#[test]
+fn every_field_of_the_application_data_has_a_column() {
+    let tls = TlsInfo { certificate: Some(Box::default()), ..TlsInfo::default() };
+    let info = L7Info {
+        http: Some(HttpInfo::default()),
+        dns: Some(DnsInfo::default()),
+        tls: Some(tls),
+        ssh: Some(SshInfo::default()),
+        ..L7Info::default()
+    };
+    let shown = format!("{info:?}");
+    let words = shown.split([' ', '{', '(', ',']).filter_map(|word| word.strip_suffix(':'));
+    let fields: Vec<&str> = words.collect();
+    assert!(fields.contains(&"sni") && fields.contains(&"not_after"), "{fields:?}");
+    for field in fields {
+        let is_part = ["http", "dns", "tls", "ssh", "certificate", "announced"].contains(&field);
+        assert!(is_part || info::names().any(|name| name.ends_with(&format!(".{field}"))), "{field}");
+    }
+}
+
+#[test]
+fn columns_that_lie_about_their_rows_are_malformed_and_unknown_ones_are_skipped() {
+    let with = |column: proto::NumberColumn| {
+        let mut batch = proto::FlowBatch::decode(sample().encode()).unwrap();
+        batch.number_columns.push(column);
+        FlowBatch::decode(&batch.encode_to_vec())
+    };
+    let column =
+        |name: &str, rows: Vec<u32>| proto::NumberColumn { name: name.into(), rows, values: vec![7] };
+    assert_eq!(with(column("later.field", vec![0])).unwrap(), sample());
+    assert!(with(column("http.status", vec![3])).is_err());
+    assert!(with(column("http.status", vec![0, 1])).is_err());
 }

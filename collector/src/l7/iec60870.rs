@@ -1,0 +1,62 @@
+//! IEC 60870-5-104, telecontrol over TCP, by its frames.
+
+use shared::model::{AppCategory, Breed, L4};
+
+use super::frames::{Fit, walk};
+use super::{Carrier, Dissector, L7Context, Probe, name_only};
+
+const START: u8 = 0x68;
+
+pub(super) static IEC60870: Dissector = Dissector {
+    name: "IEC60870",
+    category: AppCategory::Industrial,
+    breed: Breed::Acceptable,
+    carrier: Carrier::Tcp,
+    first: |byte| byte == START,
+    ports: &[(L4::TCP, 2404)],
+    probe,
+    dissect: name_only,
+};
+
+/// Length of a frame with one of the three forms of control fields.
+fn frame(bytes: &[u8]) -> Option<usize> {
+    let [START, length, control @ ..] = bytes else { return None };
+    let sane = match (length, control) {
+        // Unnumbered: start, stop, test, each asked for or confirmed; supervisory.
+        (4, [0x07 | 0x0b | 0x13 | 0x23 | 0x43 | 0x83, 0, 0, 0, ..]) | (4, [1, 0, _, _, ..]) => true,
+        // Numbered: the even counters, type, number of objects, cause.
+        (12..=253, [sent, _, received, _, kind, _, cause, ..]) => {
+            sent & 1 == 0 && received & 1 == 0 && matches!(kind, 1..=127) && matches!(cause & 0x3f, 1..=47)
+        }
+        _ => false,
+    };
+    sane.then_some(usize::from(*length) + 2)
+}
+
+fn probe(bytes: &[u8], _: &L7Context) -> Probe {
+    match (walk(bytes, frame), bytes.get(1)) {
+        (Fit::Whole, Some(4)) => Probe::Certain,
+        (Fit::Whole | Fit::Cut, _) => Probe::Maybe,
+        (Fit::No, _) => Probe::No,
+    }
+}
+
+// Frames of the standard: start of transfer and a general interrogation.
+#[cfg(test)]
+mod tests {
+    use crate::l7::Verdict;
+    use crate::l7::tests::{Run, hex, tcp};
+
+    #[test]
+    fn frames() {
+        assert_eq!(Run::new(tcp(50_000, 9999)).client(&hex("680407000000")), Verdict::Decided("IEC60870"));
+        assert_eq!(Run::new(tcp(50_000, 9999)).client(&hex("680401000200")), Verdict::Decided("IEC60870"));
+        let interrogation = hex("680e0000000064010600 0100 000000 14");
+        assert_eq!(Run::new(tcp(50_000, 2404)).client(&interrogation), Verdict::Decided("IEC60870"));
+        let mut run = Run::new(tcp(50_000, 9999));
+        assert_eq!(run.client(&interrogation), Verdict::Undecided);
+        assert_eq!(run.server(&interrogation), Verdict::Decided("IEC60870"));
+        assert_eq!(Run::new(tcp(50_000, 2404)).client(&interrogation[..15]), Verdict::Undecided);
+        assert_eq!(Run::new(tcp(50_000, 2404)).client(&hex("680408000000")), Verdict::Undecided);
+    }
+}
