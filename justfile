@@ -43,6 +43,25 @@ bench-replay packets="2000000":
     cargo build --release --quiet --bin flowhook --example trace
     benches/replay.sh {{ packets }}
 
+# CPU, wall time and memory beside softflowd, nfpcapd, argus and ndpiReader: mixed, manyflows or both
+bench-peers kind="both":
+    cargo build --release --quiet --bin flowhook --example trace
+    benches/peers.sh {{ kind }}
+
+# What a packet costs against the number of live flows
+bench-flows *flows:
+    cargo build --release --quiet --bin flowhook --example trace
+    python3 -B benches/live_flows.py {{ flows }}
+
+# Write a generated capture: mixed, manyflows, synflood OUT [COUNT] [SEED], or live OUT FLOWS [PACKETS]
+trace kind out *counts:
+    cargo run --release --quiet --example trace -- {{ kind }} {{ out }} {{ counts }}
+
+# Recognised protocols against an independent classifier's answer; FOLDER holds captures and expected.tsv
+l7-score folder="../shared/captures":
+    cargo build --release --quiet --bin flowhook --example l7_score
+    "${CARGO_TARGET_DIR:-target}/release/examples/l7_score" {{ folder }}
+
 # Record the bundled capture again, from real programs (root)
 record:
     tests/data/record.sh

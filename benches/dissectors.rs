@@ -61,6 +61,27 @@ User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128
 Accept: text/html,application/xhtml+xml;q=0.9,*/*;q=0.8\r\nAccept-Language: en-US,en;q=0.5\r\n\
 Accept-Encoding: gzip, deflate\r\nConnection: keep-alive\r\nUpgrade-Insecure-Requests: 1\r\n\r\n";
 
+/// The first datagram of a client's connection: recorded, with the hello encrypted.
+fn quic_initial() -> Vec<u8> {
+    let recorded = include_str!("../collector/src/l7/quic/tests/aioquic.txt");
+    let digits = recorded.lines().find_map(|line| line.strip_prefix("v1 ")).unwrap();
+    (0..digits.len() / 2).map(|at| u8::from_str_radix(&digits[2 * at..2 * at + 2], 16).unwrap()).collect()
+}
+
+/// A server's hello of TLS 1.2 and its certificate, one record each.
+fn server_flight() -> Vec<u8> {
+    let record = |message: &[u8]| [&[22, 3, 3][..], &(message.len() as u16).to_be_bytes(), message].concat();
+    let mut hello = vec![2, 0, 0, 38, 3, 3];
+    hello.extend([9; 32]);
+    hello.extend([0, 0xc0, 0x2b, 0]);
+    let three = |count: usize| (count as u32).to_be_bytes()[1..].to_vec();
+    let der = include_bytes!("../collector/src/l7/tls/certificate/site.der");
+    let list = [three(der.len()), der.to_vec()].concat();
+    let body = [three(list.len()), list].concat();
+    let certificate = [vec![11], three(body.len()), body].concat();
+    [record(&hello), record(&certificate)].concat()
+}
+
 fn context(l4: L4, server_port: u16) -> L7Context {
     let client = Ipv4Addr::new(192, 0, 2, 1).into();
     let server = Ipv4Addr::new(198, 51, 100, 1).into();
@@ -89,8 +110,16 @@ fn dissectors(c: &mut Criterion) {
     let query = dns_query();
     // Not the start of anything: every dissector is asked.
     let noise: Vec<u8> = (0..300_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
-    let cases: [(&str, &[u8], L7Context, Verdict); 5] = [
+    let (initial, flight) = (quic_initial(), server_flight());
+    let cases: [(&str, &[u8], L7Context, Verdict); 7] = [
         ("tls_client_hello", &hello, context(L4::TCP, 443), Verdict::Decided("TLS")),
+        (
+            "tls_server_certificate",
+            &flight,
+            L7Context { from_client: false, ..context(L4::TCP, 443) },
+            Verdict::Decided("TLS"),
+        ),
+        ("quic_initial", &initial, context(L4::UDP, 443), Verdict::Decided("QUIC")),
         ("dns_query", &query, context(L4::UDP, 53), Verdict::Decided("DNS")),
         ("http_request_head", HTTP_HEAD, context(L4::TCP, 80), Verdict::Decided("HTTP")),
         ("unknown_tcp", &noise, context(L4::TCP, 40_000), Verdict::Undecided),

@@ -5,6 +5,9 @@ use std::process::{Command, Stdio};
 use crate::support::program::{Running, Setup};
 use crate::support::{free_port, has_program, wait_for};
 
+mod cable;
+mod sources;
+
 /// Two namespaces joined by a veth pair: `a` (10.99.0.1) and `b` (10.99.0.2).
 struct Wire {
     a: String,
@@ -38,15 +41,8 @@ impl Wire {
         Some(wire)
     }
 
-    /// A command inside namespace `a`.
-    fn inside(&self, program: &str) -> Command {
-        let mut command = Command::new("ip");
-        command.args(["netns", "exec", &self.a, program]);
-        command
-    }
-
     fn ping(&self, count: u32) -> bool {
-        let mut ping = self.inside("ping");
+        let mut ping = inside(&self.a, "ping");
         ping.args(["-q", "-i", "0.01", "-c", &count.to_string(), "10.99.0.2"]);
         ping.stdout(Stdio::null()).status().unwrap().success()
     }
@@ -69,7 +65,7 @@ fn ip(args: &str) -> bool {
     status.is_ok_and(|status| status.success())
 }
 
-/// flowhook inside namespace `a`, capturing on `fhv0`; asked from inside by curl.
+/// flowhook inside a namespace, capturing on `fhv0`; asked from inside by curl.
 struct Capturing {
     setup: Setup,
     running: Running,
@@ -77,25 +73,37 @@ struct Capturing {
 }
 
 fn capture(wire: &Wire) -> Capturing {
+    start(&wire.a, "name = \"fhv0\"\n")
+}
+
+/// Starts flowhook inside a namespace with this `[[collector.interface]]`.
+fn start(namespace: &str, interface: &str) -> Capturing {
     let port = free_port();
     let setup = Setup::new(&format!(
-        "[node]\nname = \"live\"\nstate_dir = \"{{dir}}/state\"\n[aggregator.api]\nlisten = \"127.0.0.1:{port}\"\n[[collector.interface]]\nname = \"fhv0\"\n"
+        "[node]\nname = \"live\"\nstate_dir = \"{{dir}}/state\"\n[aggregator.api]\nlisten = \"127.0.0.1:{port}\"\n[[collector.interface]]\n{interface}"
     ));
-    let mut command = wire.inside(env!("CARGO_BIN_EXE_flowhook"));
+    let mut command = inside(namespace, env!("CARGO_BIN_EXE_flowhook"));
     command.args(["run", "-c", &setup.config()]).stdin(Stdio::null());
     let running = Running::start(command, &setup.path("log"));
     let capturing = Capturing { setup, running, port };
     wait_for("the interface", 30, || {
-        let interfaces = capturing.get(wire, "/interfaces")?;
+        let interfaces = capturing.get(namespace, "/interfaces")?;
         (interfaces["items"][0]["name"] == "fhv0").then_some(())
     });
     capturing
 }
 
+/// A command inside a namespace.
+fn inside(namespace: &str, program: &str) -> Command {
+    let mut command = Command::new("ip");
+    command.args(["netns", "exec", namespace, program]);
+    command
+}
+
 impl Capturing {
-    fn get(&self, wire: &Wire, path: &str) -> Option<serde_json::Value> {
+    fn get(&self, namespace: &str, path: &str) -> Option<serde_json::Value> {
         let url = format!("http://127.0.0.1:{}/api/v1{path}", self.port);
-        let output = wire.inside("curl").args(["-sf", "-m", "5", &url]).output().unwrap();
+        let output = inside(namespace, "curl").args(["-sf", "-m", "5", &url]).output().unwrap();
         serde_json::from_slice(&output.stdout).ok().filter(|_| output.status.success())
     }
 }
@@ -108,12 +116,12 @@ fn packets_on_a_live_wire_become_flows_and_a_stop_ends_them_all() {
     // While it lives, the flow is seen on the collector.
     let packets = |flow: &serde_json::Value, way: &str| flow[way]["packets"].as_u64().unwrap();
     wait_for("the whole live flow", 30, || {
-        let page = capturing.get(&wire, "/flows/live")?;
+        let page = capturing.get(&wire.a, "/flows/live")?;
         let flow = page["items"].as_array()?.iter().find(|f| f["l7"] == "ICMP")?;
         (packets(flow, "cli2srv") == 50 && packets(flow, "srv2cli") == 50).then_some(())
     });
     wait_for("all its packets at the host", 30, || {
-        let hosts = capturing.get(&wire, "/hosts")?;
+        let hosts = capturing.get(&wire.a, "/hosts")?;
         let host = hosts["items"].as_array()?.iter().find(|h| h["host"] == "10.99.0.2")?;
         (host["stats"]["icmp_sent"] == 50 && host["stats"]["icmp_rcvd"] == 50).then_some(())
     });
@@ -136,7 +144,7 @@ fn an_interface_that_goes_away_is_an_alert_and_comes_back() {
     assert!(wire.ping(5));
     assert!(ip(&format!("-n {} link del fhv0", wire.a)));
     wait_for("the alert", 60, || {
-        let alerts = capturing.get(&wire, "/alerts?type=capture_failed")?;
+        let alerts = capturing.get(&wire.a, "/alerts?type=capture_failed")?;
         alerts["items"].as_array()?.iter().find(|a| a["entity_value"] == "fhv0").cloned()
     });
     for args in [
@@ -150,7 +158,7 @@ fn an_interface_that_goes_away_is_an_alert_and_comes_back() {
     }
     wait_for("packets after the return", 60, || {
         wire.ping(2);
-        let page = capturing.get(&wire, "/flows/live")?;
+        let page = capturing.get(&wire.a, "/flows/live")?;
         page["items"].as_array()?.iter().find(|f| f["l7"] == "ICMP").cloned()
     });
 }

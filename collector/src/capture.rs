@@ -3,8 +3,10 @@
 //! A source copies its packets into a [`Batch`] that the caller owns and reuses, so that nothing
 //! downstream borrows from libpcap or from a read buffer.
 
+pub mod af_packet;
 pub mod chain;
 pub mod file;
+pub mod link;
 pub mod live;
 
 use std::path::PathBuf;
@@ -164,6 +166,8 @@ pub struct CaptureStats {
     pub dropped_kernel: u64,
     /// Packets the interface or its driver dropped.
     pub dropped_interface: u64,
+    /// Packets the source itself took and could not hand on.
+    pub dropped_own: u64,
 }
 
 /// How far a source has read its input.
@@ -191,6 +195,16 @@ pub trait PacketSource: Send {
 
     /// Counters so far.
     fn stats(&mut self) -> CaptureStats;
+
+    /// True unless the interface is down, so that nothing can come. For the caller to ask about once
+    /// a second.
+    ///
+    /// # Errors
+    ///
+    /// The interface is no longer there, or no longer under its name; the source is over.
+    fn is_up(&mut self) -> Result<bool, CaptureError> {
+        Ok(true)
+    }
 
     /// File path or interface name.
     fn name(&self) -> &str;
@@ -265,6 +279,20 @@ pub enum CaptureError {
         /// Interface name.
         name: String,
     },
+    /// The interface was there and is no more.
+    #[error("interface {name} was removed")]
+    Removed {
+        /// Interface name.
+        name: String,
+    },
+    /// The interface has another name now.
+    #[error("interface {name} was renamed to {now}")]
+    Renamed {
+        /// Interface name when the capture began.
+        name: String,
+        /// Its present name.
+        now: String,
+    },
     /// The process may not capture.
     #[error("not permitted to capture on {name}: run as root or give the program CAP_NET_RAW ({cause})")]
     NotPermitted {
@@ -297,9 +325,11 @@ impl CaptureError {
         match self {
             Self::Truncated { .. } => "capture_truncated",
             Self::Malformed { .. } => "capture_malformed",
-            Self::NoSuchInterface { .. } | Self::NotPermitted { .. } | Self::Live { .. } => {
-                "capture_interface"
-            }
+            Self::NoSuchInterface { .. }
+            | Self::Removed { .. }
+            | Self::Renamed { .. }
+            | Self::NotPermitted { .. }
+            | Self::Live { .. } => "capture_interface",
             Self::Filter { .. } => "capture_filter",
             _ => "capture_file",
         }

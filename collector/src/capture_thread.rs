@@ -1,4 +1,4 @@
-//! The capture thread of an interface: source → pipeline → publisher, and orders in between.
+//! A capture thread of an interface: source → pipeline → publisher, and orders in between.
 //!
 //! Nothing here is async. The thread ends when its source does, when it is told to drain, or with
 //! the error of its capture; whatever it had is handed over first.
@@ -9,19 +9,19 @@ use std::sync::{Arc, Mutex};
 use shared::bus::Reply;
 use shared::clock::{SharedClock, Stopwatch};
 use shared::model::query::FlowQuery;
-use shared::model::{FlowEnd, FlowRecord, Timestamp};
-use shared::wire::subject::Subjects;
-use tokio::sync::mpsc;
+use shared::model::{FlowEnd, Severity, Timestamp};
 
-use crate::capture::{self, Batch, CaptureError, PacketSource, SourceState};
+use crate::capture::{Batch, CaptureError, PacketSource, SourceState};
 use crate::decode::Decoder;
+use crate::delivery::Delivery;
 use crate::flow::FlowTable;
 use crate::flow_alert::Place;
 use crate::hooks::HookRunner;
-use crate::interface::{FlowSink, InterfaceArgs, InterfaceTotals};
+use crate::interface::{InterfaceArgs, InterfaceTotals};
 use crate::metrics;
 use crate::pipeline::{Item, Pipeline, PipelineParts};
-use crate::report::CollectorReport;
+use crate::report::{CollectorReport, Drops};
+use crate::shards::{Answer, Outlet, Stop};
 
 /// Items handed over at once at most; smaller when the source is idle.
 const ITEMS_PER_BATCH: usize = 256;
@@ -29,110 +29,67 @@ const ITEMS_PER_BATCH: usize = 256;
 /// How long a live wire may be silent before the wall clock moves event time on.
 const SILENCE_NS: i64 = 1_000_000_000;
 
+/// How often the interface is looked at: its counters and whether it is up.
+const WATCH: std::time::Duration = std::time::Duration::from_secs(1);
+
 /// Orders to the thread.
 #[derive(Debug)]
 pub enum Order {
     /// Answer a question about live flows.
-    LiveFlows(FlowQuery, Reply),
+    LiveFlows(FlowQuery, Answer),
     /// Answer which scripts are loaded.
     Scripts(Reply),
-    /// End flows, hand everything over, stop.
-    Drain,
 }
 
-/// Opens the interface's source and captures until it ends.
+/// Captures until the source ends or `stop` is told.
 ///
 /// # Errors
-/// Why the source cannot be opened, or why it failed; what came before was handed over.
+/// Why the source failed; what came before was handed over.
 pub fn run(
     args: InterfaceArgs,
-    items: mpsc::Sender<Vec<Item>>,
+    source: Box<dyn PacketSource>,
+    outlet: Outlet,
     inbox: Receiver<Order>,
+    stop: &Stop,
 ) -> Result<(), CaptureError> {
-    let source = CaptureThread::open(&args)?;
-    CaptureThread::new(args, source, items, inbox).run()
+    CaptureThread::new(args, source, outlet, inbox).run(stop)
 }
 
 struct CaptureThread {
     source: Box<dyn PacketSource>,
     pipeline: Pipeline,
-    outlet: Outlet,
+    delivery: Delivery,
     inbox: Receiver<Order>,
     out: Vec<Item>,
     clock: SharedClock,
     place: Place,
     totals: Arc<Mutex<InterfaceTotals>>,
     published: CollectorReport,
-    drops: u64,
-}
-
-/// Where items go.
-struct Outlet {
-    items: mpsc::Sender<Vec<Item>>,
-    site: String,
-    subjects: Subjects,
-    flow_sink: Option<FlowSink>,
-    /// Flows that could not be written to the sink.
-    unwritten: u64,
-    /// Nobody takes what is handed over.
-    orphaned: bool,
-}
-
-impl Outlet {
-    /// Gives items to the publisher; waits while it has no credit to give.
-    fn deliver(&mut self, out: &mut Vec<Item>) {
-        if out.is_empty() {
-            return;
-        }
-        let mut out = std::mem::take(out);
-        for item in &mut out {
-            match item {
-                Item::Flows(batch) => self.write_flows(&batch.flows),
-                Item::Publish { subject, .. } => *subject = self.subjects.script(&self.site, subject),
-                _ => {}
-            }
-        }
-        // The publisher outlives the thread, unless it panicked: then there is nothing to go on for.
-        self.orphaned |= self.items.blocking_send(out).is_err();
-    }
-
-    fn write_flows(&mut self, flows: &[FlowRecord]) {
-        let Some(sink) = &self.flow_sink else { return };
-        let Ok(mut sink) = sink.lock() else { return };
-        for flow in flows {
-            let line = FlowLine {
-                community_id: flow.community_id(),
-                name: flow.info.name(),
-                status_names: shared::model::status::names(flow.status),
-                flow,
-            };
-            let written = serde_json::to_writer(&mut *sink, &line).is_ok() && sink.write_all(b"\n").is_ok();
-            self.unwritten += u64::from(!written);
-        }
-    }
+    drops: Drops,
+    /// Since the interface was last looked at.
+    watched: Stopwatch,
+    /// What was last said about it.
+    up: bool,
 }
 
 impl CaptureThread {
-    fn open(args: &InterfaceArgs) -> Result<Box<dyn PacketSource>, CaptureError> {
-        match args.interface.files.as_slice() {
-            [] => capture::live::open(&args.interface.live()),
-            [one] => capture::file::open(one),
-            many => capture::chain::open(many),
-        }
-    }
-
     fn new(
         args: InterfaceArgs,
         source: Box<dyn PacketSource>,
-        items: mpsc::Sender<Vec<Item>>,
+        outlet: Outlet,
         inbox: Receiver<Order>,
     ) -> Self {
+        // One shard alone speaks for the interface: what scripts ask for in `setup` is done once.
+        let first = outlet.shard() == 0;
         let start = if source.is_live() { args.clock.now() } else { Timestamp::ZERO };
         let (hooks, errors, asked) = HookRunner::load(args.scripts, args.collector.periodic_update_s, start);
-        for error in &errors {
+        for error in errors.iter().filter(|_| first) {
             tracing::error!(line = error.line, column = error.column, "{error}");
         }
-        let table = FlowTable::with_apps(args.collector.table(hooks.periodic_s(), args.seed), args.apps);
+        let mut settings = args.collector.table(hooks.periodic_s(), args.seed);
+        settings.max_flows = settings.max_flows.div_ceil(outlet.shards());
+        let mut table = FlowTable::with_apps(settings, args.apps);
+        table.number_flows(1 + outlet.shard() as u64, outlet.shards() as u64);
         let parts = PipelineParts {
             place: args.place.clone(),
             epoch: args.epoch,
@@ -143,48 +100,49 @@ impl CaptureThread {
             summary_interval_s: args.collector.summary_interval_s,
         };
         let mut pipeline = Pipeline::new(parts);
-        pipeline.count_error("script_load", errors.len() as u64);
         let mut out = Vec::new();
-        pipeline.started(asked, start, &mut out);
+        if first {
+            pipeline.count_error("script_load", errors.len() as u64);
+            pipeline.started(asked, start, &mut out);
+        }
+        if first && args.resumes {
+            let message = format!("Capture on interface {} works again", args.place.interface);
+            pipeline.tell("capture_resumed", Severity::Notice, message, start, &mut out);
+        }
         if source.is_live() {
             pipeline.announce(start, &mut out);
         }
-        let outlet = Outlet {
-            items,
-            site: args.place.site.clone(),
-            subjects: args.subjects,
-            flow_sink: args.flow_sink,
-            unwritten: 0,
-            orphaned: false,
-        };
+        let delivery = Delivery::new(outlet, args.place.site.clone(), args.subjects, args.flow_sink);
         Self {
             source,
             pipeline,
-            outlet,
+            delivery,
             inbox,
             out,
             clock: args.clock,
             place: args.place,
             totals: args.totals,
             published: CollectorReport::default(),
-            drops: 0,
+            drops: Drops::default(),
+            watched: Stopwatch::start(),
+            up: true,
         }
     }
 
-    fn run(mut self) -> Result<(), CaptureError> {
+    fn run(mut self, stop: &Stop) -> Result<(), CaptureError> {
         let mut batch = Batch::default();
         let live = self.source.is_live();
         let mut pace = Pace::new();
         self.hand_over();
         loop {
-            if self.obey() || self.outlet.orphaned {
+            if stop.told() || self.obey() || self.delivery.is_orphaned() {
                 self.finish(FlowEnd::Shutdown, false);
                 return Ok(());
             }
             batch.clear();
             let state = self.source.next_batch(&mut batch);
             self.process(&batch, live, &mut pace);
-            match state {
+            match state.and_then(|state| self.watch(live).map(|()| state)) {
                 Ok(SourceState::More) => {}
                 Ok(SourceState::Idle) => self.tick(),
                 Ok(SourceState::End) => {
@@ -246,61 +204,78 @@ impl CaptureThread {
             });
             shared::telemetry::traceparent(span)
         };
-        let outlet = &mut self.outlet;
-        let mut deliver = |out: &mut Vec<Item>| outlet.deliver(out);
+        let (delivery, closed) = (&mut self.delivery, self.pipeline.closed_until());
+        let mut deliver = |out: &mut Vec<Item>| delivery.deliver(out, closed);
         self.pipeline.finish(reason, end_of_stream, &mut trace, &mut self.out, &mut deliver);
         self.hand_over();
+        self.delivery.end();
+    }
+
+    /// Looks once a second at what the system says of a live interface.
+    fn watch(&mut self, live: bool) -> Result<(), CaptureError> {
+        if !live || self.watched.elapsed() < WATCH {
+            return Ok(());
+        }
+        self.watched = Stopwatch::start();
+        self.count_drops();
+        let up = self.source.is_up()?;
+        if up != self.up && self.delivery.shard() == 0 {
+            let name = &self.place.interface;
+            let (kind, severity, message) = match up {
+                true => ("interface_up", Severity::Notice, format!("Interface {name} is up again")),
+                false => (
+                    "interface_down",
+                    Severity::Warning,
+                    format!("Interface {name} is down: nothing is captured until it is up again"),
+                ),
+            };
+            self.pipeline.tell(kind, severity, message, self.clock.now(), &mut self.out);
+        }
+        self.up = up;
+        Ok(())
     }
 
     /// Hands over what there is, and tells how far it is.
     fn hand_over(&mut self) {
-        if self.source.is_live() {
-            self.count_drops();
-        }
-        self.outlet.deliver(&mut self.out);
-        self.pipeline.count_error("flows_out", std::mem::take(&mut self.outlet.unwritten));
+        let (shard, live) = (self.delivery.shard(), self.pipeline.live());
+        self.delivery.deliver(&mut self.out, self.pipeline.closed_until());
+        self.pipeline.count_error("flows_out", self.delivery.take_unwritten());
         let report = self.pipeline.report();
-        metrics::publish(&self.place.interface, &self.published, &report, self.pipeline.live());
+        let mut of_all = live;
         if let Ok(mut totals) = self.totals.lock() {
-            totals.current.clone_from(&report);
+            totals.shard(shard).clone_from(&report);
             totals.progress = self.source.progress();
+            of_all = totals.live(shard, live);
         }
+        metrics::publish(&self.place.interface, &self.published, &report, of_all);
         self.published = report;
     }
 
     fn count_drops(&mut self) {
         let stats = self.source.stats();
-        let drops = stats.dropped_kernel + stats.dropped_interface;
-        self.pipeline.count_drops(drops.saturating_sub(self.drops));
-        self.drops = self.drops.max(drops);
+        let drops = Drops {
+            kernel: stats.dropped_kernel,
+            // All shards see the same interface.
+            interface: if self.delivery.shard() == 0 { stats.dropped_interface } else { 0 },
+            own: stats.dropped_own,
+        };
+        self.pipeline.count_drops(&drops.since(&self.drops));
+        self.drops = drops;
     }
 
     /// Carries out waiting orders; true when the thread is to stop.
     fn obey(&mut self) -> bool {
         loop {
             match self.inbox.try_recv() {
-                Ok(Order::LiveFlows(query, reply)) => {
-                    let page = self.pipeline.live_flows(&query);
-                    reply.send(serde_json::to_vec(&page).unwrap_or_default());
-                }
+                Ok(Order::LiveFlows(query, answer)) => answer.give(self.pipeline.live_flows(&query)),
                 Ok(Order::Scripts(reply)) => {
                     reply.send(serde_json::to_vec(&self.pipeline.scripts()).unwrap_or_default());
                 }
-                Ok(Order::Drain) | Err(TryRecvError::Disconnected) => return true,
+                Err(TryRecvError::Disconnected) => return true,
                 Err(TryRecvError::Empty) => return false,
             }
         }
     }
-}
-
-/// An ended flow as `--flows-out` writes it.
-#[derive(serde::Serialize)]
-struct FlowLine<'a> {
-    community_id: String,
-    name: &'a str,
-    status_names: Vec<String>,
-    #[serde(flatten)]
-    flow: &'a FlowRecord,
 }
 
 /// Tells whether a live interface keeps up: work against wall time, by the second.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::capture;
+use crate::capture::live::Source;
 use crate::decode::{DecoderConfig, Tunnels};
 use crate::flow::TableConfig;
 use crate::l7::apps::AppTable;
@@ -58,6 +59,12 @@ impl Default for CollectorConfig {
     }
 }
 
+/// Capture threads of one interface at most.
+const MAX_THREADS: usize = 64;
+
+/// Largest kernel ring: libpcap takes its size in bytes as a signed 32-bit number.
+const MAX_BUFFER_MIB: u32 = 2047;
+
 /// One `[[collector.interface]]`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -77,6 +84,12 @@ pub struct InterfaceConfig {
     /// absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tunnels: Option<Tunnels>,
+    /// Who reads the device.
+    #[serde(default)]
+    pub source: Source,
+    /// Capture threads, live only; the kernel divides the flows among them.
+    #[serde(default = "default_threads")]
+    pub threads: usize,
     /// BPF filter, live only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub filter: Option<String>,
@@ -86,13 +99,17 @@ pub struct InterfaceConfig {
     /// Also packets for others, live only.
     #[serde(default = "default_true")]
     pub promiscuous: bool,
-    /// Kernel ring in MiB, live only.
+    /// Kernel ring in MiB, of each thread, live only.
     #[serde(default = "default_buffer")]
     pub buffer_mib: u32,
 }
 
 fn default_snaplen() -> u32 {
     65535
+}
+
+fn default_threads() -> usize {
+    1
 }
 
 fn default_true() -> bool {
@@ -112,6 +129,8 @@ impl InterfaceConfig {
             device: None,
             files,
             tunnels: None,
+            source: Source::default(),
+            threads: default_threads(),
             filter: None,
             snaplen: default_snaplen(),
             promiscuous: true,
@@ -119,10 +138,36 @@ impl InterfaceConfig {
         }
     }
 
+    /// Says what is wrong with how to capture.
+    fn check(&self, say: &mut dyn FnMut(&str)) {
+        if self.threads == 0 || self.threads > MAX_THREADS {
+            say(&format!("threads: must be between 1 and {MAX_THREADS}"));
+        }
+        if self.threads > 1 && !self.files.is_empty() {
+            say("threads: files are read by one thread");
+        }
+        if self.files.is_empty() {
+            if self.snaplen == 0 {
+                say("snaplen: must be at least 1");
+            }
+            if self.buffer_mib == 0 || self.buffer_mib > MAX_BUFFER_MIB {
+                say(&format!("buffer_mib: must be between 1 and {MAX_BUFFER_MIB}"));
+            }
+            let any = self.live().name == capture::live::ANY;
+            if any && self.source == Source::AfPacket {
+                say("source: af_packet takes one device, not any");
+            }
+            if any && self.threads > 1 {
+                say("threads: any is read by one thread");
+            }
+        }
+    }
+
     /// How to open the device.
     pub fn live(&self) -> capture::live::LiveConfig {
         capture::live::LiveConfig {
             name: self.device.clone().unwrap_or_else(|| self.name.clone()),
+            source: self.source,
             snaplen: self.snaplen,
             promiscuous: self.promiscuous,
             buffer_bytes: self.buffer_mib.saturating_mul(1024 * 1024),
@@ -162,6 +207,7 @@ impl CollectorConfig {
             if interface.device.is_some() && !interface.files.is_empty() {
                 wrong.push(format!("{key}: either device or files, not both"));
             }
+            interface.check(&mut |cause| wrong.push(format!("{key}: {cause}")));
             if let Some(filter) = &interface.filter
                 && let Err(error) = capture::live::check_filter(filter)
             {
@@ -223,5 +269,42 @@ mod tests {
         assert_eq!(tunnels, [Tunnels::Outer, Tunnels::Inner]);
         assert_eq!(CollectorConfig::default().tunnels, Tunnels::Inner);
         assert!(serde_json::from_str::<CollectorConfig>(r#"{"tunnels": "both"}"#).is_err());
+    }
+
+    fn wrong(interface: &str) -> Vec<String> {
+        let interface = of(interface);
+        CollectorConfig { interface: vec![interface], ..CollectorConfig::default() }.check()
+    }
+
+    /// An interface with these settings besides its name, in JSON.
+    fn of(settings: &str) -> InterfaceConfig {
+        serde_json::from_str(&format!("{{\"name\": \"eth0\"{settings}}}")).unwrap()
+    }
+
+    #[test]
+    fn a_name_is_enough() {
+        let interface = of("");
+        assert_eq!((interface.source, interface.threads, interface.buffer_mib), (Source::Libpcap, 1, 64));
+        assert!(wrong("").is_empty());
+        assert!(wrong(r#", "source": "af_packet", "threads": 4, "filter": "vlan 7""#).is_empty());
+    }
+
+    #[test]
+    fn what_cannot_work_is_said_with_its_key() {
+        for (settings, key) in [
+            (r#", "threads": 0"#, "threads: must be between"),
+            (r#", "threads": 65"#, "threads: must be between"),
+            (r#", "threads": 2, "files": ["a.pcap"]"#, "threads: files are read by one"),
+            (r#", "threads": 2, "device": "any""#, "threads: any is read by one"),
+            (r#", "source": "af_packet", "device": "any""#, "source: af_packet takes one device"),
+            (r#", "snaplen": 0"#, "snaplen: must be at least 1"),
+            (r#", "buffer_mib": 0"#, "buffer_mib: must be between"),
+            (r#", "buffer_mib": 4096"#, "buffer_mib: must be between"),
+            (r#", "filter": "tcp prot 1""#, "filter: invalid capture filter"),
+        ] {
+            let wrong = wrong(settings);
+            assert_eq!(wrong.len(), 1, "{settings}: {wrong:?}");
+            assert!(wrong[0].contains(key) && wrong[0].contains("eth0"), "{wrong:?}");
+        }
     }
 }

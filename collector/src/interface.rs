@@ -1,6 +1,6 @@
-//! The interface actor: one capture, one thread, one pipeline.
+//! The interface actor: one capture, its threads, one sequence of items.
 //!
-//! It owns the thread that captures and runs the flow hooks, and the task that publishes. Its
+//! It owns the thread, or threads, that capture and run the flow hooks, and the task that publishes. Its
 //! supervisor sends it [`InterfaceMessage`]s; it answers live-flow questions by passing them to the
 //! thread. A restart loses the flow table and says so in a counter.
 
@@ -19,12 +19,13 @@ use shared::wire::subject::Subjects;
 use tokio::sync::mpsc;
 
 use crate::capture::{CaptureError, Progress};
-use crate::capture_thread::{self, Order};
+use crate::capture_thread::Order;
 use crate::config::{CollectorConfig, InterfaceConfig};
 use crate::flow_alert::Place;
 use crate::l7::apps::AppTable;
 use crate::publisher;
 use crate::report::CollectorReport;
+use crate::shards::{self, Answer, Stop};
 
 /// Writes each ended flow as one JSON line.
 pub type FlowSink = Arc<Mutex<dyn Write + Send>>;
@@ -56,6 +57,8 @@ pub struct InterfaceArgs {
     pub seed: u64,
     /// Where ended flows are written too.
     pub flow_sink: Option<FlowSink>,
+    /// The capture had failed before: say that it works again.
+    pub resumes: bool,
     /// Where totals are kept over restarts.
     pub totals: Arc<Mutex<InterfaceTotals>>,
 }
@@ -65,8 +68,12 @@ pub struct InterfaceArgs {
 pub struct InterfaceTotals {
     /// What earlier runs of the interface did.
     pub before: CollectorReport,
-    /// What the present run has done.
-    pub current: CollectorReport,
+    /// What each shard of the present run has done.
+    pub current: Vec<CollectorReport>,
+    /// Live flows of each shard.
+    pub live_flows: Vec<usize>,
+    /// The present run has opened its sources.
+    pub opened: bool,
     /// How much of its files has been read.
     pub progress: Option<Progress>,
     /// Why the capture ended.
@@ -77,8 +84,27 @@ impl InterfaceTotals {
     /// Everything so far.
     pub fn report(&self) -> CollectorReport {
         let mut report = self.before.clone();
-        report.add(&self.current);
+        for shard in &self.current {
+            report.add(shard);
+        }
         report
+    }
+
+    /// What a shard of the present run has done.
+    pub fn shard(&mut self, number: usize) -> &mut CollectorReport {
+        if self.current.len() <= number {
+            self.current.resize_with(number + 1, CollectorReport::default);
+        }
+        &mut self.current[number]
+    }
+
+    /// Notes how many flows of a shard live, and returns how many of all.
+    pub fn live(&mut self, shard: usize, flows: usize) -> usize {
+        if self.live_flows.len() <= shard {
+            self.live_flows.resize(shard + 1, 0);
+        }
+        self.live_flows[shard] = flows;
+        self.live_flows.iter().sum()
     }
 }
 
@@ -102,7 +128,9 @@ pub struct InterfaceActor;
 
 /// Its state.
 pub struct InterfaceState {
-    orders: SyncSender<Order>,
+    /// To each shard.
+    orders: Vec<SyncSender<Order>>,
+    stop: Stop,
     thread: Option<JoinHandle<()>>,
     publisher: Option<tokio::task::JoinHandle<u64>>,
     totals: Arc<Mutex<InterfaceTotals>>,
@@ -118,13 +146,16 @@ impl Actor for InterfaceActor {
         myself: ActorRef<Self::Msg>,
         args: Self::Arguments,
     ) -> Result<Self::State, ActorProcessingErr> {
-        let (orders, inbox) = sync_channel(64);
+        let (orders, inboxes): (Vec<_>, Vec<_>) =
+            (0..args.interface.threads.max(1)).map(|_| sync_channel(64)).unzip();
+        let stop = Stop::default();
+        let told = stop.clone();
         let (items, batches) = mpsc::channel(publisher::CREDIT);
         let totals = Arc::clone(&args.totals);
         let publisher = tokio::spawn(publisher::run(Arc::clone(&args.bus), args.subjects.clone(), batches));
         let thread = std::thread::Builder::new().name(format!("capture-{}", args.place.interface)).spawn(
             move || {
-                let run = || capture_thread::run(args, items, inbox);
+                let run = || shards::run(args, items, inboxes, &told);
                 // The pipeline is dropped with the panic, so nobody sees it half-changed.
                 let message = match std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)) {
                     Ok(result) => InterfaceMessage::Ended(result.map_err(Arc::new)),
@@ -133,7 +164,7 @@ impl Actor for InterfaceActor {
                 let _ = myself.cast(message);
             },
         )?;
-        Ok(InterfaceState { orders, thread: Some(thread), publisher: Some(publisher), totals })
+        Ok(InterfaceState { orders, stop, thread: Some(thread), publisher: Some(publisher), totals })
     }
 
     async fn handle(
@@ -145,14 +176,18 @@ impl Actor for InterfaceActor {
         match message {
             // A full inbox drops the question: its reply ends, and the asker is told at once.
             InterfaceMessage::LiveFlows(query, reply) => {
-                let _ = state.orders.try_send(Order::LiveFlows(query, reply));
+                let answers = Answer::split(reply, &query, state.orders.len());
+                for (orders, answer) in state.orders.iter().zip(answers) {
+                    let _ = orders.try_send(Order::LiveFlows(query.clone(), answer));
+                }
             }
+            // Every shard has loaded the same.
             InterfaceMessage::Scripts(reply) => {
-                let _ = state.orders.try_send(Order::Scripts(reply));
+                if let Some(orders) = state.orders.first() {
+                    let _ = orders.try_send(Order::Scripts(reply));
+                }
             }
-            InterfaceMessage::Drain => {
-                let _ = state.orders.try_send(Order::Drain);
-            }
+            InterfaceMessage::Drain => state.stop.tell(),
             InterfaceMessage::Panicked => {
                 state.finish().await;
                 state.count_error("panics", 1);
@@ -180,7 +215,7 @@ impl Actor for InterfaceActor {
         _myself: ActorRef<Self::Msg>,
         state: &mut Self::State,
     ) -> Result<(), ActorProcessingErr> {
-        let _ = state.orders.try_send(Order::Drain);
+        state.stop.tell();
         state.finish().await;
         Ok(())
     }
@@ -209,7 +244,7 @@ impl InterfaceState {
 
     fn count_error(&self, kind: &str, count: u64) {
         if let Ok(mut totals) = self.totals.lock() {
-            totals.current.error(kind, count);
+            totals.shard(0).error(kind, count);
         }
     }
 }

@@ -15,6 +15,7 @@ struct Instruments {
     hooks: Counter<u64>,
     alerts: Counter<u64>,
     errors: Counter<u64>,
+    drops: Counter<u64>,
     live_flows: Gauge<u64>,
     restarts: Counter<u64>,
     append_retries: Counter<u64>,
@@ -31,6 +32,7 @@ static INSTRUMENTS: LazyLock<Instruments> = LazyLock::new(|| {
         hooks: counter("flowhook.collector.hook_calls", "Flow hook calls by hook"),
         alerts: counter("flowhook.collector.alerts", "Flow alerts by type"),
         errors: counter("flowhook.collector.errors", "Errors by kind"),
+        drops: counter("flowhook.collector.drops", "Packets dropped before they were counted, by whom"),
         live_flows: meter
             .u64_gauge("flowhook.collector.live_flows")
             .with_description("Flows in the table")
@@ -40,7 +42,7 @@ static INSTRUMENTS: LazyLock<Instruments> = LazyLock::new(|| {
     }
 });
 
-/// Publishes what `now` has more than `before`.
+/// Publishes what `now` has more than `before`, and how many flows live on the whole interface.
 pub fn publish(interface: &str, before: &CollectorReport, now: &CollectorReport, live_flows: usize) {
     let on = |key: &'static str, value: &str| {
         [KeyValue::new("interface", interface.to_owned()), KeyValue::new(key, value.to_owned())]
@@ -56,6 +58,11 @@ pub fn publish(interface: &str, before: &CollectorReport, now: &CollectorReport,
     }
     for (kind, count) in grown(&before.errors, &now.errors) {
         all.errors.add(count, &on("kind", kind));
+    }
+    let drops = now.drops.since(&before.drops);
+    for (by, count) in [("kernel", drops.kernel), ("interface", drops.interface), ("capture", drops.own)] {
+        // Also when there is none: a series that begins with the first drop hides it.
+        all.drops.add(count, &on("by", by));
     }
     for (alert, actions) in &now.alerts {
         let sum = |actions: &BTreeMap<String, u64>| actions.values().sum::<u64>();

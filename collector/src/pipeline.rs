@@ -16,7 +16,7 @@ use crate::decode::{DecodeError, Decoded, Decoder, Packet};
 use crate::flow::{FlowEvent, FlowTable, Lookup, RecordContext};
 use crate::flow_alert::{self, Place};
 use crate::hooks::{Asked, HookRunner};
-use crate::report::CollectorReport;
+use crate::report::{CollectorReport, Drops};
 use crate::summary::Summary;
 
 mod effects;
@@ -36,7 +36,7 @@ const FLOWS_PER_BATCH: usize = 500;
 const TEXT_PER_BATCH: usize = 512 * 1024;
 
 /// Hosts in one delta at most: about 100 bytes each.
-const HOSTS_PER_DELTA: usize = 1000;
+pub(crate) const HOSTS_PER_DELTA: usize = 1000;
 
 /// Something for the bus.
 #[derive(Debug)]
@@ -170,11 +170,31 @@ impl Pipeline {
     }
 
     /// Packets dropped before they came here, since the last time.
-    pub fn count_drops(&mut self, drops: u64) {
-        self.summary.counters().drops += drops;
-        if drops > 0 {
-            self.report.error("capture_drops", drops);
-        }
+    pub fn count_drops(&mut self, drops: &Drops) {
+        let counters = self.summary.counters();
+        counters.drops += drops.sum();
+        counters.drops_interface += drops.interface;
+        counters.drops_own += drops.own;
+        self.report.drops.add(drops);
+    }
+
+    /// Tells of something that happened to the interface as a whole.
+    pub fn tell(
+        &mut self,
+        kind: &str,
+        severity: shared::model::Severity,
+        message: String,
+        now: Timestamp,
+        out: &mut Vec<Item>,
+    ) {
+        let alert = flow_alert::interface_alert(&self.parts.place, kind, severity, message, now);
+        self.count_alert(&alert);
+        out.push(Item::Alert(Box::new(alert)));
+    }
+
+    /// Event time before which every summary has been made; `None` before the first packet.
+    pub fn closed_until(&self) -> Option<Timestamp> {
+        self.open_from
     }
 
     /// How many flows live.

@@ -24,6 +24,43 @@ pub struct CollectorReport {
     pub alerts_by_severity: BTreeMap<String, u64>,
     /// Errors by kind: decoding, capture, scripts, loss.
     pub errors: BTreeMap<String, u64>,
+    /// Packets dropped before they were counted.
+    #[serde(default)]
+    pub drops: Drops,
+}
+
+/// Packets that never came to be counted, by who dropped them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Drops {
+    /// By the kernel, because its ring was full.
+    pub kernel: u64,
+    /// By the interface or its driver.
+    pub interface: u64,
+    /// By the capture itself, which took them and could not hand them on.
+    pub own: u64,
+}
+
+impl Drops {
+    /// All together.
+    pub fn sum(&self) -> u64 {
+        self.kernel + self.interface + self.own
+    }
+
+    /// Adds others.
+    pub fn add(&mut self, other: &Self) {
+        self.kernel += other.kernel;
+        self.interface += other.interface;
+        self.own += other.own;
+    }
+
+    /// What is more here than in an earlier reading.
+    pub fn since(&self, before: &Self) -> Self {
+        Self {
+            kernel: self.kernel.saturating_sub(before.kernel),
+            interface: self.interface.saturating_sub(before.interface),
+            own: self.own.saturating_sub(before.own),
+        }
+    }
 }
 
 impl CollectorReport {
@@ -32,6 +69,7 @@ impl CollectorReport {
         self.packets += other.packets;
         self.bytes += other.bytes;
         self.flows += other.flows;
+        self.drops.add(&other.drops);
         add_counts(&mut self.flows_by_protocol, &other.flows_by_protocol);
         add_counts(&mut self.hooks, &other.hooks);
         add_counts(&mut self.errors, &other.errors);

@@ -22,6 +22,9 @@ use crate::interface::{FlowSink, InterfaceActor, InterfaceArgs, InterfaceMessage
 use crate::metrics;
 use crate::report::CollectorReport;
 
+/// How often to look for the device of an interface that has gone away.
+const LOOK_FOR_DEVICE: Duration = Duration::from_secs(1);
+
 /// What the collector role needs.
 #[derive(Clone)]
 pub struct CollectorDeps {
@@ -196,6 +199,7 @@ impl Actor for CollectorSupervisor {
                     epoch: deps.epoch,
                     seed: deps.seed,
                     flow_sink: deps.flow_sink.clone(),
+                    resumes: false,
                     totals,
                 },
                 actor: None,
@@ -219,7 +223,10 @@ impl Actor for CollectorSupervisor {
         state: &mut Self::State,
     ) -> Result<(), ActorProcessingErr> {
         match message {
-            CollectorMessage::Restart(place) if !state.stopping => state.start(place, &myself).await?,
+            CollectorMessage::Restart(place) if !state.stopping => match state.is_absent(place) {
+                true => drop(myself.send_after(LOOK_FOR_DEVICE, move || CollectorMessage::Restart(place))),
+                false => state.start(place, &myself).await?,
+            },
             CollectorMessage::Restart(_) => {}
             CollectorMessage::Question(question) => state.answer(question),
         }
@@ -278,6 +285,15 @@ async fn listen(deps: &CollectorDeps, myself: ActorRef<CollectorMessage>) -> Res
 }
 
 impl SupervisorState {
+    /// True while an interface's device does not exist, so that a try would be in vain.
+    fn is_absent(&self, place: usize) -> bool {
+        self.slots.get(place).is_some_and(|slot| {
+            let device = slot.args.interface.live().name;
+            let live = slot.args.interface.files.is_empty() && device != capture::live::ANY;
+            live && !capture::link::exists(&device)
+        })
+    }
+
     async fn start(
         &mut self,
         place: usize,
@@ -304,7 +320,8 @@ impl SupervisorState {
         let slot = &mut self.slots[place];
         slot.actor = None;
         let from_file = !slot.args.interface.files.is_empty();
-        let capture_failed = slot.args.totals.lock().is_ok_and(|totals| totals.failure.is_some());
+        let (capture_failed, opened) =
+            slot.args.totals.lock().map_or((false, false), |t| (t.failure.is_some(), t.opened));
         if self.stopping || error.is_none() || (from_file && capture_failed) {
             slot.done = true;
             if self.slots.iter().all(|slot| slot.done) {
@@ -331,6 +348,13 @@ impl SupervisorState {
                 format!("interface {} fails again and again: {error}", slot.args.place.interface).into()
             );
         };
+        // The timer runs by itself.
+        drop(myself.send_after(wait, move || CollectorMessage::Restart(place)));
+        // A device that stays away has been told of when it went.
+        let told = std::mem::replace(&mut slot.args.resumes, true);
+        if told && !opened {
+            return Ok(());
+        }
         let alert = flow_alert::interface_alert(
             &slot.args.place,
             "capture_failed",
@@ -342,8 +366,6 @@ impl SupervisorState {
         let (sender, items) = tokio::sync::mpsc::channel(1);
         tokio::spawn(crate::publisher::run(bus, subjects, items));
         let _ = sender.send(vec![crate::pipeline::Item::Alert(Box::new(alert))]).await;
-        // The timer runs by itself.
-        drop(myself.send_after(wait, move || CollectorMessage::Restart(place)));
         Ok(())
     }
 
@@ -394,9 +416,12 @@ impl Slot {
     /// Keeps what the ended run did, and counts what was lost with it.
     fn keep_totals(&self) {
         if let Ok(mut totals) = self.args.totals.lock() {
-            let mut ended = std::mem::take(&mut totals.current);
-            ended.error("interface_restarts", 1);
-            totals.before.add(&ended);
+            totals.shard(0).error("interface_restarts", 1);
+            for ended in std::mem::take(&mut totals.current) {
+                totals.before.add(&ended);
+            }
+            totals.live_flows.clear();
+            totals.opened = false;
             totals.failure = None;
         }
     }

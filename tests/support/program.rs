@@ -75,9 +75,14 @@ impl Running {
 
     /// Asks it to stop as an operator would (SIGTERM), and waits for its exit code.
     pub fn terminate(&mut self) -> Option<i32> {
+        self.ask_to_stop();
+        self.0.wait().unwrap().code()
+    }
+
+    /// Asks it to stop, and does not wait.
+    pub fn ask_to_stop(&self) {
         let pid = self.0.id().to_string();
         assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
-        self.0.wait().unwrap().code()
     }
 
     /// Kills it (SIGKILL) and waits.

@@ -56,6 +56,7 @@ pub struct FlowTable {
     names: Names,
     now: Timestamp,
     next_id: u64,
+    id_step: u64,
     evicted: u64,
 }
 
@@ -91,8 +92,16 @@ impl FlowTable {
             names: Names::new(apps),
             now: Timestamp::ZERO,
             next_id: 1,
+            id_step: 1,
             evicted: 0,
         }
+    }
+
+    /// Numbers flows `first`, `first + step` and so on, so that several tables of one interface never
+    /// use the same number. For a table that has seen nothing yet.
+    pub fn number_flows(&mut self, first: u64, step: u64) {
+        self.next_id = first;
+        self.id_step = step;
     }
 
     /// How many flows live.
@@ -230,7 +239,7 @@ impl FlowTable {
             self.evict(events);
         }
         let id = self.next_id;
-        self.next_id += 1;
+        self.next_id += self.id_step;
         let place = self.insert(*hash, Flow::begin(id, key, *forward, packet, now));
         let places = self.config.max_flows.saturating_add(1);
         self.wheel.get_or_insert_with(|| Wheel::new(now, places));
@@ -431,7 +440,7 @@ impl FlowTable {
         let mut successor = flow.succeed(self.next_id, at);
         let hash = flow.key().hash(self.config.seed);
         successor.last_seen = flow.last_seen;
-        self.next_id += 1;
+        self.next_id += self.id_step;
         self.end(place, FlowEnd::Active, events);
         let place = self.insert(hash, successor);
         self.set_timer(place, at.plus_secs(i64::from(self.config.silence_s)));

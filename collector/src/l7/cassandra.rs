@@ -33,19 +33,19 @@ fn opcode(bytes: &[u8]) -> Option<u8> {
     bytes.get(code_at(bytes)?).copied()
 }
 
-/// Length of the frame when it is one that this side may send.
-fn frame(bytes: &[u8], from_client: bool) -> Option<usize> {
+/// Length of the frame when it is one that a client, or with the top bit a server, may send.
+fn frame(bytes: &[u8]) -> Option<usize> {
     let (version, flags) = (*bytes.first()?, *bytes.get(1)?);
     let code = opcode(bytes)?;
     let codes: &[u8] =
-        if from_client { &[1, 4, 5, 7, 9, 10, 11, 13, 15] } else { &[0, 2, 3, 6, 8, 12, 14, 16] };
+        if version & 0x80 == 0 { &[1, 4, 5, 7, 9, 10, 11, 13, 15] } else { &[0, 2, 3, 6, 8, 12, 14, 16] };
     let length = be32(bytes, code_at(bytes)? + 1).filter(|length| *length <= MAX_BODY)?;
-    let sane = matches!(version & 0x7f, 1..=5 | 0x42) && (version & 0x80 == 0) == from_client;
+    let sane = matches!(version & 0x7f, 1..=5 | 0x42);
     (sane && flags & !0x1f == 0 && codes.contains(&code)).then_some(code_at(bytes)? + 5 + length as usize)
 }
 
-fn probe(bytes: &[u8], cx: &L7Context) -> Probe {
-    match walk(bytes, |bytes| frame(bytes, cx.from_client)) {
+fn probe(bytes: &[u8], _: &L7Context) -> Probe {
+    match walk(bytes, frame) {
         Fit::No => Probe::No,
         _ if opcode(bytes) == Some(STARTUP) && !has(bytes, b"CQL_VERSION") => Probe::No,
         Fit::Whole => Probe::Certain,
@@ -53,12 +53,12 @@ fn probe(bytes: &[u8], cx: &L7Context) -> Probe {
     }
 }
 
-fn dissect(bytes: &[u8], cx: &L7Context, _: &mut L7Info, status: &mut StatusBits) -> Want {
+fn dissect(bytes: &[u8], _: &L7Context, _: &mut L7Info, status: &mut StatusBits) -> Want {
     let body = || code_at(bytes).and_then(|at| be32(bytes, at + 5).zip(bytes.get(at + 9)));
     match opcode(bytes) {
-        Some(ERROR) if !cx.from_client => *status |= FlowStatus::ErrorCode.bit(),
+        Some(ERROR) => *status |= FlowStatus::ErrorCode.bit(),
         // Name and password, each behind a zero.
-        Some(AUTH_RESPONSE) if cx.from_client && matches!(body(), Some((3.., 0))) => {
+        Some(AUTH_RESPONSE) if matches!(body(), Some((3.., 0))) => {
             *status |= FlowStatus::ClearTextCredentials.bit();
         }
         _ => {}
@@ -85,7 +85,8 @@ mod tests {
         for length in 1..startup.len() {
             assert_eq!(Run::new(tcp(50_000, 9042)).client(&startup[..length]), Verdict::Undecided);
         }
-        assert_eq!(Run::new(tcp(50_000, 9042)).server(&startup), Verdict::Undecided);
+        let answer = hex("8400 0000 05 00000000");
+        assert_eq!(Run::new(tcp(50_000, 9042)).server(&answer), Verdict::Undecided);
     }
 
     #[test]

@@ -36,8 +36,14 @@ fn part(bytes: &[u8]) -> Option<usize> {
 }
 
 fn probe(bytes: &[u8], _: &L7Context) -> Probe {
-    let starts = matches!(be16(bytes, 0), Some(0 | 0x200 | 0x210));
-    if starts && bytes.len() > 16 && walk(bytes, part) == Fit::Whole { Probe::Certain } else { Probe::No }
+    // The host, with at least one letter, or a signature, or what is encrypted.
+    let host = be16(bytes, 0) == Some(0) && bytes.get(4).is_some_and(u8::is_ascii_graphic);
+    let sealed = matches!(be16(bytes, 0), Some(0x200 | 0x210));
+    if (host || sealed) && bytes.len() > 16 && walk(bytes, part) == Fit::Whole {
+        Probe::Certain
+    } else {
+        Probe::No
+    }
 }
 
 // Bytes put together after the wiki.

@@ -136,10 +136,17 @@ const EXACT: &[(&str, &str)] = &[
     ("Elasticsearch", "Elasticsearch"),
     ("Raft", "Raft"),
     ("FINS", "FINS"),
+    ("AFP", "AFP"),
+    ("Citrix", "Citrix"),
+    ("MerakiCloud", "MerakiCloud"),
     ("KNXnet_IP", "KNXnet_IP"),
     ("TPLINK_SHP", "TPLINK_SHP"),
     ("UBNTAC2", "UBNTAC2"),
     ("UMAS", "UMAS"),
+    ("Source_Engine", "Source_Engine"),
+    ("AmongUs", "AmongUs"),
+    ("KCP", "KCP"),
+    ("CryNetwork", "CryNetwork"),
     ("PROFINET_IO", "PROFINET_IO"),
     ("ISO9506-1-MMS", "ISO9506-1-MMS"),
     ("SSH", "SSH"),
@@ -182,8 +189,7 @@ const EXACT: &[(&str, &str)] = &[
 ];
 
 /// Protocols without a dissector that carry none of ours: each of their flows must stay undecided.
-const STRANGERS: &[&str] =
-    &["AFP", "Citrix", "ETHEREUM", "KCP", "Protobuf", "Source_Engine", "Unknown", "ZUG"];
+const STRANGERS: &[&str] = &["Protobuf", "Unknown", "ZUG"];
 
 #[test]
 fn every_frame_is_read_and_every_ip_packet_decoded() {

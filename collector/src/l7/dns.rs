@@ -1,12 +1,13 @@
-//! DNS (RFC 1035) over UDP and TCP, and its kin: multicast DNS (RFC 6762), LLMNR (RFC 4795) and the
-//! NetBIOS name service (RFC 1002), which share the message format.
+//! DNS (RFC 1035) over UDP and TCP, and its kin: multicast DNS (RFC 6762) and LLMNR (RFC 4795),
+//! which share the message format; the NetBIOS name service (RFC 1002) does, too.
 
 use shared::model::flow::{DnsInfo, L7Info};
 use shared::model::status::{FlowStatus, StatusBits};
 use shared::model::{AppCategory, Breed, L4};
 
 use super::text::wire_name;
-use super::{Carrier, Dissector, L7Context, Probe, Want, any_byte, be16, name_only};
+use super::tls::has_punycode;
+use super::{Carrier, Dissector, L7Context, Probe, Want, any_byte, be16};
 
 const HEADER: usize = 12;
 const MAX_NAME: usize = 255;
@@ -27,6 +28,9 @@ const RESERVED: u16 = 0x0040;
 const SUSPICIOUS_LABEL: usize = 52;
 /// Query type NULL: obsolete but for tunnels.
 const TYPE_NULL: u16 = 10;
+const TYPE_OPT: u16 = 41;
+/// Longest message over UDP without an extension (RFC 1035 §4.2.1).
+const MAX_PLAIN: usize = 512;
 
 pub(super) static DNS: Dissector = Dissector {
     name: "DNS",
@@ -64,22 +68,11 @@ pub(super) static LLMNR: Dissector = Dissector {
     dissect,
 };
 
-pub(super) static NETBIOS: Dissector = Dissector {
-    name: "NetBIOS",
-    category: AppCategory::System,
-    breed: Breed::Acceptable,
-    carrier: Carrier::Udp,
-    first: any_byte,
-    ports: &[(L4::UDP, NETBIOS_PORT)],
-    probe: |bytes, cx| probe_on(NETBIOS_PORT, bytes, cx),
-    dissect: name_only,
-};
-
 fn probe_on(port: u16, bytes: &[u8], cx: &L7Context) -> Probe {
     if cx.has_port(port) { probe(bytes, cx) } else { Probe::No }
 }
 
-fn probe(bytes: &[u8], cx: &L7Context) -> Probe {
+pub(super) fn probe(bytes: &[u8], cx: &L7Context) -> Probe {
     let message = match cx.l4 {
         L4::UDP => bytes,
         L4::TCP => match framed(bytes) {
@@ -153,12 +146,21 @@ fn note(message: Message, cx: &L7Context, info: &mut L7Info, status: &mut Status
     } else {
         dns.queries += 1;
     }
+    if cx.l4 == L4::UDP && message.length > MAX_PLAIN && !message.has_edns {
+        *status |= FlowStatus::LargeDns.bit();
+    }
     if let Some(question) = message.question {
         let local = cx.has_port(MDNS_PORT) || cx.has_port(LLMNR_PORT);
         if !local && (question.longest_label >= SUSPICIOUS_LABEL || question.kind == TYPE_NULL) {
             *status |= FlowStatus::SuspiciousDns.bit();
         }
         dns.query = wire_name(&question.name);
+        if !local && question.name.iter().any(|byte| !byte.is_ascii_graphic()) {
+            *status |= FlowStatus::InvalidCharacters.bit();
+        }
+        if has_punycode(&dns.query) {
+            *status |= FlowStatus::PunycodeName.bit();
+        }
         dns.query_type = question.kind;
     }
 }
@@ -180,6 +182,9 @@ struct Message {
     plain: bool,
     /// The first question.
     question: Option<Question>,
+    /// It has an OPT record (RFC 6891).
+    has_edns: bool,
+    length: usize,
     /// Where the message ends; `None` when the bytes end before.
     end: Option<usize>,
 }
@@ -208,7 +213,8 @@ fn parse(bytes: &[u8]) -> Result<Message, Malformed> {
         return Err(Malformed);
     }
     let plain = opcode == 0 && questions == 1 && flags & RESERVED == 0;
-    let mut message = Message { reply, code, plain, question: None, end: None };
+    let mut message =
+        Message { reply, code, plain, question: None, has_edns: false, length: bytes.len(), end: None };
     let mut at = HEADER;
     for number in 0..questions {
         let Some((end, name)) = name(bytes, at, number == 0)? else {
@@ -233,6 +239,7 @@ fn parse(bytes: &[u8]) -> Result<Message, Malformed> {
         let Some(length) = word(end + 8) else {
             return Ok(message);
         };
+        message.has_edns |= word(end) == Some(TYPE_OPT);
         at = end + 10 + usize::from(length);
         if at > bytes.len() {
             return Ok(message);

@@ -37,7 +37,12 @@ fn message(bytes: &[u8]) -> Option<usize> {
 }
 
 fn probe(bytes: &[u8], _: &L7Context) -> Probe {
-    if walk(bytes, message) == Fit::Whole { Probe::Certain } else { Probe::No }
+    match walk(bytes, message) {
+        // A lone header is mostly zeros.
+        Fit::Whole if bytes.len() > HEADER => Probe::Certain,
+        Fit::Whole => Probe::Maybe,
+        _ => Probe::No,
+    }
 }
 
 /// Two items: a sequenced address and connected data.

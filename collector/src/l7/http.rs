@@ -1,11 +1,12 @@
-//! HTTP/1 heads (RFC 9112), and the preface of HTTP/2 in the clear (RFC 9113 §3.4).
+//! HTTP/1 heads (RFC 9112), and what they lead to: tunnels, proxies, WebSocket, HTTP/2.
 
 use shared::model::flow::{HttpInfo, L7Info};
 use shared::model::status::{FlowStatus, StatusBits};
 use shared::model::{AppCategory, Breed, L4};
 
 use super::text::{MAX_TEXT, first_line, is_address, starts, wire_name, wire_text};
-use super::{Carrier, Dissector, L7Context, Probe, Want, name_only};
+use super::tls::{self, secured};
+use super::{Carrier, Dissector, L7Context, Probe, Want, http2, name_only};
 
 /// Longest request target kept, in bytes.
 const MAX_URL: usize = 1024;
@@ -21,23 +22,53 @@ pub(super) static HTTP: Dissector = Dissector {
     dissect,
 };
 
-pub(super) static HTTP2: Dissector = Dissector {
-    name: "HTTP2",
+/// A flow that asks a proxy for a tunnel (RFC 9110 §9.3.6).
+pub(super) static HTTP_CONNECT: Dissector = Dissector {
+    name: "HTTP_Connect",
+    category: AppCategory::Proxy,
+    breed: Breed::Acceptable,
+    carrier: Carrier::Tcp,
+    first: |_| false,
+    ports: &[],
+    probe: |_, _| Probe::No,
+    dissect,
+};
+
+/// A flow that asks a proxy for whole URLs, on the ports that proxies have.
+pub(super) static HTTP_PROXY: Dissector = Dissector {
+    name: "HTTP_Proxy",
+    category: AppCategory::Proxy,
+    breed: Breed::Acceptable,
+    carrier: Carrier::Tcp,
+    first: |_| false,
+    ports: &[(L4::TCP, 3128), (L4::TCP, 8080)],
+    probe: |_, _| Probe::No,
+    dissect,
+};
+
+/// Messages both ways after an upgrade (RFC 6455).
+pub(super) static WEBSOCKET: Dissector = Dissector {
+    name: "WebSocket",
     category: AppCategory::Web,
     breed: Breed::Acceptable,
     carrier: Carrier::Tcp,
-    first: |byte| byte == b'P',
+    first: |_| false,
     ports: &[],
-    probe: |bytes, cx| match bytes {
-        [b'P', b'R', b'I', ..] if cx.l4 == L4::TCP && bytes.starts_with(b"PRI * HTTP/2.0\r\n") => {
-            Probe::Certain
-        }
-        _ => Probe::No,
-    },
+    probe: |_, _| Probe::No,
     dissect: name_only,
 };
 
-/// Methods of RFC 9110, PATCH, WebDAV (RFC 4918, 3253) and UPnP eventing.
+/// What a tunnel carries, when it is TLS; the flow keeps its name.
+static TUNNEL: Dissector =
+    secured::stage("HTTP_Connect", AppCategory::Proxy, Breed::Acceptable, |bytes, cx, info, status| {
+        match tls::dissect(bytes, cx, info, status) {
+            Want::Become(_) => Want::Next,
+            want => want,
+        }
+    });
+
+/// Methods of RFC 9110, PATCH, WebDAV (RFC 4918, 3253, 3744, 5842, 4791), UPnP eventing, caches, and
+/// those of Microsoft's RPC over HTTP and configuration manager.
 const METHODS: &[&[u8]] = &[
     b"GET",
     b"POST",
@@ -60,6 +91,23 @@ const METHODS: &[&[u8]] = &[
     b"SUBSCRIBE",
     b"UNSUBSCRIBE",
     b"NOTIFY",
+    b"MERGE",
+    b"CHECKOUT",
+    b"CHECKIN",
+    b"MKACTIVITY",
+    b"MKCALENDAR",
+    b"ACL",
+    b"BIND",
+    b"LINK",
+    b"UNLINK",
+    b"PURGE",
+    b"BPROPFIND",
+    b"POLL",
+    b"RPC_IN_DATA",
+    b"RPC_OUT_DATA",
+    b"RPC_CONNECT",
+    b"CCM_POST",
+    b"BITS_POST",
 ];
 
 /// The method that `bytes` begin with, its space included.
@@ -131,11 +179,15 @@ fn dissect(bytes: &[u8], cx: &L7Context, info: &mut L7Info, status: &mut StatusB
         http.url = wire_text(target, MAX_URL);
     }
     let mut complete = false;
+    let mut upgrade: &[u8] = &[];
     while let Some((line, behind)) = first_line(rest) {
         rest = behind;
         if line.is_empty() {
             complete = true;
             break;
+        }
+        if let Some(value) = value_of(line, b"Upgrade") {
+            upgrade = value;
         }
         header(line, request.is_some(), http, status);
     }
@@ -143,20 +195,48 @@ fn dissect(bytes: &[u8], cx: &L7Context, info: &mut L7Info, status: &mut StatusB
         return Want::Longer;
     }
     match code {
-        // What follows is another protocol.
-        Some(101) => http.status = 101,
         Some(code) if code >= 200 => {
             http.status = code;
             if code >= 400 {
                 *status |= FlowStatus::ErrorCode.bit();
             } else if &*http.method == "CONNECT" {
-                return Want::Nothing;
+                return Want::Become(&TUNNEL);
             }
         }
+        // What follows is another protocol.
+        Some(101) => {
+            http.status = 101;
+            return switched(upgrade);
+        }
         // Interim answers are no answers.
-        _ => {}
+        Some(_) => {}
+        None if &*http.method == "CONNECT" => return Want::Become(&HTTP_CONNECT),
+        None if is_proxied(&http.url, cx) => return Want::Become(&HTTP_PROXY),
+        None => {}
     }
-    if code == Some(101) { Want::Nothing } else { Want::Always }
+    Want::Always
+}
+
+/// The protocol that a server switches to.
+fn switched(upgrade: &[u8]) -> Want {
+    if upgrade.eq_ignore_ascii_case(b"websocket") {
+        Want::Become(&WEBSOCKET)
+    } else if upgrade.eq_ignore_ascii_case(b"h2c") {
+        Want::Become(&http2::HTTP2)
+    } else {
+        Want::Nothing
+    }
+}
+
+/// Whether a request is for a proxy: a whole URL, on a proxy's port.
+fn is_proxied(url: &str, cx: &L7Context) -> bool {
+    let whole = ["http://", "https://", "ftp://"].iter().any(|scheme| url.starts_with(scheme));
+    whole && matches!(cx.server_port, 3128 | 8080)
+}
+
+/// The value of a header line with this name.
+fn value_of<'a>(line: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
+    starts(line, name).then(|| line.get(name.len()..)?.strip_prefix(b":")).flatten().map(<[u8]>::trim_ascii)
 }
 
 fn header(line: &[u8], is_request: bool, http: &mut HttpInfo, status: &mut StatusBits) {
@@ -256,17 +336,44 @@ mod tests {
     }
 
     #[test]
-    fn tunnels_and_upgrades_end_the_reading() {
+    fn tunnels_have_their_own_name_and_tell_the_hello_inside() {
         let mut run = Run::new(tcp(50_000, 3128));
-        run.client(b"CONNECT example.com:443 HTTP/1.1\r\nHost: example.com:443\r\n\r\n");
-        assert_eq!(run.server(b"HTTP/1.1 200 Connection established\r\n\r\n"), Verdict::Done);
+        let connect = b"CONNECT example.com:443 HTTP/1.1\r\nHost: example.com:443\r\n\r\n";
+        assert_eq!(run.client(connect), Verdict::Decided("HTTP_Connect"));
+        assert_eq!(run.server(b"HTTP/1.1 407 Who\r\n\r\n"), Verdict::Reading);
+        assert_eq!(run.client(connect), Verdict::Reading);
+        assert_eq!(run.server(b"HTTP/1.1 200 Connection established\r\n\r\n"), Verdict::Reading);
+        let mut hello = vec![22, 3, 1, 0, 45, 1, 0, 0, 41, 3, 3];
+        hello.extend([7; 32]);
+        hello.extend([0, 0, 2, 0x13, 0x01, 1, 0]);
+        assert_eq!(run.client(&hello), Verdict::Reading);
+        assert_eq!(run.info.tls.unwrap().version, 0x0303);
+    }
+
+    #[test]
+    fn whole_urls_are_for_proxies() {
+        let ask = b"GET http://example.com/ HTTP/1.1\r\nHost: example.com\r\n\r\n";
+        let mut run = Run::new(tcp(50_000, 3128));
+        assert_eq!(run.client(ask), Verdict::Decided("HTTP_Proxy"));
+        assert_eq!(run.server(OK), Verdict::Reading);
+        assert_eq!(run.client(ask), Verdict::Reading);
+        assert_eq!(run.info.http.unwrap().status, 200);
+        assert_eq!(Run::new(tcp(50_000, 80)).client(ask), Verdict::Decided("HTTP"));
+        assert_eq!(Run::new(tcp(50_000, 8080)).client(GET), Verdict::Decided("HTTP"));
+    }
+
+    #[test]
+    fn upgrades_give_another_name() {
+        for (protocol, name) in [("WebSocket", "WebSocket"), ("h2c", "HTTP2")] {
+            let mut run = Run::new(tcp(50_000, 80));
+            run.client(GET);
+            let answer = format!("HTTP/1.1 101 Switching Protocols\r\nupgrade: {protocol}\r\n\r\n");
+            assert_eq!(run.server(answer.as_bytes()), Verdict::Decided(name));
+            assert_eq!(run.info.http.unwrap().status, 101);
+        }
         let mut run = Run::new(tcp(50_000, 80));
         run.client(GET);
-        assert_eq!(
-            run.server(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n"),
-            Verdict::Done
-        );
-        assert_eq!(run.info.http.unwrap().status, 101);
+        assert_eq!(run.server(b"HTTP/1.1 101 Go\r\nUpgrade: other\r\n\r\n"), Verdict::Done);
     }
 
     #[test]
@@ -279,12 +386,6 @@ mod tests {
         ] {
             assert_ne!(Run::new(tcp(50_000, 8123)).client(bytes), Verdict::Decided("HTTP"));
         }
-    }
-
-    #[test]
-    fn the_preface_of_http2_is_known() {
-        let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-        assert_eq!(Run::new(tcp(50_000, 8123)).client(preface), Verdict::Decided("HTTP2"));
     }
 
     #[test]

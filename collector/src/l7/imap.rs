@@ -5,6 +5,7 @@ use shared::model::status::{FlowStatus, StatusBits};
 use shared::model::{AppCategory, Breed, L4};
 
 use super::text::{contains, first_line, is_command, lines, starts};
+use super::tls::secured;
 use super::{Carrier, Dissector, L7Context, Probe, Want, any_byte};
 
 pub(super) static IMAP: Dissector = Dissector {
@@ -17,6 +18,13 @@ pub(super) static IMAP: Dissector = Dissector {
     probe,
     dissect,
 };
+
+/// Between STARTTLS and its answer (RFC 9051 §6.2.1).
+static STARTING: Dissector =
+    secured::stage("IMAP", AppCategory::Mail, Breed::Unsafe, |bytes, cx, info, status| {
+        let agreed = command(bytes).is_some_and(|answer| is_command(answer, b"OK"));
+        secured::await_tls(bytes, cx, info, status, agreed, [&IMAP, &secured::IMAPS])
+    });
 
 const COMMANDS: &[&[u8]] =
     &[b"CAPABILITY", b"LOGIN", b"AUTHENTICATE", b"STARTTLS", b"ID", b"SELECT", b"NOOP", b"LOGOUT"];
@@ -52,7 +60,7 @@ fn dissect(bytes: &[u8], cx: &L7Context, _: &mut L7Info, status: &mut StatusBits
                 *status |= FlowStatus::ErrorCode.bit();
             }
         } else if is_command(rest, b"STARTTLS") {
-            return Want::Nothing;
+            return Want::Become(&STARTING);
         } else if [&b"LOGIN "[..], b"AUTHENTICATE PLAIN", b"AUTHENTICATE LOGIN"]
             .iter()
             .any(|w| starts(rest, w))
@@ -76,5 +84,15 @@ mod tests {
         run.client(b"a1 LOGIN joe hunter2\r\n");
         run.server(b"a1 NO failed\r\n");
         assert_eq!(run.status, FlowStatus::ClearTextCredentials.bit() | FlowStatus::ErrorCode.bit());
+    }
+
+    #[test]
+    fn encryption_has_its_own_name_once_the_server_agrees() {
+        let mut run = Run::new(tcp(50_000, 143));
+        run.server(b"* OK IMAP4rev1\r\n");
+        run.client(b"a1 STARTTLS\r\n");
+        assert_eq!(run.server(b"a1 BAD no\r\n"), Verdict::Reading);
+        run.client(b"a2 STARTTLS\r\n");
+        assert_eq!(run.server(b"a2 OK begin\r\n"), Verdict::Decided("IMAPS"));
     }
 }

@@ -30,7 +30,7 @@ fn probe(bytes: &[u8], cx: &L7Context) -> Probe {
             return Probe::No;
         };
         let inner = bytes.get(UDP_HEADER..).unwrap_or_default();
-        return match text(inner, cx.from_client) {
+        return match text(inner) {
             _ if number >= count || count > 1024 => Probe::No,
             // The header is evidence of its own.
             Probe::Maybe => Probe::Certain,
@@ -39,7 +39,7 @@ fn probe(bytes: &[u8], cx: &L7Context) -> Probe {
     }
     match bytes.first() {
         Some(0x80 | 0x81) => binary(bytes),
-        _ => text(bytes, cx.from_client),
+        _ => text(bytes),
     }
 }
 
@@ -59,13 +59,14 @@ fn binary(bytes: &[u8]) -> Probe {
     }
 }
 
-fn text(bytes: &[u8], from_client: bool) -> Probe {
+fn text(bytes: &[u8]) -> Probe {
     let Some((line, _)) = first_line(bytes) else { return Probe::No };
     if !bytes.get(line.len()..).is_some_and(|end| end.starts_with(b"\r\n")) || !printable(line) {
         return Probe::No;
     }
-    let words = line.split(|byte| *byte == b' ').filter(|word| !word.is_empty());
-    if from_client { request(words) } else { reply(words) }
+    let words = || line.split(|byte| *byte == b' ').filter(|word| !word.is_empty());
+    // Commands are in small letters, replies in capitals.
+    if line.first().is_some_and(u8::is_ascii_lowercase) { request(words()) } else { reply(words()) }
 }
 
 fn request<'a>(mut words: impl Iterator<Item = &'a [u8]>) -> Probe {

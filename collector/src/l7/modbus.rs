@@ -50,38 +50,45 @@ fn function(bytes: &[u8]) -> Option<(u8, &[u8])> {
     Some((*first.get(7)?, first.get(8..)?))
 }
 
-fn probe(bytes: &[u8], cx: &L7Context) -> Probe {
+fn probe(bytes: &[u8], _: &L7Context) -> Probe {
     let Some((function, body)) = function(bytes) else { return Probe::No };
     let value = |at: usize| be16(body, at).unwrap_or_default();
     // Bytes counted by the one at `at`, which end the message.
     let counted = |at: usize| {
         body.get(at).is_some_and(|count| *count > 0 && at + 1 + usize::from(*count) == body.len())
     };
-    let sane = match (function, cx.from_client) {
-        (1 | 2, true) => body.len() == 4 && (1..=2000).contains(&value(2)),
-        (3 | 4, true) => body.len() == 4 && (1..=125).contains(&value(2)),
-        (1..=4 | 12 | 17, false) => counted(0),
-        (5, _) => body.len() == 4 && matches!(value(2), 0 | 0xff00),
-        (6, _) => body.len() == 4,
-        (8, _) => body.len() >= 4 && value(0) <= 18,
-        (7 | 11 | 12 | 17, true) => body.is_empty(),
-        (7, false) => body.len() == 1,
-        (15 | 16, true) => value(2) > 0 && counted(4),
-        (11 | 15 | 16, false) => body.len() == 4,
-        (20 | 21, _) => counted(0),
-        (22, _) => body.len() == 6,
-        (23, true) => counted(8),
-        (23, false) => counted(0),
-        (24, true) => body.len() == 2,
-        (24, false) => usize::from(value(0)) + 2 == body.len(),
+    // A capture may begin in the middle, so that who asks is not certain.
+    let request = match function {
+        1 | 2 => body.len() == 4 && (1..=2000).contains(&value(2)),
+        3 | 4 => body.len() == 4 && (1..=125).contains(&value(2)),
+        5 => body.len() == 4 && matches!(value(2), 0 | 0xff00),
+        6 => body.len() == 4,
+        8 => body.len() >= 4 && value(0) <= 18,
+        7 | 11 | 12 | 17 => body.is_empty(),
+        15 | 16 => value(2) > 0 && counted(4),
+        20 | 21 => counted(0),
+        22 => body.len() == 6,
+        23 => counted(8),
+        24 => body.len() == 2,
         // Encapsulated interface: CANopen, device identification.
-        (43, _) => matches!(body.first(), Some(13 | 14)),
-        (EXCEPTION..=0xff, false) => body.len() == 1 && matches!(body.first(), Some(1..=11)),
-        // Functions that users may define.
-        (65..=72 | 100..=110, _) => return Probe::Maybe,
+        43 => matches!(body.first(), Some(13 | 14)),
         _ => false,
     };
-    if sane { Probe::Certain } else { Probe::No }
+    // The same as the request in functions 5, 6, 8, 20 to 22 and 43.
+    let answer = match function {
+        1..=4 | 12 | 17 | 23 => counted(0),
+        7 => body.len() == 1,
+        11 | 15 | 16 => body.len() == 4,
+        24 => usize::from(value(0)) + 2 == body.len(),
+        EXCEPTION..=0xff => body.len() == 1 && matches!(body.first(), Some(1..=11)),
+        _ => false,
+    };
+    match function {
+        // Functions that users may define.
+        65..=72 | 100..=110 => Probe::Maybe,
+        _ if request || answer => Probe::Certain,
+        _ => Probe::No,
+    }
 }
 
 fn probe_umas(bytes: &[u8], _: &L7Context) -> Probe {

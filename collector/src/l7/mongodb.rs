@@ -25,7 +25,7 @@ pub(super) static MONGODB: Dissector = Dissector {
     dissect,
 };
 
-fn probe(bytes: &[u8], cx: &L7Context) -> Probe {
+fn probe(bytes: &[u8], _: &L7Context) -> Probe {
     let (Some(length), Some(opcode)) = (le32(bytes, 0), le32(bytes, 12)) else { return Probe::No };
     let length = length as usize;
     if length <= HEADER || length > MAX_MESSAGE || bytes.len() <= HEADER {
@@ -34,7 +34,7 @@ fn probe(bytes: &[u8], cx: &L7Context) -> Probe {
     let sane = match opcode {
         REPLY => {
             let flags = le32(bytes, HEADER).is_some_and(|flags| flags < 0x10);
-            flags && !cx.from_client && length >= 36 && le32(bytes, 8) != Some(0)
+            flags && length >= 36 && le32(bytes, 8) != Some(0) && documents(bytes, length)
         }
         // Flags: checksum, more to come, exhaust allowed. Then sections of kind 0 or 1.
         MSG => {
@@ -49,6 +49,18 @@ fn probe(bytes: &[u8], cx: &L7Context) -> Probe {
         (false, _) => Probe::No,
         (true, REPLY) if length < bytes.len() => Probe::No,
         (true, _) => Probe::Certain,
+    }
+}
+
+/// Whether what a reply returns fits: nothing, or documents of which the first has a length.
+fn documents(bytes: &[u8], length: usize) -> bool {
+    let count = le32(bytes, HEADER + 16);
+    let first = le32(bytes, HEADER + 20).map(|first| first as usize);
+    match (count, first) {
+        (Some(0), None) => length == HEADER + 20,
+        (Some(1), Some(first)) => first + HEADER + 20 == length,
+        (Some(2..=10_000), Some(first)) => first >= 5 && first + HEADER + 20 < length,
+        _ => false,
     }
 }
 
@@ -82,7 +94,6 @@ mod tests {
         let reply =
             hex("29000000 11000000 01000000 01000000 08000000 0000000000000000 00000000 01000000 0500000000");
         assert_eq!(Run::new(tcp(50_000, 30_000)).server(&reply), Verdict::Decided("MongoDB"));
-        assert_eq!(Run::new(tcp(50_000, 30_000)).client(&reply), Verdict::Undecided);
         let ping = message(&hex("0f000000 10 70696e6700 01000000 00"));
         assert_eq!(Run::new(tcp(50_000, 30_000)).client(&ping), Verdict::Decided("MongoDB"));
         assert_eq!(Run::new(tcp(50_000, 27_017)).client(&ping[..16]), Verdict::Undecided);

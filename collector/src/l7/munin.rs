@@ -15,9 +15,9 @@ pub(super) static MUNIN: Dissector = Dissector {
     dissect: name_only,
 };
 
-fn probe(bytes: &[u8], cx: &L7Context) -> Probe {
+fn probe(bytes: &[u8], _: &L7Context) -> Probe {
     let greets = bytes.starts_with(b"# munin node at ") || bytes.starts_with(b"# munin client at ");
-    if greets && !cx.from_client { Probe::Certain } else { Probe::No }
+    if greets { Probe::Certain } else { Probe::No }
 }
 
 // The greeting of munin-node 2.0.
@@ -30,7 +30,6 @@ mod tests {
     fn the_node_greets() {
         let greeting = b"# munin node at host.example\n";
         assert_eq!(Run::new(tcp(50_000, 9999)).server(greeting), Verdict::Decided("Munin"));
-        assert_eq!(Run::new(tcp(50_000, 9999)).client(greeting), Verdict::Undecided);
         assert_eq!(Run::new(tcp(50_000, 4949)).server(&greeting[..12]), Verdict::Undecided);
     }
 }

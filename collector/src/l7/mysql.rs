@@ -24,17 +24,17 @@ pub(super) static MYSQL: Dissector = Dissector {
     dissect,
 };
 
-fn probe(bytes: &[u8], cx: &L7Context) -> Probe {
+fn probe(bytes: &[u8], _: &L7Context) -> Probe {
     if walk(bytes, |bytes| Some(HEADER + usize::try_from(le24(bytes, 0)?).ok()?)) != Fit::Whole {
         return Probe::No;
     }
     let (number, body) = (bytes.get(3), bytes.get(HEADER..).unwrap_or_default());
-    let sure = match (cx.from_client, number) {
-        (false, Some(0)) => greeting(body) || refusal(body),
-        (true, Some(1)) => login(body),
-        (true, Some(0)) if body.first() == Some(&QUERY) => return Probe::Maybe,
+    let sure = match number {
+        Some(0) if greeting(body) || refusal(body) => true,
+        Some(1) if login(body) => true,
+        Some(0) if body.first() == Some(&QUERY) => return Probe::Maybe,
         // The answer to a command: OK, an error, or how many columns follow.
-        (false, Some(1)) if le24(bytes, 0) == Some(1) || refusal(body) => return Probe::Maybe,
+        Some(1) if le24(bytes, 0) == Some(1) || refusal(body) => return Probe::Maybe,
         _ => false,
     };
     if sure { Probe::Certain } else { Probe::No }

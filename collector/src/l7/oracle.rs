@@ -43,23 +43,23 @@ fn version(bytes: &[u8]) -> bool {
     be16(bytes, HEADER).is_some_and(|version| (290..=330).contains(&version))
 }
 
-fn probe(bytes: &[u8], cx: &L7Context) -> Probe {
+fn probe(bytes: &[u8], _: &L7Context) -> Probe {
     let text = |word: &[u8]| has(bytes.get(HEADER..).unwrap_or_default(), word);
-    let sure = match (kind(bytes), cx.from_client) {
+    let sure = match kind(bytes) {
         // The description may come in a packet of its own.
-        (Some(CONNECT), true) => version(bytes) && bytes.len() >= 34,
-        (Some(ACCEPT), false) => version(bytes) && bytes.len() >= 24,
-        (Some(REFUSE | REDIRECT), false) => text(b"(DESCRIPTION=") || text(b"(ADDRESS="),
-        (Some(RESEND), false) if bytes.len() == HEADER => return Probe::Maybe,
-        (Some(DATA | MARKER), _) if bytes.len() > HEADER + 2 => return Probe::Maybe,
+        Some(CONNECT) => version(bytes) && bytes.len() >= 34,
+        Some(ACCEPT) => version(bytes) && bytes.len() >= 24,
+        Some(REFUSE | REDIRECT) => text(b"(DESCRIPTION=") || text(b"(ADDRESS="),
+        Some(RESEND) if bytes.len() == HEADER => return Probe::Maybe,
+        Some(DATA | MARKER) if bytes.len() > HEADER + 2 => return Probe::Maybe,
         _ => false,
     };
     if sure { Probe::Certain } else { Probe::No }
 }
 
-fn dissect(bytes: &[u8], cx: &L7Context, _: &mut L7Info, status: &mut StatusBits) -> Want {
+fn dissect(bytes: &[u8], _: &L7Context, _: &mut L7Info, status: &mut StatusBits) -> Want {
     match kind(bytes) {
-        Some(REFUSE) if !cx.from_client => {
+        Some(REFUSE) => {
             *status |= FlowStatus::ErrorCode.bit();
             Want::Nothing
         }

@@ -5,6 +5,7 @@ use shared::model::status::{FlowStatus, StatusBits};
 use shared::model::{AppCategory, Breed, L4};
 
 use super::text::{contains, first_line, is_command, lines, starts};
+use super::tls::secured;
 use super::{Carrier, Dissector, L7Context, Probe, Want, any_byte};
 
 pub(super) static POP3: Dissector = Dissector {
@@ -17,6 +18,13 @@ pub(super) static POP3: Dissector = Dissector {
     probe,
     dissect,
 };
+
+/// Between STLS and its answer (RFC 2595 §4).
+static STARTING: Dissector =
+    secured::stage("POP3", AppCategory::Mail, Breed::Unsafe, |bytes, cx, info, status| {
+        let agreed = is_command(bytes, b"+OK");
+        secured::await_tls(bytes, cx, info, status, agreed, [&POP3, &secured::POPS])
+    });
 
 const COMMANDS: &[&[u8]] = &[b"USER", b"PASS", b"APOP", b"CAPA", b"STLS", b"AUTH", b"UIDL", b"STAT"];
 
@@ -38,7 +46,7 @@ fn dissect(bytes: &[u8], cx: &L7Context, _: &mut L7Info, status: &mut StatusBits
                 *status |= FlowStatus::ErrorCode.bit();
             }
         } else if is_command(line, b"STLS") {
-            return Want::Nothing;
+            return Want::Become(&STARTING);
         } else if [&b"PASS "[..], b"USER ", b"AUTH PLAIN", b"AUTH LOGIN"].iter().any(|w| starts(line, w)) {
             *status |= FlowStatus::ClearTextCredentials.bit();
         }
@@ -62,10 +70,11 @@ mod tests {
     }
 
     #[test]
-    fn encryption_ends_the_reading() {
+    fn encryption_has_its_own_name_once_the_server_agrees() {
         let mut run = Run::new(tcp(50_000, 110));
         assert_eq!(run.server(b"+OK POP3 server\r\n"), Verdict::Decided("POP3"));
-        assert_eq!(run.client(b"STLS\r\n"), Verdict::Done);
+        run.client(b"STLS\r\n");
+        assert_eq!(run.server(b"+OK Begin TLS\r\n"), Verdict::Decided("POPS"));
         assert_eq!(run.status, 0);
     }
 }

@@ -11,6 +11,9 @@ use super::{Carrier, Dissector, L7Context, Probe, Want, be32, tls};
 const MAX_STARTUP: usize = 10_000;
 const CANCEL: u32 = 0x04d2_162e;
 const SSL: u32 = 0x04d2_162f;
+/// Letters that begin a client's messages, and a server's.
+const CLIENT: &[u8] = b"BCDEFHPQSXcdfp";
+const SERVER: &[u8] = b"123ACDEGHIKNRSTVWZcdnstv";
 const GSS: u32 = 0x04d2_1630;
 
 pub(super) static POSTGRESQL: Dissector = Dissector {
@@ -24,19 +27,19 @@ pub(super) static POSTGRESQL: Dissector = Dissector {
     dissect,
 };
 
-fn probe(bytes: &[u8], cx: &L7Context) -> Probe {
-    if cx.from_client && startup(bytes) {
+fn probe(bytes: &[u8], _: &L7Context) -> Probe {
+    if startup(bytes) {
         return Probe::Certain;
     }
     // A server that is not asked for protocol 3 or refuses encryption answers with one letter.
     if bytes.len() < 5 {
         return Probe::No;
     }
-    let length = |bytes: &[u8]| message(bytes, cx.from_client);
-    if walk(bytes, length) != Fit::Whole {
+    // A capture may begin in the middle, so that who asks is not certain.
+    if ![CLIENT, SERVER].iter().any(|letters| walk(bytes, |bytes| message(bytes, letters)) == Fit::Whole) {
         return Probe::No;
     }
-    if !cx.from_client && authentication(bytes).is_some() { Probe::Certain } else { Probe::Maybe }
+    if authentication(bytes).is_some() { Probe::Certain } else { Probe::Maybe }
 }
 
 /// Whether this is the first message of a client: it has no letter.
@@ -53,8 +56,7 @@ fn startup(bytes: &[u8]) -> bool {
 }
 
 /// The length of a message after the startup.
-fn message(bytes: &[u8], from_client: bool) -> Option<usize> {
-    let letters: &[u8] = if from_client { b"BCDEFHPQSXcdfp" } else { b"123ACDEGHIKNRSTVWZcdnstv" };
+fn message(bytes: &[u8], letters: &[u8]) -> Option<usize> {
     let letter = bytes.first().filter(|letter| letters.contains(letter));
     let length = usize::try_from(be32(bytes, 1)?).ok()?;
     letter.filter(|_| (4..1 << 24).contains(&length)).map(|_| length + 1)

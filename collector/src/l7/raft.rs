@@ -19,7 +19,7 @@ pub(super) static RAFT: Dissector = Dissector {
     dissect: name_only,
 };
 
-fn probe(bytes: &[u8], cx: &L7Context) -> Probe {
+fn probe(bytes: &[u8], _: &L7Context) -> Probe {
     let (Some(1), Some(length)) = (le64(bytes, 0), le64(bytes, 16)) else { return Probe::No };
     let address = usize::try_from(length)
         .ok()
@@ -29,7 +29,7 @@ fn probe(bytes: &[u8], cx: &L7Context) -> Probe {
         let text = padded.split(|byte| *byte == 0).next().unwrap_or_default();
         length.is_multiple_of(8) && printable(text) && text.contains(&b':')
     });
-    if plausible && cx.from_client { Probe::Certain } else { Probe::No }
+    if plausible { Probe::Certain } else { Probe::No }
 }
 
 // Bytes put together after the source.
@@ -44,6 +44,5 @@ mod tests {
             [&hex("0100000000000000 0300000000000000 1000000000000000")[..], b"10.0.0.3:9001\0\0\0"].concat();
         assert_eq!(Run::new(tcp(50_000, 9002)).client(&hello), Verdict::Decided("Raft"));
         assert_eq!(Run::new(tcp(50_000, 9002)).client(&hello[..38]), Verdict::Undecided);
-        assert_eq!(Run::new(tcp(50_000, 9002)).server(&hello), Verdict::Undecided);
     }
 }

@@ -25,10 +25,15 @@ pub(super) static REDIS: Dissector = Dissector {
 fn probe(bytes: &[u8], cx: &L7Context) -> Probe {
     let Some((line, rest)) = first_line(bytes) else { return Probe::No };
     let Some((&kind, value)) = line.split_first() else { return Probe::No };
+    // POP3 and others have such lines, too.
+    let at_home = REDIS.ports.iter().any(|(_, port)| cx.has_port(*port));
     match kind {
-        b'*' if cx.from_client => command(value, rest),
+        b'*' => match command(value, rest) {
+            Probe::No if number(value).is_some() => Probe::Maybe,
+            found => found,
+        },
         // A master asks its replica for nothing, it just sends.
-        b'*' | b'%' | b'~' | b'>' | b'$' | b'=' | b'!' | b':' if number(value).is_some() => Probe::Maybe,
+        b'%' | b'~' | b'>' | b'$' | b'=' | b'!' | b':' if number(value).is_some() => Probe::Maybe,
         b'+' if matches!(value, b"PONG" | b"QUEUED" | b"CONTINUE") => Probe::Certain,
         b'-' if [&b"NOAUTH "[..], b"WRONGTYPE ", b"WRONGPASS ", b"NOSCRIPT ", b"MOVED ", b"LOADING "]
             .iter()
@@ -36,12 +41,11 @@ fn probe(bytes: &[u8], cx: &L7Context) -> Probe {
         {
             Probe::Certain
         }
-        b'+' | b'-' if printable(value) && !cx.from_client => Probe::Maybe,
+        b'+' if value == b"OK" => Probe::Maybe,
+        b'+' | b'-' if printable(value) && at_home => Probe::Maybe,
         b'_' if value.is_empty() => Probe::Maybe,
         b'#' if matches!(value, b"t" | b"f") => Probe::Maybe,
-        _ if cx.from_client && INLINE.iter().any(|word| starts(line, word)) && printable(line) => {
-            Probe::Maybe
-        }
+        _ if INLINE.iter().any(|word| starts(line, word)) && printable(line) => Probe::Maybe,
         _ => Probe::No,
     }
 }
@@ -71,10 +75,8 @@ fn number(digits: &[u8]) -> Option<i64> {
 
 fn dissect(bytes: &[u8], cx: &L7Context, _: &mut L7Info, status: &mut StatusBits) -> Want {
     let head = bytes.get(..256).unwrap_or(bytes);
-    if !cx.from_client {
-        if head.starts_with(b"-") {
-            *status |= FlowStatus::ErrorCode.bit();
-        }
+    if head.starts_with(b"-") && !cx.from_client {
+        *status |= FlowStatus::ErrorCode.bit();
     } else if contains(head, b"\r\nAUTH\r\n") || starts(head, b"AUTH ") {
         *status |= FlowStatus::ClearTextCredentials.bit();
     }

@@ -5,6 +5,8 @@ use std::sync::LazyLock;
 
 use shared::model::{AppCategory, Breed, L4};
 
+use super::http2;
+use super::netbios;
 use super::tls::secured;
 use super::{Carrier, Dissector, ports};
 use super::{
@@ -13,18 +15,29 @@ use super::{
     opc_ua, pptp, profinet, ptp, routers, rsync, slp, socks, synchrophasor, tacacs, teredo, tplink, tuya,
     ubiquiti, whois, xdmcp,
 };
+use super::{afp, citrix, iqiyi, lotus_notes, meraki};
+use super::{ajp, corba, drda, fastcgi, gearman, hl7};
+use super::{
+    among_us, checkmk, cry_network, discord, dropbox, hislip, maple_story, nintendo, oicq, syncthing,
+    tailscale, telegram, whatsapp, yojimbo,
+};
 use super::{
     amqp, coap, fix, h323, irc, kafka, mgcp, nats, rtmp, rtsp, smpp, stomp, thrift, voice_chat, xmpp, zeromq,
 };
+use super::{anydesk, radmin, spotify, teamviewer, zoom};
 use super::{
     bgp, dcerpc, ipsec, kerberos, ldap, mqtt, openvpn, radius, rdp, rtp, sip, smb, snmp, syslog, tftp, vnc,
     wireguard,
 };
+use super::{bitcoin, bittorrent, direct_connect, edonkey, ethereum, gnutella, mining, soulseek};
+use super::{blizzard, kcp, minecraft, quake, raknet, steam};
 use super::{
     cassandra, ceph, collectd, elasticsearch, memcached, mongodb, munin, mysql, oracle, postgresql, raft,
     redis, tds, zabbix,
 };
 use super::{dhcp, dhcpv6, dns, dtls, ftp, http, imap, ntp, pop3, quic, smtp, ssdp, ssh, stun, telnet, tls};
+use super::{dlms, openflow, roughtime, rtps, someip};
+use super::{machines, telephony};
 
 /// All dissectors. Of several that are equally sure the first one wins.
 pub const DISSECTORS: &[&Dissector] = &[
@@ -32,7 +45,11 @@ pub const DISSECTORS: &[&Dissector] = &[
     &tls::TLS,
     &dns::DNS,
     &http::HTTP,
-    &http::HTTP2,
+    &http2::HTTP2,
+    &http2::GRPC,
+    &http::HTTP_CONNECT,
+    &http::HTTP_PROXY,
+    &http::WEBSOCKET,
     &quic::QUIC,
     &secured::DOH_DOT,
     &secured::FTPS,
@@ -43,8 +60,9 @@ pub const DISSECTORS: &[&Dissector] = &[
     // Names and the web.
     &dns::MDNS,
     &dns::LLMNR,
-    &dns::NETBIOS,
+    &netbios::NETBIOS,
     &ssdp::SSDP,
+    &ssdp::WSD,
     &stun::STUN,
     &dtls::DTLS,
     // Infrastructure.
@@ -96,6 +114,13 @@ pub const DISSECTORS: &[&Dissector] = &[
     &haproxy::HAPROXY,
     &xdmcp::XDMCP,
     &hp_virtgrp::HP_VIRTGRP,
+    &machines::RMCP,
+    &machines::BJNP,
+    &machines::DICOM,
+    &machines::JRMI,
+    &machines::RX,
+    &machines::CPHA,
+    &machines::MPEG_TS,
     &whois::WHOIS,
     // Mail and messaging.
     &smtp::SMTP,
@@ -115,6 +140,9 @@ pub const DISSECTORS: &[&Dissector] = &[
     &stomp::STOMP,
     &coap::COAP,
     &h323::H323,
+    &telephony::IAX,
+    &telephony::MEGACO,
+    &telephony::SKINNY,
     &mgcp::MGCP,
     &voice_chat::MUMBLE,
     &voice_chat::TEAMSPEAK,
@@ -138,6 +166,12 @@ pub const DISSECTORS: &[&Dissector] = &[
     &collectd::COLLECTD,
     &munin::MUNIN,
     &raft::RAFT,
+    &drda::DRDA,
+    &gearman::GEARMAN,
+    &fastcgi::FASTCGI,
+    &corba::CORBA,
+    &ajp::AJP,
+    &hl7::HL7,
     // Industrial.
     &modbus::MODBUS,
     &modbus::UMAS,
@@ -163,7 +197,57 @@ pub const DISSECTORS: &[&Dissector] = &[
     &tuya::TUYA,
     &miio::XIAOMI,
     &ubiquiti::UBNTAC2,
+    &openflow::OPENFLOW,
+    &roughtime::ROUGHTIME,
+    &rtps::RTPS,
+    &someip::SOMEIP,
+    &dlms::DLMS,
     // Peer to peer, games, remote access.
+    &bittorrent::BITTORRENT,
+    &edonkey::EDONKEY_NETWORK,
+    &gnutella::GNUTELLA,
+    &soulseek::SOULSEEK,
+    &direct_connect::DIRECT_CONNECT,
+    &bitcoin::BITCOIN,
+    &bitcoin::MONERO,
+    &ethereum::ETHEREUM,
+    &mining::MINING,
+    &steam::STEAM,
+    &quake::QUAKE,
+    &quake::SOURCE_ENGINE,
+    &quake::HALF_LIFE_2,
+    &raknet::RAKNET,
+    &minecraft::MINECRAFT,
+    &blizzard::WORLD_OF_WARCRAFT,
+    &blizzard::STARCRAFT,
+    &blizzard::WARCRAFT3,
+    &kcp::KCP,
+    &kcp::GENSHIN_IMPACT,
+    &anydesk::ANYDESK,
+    &teamviewer::TEAMVIEWER,
+    &radmin::RADMIN,
+    &radmin::NOMACHINE,
+    &zoom::ZOOM,
+    &spotify::SPOTIFY,
+    &afp::AFP,
+    &citrix::CITRIX,
+    &meraki::MERAKI,
+    &iqiyi::IQIYI,
+    &lotus_notes::LOTUS_NOTES,
+    &whatsapp::WHATSAPP,
+    &telegram::TELEGRAM,
+    &oicq::OICQ,
+    &discord::DISCORD,
+    &maple_story::MAPLE_STORY,
+    &among_us::AMONG_US,
+    &cry_network::CRY_NETWORK,
+    &yojimbo::YOJIMBO,
+    &dropbox::DROPBOX,
+    &syncthing::SYNCTHING,
+    &checkmk::CHECKMK,
+    &tailscale::TAILSCALE,
+    &nintendo::NINTENDO,
+    &hislip::HISLIP,
 ];
 
 /// Words of a [`Set`]; enough for every dissector, which a test checks.

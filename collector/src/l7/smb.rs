@@ -84,8 +84,9 @@ mod tests {
     fn versions_are_told_by_their_first_bytes() {
         let mut old = Run::new(tcp(50_000, 139));
         assert_eq!(old.client(&hex("81000044 20 43")), Verdict::Undecided);
-        assert_eq!(old.server(&hex("82000000")), Verdict::Undecided);
+        assert_eq!(old.server(&hex("82000000")), Verdict::Decided("NetBIOS"));
         assert_eq!(old.client(&hex(NEGOTIATE_1)), Verdict::Decided("SMBv1"));
+        old.server(&hex(NEGOTIATE_1));
         assert_eq!(old.status, FlowStatus::InsecureSmb.bit());
         assert_eq!(Run::new(tcp(50_000, 4445)).client(&hex(NEGOTIATE_2)), Verdict::Decided("SMBv23"));
         assert_eq!(Run::new(tcp(50_000, 445)).client(&hex("00000066 fd534d42")), Verdict::Decided("SMBv23"));

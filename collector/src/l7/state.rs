@@ -232,7 +232,7 @@ impl L7State {
             Want::Become(dissector) => {
                 let protocol = ProtocolId::by_name(dissector.name).unwrap_or_default();
                 self.chosen = Some(Chosen { dissector, protocol });
-                self.reads = 0;
+                (self.reads, self.always) = (0, false);
                 self.stash.iter_mut().for_each(Vec::clear);
             }
             Want::Longer | Want::Next | Want::Nothing => {

@@ -23,12 +23,12 @@ pub(super) static TDS: Dissector = Dissector {
     dissect,
 };
 
-fn probe(bytes: &[u8], cx: &L7Context) -> Probe {
+fn probe(bytes: &[u8], _: &L7Context) -> Probe {
     let [kind, status, _, _, _, _, _, window, body @ ..] = bytes else { return Probe::No };
     let Some(length) = be16(bytes, 2).map(usize::from) else { return Probe::No };
     // Only the last packet of a message may be shorter than the negotiated size, 4096 at first.
     let fits = length == bytes.len() || (length < bytes.len() && *status & 1 == 0);
-    if !fits || *status > 0x1f || *window != 0 || (*kind == RESPONSE) == cx.from_client {
+    if !fits || *status > 0x1f || *window != 0 {
         return Probe::No;
     }
     match *kind {
@@ -45,16 +45,16 @@ fn probe(bytes: &[u8], cx: &L7Context) -> Probe {
 
 /// The list of a negotiation: VERSION first, of six bytes, its data right behind the list.
 fn options(body: &[u8]) -> bool {
-    let Some(start) = be16(body, 1).map(usize::from) else { return false };
-    let list_ends = start.checked_sub(1).and_then(|at| body.get(at)) == Some(&0xff);
-    body.first() == Some(&0) && be16(body, 3) == Some(6) && (start - 1).is_multiple_of(5) && list_ends
+    let Some(end) = be16(body, 1).and_then(|start| usize::from(start).checked_sub(1)) else { return false };
+    let list = end.is_multiple_of(5) && body.get(end) == Some(&0xff);
+    list && body.first() == Some(&0) && be16(body, 3) == Some(6)
 }
 
 fn dissect(bytes: &[u8], cx: &L7Context, info: &mut L7Info, status: &mut StatusBits) -> Want {
     let password = le16(bytes, HEADER + 46).is_some_and(|length| length > 0);
     match bytes.first() {
         // The password is scrambled with a constant.
-        Some(&LOGIN7) if cx.from_client && password => *status |= FlowStatus::ClearTextCredentials.bit(),
+        Some(&LOGIN7) if password => *status |= FlowStatus::ClearTextCredentials.bit(),
         Some(&LOGIN7 | &BATCH) => {}
         _ => return Want::Next,
     }
@@ -92,10 +92,9 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_length_or_side_is_no_tds() {
+    fn a_wrong_length_is_no_tds() {
         let ask = hex(ASK);
         assert_eq!(Run::new(tcp(50_000, 1433)).client(&ask[..ask.len() - 1]), Verdict::Undecided);
-        assert_eq!(Run::new(tcp(50_000, 1433)).client(&hex(ANSWER)), Verdict::Undecided);
         let batch = hex("01010016 00000100 73006500 6c006500 63007400 3100");
         assert_eq!(Run::new(tcp(50_000, 1433)).client(&batch), Verdict::Decided("MsSQL-TDS"));
         assert_eq!(Run::new(tcp(50_000, 2433)).client(&batch), Verdict::Undecided);

@@ -2,7 +2,7 @@
 //! the SSL 2.0 form of a hello (RFC 5246 appendix E.2).
 
 mod certificate;
-mod fingerprint;
+pub(super) mod fingerprint;
 pub(super) mod hello;
 mod reader;
 mod records;
@@ -13,9 +13,11 @@ use shared::model::flow::{L7Info, TlsInfo};
 use shared::model::status::{FlowStatus, StatusBits};
 use shared::model::{AppCategory, Breed, L4};
 
+pub(super) use self::certificate::first as first_certificate;
 pub(super) use self::hello::Over;
 use self::hello::{CLIENT_HELLO, HELLO_FIXED, MAX_HELLO, SERVER_HELLO};
 use self::records::{ALERT, APPLICATION_DATA, CHANGE_CIPHER_SPEC, HANDSHAKE, Messages, record};
+pub(super) use self::risks::has_punycode;
 use super::{Carrier, Dissector, L7Context, Probe, Want, be16};
 
 const CERTIFICATE: u8 = 11;
@@ -154,7 +156,8 @@ pub(super) fn dissect(bytes: &[u8], cx: &L7Context, info: &mut L7Info, status: &
     }
 }
 
-fn note_certificate(der: &[u8], cx: &L7Context, info: &mut L7Info, status: &mut StatusBits) {
+/// Keeps what the server's certificate says.
+pub(super) fn note_certificate(der: &[u8], cx: &L7Context, info: &mut L7Info, status: &mut StatusBits) {
     let tls = info.tls.get_or_insert_with(TlsInfo::default);
     if tls.certificate.is_some() {
         return;

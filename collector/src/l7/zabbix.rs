@@ -17,14 +17,14 @@ pub(super) static ZABBIX: Dissector = Dissector {
     dissect: name_only,
 };
 
-fn probe(bytes: &[u8], cx: &L7Context) -> Probe {
+fn probe(bytes: &[u8], _: &L7Context) -> Probe {
     // Protocol, compressed, large packet.
     let flags = bytes.get(4).is_some_and(|flags| *flags & 1 == 1 && *flags < 8);
     if bytes.starts_with(MARKER) && flags && (le32(bytes, 5).is_some() || bytes.len() == 5) {
         return Probe::Certain;
     }
     // Old senders leave the header out.
-    if cx.from_client && bytes.starts_with(b"{\"request\":\"") { Probe::Maybe } else { Probe::No }
+    if bytes.starts_with(b"{\"request\":\"") { Probe::Maybe } else { Probe::No }
 }
 
 // Bytes put together after the manual.

@@ -135,7 +135,8 @@ counters! {
         flows,
         /// Flows that ended.
         flows_ended,
-        /// Packets the kernel or the capture dropped.
+        /// Packets dropped before they were counted: by the kernel because its ring was full, by the
+        /// interface, and by the capture itself.
         drops,
         /// Packets that could not be decoded.
         decode_errors,
@@ -149,6 +150,10 @@ counters! {
         hook_skips,
         /// Flows evicted because the table was full.
         flows_evicted,
+        /// Of the dropped packets, those that the interface or its driver dropped.
+        drops_interface,
+        /// Of the dropped packets, those that the capture took and could not hand on.
+        drops_own,
     }
 }
 

@@ -125,6 +125,12 @@ pub struct SshInfo {
     pub client: Arc<str>,
     /// Server's identification string.
     pub server: Arc<str>,
+    /// HASSH of the client's offer of algorithms, in hexadecimal.
+    #[serde(skip_serializing_if = "is_empty")]
+    pub hassh: Arc<str>,
+    /// HASSH of the server's offer.
+    #[serde(skip_serializing_if = "is_empty")]
+    pub hassh_server: Arc<str>,
 }
 
 /// Another flow that this one has agreed upon: a file transfer's data, a call's sound.
@@ -170,7 +176,9 @@ impl L7Info {
         });
         let dns = self.dns.as_ref().map_or(0, |d| d.query.len());
         let tls = self.tls.as_ref().map_or(0, TlsInfo::text_len);
-        let ssh = self.ssh.as_ref().map_or(0, |s| s.client.len() + s.server.len());
+        let ssh = self.ssh.as_ref().map_or(0, |s| {
+            [&s.client, &s.server, &s.hassh, &s.hassh_server].iter().map(|text| text.len()).sum()
+        });
         http + dns + tls + ssh
     }
 

@@ -14,7 +14,7 @@ use crate::l7::text::{MAX_TEXT, wire_name, wire_text};
 const MAX_NAMES: usize = 32;
 
 /// The server's own certificate, which is the first one of the list; `None` while it is cut.
-pub(super) fn first(message: &[u8]) -> Option<&[u8]> {
+pub(in crate::l7) fn first(message: &[u8]) -> Option<&[u8]> {
     let (_, rest) = message.split_first_chunk::<3>()?;
     let (&[high, middle, low], rest) = rest.split_first_chunk::<3>()?;
     rest.get(..u32::from_be_bytes([0, high, middle, low]) as usize)
@@ -54,5 +54,6 @@ fn names(certificate: &X509Certificate<'_>) -> Vec<Arc<str>> {
         }
         _ => None,
     });
-    named.take(MAX_NAMES).collect()
+    // What separates names elsewhere must not be in one.
+    named.filter(|name| !name.chars().any(char::is_control)).take(MAX_NAMES).collect()
 }

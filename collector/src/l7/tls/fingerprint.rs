@@ -227,8 +227,15 @@ impl Text {
     }
 
     fn md5(&self) -> Arc<str> {
-        hex(&Md5::digest(self.bytes()))
+        md5(&[self.bytes()])
     }
+}
+
+/// MD5 of all parts together, in hexadecimal.
+pub(in crate::l7) fn md5(parts: &[&[u8]]) -> Arc<str> {
+    let mut hash = Md5::new();
+    parts.iter().for_each(|part| hash.update(part));
+    hex(&hash.finalize())
 }
 
 /// A hash of at most 32 bytes in hexadecimal.

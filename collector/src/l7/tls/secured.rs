@@ -1,14 +1,23 @@
 //! Protocols inside TLS that have a name of their own: by port, after STARTTLS, or by the hello.
 
-use shared::model::flow::TlsInfo;
+use std::collections::HashSet;
+use std::sync::LazyLock;
+
+use shared::model::flow::{L7Info, TlsInfo};
+use shared::model::status::StatusBits;
 use shared::model::{AppCategory, Breed, L4};
 
 use super::{dissect, probe};
-use crate::l7::{Carrier, Dissector, L7Context, Probe, dtls, quic};
+use crate::l7::{Carrier, Dissector, L7Context, Probe, Want, dtls, quic};
 
-/// TLS in the middle of a flow that keeps its name: what PostgreSQL, MySQL or XMPP become. A static of
-/// this is for [`Want::Become`](crate::l7::Want::Become) alone and not for the registry.
-pub(in crate::l7) const fn inside(name: &'static str, category: AppCategory, breed: Breed) -> Dissector {
+/// What a flow becomes, under its own name or another, when it turns to something else: for
+/// [`Want::Become`] alone and not for the registry.
+pub(in crate::l7) const fn stage(
+    name: &'static str,
+    category: AppCategory,
+    breed: Breed,
+    dissect: fn(&[u8], &L7Context, &mut L7Info, &mut StatusBits) -> Want,
+) -> Dissector {
     Dissector {
         name,
         category,
@@ -18,6 +27,26 @@ pub(in crate::l7) const fn inside(name: &'static str, category: AppCategory, bre
         ports: &[],
         probe: |_, _| Probe::No,
         dissect,
+    }
+}
+
+/// Waits for the answer to a client that asked for TLS: `agreed` tells it from a refusal. A hello that
+/// comes without it is read, too.
+pub(in crate::l7) fn await_tls(
+    bytes: &[u8],
+    cx: &L7Context,
+    info: &mut L7Info,
+    status: &mut StatusBits,
+    agreed: bool,
+    [plain, secured]: [&'static Dissector; 2],
+) -> Want {
+    if probe(bytes, cx) == Probe::Certain {
+        dissect(bytes, cx, info, status);
+        return Want::Become(secured);
+    }
+    match cx.from_client {
+        true => Want::Next,
+        false => Want::Become(if agreed { secured } else { plain }),
     }
 }
 
@@ -69,56 +98,108 @@ pub(in crate::l7) static DOH_DOT: Dissector = Dissector {
     },
 };
 
-/// Names of public resolvers that serve DNS over HTTPS, and what they end with.
+/// Hosts and domains of public resolvers that serve DNS over HTTPS, as the lists of the DNSCrypt project
+/// and of curl name them.
 const RESOLVERS: &[&str] = &[
-    "1dot1dot1dot1.cloudflare-dns.com",
     "adguard-dns.com",
-    "alidns.com",
     "ahadns.net",
+    "alekberg.net",
+    "alidns.com",
     "applied-privacy.net",
+    "appliedprivacy.net",
     "blahdns.com",
-    "chrome.cloudflare-dns.com",
     "cleanbrowsing.org",
     "cloudflare-dns.com",
     "controld.com",
-    "dns.adguard.com",
+    "decloudus.com",
     "dns.aa.net.uk",
+    "dns.adguard.com",
+    "dns.brahma.world",
+    "dns.cloudflare.com",
+    "dns.comss.one",
+    "dns.containerpi.com",
     "dns.digitale-gesellschaft.ch",
+    "dns.dnshome.de",
+    "dns.dnsoverhttps.net",
+    "dns.flatuslifir.is",
     "dns.google",
     "dns.google.com",
-    "dns.nextdns.io",
-    "dns.switch.ch",
-    "dns.sb",
-    "dns0.eu",
+    "dns.hostux.net",
     "dns.mullvad.net",
+    "dns.nextdns.io",
+    "dns.njal.la",
+    "dns.oszx.co",
+    "dns.pumplex.com",
+    "dns.rubyfish.cn",
+    "dns.sb",
+    "dns.snopyta.org",
+    "dns.switch.ch",
+    "dns.twnic.tw",
     "dns.umbrella.com",
-    "doh.opendns.com",
+    "dns0.eu",
+    "dns1.dnscrypt.ca",
+    "dns2.dnscrypt.ca",
     "dnsforge.de",
-    "doh.360.cn",
-    "doh.crypto.sx",
-    "doh.dns.apple.com",
-    "doh.libredns.gr",
-    "doh.pub",
-    "doh.xfinity.com",
+    "dnslify.com",
     "dot.pub",
-    "mozilla.cloudflare-dns.com",
+    "ffmuc.net",
+    "ibksturm.synology.me",
+    "jarjar.meganerd.nl",
+    "jp.tiar.app",
+    "jp.tiarap.org",
+    "libredns.gr",
+    "odvr.nic.cz",
     "one.one.one.one",
+    "ordns.he.net",
+    "pi-dns.com",
     "quad9.net",
-    "twnic.tw",
+    "rdns.faelix.net",
+    "resolver-eu.lelux.fi",
+    "rumpelsepp.org",
+    "securedns.eu",
 ];
+
+static RESOLVER_SET: LazyLock<HashSet<&str, foldhash::fast::RandomState>> =
+    LazyLock::new(|| RESOLVERS.iter().copied().collect());
+
+/// Ports of mail, whose servers may belong to the same domains.
+const MAIL_PORTS: [u16; 7] = [25, 110, 143, 465, 587, 993, 995];
 
 /// The name that a client's hello gives: DNS by ALPN, or by the resolver that is asked.
 pub(in crate::l7) fn by_hello(tls: &TlsInfo, cx: &L7Context) -> Option<&'static Dissector> {
     let is_dns = matches!(&*tls.alpn, "dot" | "doq") || tls.alpn.starts_with("doq-");
-    // On the web's port; mail of the same provider is mail.
-    let resolver = || {
-        let name = &*tls.sni;
-        let first = name.split('.').next().unwrap_or_default();
-        let known = |own: &&str| {
-            name.strip_suffix(*own).is_some_and(|before| before.is_empty() || before.ends_with('.'))
-        };
-        let says_so = matches!(first, "doh" | "dot") || first.starts_with("doh-") || first.ends_with("-doh");
-        says_so || RESOLVERS.iter().any(known)
-    };
-    (is_dns || (cx.has_port(443) && resolver())).then_some(&DOH_DOT)
+    let is_resolver = || !MAIL_PORTS.contains(&cx.server_port) && resolves(&tls.sni);
+    (is_dns || is_resolver()).then_some(&DOH_DOT)
+}
+
+/// Whether a host says by a label that it resolves names, or is known to.
+fn resolves(name: &str) -> bool {
+    let mut rest = Some(name);
+    while let Some(domain) = rest.filter(|domain| !domain.is_empty()) {
+        let (label, parent) = domain.split_once('.').map_or((domain, None), |(l, parent)| (l, Some(parent)));
+        let says_so = parent.is_some()
+            && (matches!(label, "doh" | "dot") || label.starts_with("doh-") || label.ends_with("-doh"));
+        if says_so || RESOLVER_SET.contains(domain) {
+            return true;
+        }
+        rest = parent;
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn resolvers_are_known_by_label_or_domain() {
+        for name in ["dns.google", "doh.example.org", "fi.doh.example", "dns9.quad9.net", "a-doh.example"] {
+            assert!(resolves(name), "{name}");
+        }
+        for name in
+            ["", "doh", "google.com", "notdns.google", "dohnut.example", "quad9.net.example", ".", ".."]
+        {
+            assert!(!resolves(name), "{name}");
+        }
+    }
 }

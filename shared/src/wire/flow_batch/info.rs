@@ -105,6 +105,8 @@ const TEXTS: &[TextField] = &[
     },
     text!(ssh.client),
     text!(ssh.server),
+    text!(ssh.hassh),
+    text!(ssh.hassh_server),
 ];
 
 const NUMBERS: &[NumberField] = &[

@@ -87,7 +87,7 @@ fn sample() -> FlowBatch {
     let http =
         HttpInfo { method: "GET".into(), host: "example.com".into(), status: 404, ..Default::default() };
     let dns = DnsInfo { query: "example.net".into(), query_type: 28, queries: 1, ..Default::default() };
-    let ssh = SshInfo { client: "SSH-2.0-a".into(), server: "SSH-2.0-b".into() };
+    let ssh = SshInfo { client: "SSH-2.0-a".into(), server: "SSH-2.0-b".into(), ..SshInfo::default() };
     let v6 = |last: u16| IpAddr::from(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, last));
     let side = |ip, port, mac, local| FlowSide { ip, port, mac, local };
     let flows = vec![
@@ -246,7 +246,7 @@ prop_compose! {
             },
             2 => L7Info {
                 dns: Some(DnsInfo { query: a, reply_code: n, ..Default::default() }),
-                ssh: Some(SshInfo { client: b, server: c }),
+                ssh: Some(SshInfo { client: b, server: c, ..SshInfo::default() }),
                 ..Default::default()
             },
             _ => L7Info::default(),
