@@ -44,7 +44,7 @@ fn probe(bytes: &[u8], cx: &L7Context) -> Probe {
         (true, _) => Probe::Certain,
         // Elsewhere a path of some length is as good.
         (false, 4..) if code < 32 => Probe::Certain,
-        (false, _) if options.count > 0 => Probe::Maybe,
+        (false, _) if options.count > 0 && cx.from_client == (code < 32) => Probe::Maybe,
         _ => Probe::No,
     }
 }

@@ -10,6 +10,8 @@ const CONNECTED: u8 = 5;
 const CONNECTIONLESS: u8 = 4;
 /// Fields common to all messages with a connection.
 const HEADER: usize = 16;
+/// A segment that is cut rather for its length than for the sender's wish.
+const FULL_SEGMENT: usize = 512;
 const CONNECTIONLESS_HEADER: usize = 80;
 /// Time, node and variant that all PROFINET interfaces have in common; they are another protocol's.
 const PROFINET: [u8; 8] = [0x82, 0x71, 0x00, 0xa0, 0x24, 0x42, 0xdf, 0x7d];
@@ -45,13 +47,15 @@ fn connected(bytes: &[u8]) -> Probe {
     }
     // Another message follows, or the rest is in the next segment.
     match bytes.get(length) {
-        None | Some(&CONNECTED) => Probe::Certain,
+        Some(&CONNECTED) => Probe::Certain,
+        None if length == bytes.len() || bytes.len() >= FULL_SEGMENT => Probe::Certain,
+        None => Probe::Maybe,
         Some(_) => Probe::No,
     }
 }
 
 fn connectionless(bytes: &[u8]) -> Probe {
-    let &[CONNECTIONLESS, 0..=10, first_flags, second_flags, order, float, ..] = bytes else {
+    let &[CONNECTIONLESS, 0..=10, first_flags, second_flags, order, float, 0, ..] = bytes else {
         return Probe::No;
     };
     if order & !0x10 != 0 || float > 3 || first_flags & 0x81 != 0 || second_flags & 0xf9 != 0 {
@@ -98,6 +102,8 @@ mod tests {
         wrong[8] = 0x47;
         assert_eq!(Run::new(tcp(50_000, 135)).client(&wrong), Verdict::Undecided);
         assert_eq!(Run::new(tcp(50_000, 135)).client(&bind[..11]), Verdict::Undecided);
+        assert_eq!(Run::new(tcp(50_000, 49_152)).client(&bind[..40]), Verdict::Undecided);
+        assert_eq!(Run::new(tcp(50_000, 135)).client(&bind[..40]), Verdict::Decided("RPC"));
     }
 
     #[test]

@@ -6,6 +6,7 @@ use shared::model::{AppCategory, Breed, L4};
 
 use super::{Carrier, Dissector, L7Context, Probe, Want, be16};
 
+const PORT: u16 = 1883;
 const PASSWORD_FLAG: u8 = 0x40;
 
 pub(super) static MQTT: Dissector = Dissector {
@@ -14,8 +15,8 @@ pub(super) static MQTT: Dissector = Dissector {
     breed: Breed::Acceptable,
     carrier: Carrier::Tcp,
     first: |byte| byte >= 0x10,
-    ports: &[(L4::TCP, 1883)],
-    probe: |bytes, _| probe(bytes),
+    ports: &[(L4::TCP, PORT)],
+    probe,
     dissect,
 };
 
@@ -42,7 +43,7 @@ fn connect(body: &[u8]) -> Option<u8> {
     (flags & 1 == 0).then_some(flags)
 }
 
-fn probe(bytes: &[u8]) -> Probe {
+fn probe(bytes: &[u8], cx: &L7Context) -> Probe {
     let (Some(&kind), Some((body, length, rest))) = (bytes.first(), packet(bytes)) else {
         return Probe::No;
     };
@@ -71,6 +72,13 @@ fn probe(bytes: &[u8]) -> Probe {
         0xc0 | 0xd0 | 0xe0 => length == 0,
         _ => false,
     };
+    // Who sends what; on the port even where a capture has the sides the wrong way round.
+    let fits = fits
+        && match kind {
+            0x20 | 0x90 | 0xb0 | 0xd0 => !cx.from_client || cx.has_port(PORT),
+            0x82 | 0xa2 | 0xc0 | 0xe0 => cx.from_client || cx.has_port(PORT),
+            _ => true,
+        };
     // Others follow at once, or nothing does.
     let followed = rest.first().is_none_or(|next| *next >= 0x20);
     if whole && fits && followed { Probe::Maybe } else { Probe::No }

@@ -29,11 +29,12 @@ fn probe(bytes: &[u8], cx: &L7Context) -> Probe {
     if !versioned || tpkt {
         return Probe::No;
     }
+    let version_fits = player >> 16 & 0xff <= 3;
     // A server's hello is followed by its copy of the client's.
     let whole = bytes.len() == HELLO || (!cx.from_client && bytes.len() >= HELLO);
     if whole {
         Probe::Certain
-    } else if bytes.len() < HELLO && (bytes.len() >= 256 || cx.has_port(1935)) {
+    } else if bytes.len() < HELLO && version_fits && (bytes.len() >= 1000 || cx.has_port(1935)) {
         Probe::Maybe
     } else {
         Probe::No

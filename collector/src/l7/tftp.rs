@@ -22,6 +22,8 @@ pub(super) static TFTP: Dissector = Dissector {
 };
 
 fn probe(bytes: &[u8], cx: &L7Context) -> Probe {
+    let block = be16(bytes, 2).unwrap_or_default();
+    let before = be16(&cx.before, 0).zip(be16(&cx.before, 2));
     let (Some(kind), Some(rest)) = (be16(bytes, 0), bytes.get(2..)) else {
         return Probe::No;
     };
@@ -31,8 +33,13 @@ fn probe(bytes: &[u8], cx: &L7Context) -> Probe {
         1 | 2 if cx.server_port == PORT && rest.ends_with(b"\0octet\0") => Probe::Certain,
         // The first block, and the acknowledgement of a request or of the first block.
         3 if be16(rest, 0) == Some(1) && rest.len() == 2 + BLOCK => Probe::Certain,
-        3 if be16(rest, 0).is_some_and(|block| block >= 1) && rest.len() <= 2 + 8 * BLOCK => Probe::Maybe,
-        4 if rest.len() == 2 => Probe::Maybe,
+        // Others follow what came before, or begin a transfer.
+        3 if (block == 1 || before == Some((3, block.wrapping_sub(1))))
+            && (3..=2 + 8 * BLOCK).contains(&rest.len()) =>
+        {
+            Probe::Maybe
+        }
+        4 if rest.len() == 2 && (block <= 1 || before == Some((4, block.wrapping_sub(1)))) => Probe::Maybe,
         5 if be16(rest, 0).is_some_and(|code| code <= 8) && is_text(rest.get(2..).unwrap_or_default()) => {
             Probe::Certain
         }

@@ -41,10 +41,10 @@ fn teamspeak(bytes: &[u8], cx: &L7Context) -> Probe {
     }
 }
 
-fn mumble(bytes: &[u8], _: &L7Context) -> Probe {
+fn mumble(bytes: &[u8], cx: &L7Context) -> Probe {
     match (be32(bytes, 0), bytes.len()) {
         // Asked with a number of eight bytes.
-        (Some(0), 12) if be32(bytes, 4) != Some(0) => Probe::Maybe,
+        (Some(0), 12) if be32(bytes, 4) != Some(0) && (cx.from_client || cx.has_port(64_738)) => Probe::Maybe,
         // Answered with the version, the number, users, room for users, and bits a second.
         (Some(0x0001_0000..=0x0001_ffff), 24) => {
             let (users, room) = (be32(bytes, 12).unwrap_or(u32::MAX), be32(bytes, 16).unwrap_or_default());
