@@ -165,6 +165,7 @@ mod tests;
 mod text;
 mod tftp;
 mod thrift;
+mod tinc;
 mod tls;
 mod tplink;
 mod tuya;

@@ -26,7 +26,9 @@ pub(super) static LDAP: Dissector = Dissector {
     carrier: Carrier::Either,
     first: |byte| byte == SEQUENCE,
     ports: &[(L4::TCP, 389), (L4::TCP, 3268), (L4::UDP, 389)],
-    probe: |bytes, _| if read(bytes).is_some_and(is_operation) { Probe::Certain } else { Probe::No },
+    probe: |bytes, _| {
+        if read(bytes).is_some_and(|message| is_operation(&message)) { Probe::Certain } else { Probe::No }
+    },
     dissect,
 };
 
@@ -45,7 +47,7 @@ fn read(bytes: &[u8]) -> Option<Message<'_>> {
 }
 
 /// Whether the operation begins as its kind does.
-fn is_operation(message: Message<'_>) -> bool {
+fn is_operation(message: &Message<'_>) -> bool {
     let body = message.body;
     let begins = |tag: u8| element(body).is_some_and(|element| element.tag == tag);
     match message.operation {

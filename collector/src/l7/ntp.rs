@@ -51,12 +51,9 @@ fn probe(bytes: &[u8], cx: &L7Context) -> Probe {
 fn elsewhere(bytes: &[u8], cx: &L7Context) -> Probe {
     let sent = be32(bytes, SENT_AT).map(|seconds| i64::from(seconds) - FROM_1900_TO_1970);
     let now = sent.is_some_and(|sent| (sent - cx.at_s).abs() <= MAX_SKEW_S);
-    let known = match bytes {
-        [0x1b | 0x23 | 0xe3 | 0xdb, 0..=MAX_STRATUM, ..] => true,
-        [0x1c | 0x24 | 0x5c | 0x64, 1..=15, ..] => true,
-        _ => false,
-    };
-    if known && now && bytes.len() == HEADER { Probe::Certain } else { Probe::No }
+    let asks = matches!(bytes, [0x1b | 0x23 | 0xdb | 0xe3, 0..=MAX_STRATUM, ..]);
+    let tells = matches!(bytes, [0x1c | 0x24 | 0x5c | 0x64, 1..MAX_STRATUM, ..]);
+    if (asks || tells) && now && bytes.len() == HEADER { Probe::Certain } else { Probe::No }
 }
 
 #[cfg(test)]

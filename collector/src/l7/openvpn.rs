@@ -70,10 +70,10 @@ fn packet(bytes: &[u8], cx: &L7Context) -> Probe {
         CLIENT_RESET_1 | CLIENT_RESET_2 | SERVER_RESET_1 | SERVER_RESET_2 => {
             resets(bytes, HEADER)
                 || signed(bytes, cx).is_some_and(|at| resets(bytes, at))
-                || encrypted(bytes, cx) == Some(true)
+                || encrypted(bytes, cx) == Some(reset_length(kind))
         }
         // The wrapped key of the client follows.
-        CLIENT_RESET_3 => encrypted(bytes, cx) == Some(false),
+        CLIENT_RESET_3 => encrypted(bytes, cx).is_some_and(|length| length > reset_length(kind)),
         CONTROL => return if control(bytes) { Probe::Certain } else { Probe::No },
         ACKNOWLEDGE => {
             return if acknowledges(bytes, HEADER) == Some(bytes.len()) { Probe::Maybe } else { Probe::No };
@@ -103,10 +103,15 @@ fn signed(bytes: &[u8], cx: &L7Context) -> Option<usize> {
     HASHES.iter().map(|hash| HEADER + hash).find(|at| replay(bytes, *at, cx)).map(|at| at + REPLAY)
 }
 
-/// Whether the packet is encrypted (tls-crypt), and then whether it holds a reset and nothing else.
-fn encrypted(bytes: &[u8], cx: &L7Context) -> Option<bool> {
-    let plain = bytes.len().checked_sub(HEADER + REPLAY + CRYPT_HASH)?;
-    replay(bytes, HEADER, cx).then_some(matches!(plain, 5 | 17))
+/// Bytes that are encrypted behind the hash of tls-crypt.
+fn encrypted(bytes: &[u8], cx: &L7Context) -> Option<usize> {
+    let length = bytes.len().checked_sub(HEADER + REPLAY + CRYPT_HASH)?;
+    replay(bytes, HEADER, cx).then_some(length)
+}
+
+/// What a reset holds: acknowledgements, none of the client, and a number.
+fn reset_length(kind: u8) -> usize {
+    if matches!(kind, SERVER_RESET_1 | SERVER_RESET_2) { 1 + 4 + 8 + 4 } else { 1 + 4 }
 }
 
 /// A first packet number and a time that is about now; a server without state numbers otherwise.
@@ -130,9 +135,30 @@ mod tests {
     use crate::l7::Verdict;
     use crate::l7::tests::{Run, hex, tcp, udp};
 
-    // Composed after the draft.
-    const CLIENT: &str = "38 51f3a2b1c0d9e8f7 00 00000000";
-    const SERVER: &str = "40 a1b2c3d4e5f60718 01 00000000 51f3a2b1c0d9e8f7 00000000";
+    // Recorded between two OpenVPN 2.6 on loopback: plain, with tls-auth, with tls-crypt; client and
+    // server each.
+    const CLIENT: &str = "380de7ff6758713d1c0000000000";
+    const SERVER: &str = "4007e19c6a35a96e1a01000000000de7ff6758713d1c00000000";
+    const GUARDED: [&str; 5] = [
+        "38a9f451173fe38a8d608ef6464b026cf376c061d2bd6e821b4f57d610000000016b0443030000000000",
+        "40fc41a12800c30a7b362951541689b9a7e1438356ffcaeeae6f37ec59000000016b0443030100000000a9f451 \
+         173fe38a8d00000000",
+        "38869c206a711712c4000000016b0443083cd9aa06ed25d61c566fb1fb6ab40999e7a0490d16c8149a756de3fa \
+         b0877b891a442f2fb7",
+        "4056c101a08f3f3953000000016b0443082123e2e38c617735d9284bbdad724accca9715532ba1679eaa958858 \
+         38831a2f8f80fe5fc828d0f32fc7275c4ffc97cfef",
+        // With tls-crypt-v2; the client's wrapped key goes on.
+        "50b6cd8d7e571cab460f0000016b0443113977373633e3282850170bf2b2bd5c90817d2ffefdd91e1b9cfe98b8 \
+         455f939b90d9f258e55cee1a92614b74076b2d810596ccf4c6",
+    ];
+    // With tls-auth of SHA-512 over TCP.
+    const GUARDED_TCP: [&str; 2] = [
+        "0056387d7a951966a2a241f7db2a35fc4517848faa1242b3adfb115b40464f72ebbafcdcba0746afde5e6a90b3 \
+         95ae255dcb7bc58eaf24f6e987fb6eb5e283a002e35cf494c163ac4f77c4000000016b04430c0000000000",
+        "006240eddb15d4aec3999ce3e465b0711f3c4932bf2d5c5c1483e63810a469ce29bc293a27169ed19dd3d31064 \
+         0f8c72fa4c87e2504c536ccde3fbc1a6163da5cf80e7f59de8eab0ec36ae000000016b04430d01000000007d7a \
+         951966a2a24100000000",
+    ];
 
     fn guarded(kind: u8, hash: usize, tail: &str) -> Vec<u8> {
         let mut packet = vec![kind];
@@ -170,6 +196,20 @@ mod tests {
         let mut wrapped = guarded(CLIENT_RESET_3, 0, "");
         wrapped.extend([0xa5; 400]);
         assert_eq!(Run::new(udp(40_000, 11_194)).client(&wrapped), Verdict::Decided("OpenVPN"));
+    }
+
+    #[test]
+    fn guarded_resets_of_a_real_peer() {
+        for reset in GUARDED {
+            assert_eq!(Run::new(udp(40_000, 11_194)).client(&hex(reset)), Verdict::Decided("OpenVPN"));
+        }
+        for reset in GUARDED_TCP {
+            assert_eq!(Run::new(tcp(40_000, 11_194)).client(&hex(reset)), Verdict::Decided("OpenVPN"));
+        }
+        let last = hex(GUARDED[3]);
+        for cut in 1..last.len() {
+            assert_eq!(Run::new(udp(40_000, 1194)).server(&last[..cut]), Verdict::Undecided);
+        }
     }
 
     #[test]

@@ -21,12 +21,14 @@ pub(super) static RADIUS: Dissector = Dissector {
     dissect,
 };
 
-fn probe(bytes: &[u8], _: &L7Context) -> Probe {
+fn probe(bytes: &[u8], cx: &L7Context) -> Probe {
     let Some(length) = be16(bytes, 2).map(usize::from) else {
         return Probe::No;
     };
-    // Bytes behind the stated length are padding (RFC 2865 §3); real ones have none.
-    if !(HEADER..=MAX_LENGTH).contains(&length) || length != bytes.len() {
+    // Bytes behind the stated length are padding (RFC 2865 §3); few real ones have any.
+    let padded = bytes.get(length..).is_some_and(|padding| padding.iter().all(|byte| *byte == 0));
+    let at_home = RADIUS.ports.iter().any(|(_, port)| cx.has_port(*port));
+    if !(HEADER..=MAX_LENGTH).contains(&length) || !padded || (length != bytes.len() && !at_home) {
         return Probe::No;
     }
     let Some(mut attributes) = bytes.get(HEADER..length) else {

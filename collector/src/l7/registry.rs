@@ -37,7 +37,7 @@ use super::{
 };
 use super::{dhcp, dhcpv6, dns, dtls, ftp, http, imap, ntp, pop3, quic, smtp, ssdp, ssh, stun, telnet, tls};
 use super::{dlms, openflow, roughtime, rtps, someip};
-use super::{machines, telephony};
+use super::{machines, telephony, tinc};
 
 /// All dissectors. Of several that are equally sure the first one wins.
 pub const DISSECTORS: &[&Dissector] = &[
@@ -98,6 +98,7 @@ pub const DISSECTORS: &[&Dissector] = &[
     &tacacs::TACACS,
     &l2tp::L2TP,
     &pptp::PPTP,
+    &tinc::TINC,
     &routers::HSRP,
     &routers::GLBP,
     &routers::BFD,

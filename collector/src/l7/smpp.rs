@@ -42,7 +42,7 @@ fn dissect(bytes: &[u8], _: &L7Context, _: &mut L7Info, status: &mut StatusBits)
         // Binding as receiver, transmitter or both takes a password.
         Some(1 | 2 | 9) => *status |= FlowStatus::ClearTextCredentials.bit(),
         Some(command) if command & REPLY != 0 && be32(bytes, 8) != Some(0) => {
-            *status |= FlowStatus::ErrorCode.bit()
+            *status |= FlowStatus::ErrorCode.bit();
         }
         _ => {}
     }
