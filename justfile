@@ -36,7 +36,7 @@ replay +files:
 
 # Criterion benches: decoder, flow table, dissectors, script call, ledger
 bench *args:
-    cargo bench --quiet --bench decode --bench flow_table --bench dissectors --bench script_call --bench ledger -- {{ args }}
+    cargo bench --quiet --bench decode --bench flow_table --bench dissectors --bench export_decode --bench script_call --bench ledger -- {{ args }}
 
 # Packets per CPU second and peak memory on a generated trace
 bench-replay packets="2000000":

@@ -42,6 +42,7 @@ fn flow() -> FlowRecord {
         status: 0,
         score: 0,
         collected: false,
+        export: None,
         end: None,
     }
 }

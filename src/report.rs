@@ -33,6 +33,9 @@ pub struct Report {
     pub deliveries: BTreeMap<String, Counts>,
     /// Errors by kind.
     pub errors: Counts,
+    /// Counters of exporters whose flows were collected, by address.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub exporters: BTreeMap<String, Counts>,
     /// Wall-clock seconds from the first packet to the last delivery.
     pub elapsed_s: f64,
 }
@@ -46,6 +49,9 @@ impl Report {
         add_counts(&mut self.flows_by_protocol, &report.flows_by_protocol);
         add_counts(&mut self.hooks, &report.hooks);
         add_counts(&mut self.errors, &report.errors);
+        for (exporter, counts) in report.exporters.iter() {
+            add_counts(self.exporters.entry(exporter.clone()).or_default(), counts);
+        }
         add_counts(&mut self.alerts_by_severity, &report.alerts_by_severity);
         for (kind, actions) in report.alerts {
             add_counts(self.alerts.entry(kind).or_default(), &actions);

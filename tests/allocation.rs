@@ -55,6 +55,7 @@ fn pipeline(max_flows: usize) -> Pipeline {
         epoch: 0,
         networks: Arc::new(LocalNetworks::default()),
         decoder: Decoder::new(DecoderConfig::default()),
+        feed: None,
         table: FlowTable::new(config.table(120, 1)),
         hooks,
         summary_interval_s: 1,

@@ -12,6 +12,7 @@ mod architecture;
 mod bad_input;
 mod capture_truth;
 mod cluster;
+mod export;
 mod hooks;
 mod kill;
 mod live;

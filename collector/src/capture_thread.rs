@@ -30,7 +30,7 @@ const ITEMS_PER_BATCH: usize = 256;
 const SILENCE_NS: i64 = 1_000_000_000;
 
 /// How often the interface is looked at: its counters and whether it is up.
-const WATCH: std::time::Duration = std::time::Duration::from_secs(1);
+const WATCH: std::time::Duration = std::time::Duration::from_millis(if cfg!(test) { 5 } else { 1000 });
 
 /// Orders to the thread.
 #[derive(Debug)]
@@ -95,6 +95,7 @@ impl CaptureThread {
             epoch: args.epoch,
             networks: args.networks,
             decoder: Decoder::new(args.collector.decoder(&args.interface, args.seed)),
+            feed: args.collector.feed(&args.interface, args.seed),
             table,
             hooks,
             summary_interval_s: args.collector.summary_interval_s,

@@ -1,14 +1,18 @@
 //! What the collector can be told.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::capture;
 use crate::capture::live::Source;
 use crate::decode::{DecoderConfig, Tunnels};
 use crate::flow::TableConfig;
+use crate::ingest;
+use crate::ingest::feed::{Feed, FeedConfig};
 use crate::l7::apps::AppTable;
 
 /// The `[collector]` section.
@@ -90,6 +94,17 @@ pub struct InterfaceConfig {
     /// Capture threads, live only; the kernel divides the flows among them.
     #[serde(default = "default_threads")]
     pub threads: usize,
+    /// Where to receive flows from exporters, instead of packets: `udp://address:port`, one or
+    /// several.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "one_or_several")]
+    pub listen: Vec<ListenAddress>,
+    /// Who may export; everybody when empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub exporters: Vec<IpNet>,
+    /// The packets captured here, or in these files, are export datagrams to these ports: their
+    /// flows are collected, as if they had come to `listen`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub collect_ports: Vec<u16>,
     /// BPF filter, live only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub filter: Option<String>,
@@ -102,6 +117,39 @@ pub struct InterfaceConfig {
     /// Kernel ring in MiB, of each thread, live only.
     #[serde(default = "default_buffer")]
     pub buffer_mib: u32,
+}
+
+/// A UDP address to listen on, written `udp://0.0.0.0:2055` or `udp://[::]:2055`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ListenAddress(pub SocketAddr);
+
+impl Serialize for ListenAddress {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&format_args!("udp://{}", self.0))
+    }
+}
+
+impl<'de> Deserialize<'de> for ListenAddress {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let address = text.strip_prefix("udp://").and_then(|rest| rest.parse().ok());
+        address.map(Self).ok_or_else(|| {
+            serde::de::Error::custom(format!("'{text}' is no address such as udp://0.0.0.0:2055"))
+        })
+    }
+}
+
+fn one_or_several<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<ListenAddress>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Listen {
+        One(ListenAddress),
+        Several(Vec<ListenAddress>),
+    }
+    Ok(match Listen::deserialize(deserializer)? {
+        Listen::One(one) => vec![one],
+        Listen::Several(several) => several,
+    })
 }
 
 fn default_snaplen() -> u32 {
@@ -131,6 +179,9 @@ impl InterfaceConfig {
             tunnels: None,
             source: Source::default(),
             threads: default_threads(),
+            listen: Vec::new(),
+            exporters: Vec::new(),
+            collect_ports: Vec::new(),
             filter: None,
             snaplen: default_snaplen(),
             promiscuous: true,
@@ -161,6 +212,15 @@ impl InterfaceConfig {
                 say("threads: any is read by one thread");
             }
         }
+    }
+
+    /// How to listen for exporters, when the interface does.
+    pub fn udp(&self) -> Option<ingest::udp::UdpConfig> {
+        (!self.listen.is_empty()).then(|| ingest::udp::UdpConfig {
+            name: self.name.clone(),
+            listen: self.listen.iter().map(|address| address.0).collect(),
+            buffer_bytes: self.buffer_mib as usize * 1024 * 1024,
+        })
     }
 
     /// How to open the device.
@@ -208,6 +268,15 @@ impl CollectorConfig {
                 wrong.push(format!("{key}: either device or files, not both"));
             }
             interface.check(&mut |cause| wrong.push(format!("{key}: {cause}")));
+            if !interface.listen.is_empty() && (interface.device.is_some() || !interface.files.is_empty()) {
+                wrong.push(format!("{key}: either listen or device or files, not both"));
+            }
+            if interface.listen.is_empty()
+                && interface.collect_ports.is_empty()
+                && !interface.exporters.is_empty()
+            {
+                wrong.push(format!("{key}: exporters: goes with listen or collect_ports"));
+            }
             if let Some(filter) = &interface.filter
                 && let Err(error) = capture::live::check_filter(filter)
             {
@@ -237,6 +306,19 @@ impl CollectorConfig {
     pub fn decoder(&self, interface: &InterfaceConfig, seed: u64) -> DecoderConfig {
         let tunnels = interface.tunnels.unwrap_or(self.tunnels);
         DecoderConfig { tunnels, seed, ..DecoderConfig::default() }
+    }
+
+    /// What makes flows of export datagrams, when the interface collects them.
+    pub fn feed(&self, interface: &InterfaceConfig, seed: u64) -> Option<Feed> {
+        if interface.listen.is_empty() && interface.collect_ports.is_empty() {
+            return None;
+        }
+        let config = FeedConfig {
+            ports: interface.collect_ports.clone(),
+            exporters: interface.exporters.clone(),
+            ..FeedConfig::default()
+        };
+        Some(Feed::new(config, self.decoder(interface, seed)))
     }
 
     /// The flow table's part.

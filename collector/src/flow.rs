@@ -1,5 +1,6 @@
 //! The flow table: packets become flows, flows become events. Pure: time comes with the packets.
 
+pub mod collected;
 mod detection;
 pub mod event;
 pub mod expiry;

@@ -13,6 +13,7 @@ pub mod delivery;
 pub mod flow;
 pub mod flow_alert;
 pub mod hooks;
+pub mod ingest;
 pub mod interface;
 pub mod l7;
 pub mod merge;

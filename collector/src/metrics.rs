@@ -16,6 +16,7 @@ struct Instruments {
     alerts: Counter<u64>,
     errors: Counter<u64>,
     drops: Counter<u64>,
+    exports: Counter<u64>,
     live_flows: Gauge<u64>,
     restarts: Counter<u64>,
     append_retries: Counter<u64>,
@@ -33,6 +34,7 @@ static INSTRUMENTS: LazyLock<Instruments> = LazyLock::new(|| {
         alerts: counter("flowhook.collector.alerts", "Flow alerts by type"),
         errors: counter("flowhook.collector.errors", "Errors by kind"),
         drops: counter("flowhook.collector.drops", "Packets dropped before they were counted, by whom"),
+        exports: counter("flowhook.collector.exports", "Counters of exporters by name"),
         live_flows: meter
             .u64_gauge("flowhook.collector.live_flows")
             .with_description("Flows in the table")
@@ -64,10 +66,27 @@ pub fn publish(interface: &str, before: &CollectorReport, now: &CollectorReport,
         // Also when there is none: a series that begins with the first drop hides it.
         all.drops.add(count, &on("by", by));
     }
+    if !std::sync::Arc::ptr_eq(&before.exporters, &now.exporters) {
+        publish_exporters(interface, before, now);
+    }
     for (alert, actions) in &now.alerts {
         let sum = |actions: &BTreeMap<String, u64>| actions.values().sum::<u64>();
         let told = before.alerts.get(alert).map_or(0, sum);
         all.alerts.add(sum(actions) - told, &on("type", alert));
+    }
+}
+
+fn publish_exporters(interface: &str, before: &CollectorReport, now: &CollectorReport) {
+    let nothing = BTreeMap::new();
+    for (exporter, counts) in now.exporters.iter() {
+        for (name, count) in grown(before.exporters.get(exporter).unwrap_or(&nothing), counts) {
+            let on = [
+                KeyValue::new("interface", interface.to_owned()),
+                KeyValue::new("exporter", exporter.clone()),
+                KeyValue::new("name", name.clone()),
+            ];
+            INSTRUMENTS.exports.add(count, &on);
+        }
     }
 }
 
@@ -76,7 +95,7 @@ fn grown<'a>(
     now: &'a BTreeMap<String, u64>,
 ) -> impl Iterator<Item = (&'a String, u64)> {
     now.iter()
-        .map(|(name, count)| (name, count - before.get(name).copied().unwrap_or(0)))
+        .map(|(name, count)| (name, count.saturating_sub(before.get(name).copied().unwrap_or(0))))
         .filter(|(_, n)| *n > 0)
 }
 

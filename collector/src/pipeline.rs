@@ -16,9 +16,12 @@ use crate::decode::{DecodeError, Decoded, Decoder, Packet};
 use crate::flow::{FlowEvent, FlowTable, Lookup, RecordContext};
 use crate::flow_alert::{self, Place};
 use crate::hooks::{Asked, HookRunner};
+use crate::ingest::CollectedFlow;
+use crate::ingest::feed::Feed;
 use crate::report::{CollectorReport, Drops};
 use crate::summary::Summary;
 
+mod collected;
 mod effects;
 
 /// Packets looked up ahead together: enough to hide the time that memory takes, few enough to stay
@@ -71,6 +74,9 @@ pub struct PipelineParts {
     pub networks: std::sync::Arc<LocalNetworks>,
     /// What makes packets of frames.
     pub decoder: Decoder,
+    /// Takes export datagrams out of the packets, when the interface collects flows instead of
+    /// counting packets.
+    pub feed: Option<Feed>,
     /// The flow table.
     pub table: FlowTable,
     /// The scripts.
@@ -115,6 +121,8 @@ pub struct Pipeline {
     /// Ended flows by number of the name.
     ended_by_name: Vec<u64>,
     report: CollectorReport,
+    /// Collected flows under way; kept for its memory.
+    collected: Vec<CollectedFlow>,
     /// Skip `periodicUpdate`: the interface cannot keep up.
     pub overloaded: bool,
 }
@@ -138,6 +146,7 @@ impl Pipeline {
             refused_told: 0,
             ended_by_name: Vec::new(),
             report: CollectorReport::default(),
+            collected: Vec::new(),
             overloaded: false,
         }
     }
@@ -231,6 +240,9 @@ impl Pipeline {
 
     /// Takes a batch of packets.
     pub fn packets(&mut self, batch: &Batch, trace: &mut TraceSource<'_>, out: &mut Vec<Item>) {
+        if self.parts.feed.is_some() {
+            return self.datagrams(batch, trace, out);
+        }
         let mut packets = batch.iter();
         loop {
             // What a packet needs lies anywhere in memory: ask for it some packets ahead.
@@ -420,6 +432,7 @@ impl Pipeline {
             out.push(Item::Alert(Box::new(alert)));
         }
         self.summary.interface.live_flows = self.parts.table.len() as u64;
+        self.report_exporters();
         self.push_deltas(to, end_of_stream, out);
         self.flush_flows(out);
     }

@@ -1,6 +1,7 @@
 //! What a collector has done, for the replay's report and the API.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use shared::model::counters::add_counts;
@@ -27,6 +28,9 @@ pub struct CollectorReport {
     /// Packets dropped before they were counted.
     #[serde(default)]
     pub drops: Drops,
+    /// Counters of exporters whose flows are collected, by address and name.
+    #[serde(default, skip_serializing_if = "no_exporters")]
+    pub exporters: Arc<BTreeMap<String, BTreeMap<String, u64>>>,
 }
 
 /// Packets that never came to be counted, by who dropped them.
@@ -63,6 +67,10 @@ impl Drops {
     }
 }
 
+fn no_exporters(exporters: &BTreeMap<String, BTreeMap<String, u64>>) -> bool {
+    exporters.is_empty()
+}
+
 impl CollectorReport {
     /// Adds another report.
     pub fn add(&mut self, other: &Self) {
@@ -74,6 +82,12 @@ impl CollectorReport {
         add_counts(&mut self.hooks, &other.hooks);
         add_counts(&mut self.errors, &other.errors);
         add_counts(&mut self.alerts_by_severity, &other.alerts_by_severity);
+        if !other.exporters.is_empty() {
+            let mine = Arc::make_mut(&mut self.exporters);
+            for (exporter, counts) in other.exporters.iter() {
+                add_counts(mine.entry(exporter.clone()).or_default(), counts);
+            }
+        }
         for (kind, actions) in &other.alerts {
             add_counts(self.alerts.entry(kind.clone()).or_default(), actions);
         }

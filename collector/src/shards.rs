@@ -16,6 +16,7 @@ use tokio::sync::mpsc;
 
 use crate::capture::{self, CaptureError, PacketSource};
 use crate::capture_thread::{self, Order};
+use crate::ingest;
 use crate::interface::InterfaceArgs;
 use crate::merge::{self, Merger};
 use crate::pipeline::Item;
@@ -50,6 +51,17 @@ pub fn run(
     if let Ok(mut totals) = args.totals.lock() {
         totals.opened = true;
     }
+    capture(args, sources, items, inboxes, stop)
+}
+
+/// Captures with one thread for each source.
+fn capture(
+    args: InterfaceArgs,
+    sources: Vec<Box<dyn PacketSource>>,
+    items: mpsc::Sender<Vec<Item>>,
+    inboxes: Vec<Receiver<Order>>,
+    stop: &Stop,
+) -> Result<(), CaptureError> {
     let mut pairs = sources.into_iter().zip(inboxes);
     if pairs.len() == 1 {
         let Some((source, inbox)) = pairs.next() else { return Ok(()) };
@@ -100,6 +112,9 @@ pub fn run(
 }
 
 fn open(args: &InterfaceArgs, count: usize) -> Result<Vec<Box<dyn PacketSource>>, CaptureError> {
+    if let Some(udp) = args.interface.udp() {
+        return Ok(vec![ingest::udp::open(&udp, args.clock.clone())?]);
+    }
     Ok(match args.interface.files.as_slice() {
         [] => capture::live::open_group(&args.interface.live(), count, &*args.clock)?,
         [one] => vec![capture::file::open(one)?],
@@ -251,33 +266,4 @@ struct Gathered {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn asked(count: usize) -> (Vec<Answer>, std::sync::mpsc::Receiver<serde_json::Value>) {
-        let (to, answers) = std::sync::mpsc::channel();
-        let reply = Reply::new(move |bytes| to.send(serde_json::from_slice(&bytes).unwrap()).unwrap());
-        (Answer::split(reply, &FlowQuery::default(), count), answers)
-    }
-
-    #[test]
-    fn the_asker_hears_once_all_shards_have_answered() {
-        for count in [1, 3] {
-            let (parts, answers) = asked(count);
-            assert_eq!(parts.len(), count);
-            for part in parts {
-                assert!(answers.try_recv().is_err());
-                part.give(Page { items: Vec::new(), next: None });
-            }
-            assert_eq!(answers.try_recv().unwrap()["items"], serde_json::json!([]));
-        }
-    }
-
-    #[test]
-    fn a_shard_that_does_not_answer_ends_the_question() {
-        let (mut parts, answers) = asked(2);
-        drop(parts.pop());
-        parts.pop().unwrap().give(Page { items: Vec::new(), next: None });
-        assert_eq!(answers.recv(), Err(std::sync::mpsc::RecvError));
-    }
-}
+mod tests;

@@ -112,6 +112,10 @@ impl Collector {
 /// [`CollectorError`] names the interface or file and the cause.
 pub async fn spawn(deps: CollectorDeps) -> Result<Collector, CollectorError> {
     for interface in &deps.config.interface {
+        if let Some(udp) = interface.udp() {
+            drop(crate::ingest::udp::open(&udp, deps.clock.clone())?);
+            continue;
+        }
         match interface.files.as_slice() {
             [] => drop(capture::live::open(&interface.live())?),
             // A pipe can be opened only once, by who reads it.

@@ -144,6 +144,7 @@ fn pipeline(config: &Config) -> Result<Pipeline, Failure> {
         networks: Arc::new(LocalNetworks::new(prefixes)),
         // The same hashes every time, so that a run is the same every time.
         decoder: Decoder::new(config.collector.decoder(&InterfaceConfig::of_files("flows", Vec::new()), 0)),
+        feed: None,
         table: FlowTable::with_apps(config.collector.table(hooks.periodic_s(), 0), apps),
         hooks,
         summary_interval_s: config.collector.summary_interval_s,

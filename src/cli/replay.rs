@@ -24,6 +24,9 @@ pub struct ReplayArgs {
     /// Capture files (pcap or pcapng), read in this order
     #[arg(required = true)]
     files: Vec<PathBuf>,
+    /// Collect flows from NetFlow, IPFIX and sFlow datagrams to these UDP ports in the files
+    #[arg(long, value_name = "PORT")]
+    collect: Vec<u16>,
     /// Write each ended flow as a JSON line to this file
     #[arg(long, value_name = "FILE.jsonl")]
     flows_out: Option<PathBuf>,
@@ -51,6 +54,7 @@ pub fn replay(mut config: Config, args: &ReplayArgs, output: Output) -> Result<(
     };
     config.bus.kind = BusKind::Memory;
     config.collector.interface = vec![InterfaceConfig::of_files("replay", args.files.clone())];
+    config.collector.interface[0].collect_ports.clone_from(&args.collect);
     config.aggregator.api.enabled = args.serve;
     // A capture may be older than any retention.
     config.aggregator.flow_retention_days = 0;

@@ -135,6 +135,7 @@ pub fn pipeline(data: &[u8]) {
         epoch: 0,
         networks: Arc::new(LocalNetworks::default()),
         decoder: Decoder::new(DecoderConfig::default()),
+        feed: None,
         table: FlowTable::new(config.table(120, 1)),
         hooks,
         summary_interval_s: 1,

@@ -7,6 +7,7 @@ use shared::model::pool::Mac;
 use shared::model::status::{FlowStatus, StatusBits};
 use shared::model::{FlowEnd, FlowRecord, L4, L7Source, LocalNetworks, TcpState, Timestamp};
 
+use super::collected::Collected;
 use super::gaps::Gaps;
 use super::key::{FlowKey, StoredKey};
 use super::names::{Name, NameId, Names};
@@ -60,6 +61,8 @@ pub struct Extra {
     pub score: u32,
     /// Alerts already raised, by hash of script and type.
     pub alerts: Vec<u64>,
+    /// What an exporter says, when the flow was collected.
+    pub(super) collected: Option<Box<Collected>>,
 }
 
 /// Yes and no of a flow, as bits.
@@ -269,6 +272,7 @@ impl Flow {
 
     /// Sets the status bits that only the end of a flow shows.
     pub(super) fn conclude(&mut self) {
+        let collected = self.collected().is_some();
         let mut set = |status: FlowStatus, on: bool| {
             if on {
                 self.status |= status.bit();
@@ -281,6 +285,9 @@ impl Flow {
         set(FlowStatus::PeriodicBeacon, self.gaps.is_beacon(packets, self.last_seen.since(self.first_seen)));
         if self.key.l4() != L4::TCP {
             return;
+        }
+        if collected {
+            return self.conclude_collected();
         }
         let handshake = self.tcp.handshake_ok();
         let reset = self.tcp.state == TcpState::Reset;
@@ -326,13 +333,16 @@ impl Flow {
             marks.set(bit, false);
         }
         let info = self.info().filter(|info| **info != L7Info::default()).cloned();
+        let collected = self.collected().map(|collected| Box::new(collected.succeed(now)));
+        let extra = (info.is_some() || collected.is_some())
+            .then(|| Box::new(Extra { info: info.unwrap_or_default(), collected, ..Extra::default() }));
         Self {
             id,
             first_seen: now,
             last_seen: now,
             status: 0,
             status_told: 0,
-            extra: info.map(|info| Box::new(Extra { info, ..Extra::default() })),
+            extra,
             cli2srv: Direction::default(),
             srv2cli: Direction::default(),
             gaps: Gaps::default(),
@@ -404,8 +414,8 @@ impl Flow {
             server: side(server, macs[1]),
             cli2srv: self.cli2srv.counters(),
             srv2cli: self.srv2cli.counters(),
-            first_seen: self.first_seen,
-            last_seen: self.last_seen,
+            first_seen: self.collected().map_or(self.first_seen, |c| c.first),
+            last_seen: self.collected().map_or(self.last_seen, |c| c.last),
             icmp: self.marks.has(Marks::ICMP).then_some(self.icmp),
             tcp_state: self.tcp.state,
             handshake_ok: self.tcp.handshake_ok(),
@@ -422,7 +432,8 @@ impl Flow {
             info,
             status: self.status,
             score: self.extra.as_ref().map_or(0, |extra| extra.score),
-            collected: false,
+            collected: self.collected().is_some(),
+            export: self.collected().map(|collected| Box::new(collected.info())),
             end,
         }
     }

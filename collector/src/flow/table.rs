@@ -396,7 +396,7 @@ impl FlowTable {
         let config = self.config;
         let Some(flow) = self.flows.get_mut(place as usize).filter(|flow| flow.id != 0) else { return };
         let secs = |s: u32| i64::from(s);
-        let over = flow.tcp.is_over();
+        let over = flow.is_over();
         let ends = flow.last_seen.plus_secs(secs(if over { config.closed_s } else { config.idle_s }));
         if ends <= at {
             let reason = if over { FlowEnd::Closed } else { FlowEnd::Idle };
@@ -493,6 +493,8 @@ impl Flow {
         (self.status != old).then_some(old)
     }
 }
+
+mod collected;
 
 #[cfg(test)]
 mod tests;

@@ -98,6 +98,15 @@ impl Tcp {
         }
     }
 
+    /// Sets what the flags of both directions say, where nothing else is known of the segments.
+    pub(super) fn collect(&mut self, client: u8, server: u8) {
+        let (state, handshake) = super::collected::tcp_state(client, server);
+        self.state = state;
+        if handshake {
+            self.marks |= HANDSHAKE;
+        }
+    }
+
     /// SYN, SYN/ACK and ACK were seen.
     pub fn handshake_ok(&self) -> bool {
         self.marks & HANDSHAKE != 0

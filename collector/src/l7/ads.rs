@@ -1,6 +1,6 @@
 //! Beckhoff's ADS over AMS/TCP (Beckhoff Information System, "TwinCAT ADS").
 
-use shared::model::{AppCategory, Breed, L4};
+use shared::model::{AppCategory, Breed};
 
 use super::{Carrier, Dissector, L7Context, Probe, le16, le32, name_only};
 
@@ -15,7 +15,7 @@ pub(super) static ADS: Dissector = Dissector {
     breed: Breed::Acceptable,
     carrier: Carrier::Tcp,
     first: |byte| byte == 0,
-    ports: &[(L4::TCP, 48_898)],
+    ports: &[],
     probe,
     dissect: name_only,
 };

@@ -2,11 +2,13 @@
 
 use shared::model::flow::L7Info;
 use shared::model::status::{FlowStatus, StatusBits};
-use shared::model::{AppCategory, Breed, L4};
+use shared::model::{AppCategory, Breed};
 
 use super::{Carrier, Dissector, L7Context, Probe, Want};
 
 const MAGIC: &[u8] = &[0x3e, 0xd1, 0x01];
+/// Not told to the table of ports: clients of other protocols have such ports, too.
+const PORTS: std::ops::RangeInclusive<u16> = 50_001..=50_003;
 const MIN_LENGTH: usize = 16;
 
 pub(super) static ANYDESK: Dissector = Dissector {
@@ -15,9 +17,10 @@ pub(super) static ANYDESK: Dissector = Dissector {
     breed: Breed::Acceptable,
     carrier: Carrier::Udp,
     first: |byte| byte == 0x3e,
-    ports: &[(L4::UDP, 50_001), (L4::UDP, 50_002), (L4::UDP, 50_003)],
-    probe: |bytes, _| {
-        if bytes.starts_with(MAGIC) && bytes.len() >= MIN_LENGTH { Probe::Maybe } else { Probe::No }
+    ports: &[],
+    probe: |bytes, cx| {
+        let ours = bytes.starts_with(MAGIC) && bytes.len() >= MIN_LENGTH && PORTS.contains(&cx.server_port);
+        if ours { Probe::Certain } else { Probe::No }
     },
     dissect,
 };

@@ -11,7 +11,7 @@ pub(super) static DRDA: Dissector = Dissector {
     breed: Breed::Acceptable,
     carrier: Carrier::Tcp,
     first: |_| true,
-    ports: &[(L4::TCP, 446), (L4::TCP, 50_000)],
+    ports: &[(L4::TCP, 446)],
     probe,
     dissect: name_only,
 };

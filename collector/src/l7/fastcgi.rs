@@ -1,6 +1,6 @@
 //! FastCGI between web servers and applications (FastCGI Specification 1.0).
 
-use shared::model::{AppCategory, Breed, L4};
+use shared::model::{AppCategory, Breed};
 
 use super::frames::zeros;
 use super::{Carrier, Dissector, L7Context, Probe, be16, name_only};
@@ -11,7 +11,7 @@ pub(super) static FASTCGI: Dissector = Dissector {
     breed: Breed::Acceptable,
     carrier: Carrier::Tcp,
     first: |byte| byte == 1,
-    ports: &[(L4::TCP, 9000)],
+    ports: &[],
     probe,
     dissect: name_only,
 };

@@ -41,7 +41,7 @@ fn probe(bytes: &[u8], _: &L7Context) -> Probe {
     }
 }
 
-// Frames of the standard: start of transfer and a general interrogation.
+// Recorded between the client and the server of c104.
 #[cfg(test)]
 mod tests {
     use crate::l7::Verdict;
@@ -50,12 +50,13 @@ mod tests {
     #[test]
     fn frames() {
         assert_eq!(Run::new(tcp(50_000, 9999)).client(&hex("680407000000")), Verdict::Decided("IEC60870"));
-        assert_eq!(Run::new(tcp(50_000, 9999)).client(&hex("680401000200")), Verdict::Decided("IEC60870"));
-        let interrogation = hex("680e0000000064010600 0100 000000 14");
+        assert_eq!(Run::new(tcp(50_000, 9999)).client(&hex("680401000e00")), Verdict::Decided("IEC60870"));
+        let interrogation = hex("680e00000000640106002f0000000014");
+        let answer = hex("6812020002000d8114002f000b00000000000000");
         assert_eq!(Run::new(tcp(50_000, 2404)).client(&interrogation), Verdict::Decided("IEC60870"));
         let mut run = Run::new(tcp(50_000, 9999));
         assert_eq!(run.client(&interrogation), Verdict::Undecided);
-        assert_eq!(run.server(&interrogation), Verdict::Decided("IEC60870"));
+        assert_eq!(run.server(&answer), Verdict::Decided("IEC60870"));
         assert_eq!(Run::new(tcp(50_000, 2404)).client(&interrogation[..15]), Verdict::Undecided);
         assert_eq!(Run::new(tcp(50_000, 2404)).client(&hex("680408000000")), Verdict::Undecided);
     }

@@ -1,6 +1,6 @@
 //! Mitsubishi's MELSEC/SLMP in its binary 3E and 4E frames (Mitsubishi, "SLMP Reference Manual").
 
-use shared::model::{AppCategory, Breed, L4};
+use shared::model::{AppCategory, Breed};
 
 use super::{Carrier, Dissector, L7Context, Probe, be16, le16, name_only};
 
@@ -10,7 +10,7 @@ pub(super) static MELSEC: Dissector = Dissector {
     breed: Breed::Acceptable,
     carrier: Carrier::Either,
     first: |byte| matches!(byte, 0x50 | 0x54 | 0xd0 | 0xd4),
-    ports: &[(L4::TCP, 5007), (L4::UDP, 5006)],
+    ports: &[],
     probe,
     dissect: name_only,
 };

@@ -1,6 +1,6 @@
 //! Xiaomi's miIO (the OpenMiHome project's description).
 
-use shared::model::{AppCategory, Breed, L4};
+use shared::model::{AppCategory, Breed};
 
 use super::{Carrier, Dissector, L7Context, Probe, be16, name_only};
 
@@ -13,7 +13,7 @@ pub(super) static XIAOMI: Dissector = Dissector {
     breed: Breed::Acceptable,
     carrier: Carrier::Udp,
     first: |byte| byte == 0x21,
-    ports: &[(L4::UDP, 54_321)],
+    ports: &[],
     probe,
     dissect: name_only,
 };

@@ -3,7 +3,7 @@
 
 use shared::model::flow::L7Info;
 use shared::model::status::{FlowStatus, StatusBits};
-use shared::model::{AppCategory, Breed, L4};
+use shared::model::{AppCategory, Breed};
 
 use super::frames::has;
 use super::{Carrier, Dissector, L7Context, Probe, Want};
@@ -33,7 +33,7 @@ pub(super) static MINING: Dissector = Dissector {
     breed: Breed::PotentiallyDangerous,
     carrier: Carrier::Tcp,
     first: |byte| byte == b'{',
-    ports: &[(L4::TCP, 3333), (L4::TCP, 4444)],
+    ports: &[],
     probe,
     dissect,
 };

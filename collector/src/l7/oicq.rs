@@ -1,8 +1,11 @@
 //! QQ's OICQ (Wireshark's description).
 
-use shared::model::{AppCategory, Breed, L4};
+use shared::model::{AppCategory, Breed};
 
 use super::{Carrier, Dissector, L7Context, Probe, be16, be32, name_only};
+
+/// Not told to the table of ports: much else is on it.
+const PORT: u16 = 8000;
 
 pub(super) static OICQ: Dissector = Dissector {
     name: "OICQ",
@@ -10,18 +13,18 @@ pub(super) static OICQ: Dissector = Dissector {
     breed: Breed::Acceptable,
     carrier: Carrier::Udp,
     first: |byte| byte == 2,
-    ports: &[(L4::UDP, 8000)],
+    ports: &[],
     probe: probe_oicq,
     dissect: name_only,
 };
 
 /// Mark, version, command, number, user; ends with a mark.
-fn probe_oicq(bytes: &[u8], _: &L7Context) -> Probe {
+fn probe_oicq(bytes: &[u8], cx: &L7Context) -> Probe {
     let command = be16(bytes, 3).is_some_and(|command| (1..0x0400).contains(&command));
     let version = be16(bytes, 1).is_some_and(|version| (0x0100..0x4000).contains(&version));
     let user = be32(bytes, 7).is_some_and(|user| user >= 10_000);
     let ends = bytes.first() == Some(&2) && bytes.last() == Some(&3) && bytes.len() > 11;
-    if command && version && user && ends { Probe::Maybe } else { Probe::No }
+    if command && version && user && ends && cx.has_port(PORT) { Probe::Certain } else { Probe::No }
 }
 
 // Bytes put together after the description.

@@ -17,7 +17,7 @@ pub(super) static PROFINET_IO: Dissector = Dissector {
     breed: Breed::Acceptable,
     carrier: Carrier::Udp,
     first: |byte| byte == 4,
-    ports: &[(L4::UDP, 34_964), (L4::UDP, 34_962), (L4::UDP, 34_963)],
+    ports: &[(L4::UDP, 34_964)],
     probe,
     dissect: name_only,
 };

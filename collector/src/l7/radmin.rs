@@ -30,7 +30,7 @@ pub(super) static NOMACHINE: Dissector = Dissector {
     breed: Breed::Acceptable,
     carrier: Carrier::Tcp,
     first: |byte| byte == b'N',
-    ports: &[(L4::TCP, 4000)],
+    ports: &[],
     probe: |bytes, _| if bytes.starts_with(b"NXSH-") { Probe::Certain } else { Probe::No },
     dissect,
 };

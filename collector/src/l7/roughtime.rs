@@ -1,6 +1,6 @@
 //! Roughtime (draft-ietf-ntp-roughtime).
 
-use shared::model::{AppCategory, Breed, L4};
+use shared::model::{AppCategory, Breed};
 
 use super::{Carrier, Dissector, L7Context, Probe, le32, name_only};
 
@@ -10,7 +10,7 @@ pub(super) static ROUGHTIME: Dissector = Dissector {
     breed: Breed::Acceptable,
     carrier: Carrier::Either,
     first: |byte| byte == b'R',
-    ports: &[(L4::UDP, 2002), (L4::TCP, 2002)],
+    ports: &[],
     probe,
     dissect: name_only,
 };

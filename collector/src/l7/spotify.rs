@@ -10,7 +10,7 @@ pub(super) static SPOTIFY: Dissector = Dissector {
     breed: Breed::Fun,
     carrier: Carrier::Either,
     first: |byte| matches!(byte, b'S' | 0),
-    ports: &[(L4::UDP, 57_621), (L4::TCP, 4070)],
+    ports: &[(L4::TCP, 4070)],
     probe,
     dissect: name_only,
 };

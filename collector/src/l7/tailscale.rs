@@ -1,6 +1,6 @@
 //! Tailscale's DISCO between peers (tailscale/tailscale, disco).
 
-use shared::model::{AppCategory, Breed, L4};
+use shared::model::{AppCategory, Breed};
 
 use super::{Carrier, Dissector, Probe, name_only};
 
@@ -13,7 +13,7 @@ pub(super) static TAILSCALE: Dissector = Dissector {
     breed: Breed::Acceptable,
     carrier: Carrier::Udp,
     first: |byte| byte == b'T',
-    ports: &[(L4::UDP, 41_641)],
+    ports: &[],
     probe: |bytes, _| {
         if bytes.starts_with(DISCO) && bytes.len() > 62 { Probe::Certain } else { Probe::No }
     },

@@ -13,7 +13,7 @@ pub(super) static TPLINK_SHP: Dissector = Dissector {
     breed: Breed::Acceptable,
     carrier: Carrier::Either,
     first: |byte| matches!(byte, 0x00 | 0xd0),
-    ports: &[(L4::TCP, 9999), (L4::UDP, 9999)],
+    ports: &[],
     probe,
     dissect: name_only,
 };

@@ -10,7 +10,7 @@ pub(super) static TUYA: Dissector = Dissector {
     breed: Breed::Acceptable,
     carrier: Carrier::Either,
     first: |byte| byte == 0,
-    ports: &[(L4::TCP, 6668), (L4::UDP, 6666), (L4::UDP, 6667), (L4::UDP, 7000)],
+    ports: &[(L4::TCP, 6668), (L4::UDP, 6666), (L4::UDP, 6667)],
     probe,
     dissect: name_only,
 };

@@ -252,6 +252,7 @@ proptest! {
 fn flow(id: u64) -> FlowRecord {
     let side = FlowSide { ip: [10, 0, 0, 1].into(), port: 1, mac: None, local: true };
     FlowRecord {
+        export: None,
         id,
         ifid: 0,
         vlan: 0,

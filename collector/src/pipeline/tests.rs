@@ -26,6 +26,7 @@ fn pipeline() -> Pipeline {
         epoch: 9,
         networks: Arc::new(LocalNetworks::new(networks)),
         decoder: Decoder::new(DecoderConfig::default()),
+        feed: None,
         table: FlowTable::new(config.table(120, 1)),
         hooks,
         summary_interval_s: 1,

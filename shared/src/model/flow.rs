@@ -95,6 +95,8 @@ pub enum L7Source {
     PortGuess,
     /// The layer-4 protocol itself says it (ICMP, OSPF, …).
     L4,
+    /// The exporter of a collected flow says it.
+    Collected,
 }
 
 /// Where a TCP connection stands.
@@ -189,6 +191,37 @@ mod mac_serde {
     }
 }
 
+/// What an exporter tells about a collected flow, beyond what packets would have told.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExportInfo {
+    /// Address of the exporter.
+    pub exporter: IpAddr,
+    /// SNMP index of the interface that the client's packets came in by, 0 when unknown.
+    #[serde(default)]
+    pub input: u32,
+    /// SNMP index of the interface that they left by, 0 when unknown.
+    #[serde(default)]
+    pub output: u32,
+    /// One packet of this many was looked at; the flow's counters are already multiplied by it.
+    #[serde(default)]
+    pub sampling: u32,
+    /// What the exporter calls the application; empty when it does not say.
+    #[serde(default, skip_serializing_if = "str::is_empty")]
+    pub application: Arc<str>,
+    /// IPv4 type of service or IPv6 traffic class of the first record.
+    #[serde(default)]
+    pub tos: u8,
+    /// Next hop of the client's packets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_hop: Option<IpAddr>,
+    /// Autonomous system of the client, 0 when unknown.
+    #[serde(default)]
+    pub client_as: u32,
+    /// Autonomous system of the server, 0 when unknown.
+    #[serde(default)]
+    pub server_as: u32,
+}
+
 /// A snapshot of a flow: what hooks read, what ends in the flow store, what the API shows.
 ///
 /// `client` is who opened the conversation, `server` who was asked.
@@ -255,6 +288,9 @@ pub struct FlowRecord {
     pub score: u32,
     /// True when the flow was collected from an exporter instead of packets.
     pub collected: bool,
+    /// Who exported it and what else the exporter says, for collected flows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub export: Option<Box<ExportInfo>>,
     /// Why it ended; `None` while it lives.
     pub end: Option<FlowEnd>,
 }

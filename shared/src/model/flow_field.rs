@@ -111,6 +111,16 @@ fields! {
     "status_names", "Names of the status bits set.", |f| FieldValue::List(status::names(f.status));
     "score", "Sum of the scores of alerts on the flow.", |f| int(f.score.into());
     "collected", "True when an exporter reported the flow.", |f| FieldValue::Bool(f.collected);
+    "exporter", "Address of the exporter as text, empty when the flow was not collected.",
+        |f| FieldValue::Text(f.export.as_ref().map_or_else(String::new, |e| e.exporter.to_string()));
+    "input_interface", "SNMP index of the exporter's interface that the client's packets came in by, 0 when unknown.",
+        |f| int(f.export.as_ref().map_or(0, |e| e.input.into()));
+    "output_interface", "SNMP index of the exporter's interface that they left by, 0 when unknown.",
+        |f| int(f.export.as_ref().map_or(0, |e| e.output.into()));
+    "sampling", "The exporter looked at one packet of this many; counters are multiplied by it.",
+        |f| int(f.export.as_ref().map_or(1, |e| e.sampling.into()));
+    "exporter_application", "What the exporter calls the application, empty when it does not say.",
+        |f| text(f.export.as_ref().map_or("", |e| &e.application));
     "is_tcp", "True for TCP.", |f| FieldValue::Bool(f.l4 == L4::TCP);
     "is_udp", "True for UDP.", |f| FieldValue::Bool(f.l4 == L4::UDP);
     "label", "`client:port server:port`.", |f| FieldValue::Text(f.label());

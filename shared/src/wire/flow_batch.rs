@@ -14,7 +14,7 @@ use prost::Message;
 
 use super::delta::{Producer, address_from_wire, mac_from_wire, mac_to_wire};
 use super::{WireError, proto};
-use crate::model::flow::{DirectionCounters, FlowSide, L7Info};
+use crate::model::flow::{DirectionCounters, ExportInfo, FlowSide, L7Info};
 use crate::model::{AppCategory, Breed, FlowEnd, FlowRecord, L4, L7Source, TcpState, Timestamp};
 
 mod info;
@@ -79,6 +79,7 @@ impl FlowBatch {
             gap_deviation_us: column(flows, |flow| flow.gap_deviation_us),
             l7_category: column(flows, |flow| texts.index(kind(flow.l7_category, AppCategory::name))),
             l7_breed: column(flows, |flow| texts.index(kind(flow.l7_breed, Breed::name))),
+            export: column(flows, |flow| texts.export(flow.export.as_deref())),
             dictionary: texts.texts.into_iter().collect(),
         };
         batch.encode_to_vec().into()
@@ -142,6 +143,7 @@ fn read_row(b: &proto::FlowBatch, row: usize, ifid: u32, texts: &mut Texts) -> R
         status: b.status[row],
         score: b.score[row],
         collected: flags & COLLECTED != 0,
+        export: texts.export(b.export[row])?,
         end: end_from_wire(b.end[row]),
     })
 }
@@ -197,7 +199,7 @@ fn check_lengths(batch: &mut proto::FlowBatch) -> Result<(), WireError> {
     required!(l4, client_addresses, server_addresses, cli2srv, srv2cli, first_seen_ns, last_seen_ns);
     optional!(vlans, client_ports, server_ports, client_macs, server_macs, flags, icmp, tcp_state);
     optional!(rtt_client_us, rtt_server_us, l7, l7_source, info, status, score, end);
-    optional!(gap_min_us, gap_max_us, gap_deviation_us, l7_category, l7_breed);
+    optional!(gap_min_us, gap_max_us, gap_deviation_us, l7_category, l7_breed, export);
     Ok(())
 }
 
@@ -214,6 +216,10 @@ impl Dictionary {
     fn index(&mut self, text: &str) -> u32 {
         let known = self.texts.get_index_of(text);
         known.unwrap_or_else(|| self.texts.insert_full(text.to_owned()).0) as u32
+    }
+
+    fn export(&mut self, export: Option<&ExportInfo>) -> u32 {
+        export.map_or(0, |export| self.index(&serde_json::to_string(export).unwrap_or_default()))
     }
 }
 
@@ -234,6 +240,14 @@ impl Texts {
             None if index == 0 => Ok(Arc::default()),
             None => Err(malformed(&format!("text {index} of {}", self.texts.len()))),
         }
+    }
+
+    fn export(&mut self, index: u32) -> Result<Option<Box<ExportInfo>>, WireError> {
+        if index == 0 {
+            return Ok(None);
+        }
+        let export = serde_json::from_str(&self.text(index)?);
+        export.map(Some).map_err(|e| malformed(&format!("export {index}: {e}")))
     }
 
     fn info(&mut self, index: u32) -> Result<L7Info, WireError> {
@@ -325,6 +339,7 @@ fn l7_source_to_wire(source: L7Source) -> u32 {
         L7Source::Payload => 1,
         L7Source::PortGuess => 2,
         L7Source::L4 => 3,
+        L7Source::Collected => 4,
     }
 }
 
@@ -334,6 +349,7 @@ fn l7_source_from_wire(wire: u32) -> L7Source {
         1 => L7Source::Payload,
         2 => L7Source::PortGuess,
         3 => L7Source::L4,
+        4 => L7Source::Collected,
         _ => L7Source::Unknown,
     }
 }

@@ -66,6 +66,7 @@ fn flow() -> FlowRecord {
         status: FlowStatus::ErrorCode.bit(),
         score: 0,
         collected: false,
+        export: None,
         end: None,
     }
 }

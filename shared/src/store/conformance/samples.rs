@@ -77,6 +77,7 @@ pub fn flow(host: u8, secs: i64) -> StoredFlow {
         status: 1 << 63 | 1 << 4,
         score: 0,
         collected: false,
+        export: None,
         end: Some(FlowEnd::Closed),
     };
     StoredFlow { site: "main".to_owned(), node: "n1".to_owned(), flow }

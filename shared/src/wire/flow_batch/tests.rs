@@ -60,6 +60,7 @@ fn flow(id: u64) -> FlowRecord {
         status: 0,
         score: 0,
         collected: false,
+        export: None,
         end: Some(FlowEnd::Closed),
     }
 }
@@ -275,10 +276,32 @@ prop_compose! {
             gap_min_us, gap_max_us, gap_deviation_us, fragmented: bits[1],
             l7_category: AppCategory::ALL[kind % AppCategory::ALL.len()],
             l7_breed: Breed::ALL[kind % Breed::ALL.len()],
-            l7: l7.into(), l7_source: l7_source_from_wire(source), info, status, score, collected: bits[1],
+            l7: l7.into(), l7_source: l7_source_from_wire(source), info, status, score, collected: bits[1], export: None,
             end: end_from_wire(end),
         }
     }
+}
+
+#[test]
+fn what_an_exporter_tells_round_trips() {
+    let collected = FlowRecord {
+        collected: true,
+        l7_source: L7Source::Collected,
+        export: Some(Box::new(crate::model::flow::ExportInfo {
+            exporter: "192.0.2.9".parse().unwrap(),
+            input: 3,
+            output: 4,
+            sampling: 100,
+            application: "netflix".into(),
+            tos: 0x28,
+            next_hop: Some("192.0.2.1".parse().unwrap()),
+            client_as: 64512,
+            server_as: 2906,
+        })),
+        ..flow(1)
+    };
+    let batch = FlowBatch { producer: producer(), flows: vec![collected.clone(), flow(2), collected] };
+    assert_eq!(FlowBatch::decode(&batch.encode()).unwrap(), batch);
 }
 
 proptest! {

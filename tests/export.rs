@@ -1,0 +1,228 @@
+//! Flows collected from real exporters on loopback: totals are what the exporter counted.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+
+use crate::support::program::{Running, Setup, run_json, text};
+use crate::support::{data, free_port, has_program, wait_for};
+
+/// Packets and bytes.
+type Totals = (u64, u64);
+
+fn free_udp_port() -> u16 {
+    std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+fn command(program: &str) -> Command {
+    let mut command = Command::new(program);
+    let path = format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default());
+    command.env("PATH", path).stdin(Stdio::null());
+    command
+}
+
+/// Sends `demo.pcap` as softflowd sees it, and says what softflowd counted.
+fn softflowd(dir: &Path, port: u16, options: &[&str]) -> Totals {
+    let mut softflowd = command("timeout");
+    softflowd.args(["-s", "INT", "10", "softflowd", "-d", "-6", "-r", text(&data("demo.pcap"))]);
+    softflowd.args(["-n", &format!("127.0.0.1:{port}"), "-p", text(&dir.join(format!("{port}.pid")))]);
+    // With a control socket its reading of a file may never end.
+    softflowd.args(["-c", "none"]).args(options);
+    let output = softflowd.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+    let mut totals = (0, 0);
+    for line in said.lines().skip_while(|line| !line.starts_with("Per-protocol statistics")).skip(1) {
+        let Some((_, numbers)) = line.split_once("):") else { continue };
+        let mut numbers = numbers.split_whitespace().map(|number| number.parse::<u64>().unwrap_or(0));
+        let (bytes, packets) = (numbers.next().unwrap(), numbers.next().unwrap());
+        totals = (totals.0 + packets, totals.1 + bytes);
+    }
+    assert!(totals.0 > 1000, "{said}");
+    totals
+}
+
+/// Sends `demo.pcap` by a plugin of pmacct.
+fn pmacct(dir: &Path, port: u16, plugin: &str, options: &[&str]) {
+    let config = dir.join(format!("{port}.conf"));
+    let aggregate =
+        "aggregate: src_host, dst_host, src_port, dst_port, proto, tos, tcpflags, src_mac, dst_mac";
+    let mut lines = vec![
+        "daemonize: false".to_owned(),
+        format!("pcap_savefile: {}", text(&data("demo.pcap"))),
+        format!("plugins: {plugin}"),
+        aggregate.to_owned(),
+        format!("{plugin}_receiver: 127.0.0.1:{port}"),
+    ];
+    lines.extend(options.iter().map(|&line| line.to_owned()));
+    std::fs::write(&config, lines.join("\n") + "\n").unwrap();
+    // It sleeps two seconds at the end of a file and then waits to be stopped.
+    let mut pmacct = command("timeout");
+    pmacct.args(["-s", "INT", "12", "pmacctd", "-f", text(&config)]);
+    pmacct.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap();
+}
+
+/// Sends `demo.pcap` by nfreplay, and says what nfpcapd counted.
+fn nfreplay(dir: &Path, port: u16) -> Totals {
+    let flows = dir.join("nfdump");
+    std::fs::create_dir(&flows).unwrap();
+    let mut nfpcapd = command("nfpcapd");
+    nfpcapd.args(["-r", text(&data("demo.pcap")), "-w", text(&flows), "-e", "30,10"]);
+    let output = nfpcapd.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+    let number = |line: &str, name: &str| -> u64 {
+        let (_, rest) = line.split_once(name).unwrap();
+        rest.trim_start().split([',', '\n']).next().unwrap().trim().parse().unwrap()
+    };
+    let mut files: Vec<_> = std::fs::read_dir(&flows).unwrap().map(|e| e.unwrap().path()).collect();
+    files.sort();
+    for file in files {
+        let mut replay = command("nfreplay");
+        replay.args(["-r", text(&file), "-H", "127.0.0.1", "-p", &port.to_string(), "-v", "9", "-d", "500"]);
+        assert!(replay.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap().success());
+    }
+    said.lines()
+        .filter(|line| line.contains("Ident:") && line.contains("Packets:"))
+        .fold((0, 0), |sum, line| (sum.0 + number(line, "Packets:"), sum.1 + number(line, "Bytes:")))
+}
+
+/// flowhook with one interface for each name, and its ports in the same order.
+fn listening(names: &[&str]) -> (Setup, Running, u16, Vec<u16>) {
+    let api = free_port();
+    let ports: Vec<u16> = names.iter().map(|_| free_udp_port()).collect();
+    let interfaces: String = names
+        .iter()
+        .zip(&ports)
+        .map(|(name, port)| {
+            format!("[[collector.interface]]\nname = \"{name}\"\nlisten = \"udp://127.0.0.1:{port}\"\n")
+        })
+        .collect();
+    let setup = Setup::new(&format!(
+        "[node]\nname = \"fh\"\nstate_dir = \"{{dir}}/state\"\n[aggregator.api]\nlisten = \"127.0.0.1:{api}\"\n{interfaces}"
+    ));
+    let run = crate::support::program::flowhook(&["run", "-c", &setup.config()]);
+    let running = Running::start(run, &setup.path("log"));
+    wait_for("the listeners", 30, || {
+        let interfaces = get(api, "/interfaces")?;
+        (interfaces["items"].as_array()?.len() == names.len()).then_some(())
+    });
+    (setup, running, api, ports)
+}
+
+fn get(api: u16, path: &str) -> Option<Value> {
+    let url = format!("http://127.0.0.1:{api}/api/v1{path}");
+    let output = Command::new("curl").args(["-sf", "-m", "5", &url]).output().unwrap();
+    serde_json::from_slice(&output.stdout).ok().filter(|_| output.status.success())
+}
+
+fn counted(api: u16, name: &str) -> Option<Totals> {
+    let interfaces = get(api, "/interfaces")?;
+    let found = interfaces["items"].as_array()?.iter().find(|item| item["name"] == name)?.clone();
+    Some((found["stats"]["packets"].as_u64()?, found["stats"]["bytes"].as_u64()?))
+}
+
+#[test]
+fn totals_equal_what_real_exporters_counted() {
+    if !["softflowd", "pmacctd", "nfpcapd", "nfreplay", "curl", "timeout"].into_iter().all(has_program) {
+        return;
+    }
+    let names = [
+        "softflowd-v5",
+        "softflowd-v9",
+        "softflowd-ipfix",
+        "softflowd-biflow",
+        "nfprobe",
+        "sfprobe",
+        "nfreplay",
+    ];
+    let (setup, mut running, api, ports) = listening(&names);
+    let dir = setup.dir.path();
+    let expected: Vec<Totals> = std::thread::scope(|scope| {
+        // Version 5 knows no IPv6.
+        let v5 = scope.spawn(|| softflowd(dir, ports[0], &["-v", "5", "ip"]));
+        let v9 = scope.spawn(|| softflowd(dir, ports[1], &["-v", "9"]));
+        let ipfix = scope.spawn(|| softflowd(dir, ports[2], &["-v", "10"]));
+        let biflow = scope.spawn(|| softflowd(dir, ports[3], &["-v", "10", "-b"]));
+        let timeouts = "nfprobe_timeouts: tcp=3:expint=1:maxlife=5:udp=3:general=3:icmp=3";
+        let nfprobe = scope.spawn(|| pmacct(dir, ports[4], "nfprobe", &["nfprobe_version: 9", timeouts]));
+        let sfprobe = scope.spawn(|| pmacct(dir, ports[5], "sfprobe", &["sampling_rate: 1"]));
+        let replayed = nfreplay(dir, ports[6]);
+        nfprobe.join().unwrap();
+        sfprobe.join().unwrap();
+        let v9 = v9.join().unwrap();
+        // Neither plugin of pmacct says what it counted. nfprobe counts the same packets as softflowd;
+        // sfprobe leaves three of them out: a capture of its datagrams has 3,470 samples.
+        let sampled = (v9.0 - 3, 0);
+        [v5.join().unwrap(), v9, ipfix.join().unwrap(), biflow.join().unwrap(), v9, sampled, replayed].into()
+    });
+    // Samples count whole frames, records IP packets.
+    let wrong = || -> Vec<_> {
+        let seen = names.iter().map(|name| counted(api, name));
+        let all = names.iter().zip(&expected).zip(seen);
+        all.filter(|((name, expected), seen)| match seen {
+            Some(seen) if **name == "sfprobe" => seen.0 != expected.0,
+            seen => seen.as_ref() != Some(*expected),
+        })
+        .map(|((name, expected), seen)| (*name, *expected, seen))
+        .collect()
+    };
+    for _ in 0..100 {
+        if wrong().is_empty() {
+            break;
+        }
+        std::thread::park_timeout(std::time::Duration::from_millis(100));
+    }
+    assert_eq!(wrong(), [], "name, what the exporter counted, what was collected");
+    assert_eq!(running.terminate(), Some(0), "a listener stops when told");
+}
+
+#[test]
+fn recorded_exports_replay_the_same_each_time() {
+    let file = data("export/softflowd-v9.pcap");
+    let setup = Setup::new("[node]\nname = \"fh\"\n");
+    let replay = |out: &str| {
+        let out = setup.path(out);
+        let args = [
+            "replay",
+            text(&file),
+            "--collect",
+            "2055",
+            "-c",
+            &setup.config(),
+            "-O",
+            "json",
+            "--flows-out",
+            text(&out),
+        ];
+        let report = run_json(&args);
+        let flows: Vec<Value> = std::fs::read_to_string(&out)
+            .unwrap()
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect();
+        (report, flows)
+    };
+    let (report, flows) = replay("first");
+    assert_eq!(
+        (report["packets"].as_u64(), report["bytes"].as_u64()),
+        (Some(380), Some(115_843)),
+        "{report}"
+    );
+    let exporter = &report["exporters"]["127.0.0.1"];
+    assert_eq!(
+        (exporter["records"].as_u64(), exporter["datagrams"].as_u64()),
+        (Some(78), Some(3)),
+        "{report}"
+    );
+    assert!(exporter.get("lost").is_none() && exporter.get("malformed").is_none(), "{report}");
+    // 41 conversations, of which 37 were answered.
+    assert_eq!(flows.len(), 41);
+    let answered =
+        |flow: &&Value| ["cli2srv", "srv2cli"].iter().all(|way| flow[way]["packets"].as_u64() > Some(0));
+    assert_eq!(flows.iter().filter(answered).count(), 37);
+    assert!(
+        flows.iter().all(|f| f["collected"] == true && f["export"]["exporter"] == "127.0.0.1"),
+        "{flows:#?}"
+    );
+    assert_eq!(replay("second").1, flows);
+}
