@@ -51,7 +51,7 @@ mod tests {
     use crate::l7::Verdict;
     use crate::l7::tests::{Run, hex, tcp};
 
-    // Encoded by scapy.
+    // Composed after the specification; tshark reads it as a keepalive.
     const KEEPALIVE: &str = "ffffffffffffffffffffffffffffffff 0013 04";
 
     #[test]

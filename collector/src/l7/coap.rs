@@ -118,7 +118,7 @@ mod tests {
     use crate::l7::Verdict;
     use crate::l7::tests::{Run, hex, udp};
 
-    // Encoded by scapy: GET /.well-known/core, and what is not found.
+    // Composed after the specification; tshark reads it so: GET /.well-known/core, and what is not found.
     const GET: &str = "41 01 1234 ab bb 2e77656c6c2d6b6e6f776e 04 636f7265";
     const NOT_FOUND: &str = "61 84 1234 ab";
 

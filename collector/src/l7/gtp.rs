@@ -92,7 +92,7 @@ mod tests {
     use crate::l7::Verdict;
     use crate::l7::tests::{Run, hex, udp};
 
-    // Encoded by scapy: echo requests and a heartbeat.
+    // Composed after the specifications; tshark reads them so: echo requests and a heartbeat.
     const ECHO_1: &str = "32 01 0004 00000000 0001 00 00";
     const ECHO_2: &str = "40 01 0009 000001 00 03 0001 00 05";
     const HEARTBEAT: &str = "20 01 000c 000001 00 0060 0004 e0000001";

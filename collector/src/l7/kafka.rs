@@ -57,7 +57,7 @@ mod tests {
     use crate::l7::Verdict;
     use crate::l7::tests::{Run, hex, tcp};
 
-    // As librdkafka asks for the versions.
+    // Composed after the specification; tshark reads it so: the versions are asked for.
     const VERSIONS: &str = "00000011 0012 0000 00000001 0007 72646b61666b61";
 
     #[test]

@@ -51,7 +51,7 @@ mod tests {
     use crate::l7::Verdict;
     use crate::l7::tests::{Run, hex, udp};
 
-    // As xl2tpd sends it: a connection asked for.
+    // Composed after the specification; tshark reads it so: a connection asked for.
     const ASKED: &str = "c802 001a 0000 0000 0000 0000 8008 0000 0000 0001 8006 0000 0002";
 
     #[test]

@@ -103,7 +103,7 @@ mod tests {
     use crate::l7::Verdict;
     use crate::l7::tests::{Run, hex, tcp};
 
-    // Encoded by scapy: client "c", user "u", password "p".
+    // Composed after the specification; tshark reads it so: client "c", user "u", password "p".
     const CONNECT: &str = "10 13 0004 4d515454 04 c2 003c 0001 63 0001 75 0001 70";
 
     #[test]

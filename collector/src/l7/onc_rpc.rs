@@ -74,7 +74,7 @@ mod tests {
     use crate::l7::Verdict;
     use crate::l7::tests::{Run, hex, tcp, udp};
 
-    // As rpcinfo asks: the port mapper's null procedure.
+    // Composed after the specification; tshark reads it so: the port mapper's null procedure.
     const NULL_CALL: &str =
         "5f3a2b1c 00000000 00000002 000186a0 00000002 00000000 00000000 00000000 00000000 00000000";
     const ACCEPTED: &str = "5f3a2b1c 00000001 00000000 00000000 00000000 00000000";

@@ -115,7 +115,7 @@ mod tests {
     use crate::l7::Verdict;
     use crate::l7::tests::{Run, hex, tcp, udp};
 
-    // Encoded by scapy.
+    // Composed after the specifications; tshark reads them so.
     const HSRP_HELLO: &str = "00 00 10 03 0a 78 01 00 636973636f000000 c0a80001";
     const BFD_DOWN: &str = "20 40 03 18 00000001 00000000 000f4240 000f4240 00000000";
     const RIP_ASKS: &str = "01 02 0000 0000 0000 00000000 00000000 00000000 00000010";

@@ -44,13 +44,13 @@ mod tests {
     use crate::l7::Verdict;
     use crate::l7::tests::{Run, hex, udp};
 
-    // As slptool asks for services.
-    const ASKED: &str = "02 01 000031 2000 000000 1234 0002 656e 0000 0013 736572766963653a 7365727669 63652d6167 6e74 0000 0000 0000";
+    // Composed after RFC 2608 §8.1; tshark reads it so: who offers services?
+    const ASKED: &str =
+        "020100002f200000000012340002656e00000015736572766963653a736572766963652d6167656e74000000000000";
 
     #[test]
     fn version_2_says_length_and_language() {
-        let mut asked = hex(ASKED);
-        asked[4] = asked.len() as u8;
+        let asked = hex(ASKED);
         assert_eq!(Run::new(udp(40_000, 1427)).client(&asked), Verdict::Decided("Service_Location_Protocol"));
         for cut in 1..asked.len() {
             assert_eq!(Run::new(udp(40_000, 427)).client(&asked[..cut]), Verdict::Undecided);

@@ -43,7 +43,7 @@ mod tests {
     use crate::l7::Verdict;
     use crate::l7::tests::{Run, hex, tcp};
 
-    // Encoded by scapy.
+    // Composed after the specification; tshark reads it as an authentication.
     const START: &str = "c0 01 01 00 a1b2c3d4 00000008 5a5a5a5a5a5a5a5a";
 
     #[test]

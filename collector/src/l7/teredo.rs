@@ -47,7 +47,7 @@ mod tests {
     use crate::l7::Verdict;
     use crate::l7::tests::{Run, hex, udp};
 
-    // Encoded by scapy: an empty packet from a client.
+    // Composed after the specification; tshark reads it so: an empty packet from a client.
     const BUBBLE: &str =
         "60000000 0000 3b ff 20010000c00002010000f0f0f0f0f0f0 ff020000000000000000000000000002";
 
