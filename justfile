@@ -53,8 +53,9 @@ bench-flows *flows:
     cargo build --release --quiet --bin flowhook --example trace
     python3 -B benches/live_flows.py {{ flows }}
 
-# Write a generated capture: mixed, manyflows, synflood OUT [COUNT] [SEED], or live OUT FLOWS [PACKETS]
-trace kind out *counts:
+# Write a generated capture: mixed, manyflows, synflood [OUT [COUNT] [SEED]], or live OUT FLOWS [PACKETS]
+trace kind out=("target/traces/" + kind + ".pcap") *counts:
+    mkdir -p "$(dirname "{{ out }}")"
     cargo run --release --quiet --example trace -- {{ kind }} {{ out }} {{ counts }}
 
 # Recognised protocols against an independent classifier's answer; FOLDER holds captures and expected.tsv

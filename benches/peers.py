@@ -23,11 +23,14 @@ class Softflowd:
         return ["softflowd", "-6", "-r", file, "-d", "-m", "4000000", "-c", "none"]
 
     def totals(self, text, *_):
-        return number(r"Packets processed: (\d+)", text), number(r"Flows expired: (\d+)", text)
+        ignored = number(r"Ignored packets: (\d+)", text)
+        if ignored:
+            print(f"note: softflowd read and left out {ignored:,} packets that are no IP to it")
+        return number(r"Packets processed: (\d+)", text) + ignored, number(r"Flows expired: (\d+)", text)
 
 
 class Nfpcapd:
-    name, package = "nfpcapd (no L7, one-way flows)", "nfdump"
+    name, package = "nfpcapd (no L7, one-way)", "nfdump"
 
     def command(self, file, scratch):
         folder = f"{scratch}/nfpcapd"
@@ -115,7 +118,7 @@ def measure(kind, file, tools, scratch):
         used = runs[tool.name]
         return median([u.cpu_s for u in used]), median([u.wall_s for u in used]), max(u.peak_mib for u in used)
 
-    head = f"{'':34} {'CPU s':>7} {'(least-most)':>14} {'wall s':>7} {'peak MiB':>9} {'packets/CPU s':>14} {'flows':>10}"
+    head = f"{'':36} {'CPU s':>7} {'(least-most)':>14} {'wall s':>7} {'peak MiB':>9} {'packets/CPU s':>14} {'flows':>10}"
     print(head + f" {'CPU ours:it':>12} {'wall':>6} {'memory':>7}")
     ours_cpu, ours_wall, ours_peak = of(ours)
     for tool in tools:
@@ -124,7 +127,7 @@ def measure(kind, file, tools, scratch):
         flows = totals[tool.name][1]
         shown = f"{flows:,}" if flows is not None else "-"
         label = f"{tool.name} {version(tool.package)}".strip()
-        row = f"{label[:34]:34} {cpu:7.2f} {spread:>14} {wall:7.2f} {peak:9.0f} {packets / cpu:14,.0f} {shown:>10}"
+        row = f"{label[:36]:36} {cpu:7.2f} {spread:>14} {wall:7.2f} {peak:9.0f} {packets / cpu:14,.0f} {shown:>10}"
         print(row + f" {ours_cpu / cpu:12.3f} {ours_wall / wall:6.2f} {ours_peak / peak:7.2f}")
     for tool in tools:
         seen = totals[tool.name][0]

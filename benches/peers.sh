@@ -45,8 +45,8 @@ for kind in "${kinds[@]}"; do
     packets=${MANYFLOWS_PACKETS:-5000000}
   fi
   trace="$target/traces/$kind-$packets.pcap"
-  # An older generator may have written other bytes.
-  if [ ! -f "$trace" ] || [ "$target/release/examples/trace" -nt "$trace" ]; then
+  # Another generator may have written other bytes.
+  if [ ! -f "$trace" ] || [ -n "$(find examples/trace -newer "$trace")" ]; then
     "$target/release/examples/trace" "$kind" "$trace.part" "$packets"
     mv "$trace.part" "$trace"
   fi

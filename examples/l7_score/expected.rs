@@ -103,3 +103,35 @@ pub fn read(path: &Path, names: &Names) -> anyhow::Result<BTreeMap<String, BTree
     }
     Ok(captures)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_translated_one_to_one() {
+        let names = Names::parse("# theirs, ours\nFTP_CONTROL\tFTP\n").unwrap();
+        assert_eq!((names.ours("FTP_CONTROL"), names.ours("TLS")), ("FTP", "TLS"));
+        assert!(Names::parse("A\tX\nB\tX\n").is_err());
+        assert!(Names::parse("A\tX\nA\tY\n").is_err());
+        assert!(Names::parse("A X\n").is_err());
+    }
+
+    #[test]
+    fn a_translated_name_may_not_meet_one_that_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("expected.tsv");
+        let names = Names::parse("FTP_CONTROL\tFTP\n").unwrap();
+        let head = "capture\tprotocol\tpackets\tbytes\tflows\n";
+        fs::write(&path, format!("{head}a.pcap\tFTP_CONTROL\t3\t200\t1\n")).unwrap();
+        let table = read(&path, &names).unwrap();
+        assert_eq!(table["a.pcap"]["FTP"], Counts { flows: 1, packets: 3, bytes: 200, guessed: 0 });
+        fs::write(&path, format!("{head}a.pcap\tFTP_CONTROL\t3\t200\t1\nb.pcap\tFTP\t1\t60\t1\n")).unwrap();
+        assert!(read(&path, &names).is_err());
+    }
+
+    #[test]
+    fn the_table_of_names_is_one_to_one() {
+        Names::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/l7-names.tsv")).unwrap();
+    }
+}

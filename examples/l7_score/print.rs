@@ -9,6 +9,7 @@ use crate::score::{MOST_USED, Score, Tally, UNKNOWN};
 pub fn report(score: &Score) {
     protocols(score);
     differences(score);
+    missing(score);
     false_positives(score);
     totals(score);
 }
@@ -69,6 +70,29 @@ fn differences(score: &Score) {
             text(difference.ours),
             notes.join(", ")
         );
+    }
+    println!();
+}
+
+/// The most used first, then those with most flows.
+fn missing(score: &Score) {
+    println!("MISSING (flows without their name; those known by their carrier are not here)");
+    let flows = |tally: &Tally| tally.missing_in.iter().map(|missing| missing.flows).sum::<u64>();
+    let mut names: Vec<(&String, &Tally)> = score.names.iter().filter(|(_, t)| flows(t) > 0).collect();
+    names.sort_by_key(|(name, tally)| {
+        (!MOST_USED.contains(&name.as_str()), Reverse(flows(tally)), name.as_str())
+    });
+    for (name, tally) in names {
+        let mark = if MOST_USED.contains(&name.as_str()) { "*" } else { "" };
+        for missing in &tally.missing_in {
+            println!(
+                "{:28} {:>5} in {:44} we have more of {}",
+                format!("{name}{mark}"),
+                missing.flows,
+                missing.capture,
+                missing.instead.join(", ")
+            );
+        }
     }
     println!();
 }

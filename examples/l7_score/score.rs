@@ -35,6 +35,17 @@ pub struct Tally {
     pub master_only: u64,
     /// Captures in which the classifier has none of it: capture, flows, of these by port.
     pub false_in: Vec<(String, u64, u64)>,
+    /// Captures in which we have too few, carriers apart.
+    pub missing_in: Vec<Missing>,
+}
+
+/// Flows of one name that we lack in one capture.
+#[derive(Clone, Debug)]
+pub struct Missing {
+    pub capture: String,
+    pub flows: u64,
+    /// Names of which we have too many there.
+    pub instead: Vec<String>,
 }
 
 impl Tally {
@@ -45,6 +56,7 @@ impl Tally {
         self.ours.add(other.ours);
         self.master_only += other.master_only;
         self.false_in.extend_from_slice(&other.false_in);
+        self.missing_in.extend_from_slice(&other.missing_in);
     }
 
     /// Flows reported in captures where the classifier has none of them.
@@ -91,6 +103,11 @@ impl Score {
         let names: BTreeSet<&String> = theirs.keys().chain(ours.keys()).collect();
         let of = |side: &BTreeMap<String, Counts>, name: &str| side.get(name).copied().unwrap_or_default();
         let (master_only, carried) = known_by_carrier(theirs, ours);
+        let instead: Vec<String> = ours
+            .iter()
+            .filter(|(name, found)| found.flows > of(theirs, name).flows)
+            .map(|(n, _)| n.clone())
+            .collect();
         let (mut right, mut exact) = (true, true);
         for name in names {
             let (expected, found) = (of(theirs, name), of(ours, name));
@@ -103,6 +120,11 @@ impl Score {
             let strangers = found.flows - carried.get(name.as_str()).copied().unwrap_or_default();
             if expected.flows == 0 && strangers > 0 && name != UNKNOWN {
                 tally.false_in.push((capture.to_owned(), strangers, found.guessed.min(strangers)));
+            }
+            let missing = expected.flows.saturating_sub(found.flows + by_carrier);
+            if missing > 0 && name != UNKNOWN {
+                let capture = capture.to_owned();
+                tally.missing_in.push(Missing { capture, flows: missing, instead: instead.clone() });
             }
             right &= expected.flows == found.flows;
             exact &= expected.same(found);
@@ -165,4 +187,62 @@ fn known_by_carrier<'n>(
         }
     }
     (explained, carried)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn side(rows: &[(&str, u64, u64)]) -> BTreeMap<String, Counts> {
+        rows.iter()
+            .map(|&(name, flows, packets)| {
+                (name.to_owned(), Counts { flows, packets, bytes: packets * 100, guessed: 0 })
+            })
+            .collect()
+    }
+
+    fn compared(theirs: &[(&str, u64, u64)], ours: &[(&str, u64, u64)]) -> Score {
+        let mut score = Score::default();
+        score.compare("a.pcap", &side(theirs), &side(ours));
+        score
+    }
+
+    #[test]
+    fn the_same_counts_are_a_right_capture() {
+        let score = compared(&[("DNS", 2, 4), ("TLS", 1, 9)], &[("DNS", 2, 4), ("TLS", 1, 9)]);
+        assert_eq!((score.right, score.exact, score.differences.len()), (1, 1, 0));
+        assert_eq!(score.names["DNS"].agreed.packets, 4);
+    }
+
+    #[test]
+    fn what_agrees_is_the_smaller_count() {
+        let score = compared(&[("SSH", 3, 30), ("Unknown", 0, 0)], &[("SSH", 2, 20), ("Unknown", 1, 10)]);
+        assert_eq!((score.right, score.same_packets), (0, 1));
+        assert_eq!(score.names["SSH"].agreed.flows, 2);
+        assert_eq!(score.names["Unknown"].false_flows(), 0);
+    }
+
+    #[test]
+    fn a_protocol_that_is_not_there_is_false() {
+        let score = compared(&[("Unknown", 1, 5)], &[("MQTT", 1, 5)]);
+        assert_eq!(score.names["MQTT"].false_in, [("a.pcap".to_owned(), 1, 0)]);
+    }
+
+    #[test]
+    fn a_carrier_without_its_application_neither_agrees_nor_is_false() {
+        let score = compared(&[("Google", 2, 8), ("Zoom", 1, 3)], &[("TLS", 2, 8), ("Zoom", 1, 3)]);
+        assert_eq!(score.names["Google"].master_only, 2);
+        assert_eq!(score.names["Google"].agreed.flows, 0);
+        assert_eq!(score.names["TLS"].false_flows(), 0);
+        // A flow of a protocol of its own is not excused by one of TLS.
+        let score = compared(&[("SSH", 1, 8)], &[("TLS", 1, 8)]);
+        assert_eq!(score.names["SSH"].master_only, 0);
+        assert_eq!(score.names["TLS"].false_flows(), 1);
+    }
+
+    #[test]
+    fn a_carrier_goes_to_the_application_with_the_same_packets() {
+        let score = compared(&[("Aardvark", 1, 5), ("Google", 1, 8)], &[("HTTP", 1, 8), ("Unknown", 1, 5)]);
+        assert_eq!((score.names["Aardvark"].master_only, score.names["Google"].master_only), (0, 1));
+    }
 }

@@ -18,6 +18,8 @@ mod mixed;
 mod payload;
 mod pcap;
 mod synflood;
+#[cfg(test)]
+mod tests;
 
 use std::fs::File;
 use std::io::BufWriter;
