@@ -94,6 +94,7 @@ fn context(l4: L4, server_port: u16) -> L7Context {
         from_client: true,
         packets_seen: 4,
         at_s: 0,
+        before: Default::default(),
     }
 }
 

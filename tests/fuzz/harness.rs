@@ -90,6 +90,7 @@ pub fn dissectors(data: &[u8]) {
         from_client: true,
         packets_seen: 0,
         at_s: 1_767_225_600,
+        before: Default::default(),
     };
     let (mut state, mut info, mut status) = (L7State::new(), L7Info::default(), 0);
     let (mut alone, mut bits) = (L7Info::default(), 0);

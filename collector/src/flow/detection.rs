@@ -78,6 +78,7 @@ impl Detection {
             from_client,
             packets_seen: flow.payloads.into(),
             at_s: now.secs(),
+            before: l7::Head::default(),
         };
         let mut extra = flow.extra.take().or_else(|| self.spare.take()).unwrap_or_default();
         let Some(scratch) = self.scratches.get_mut(at) else { return };

@@ -25,7 +25,12 @@ fn probe(bytes: &[u8], cx: &L7Context) -> Probe {
     };
     let known = cx.l4 == L4::UDP && matches!(operation, 1 | 2) && address_length <= 16;
     let cookie = bytes.get(COOKIE_AT..).is_some_and(|options| options.starts_with(&COOKIE));
-    if known && cookie { Probe::Certain } else { Probe::No }
+    // BOOTP has no cookie: hardware of Ethernet, few hops, at least the head, on its ports.
+    let plain = bytes.len() >= COOKIE_AT
+        && bytes.starts_with(&[operation, 1, 6])
+        && bytes.get(3).is_some_and(|hops| *hops <= 16)
+        && (cx.has_port(67) || cx.has_port(68));
+    if known && (cookie || plain) { Probe::Certain } else { Probe::No }
 }
 
 #[cfg(test)]
@@ -38,7 +43,8 @@ mod tests {
     fn the_cookie_tells_it() {
         let mut discover = vec![0_u8; COOKIE_AT];
         discover[..3].copy_from_slice(&[1, 1, 6]);
-        assert_eq!(Run::new(udp(68, 67)).client(&discover), Verdict::Undecided);
+        assert_eq!(Run::new(udp(1068, 1067)).client(&discover), Verdict::Undecided);
+        assert_eq!(Run::new(udp(68, 67)).client(&discover), Verdict::Decided("DHCP"));
         discover.extend(COOKIE);
         discover.extend([53, 1, 1, 255]);
         assert_eq!(Run::new(udp(68, 67)).client(&discover), Verdict::Decided("DHCP"));

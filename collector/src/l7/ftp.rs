@@ -6,7 +6,7 @@ use shared::model::{AppCategory, Breed, L4};
 
 use super::text::{contains, first_line, is_command, lines, reply_code, starts};
 use super::tls::secured;
-use super::{Carrier, Dissector, L7Context, Probe, Want, any_byte};
+use super::{Carrier, Dissector, L7Context, Probe, Want, any_byte, ftp_data};
 
 pub(super) static FTP: Dissector = Dissector {
     name: "FTP",
@@ -64,8 +64,11 @@ fn probe(bytes: &[u8], cx: &L7Context) -> Probe {
     }
 }
 
-fn dissect(bytes: &[u8], cx: &L7Context, _: &mut L7Info, status: &mut StatusBits) -> Want {
+fn dissect(bytes: &[u8], cx: &L7Context, info: &mut L7Info, status: &mut StatusBits) -> Want {
     for line in lines(bytes) {
+        if let Some(found) = ftp_data::announced(line, cx) {
+            info.announced = Some(found);
+        }
         if !cx.from_client {
             if reply_code(line).is_some_and(|code| code >= 500) {
                 *status |= FlowStatus::ErrorCode.bit();
@@ -76,7 +79,8 @@ fn dissect(bytes: &[u8], cx: &L7Context, _: &mut L7Info, status: &mut StatusBits
             *status |= FlowStatus::ClearTextCredentials.bit();
         }
     }
-    Want::Next
+    // Transfers are announced as long as the session lasts.
+    Want::Always
 }
 
 /// A user name or password; the anonymous user's are no secret (RFC 1635: an address as password).
@@ -93,6 +97,17 @@ mod tests {
     use super::*;
     use crate::l7::Verdict;
     use crate::l7::tests::{Run, tcp};
+
+    #[test]
+    fn transfers_are_announced_at_any_time() {
+        let mut run = Run::new(tcp(50_000, 21));
+        run.server(b"220 FTP ready\r\n");
+        for _ in 0..20 {
+            run.client(b"NOOP\r\n");
+        }
+        run.server(b"227 Entering Passive Mode (192,0,2,7,78,52).\r\n");
+        assert_eq!(run.info.announced.map(|found| (found.port, found.protocol)), Some((20_020, "FTP_DATA")));
+    }
 
     #[test]
     fn a_banner_that_says_so_or_both_sides_together() {

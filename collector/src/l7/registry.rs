@@ -10,8 +10,10 @@ use super::netbios;
 use super::tls::secured;
 use super::{Carrier, Dissector, ports};
 use super::{
-    ads, bacnet, cotp, dnp3, ether_s, ethernet_ip, fins, hart_ip, iec60870, knx, melsec, miio, modbus,
-    opc_ua, profinet, synchrophasor, tplink, tuya, ubiquiti,
+    ads, bacnet, capwap, cotp, diameter, dnp3, ether_s, ethernet_ip, fins, git, gtp, haproxy, hart_ip,
+    hp_virtgrp, iec60870, ipp, knx, l2tp, lisp, melsec, miio, modbus, nat_pmp, netflow, nntp, onc_rpc,
+    opc_ua, pptp, profinet, ptp, routers, rsync, slp, socks, synchrophasor, tacacs, teredo, tplink, tuya,
+    ubiquiti, whois, xdmcp,
 };
 use super::{afp, citrix, iqiyi, lotus_notes, meraki};
 use super::{ajp, corba, drda, fastcgi, gearman, hl7};
@@ -19,7 +21,14 @@ use super::{
     among_us, checkmk, cry_network, discord, dropbox, hislip, maple_story, nintendo, oicq, syncthing,
     tailscale, telegram, whatsapp, yojimbo,
 };
+use super::{
+    amqp, coap, fix, h323, irc, kafka, mgcp, nats, rtmp, rtsp, smpp, stomp, thrift, voice_chat, xmpp, zeromq,
+};
 use super::{anydesk, radmin, spotify, teamviewer, zoom};
+use super::{
+    bgp, dcerpc, ipsec, kerberos, ldap, mqtt, openvpn, radius, rdp, rtp, sip, smb, snmp, syslog, tftp, vnc,
+    wireguard,
+};
 use super::{bitcoin, bittorrent, direct_connect, edonkey, ethereum, gnutella, mining, soulseek};
 use super::{blizzard, kcp, minecraft, quake, raknet, steam};
 use super::{
@@ -28,6 +37,7 @@ use super::{
 };
 use super::{dhcp, dhcpv6, dns, dtls, ftp, http, imap, ntp, pop3, quic, smtp, ssdp, ssh, stun, telnet, tls};
 use super::{dlms, openflow, roughtime, rtps, someip};
+use super::{machines, telephony, tinc};
 
 /// All dissectors. Of several that are equally sure the first one wins.
 pub const DISSECTORS: &[&Dissector] = &[
@@ -62,10 +72,86 @@ pub const DISSECTORS: &[&Dissector] = &[
     &dhcpv6::DHCPV6,
     &ftp::FTP,
     &telnet::TELNET,
+    &snmp::SNMP,
+    &syslog::SYSLOG,
+    &smb::SMB2,
+    &smb::SMB1,
+    &ldap::LDAP,
+    &kerberos::KERBEROS,
+    &radius::RADIUS,
+    &dcerpc::DCERPC,
+    &rdp::RDP,
+    &ipsec::IPSEC,
+    &wireguard::WIREGUARD,
+    &openvpn::OPENVPN,
+    &vnc::VNC,
+    &tftp::TFTP,
+    &bgp::BGP,
+    &onc_rpc::NFS,
+    &netflow::NETFLOW,
+    &netflow::SFLOW,
+    &gtp::GTP,
+    &gtp::PFCP,
+    &socks::SOCKS,
+    &rsync::RSYNC,
+    &diameter::DIAMETER,
+    &tacacs::TACACS,
+    &l2tp::L2TP,
+    &pptp::PPTP,
+    &tinc::TINC,
+    &routers::HSRP,
+    &routers::GLBP,
+    &routers::BFD,
+    &routers::RIP,
+    &routers::LDP,
+    &capwap::CAPWAP,
+    &teredo::TEREDO,
+    &nat_pmp::NAT_PMP,
+    &ptp::PTP,
+    &lisp::LISP,
+    &slp::SLP,
+    &ipp::IPP,
+    &git::GIT,
+    &haproxy::HAPROXY,
+    &xdmcp::XDMCP,
+    &hp_virtgrp::HP_VIRTGRP,
+    &machines::RMCP,
+    &machines::BJNP,
+    &machines::DICOM,
+    &machines::JRMI,
+    &machines::RX,
+    &machines::CPHA,
+    &machines::MPEG_TS,
+    &whois::WHOIS,
     // Mail and messaging.
     &smtp::SMTP,
     &pop3::POP3,
     &imap::IMAP,
+    &sip::SIP,
+    &rtp::RTP,
+    &rtp::RTCP,
+    &mqtt::MQTT,
+    &rtsp::RTSP,
+    &rtmp::RTMP,
+    &irc::IRC,
+    &xmpp::XMPP,
+    &amqp::AMQP,
+    &nats::NATS,
+    &kafka::KAFKA,
+    &stomp::STOMP,
+    &coap::COAP,
+    &h323::H323,
+    &telephony::IAX,
+    &telephony::MEGACO,
+    &telephony::SKINNY,
+    &mgcp::MGCP,
+    &voice_chat::MUMBLE,
+    &voice_chat::TEAMSPEAK,
+    &zeromq::ZEROMQ,
+    &thrift::THRIFT,
+    &smpp::SMPP,
+    &fix::FIX,
+    &nntp::NNTP,
     // Data.
     &postgresql::POSTGRESQL,
     &mysql::MYSQL,

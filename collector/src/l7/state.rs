@@ -5,7 +5,7 @@ use shared::model::flow::L7Info;
 use shared::model::status::StatusBits;
 
 use super::registry::{Set, candidates};
-use super::{DISSECTORS, Dissector, L7Context, MAX_PAYLOADS, Probe, ProtocolId, Want, kept};
+use super::{DISSECTORS, Dissector, Head, L7Context, MAX_PAYLOADS, Probe, ProtocolId, Want, kept};
 
 /// Bytes of a message that is split over segments or datagrams kept at most, per direction.
 pub(super) const MAX_STASH: usize = 16 * 1024;
@@ -49,6 +49,8 @@ pub struct L7State {
     unfinished: u32,
     /// Dissectors that found a direction plausible.
     plausible: [Set; 2],
+    /// How the last datagram from the client and the last one from the server began.
+    heads: [Head; 2],
     /// Unfinished messages, from the client and from the server.
     pub(super) stash: [Vec<u8>; 2],
 }
@@ -126,6 +128,7 @@ impl L7State {
         status: &mut StatusBits,
     ) -> Verdict {
         let side = usize::from(!cx.from_client);
+        let cx = &L7Context { before: self.swap_head(side, payload, cx.l4), ..*cx };
         let mut found = Found::No;
         if let Some(stash) = self.stash.get_mut(side).filter(|stash| !stash.is_empty()) {
             let before = stash.len();
@@ -150,6 +153,16 @@ impl L7State {
         self.chosen = Some(chosen);
         self.read(chosen.dissector, payload, cx, info, status);
         Verdict::Decided(self.chosen.unwrap_or(chosen).dissector.name)
+    }
+
+    /// How the datagram before began; this one's head takes its place.
+    fn swap_head(&mut self, side: usize, payload: &[u8], l4: L4) -> Head {
+        let Some(head) = self.heads.get_mut(side).filter(|_| l4 == L4::UDP) else {
+            return Head::default();
+        };
+        let mut now = Head::default();
+        now.iter_mut().zip(payload).for_each(|(to, from)| *to = *from);
+        std::mem::replace(head, now)
     }
 
     fn both_plausible(&mut self, side: usize, set: &Set) -> Option<Chosen> {

@@ -1,8 +1,11 @@
 //! What dissectors found out about a flow's application.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+
+use super::L4;
 
 /// What HTTP told (RFC 9112).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -130,6 +133,19 @@ pub struct SshInfo {
     pub hassh_server: Arc<str>,
 }
 
+/// Another flow that this one has agreed upon: a file transfer's data, a call's sound.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Announced {
+    /// Where it will go to.
+    pub ip: IpAddr,
+    /// The port there.
+    pub port: u16,
+    /// What will carry it.
+    pub l4: L4,
+    /// The name of the protocol that it will speak.
+    pub protocol: &'static str,
+}
+
 /// Decoded application data; absent protocols stay `None`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -146,6 +162,9 @@ pub struct L7Info {
     /// SSH.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ssh: Option<SshInfo>,
+    /// The flow that was announced last; not part of the record.
+    #[serde(skip)]
+    pub announced: Option<Announced>,
 }
 
 impl L7Info {
