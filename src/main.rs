@@ -5,6 +5,10 @@ use std::process::ExitCode;
 use clap::Parser;
 use flowhook::cli::{self, Cli};
 
+/// Flow records and their texts come and go by the million.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     match cli::execute(cli) {

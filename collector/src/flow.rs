@@ -3,6 +3,7 @@
 pub mod collected;
 mod detection;
 pub mod event;
+mod expected;
 pub mod expiry;
 pub mod gaps;
 pub mod growth;

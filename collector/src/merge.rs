@@ -174,16 +174,15 @@ impl Merger {
         }
         let live_flows = self.shards.iter().map(|shard| shard.live_flows).sum();
         let over = held.ends == self.shards.len() && self.held.is_empty();
-        let mut hosts: Vec<_> = held.hosts.into_values().collect();
+        let mut hosts = held.hosts.into_values();
         while hosts.len() > HOSTS_PER_DELTA {
-            let rest = hosts.split_off(HOSTS_PER_DELTA);
             let part = Delta {
                 producer: self.producer(&held.producer),
                 from: held.from,
                 to: held.to,
                 watermark: held.from.min(self.watermark),
                 interface: InterfaceDelta { live_flows, ..InterfaceDelta::default() },
-                hosts: std::mem::replace(&mut hosts, rest),
+                hosts: hosts.by_ref().take(HOSTS_PER_DELTA).collect(),
                 ..Delta::default()
             };
             out.push(Item::Delta(Box::new(part)));
@@ -196,7 +195,7 @@ impl Merger {
             watermark: self.watermark,
             end_of_stream: over,
             interface: InterfaceDelta { live_flows, ..held.interface },
-            hosts,
+            hosts: hosts.collect(),
             networks: networks.map(|(network, counters)| NetworkDelta { network, counters }).collect(),
             traceparent: held.traceparent,
         };

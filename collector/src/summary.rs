@@ -12,20 +12,17 @@ use crate::flow::names::Names;
 use crate::flow::state::Direction;
 use crate::flow::{Flow, Growth};
 
-/// A host of the open interval.
-#[derive(Debug)]
-struct Host {
-    delta: HostDelta,
-    /// Its local network.
-    network: Option<usize>,
-}
-
 /// Collects one delta.
 #[derive(Debug, Default)]
 pub struct Summary {
     /// The interface's counters.
     pub interface: InterfaceDelta,
-    hosts: HashMap<HostKey, Host, foldhash::fast::RandomState>,
+    /// Hosts in the order in which they appeared.
+    hosts: Vec<HostDelta>,
+    /// The local network of each.
+    host_networks: Vec<Option<usize>>,
+    /// Places of the hosts.
+    places: HashMap<HostKey, usize, foldhash::fast::RandomState>,
     networks: BTreeMap<usize, NetworkCounters>,
     /// Ended flows by number of the name.
     l7: Vec<L7Counters>,
@@ -58,25 +55,22 @@ impl Summary {
         let icmp = matches!(flow.l4(), L4::ICMP | L4::ICMPV6);
         let Growth { cli2srv, srv2cli, .. } = growth;
 
-        let client = self.host(HostKey::new(client_ip, key.vlan()), macs[0], flow.last_seen, networks);
-        let from = client.network;
-        let counters = &mut client.delta.counters;
-        count(counters, cli2srv, srv2cli, icmp);
-        counters.flows_ended += u64::from(ended);
-        counters.flows_as_client += u64::from(growth.begun);
-        counters.syn_unanswered_sent += u64::from(growth.failed);
-        counters.dns_queries_sent += u64::from(growth.dns_queries);
-        counters.dns_errors_rcvd += u64::from(growth.dns_errors);
+        let (client, from) =
+            self.host(HostKey::new(client_ip, key.vlan()), macs[0], flow.last_seen, networks);
+        count(client, cli2srv, srv2cli, icmp);
+        client.flows_ended += u64::from(ended);
+        client.flows_as_client += u64::from(growth.begun);
+        client.syn_unanswered_sent += u64::from(growth.failed);
+        client.dns_queries_sent += u64::from(growth.dns_queries);
+        client.dns_errors_rcvd += u64::from(growth.dns_errors);
 
-        let server = self.host(HostKey::new(server_ip, key.vlan()), macs[1], flow.last_seen, networks);
-        let to = server.network;
-        let counters = &mut server.delta.counters;
+        let (server, to) = self.host(HostKey::new(server_ip, key.vlan()), macs[1], flow.last_seen, networks);
         // A host that talks to itself is one host: its packets count once.
         if client_ip != server_ip {
-            count(counters, srv2cli, cli2srv, icmp);
-            counters.flows_ended += u64::from(ended);
-            counters.flows_as_server += u64::from(growth.begun);
-            counters.syn_unanswered_rcvd += u64::from(growth.failed);
+            count(server, srv2cli, cli2srv, icmp);
+            server.flows_ended += u64::from(ended);
+            server.flows_as_server += u64::from(growth.begun);
+            server.syn_unanswered_rcvd += u64::from(growth.failed);
         }
         if from.is_some() || to.is_some() {
             self.networks(from, to, growth);
@@ -102,9 +96,9 @@ impl Summary {
         let counters = HostCounters { flow_alerts: 1, score: score.into(), ..HostCounters::default() };
         let mut found = Vec::with_capacity(2);
         for key in hosts {
-            let host = self.host(key, None, at, networks);
-            host.delta.counters.add(&counters);
-            found.extend(host.network);
+            let (host, network) = self.host(key, None, at, networks);
+            host.add(&counters);
+            found.extend(network);
         }
         found.dedup();
         for network in found {
@@ -122,16 +116,19 @@ impl Summary {
         mac: Option<Mac>,
         last_seen: Timestamp,
         networks: &LocalNetworks,
-    ) -> &mut Host {
-        let host = self.hosts.entry(key).or_insert_with(|| {
+    ) -> (&mut HostCounters, Option<usize>) {
+        let Self { hosts, host_networks, places, .. } = self;
+        let place = *places.entry(key).or_insert_with(|| {
             let network = networks.find(key.ip);
             let counters = HostCounters::default();
-            let delta = HostDelta { key, mac: None, local: network.is_some(), last_seen, counters };
-            Host { delta, network }
+            hosts.push(HostDelta { key, mac: None, local: network.is_some(), last_seen, counters });
+            host_networks.push(network);
+            hosts.len() - 1
         });
-        host.delta.mac = host.delta.mac.or(mac);
-        host.delta.last_seen = host.delta.last_seen.max(last_seen);
-        host
+        let host = &mut hosts[place];
+        host.mac = host.mac.or(mac);
+        host.last_seen = host.last_seen.max(last_seen);
+        (&mut host.counters, host_networks[place])
     }
 
     fn networks(&mut self, from: Option<usize>, to: Option<usize>, growth: &Growth) {
@@ -165,7 +162,7 @@ impl Summary {
         }
     }
 
-    /// Closes the interval: interface, hosts in order, networks in order of their index. The memory
+    /// Closes the interval: interface, hosts in order of appearance, networks in order of their index. The memory
     /// stays for the next one.
     pub fn take_parts(
         &mut self,
@@ -178,8 +175,11 @@ impl Summary {
             sum.flows += counters.flows;
             sum.bytes += counters.bytes;
         }
-        let mut hosts: Vec<HostDelta> = self.hosts.drain().map(|(_, host)| host.delta).collect();
-        hosts.sort_unstable_by_key(|host| host.key);
+        // The next interval will have about as many.
+        let room = Vec::with_capacity(self.hosts.len());
+        let hosts = std::mem::replace(&mut self.hosts, room);
+        self.host_networks.clear();
+        self.places.clear();
         let rows = std::mem::take(&mut self.networks).into_iter().filter_map(|(index, counters)| {
             networks.get(index).map(|network| NetworkDelta { network, counters })
         });

@@ -3,6 +3,7 @@
 use shared::model::flow::L7Info;
 use shared::model::{L7Source, Timestamp};
 
+use super::expected::Expected;
 use super::names::Names;
 use super::state::{Extra, Flow, Marks};
 use crate::decode::Packet;
@@ -24,6 +25,7 @@ pub(super) struct Detection {
     free: Vec<u32>,
     /// A box to write into what a payload tells; kept for the next one when it told nothing.
     spare: Option<Box<Extra>>,
+    expected: Expected,
     /// Flows that got no memory.
     refused: u64,
 }
@@ -45,6 +47,13 @@ impl Detection {
         if let Some(at) = flow.scratch.checked_sub(1) {
             self.free.push(at);
             flow.scratch = 0;
+        }
+    }
+
+    /// Names a flow that begins with `packet` when another flow announced it.
+    pub(super) fn greet(&self, flow: &mut Flow, packet: &Packet<'_>, now: Timestamp) {
+        if let Some(protocol) = self.expected.find(packet, now) {
+            flow.decide(protocol, L7Source::Announced);
         }
     }
 
@@ -89,6 +98,9 @@ impl Detection {
         let host = extra.info.name();
         let name =
             protocol.filter(|_| !host.is_empty()).map(|protocol| (protocol, names.with_host(protocol, host)));
+        if let Some(announced) = extra.info.announced.take() {
+            self.expected.add(&announced, now);
+        }
         if extra.info == L7Info::default() && extra.alerts.is_empty() && extra.score == 0 {
             self.spare = Some(extra);
         } else {

@@ -262,7 +262,10 @@ impl Flow {
             return;
         }
         let (client_port, server_port) = self.ports();
-        let guess = l7::guess_by_port(self.l4(), client_port, server_port);
+        // Who has seen the payload and refused it is not guessed.
+        let refused = |protocol: &ProtocolId| self.payloads > 0 && protocol.dissector().is_some();
+        let guess =
+            l7::guess_by_port(self.l4(), client_port, server_port).filter(|protocol| !refused(protocol));
         match (l7::by_l4(self.l4()), guess) {
             (Some(protocol), _) => self.decide(protocol, L7Source::L4),
             (None, Some(protocol)) => self.decide(protocol, L7Source::PortGuess),

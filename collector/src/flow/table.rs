@@ -240,7 +240,9 @@ impl FlowTable {
         }
         let id = self.next_id;
         self.next_id += self.id_step;
-        let place = self.insert(*hash, Flow::begin(id, key, *forward, packet, now));
+        let mut flow = Flow::begin(id, key, *forward, packet, now);
+        self.detection.greet(&mut flow, packet, now);
+        let place = self.insert(*hash, flow);
         let places = self.config.max_flows.saturating_add(1);
         self.wheel.get_or_insert_with(|| Wheel::new(now, places));
         self.set_timer(place, now.plus_secs(i64::from(self.config.silence_s)));

@@ -1,7 +1,7 @@
 //! DNS (RFC 1035) over UDP and TCP, and its kin: multicast DNS (RFC 6762) and LLMNR (RFC 4795),
 //! which share the message format; the NetBIOS name service (RFC 1002) does, too.
 
-use shared::model::flow::{DnsInfo, L7Info};
+use shared::model::flow::L7Info;
 use shared::model::status::{FlowStatus, StatusBits};
 use shared::model::{AppCategory, Breed, L4};
 
@@ -135,7 +135,7 @@ fn dissect(bytes: &[u8], cx: &L7Context, info: &mut L7Info, status: &mut StatusB
 }
 
 fn note(message: Message, cx: &L7Context, info: &mut L7Info, status: &mut StatusBits) {
-    let dns = info.dns.get_or_insert_with(DnsInfo::default);
+    let dns = info.dns.get_or_insert_default();
     if message.reply {
         dns.replies += 1;
         dns.reply_code = message.code;

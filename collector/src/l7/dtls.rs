@@ -1,6 +1,6 @@
 //! DTLS (RFC 6347, RFC 9147) by its records, and the client's hello in them.
 
-use shared::model::flow::{L7Info, TlsInfo};
+use shared::model::flow::L7Info;
 use shared::model::status::{FlowStatus, StatusBits};
 use shared::model::{AppCategory, Breed, L4};
 
@@ -144,7 +144,7 @@ fn message(
     let body = beginning.get(..fragment.length).unwrap_or(beginning);
     match fragment.kind {
         CLIENT_HELLO => {
-            info.tls.get_or_insert_with(TlsInfo::default);
+            info.tls.get_or_insert_default();
             hello::client(body, complete, Over::Dtls, cx, info, status);
         }
         SERVER_HELLO => {

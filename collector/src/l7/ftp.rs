@@ -67,7 +67,7 @@ fn probe(bytes: &[u8], cx: &L7Context) -> Probe {
 fn dissect(bytes: &[u8], cx: &L7Context, info: &mut L7Info, status: &mut StatusBits) -> Want {
     for line in lines(bytes) {
         if let Some(found) = ftp_data::announced(line, cx) {
-            info.announced = Some(found);
+            info.announced = Some(found.into());
         }
         if !cx.from_client {
             if reply_code(line).is_some_and(|code| code >= 500) {

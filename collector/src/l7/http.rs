@@ -173,7 +173,7 @@ fn dissect(bytes: &[u8], cx: &L7Context, info: &mut L7Info, status: &mut StatusB
     if request.is_none() && code.is_none() {
         return Want::Always;
     }
-    let http = info.http.get_or_insert_with(HttpInfo::default);
+    let http = info.http.get_or_insert_default();
     if let Some((method, target)) = request {
         http.method = wire_text(method, MAX_TEXT);
         http.url = wire_text(target, MAX_URL);

@@ -41,7 +41,7 @@ fn probe(bytes: &[u8], _: &L7Context) -> Probe {
 
 fn dissect(bytes: &[u8], _: &L7Context, info: &mut L7Info, _: &mut StatusBits) -> Want {
     if let Some(found) = sdp::announced(bytes) {
-        info.announced = Some(found);
+        info.announced = Some(found.into());
     }
     Want::Always
 }

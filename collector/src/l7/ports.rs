@@ -181,7 +181,9 @@ pub fn guess_by_port(l4: L4, client_port: u16, server_port: u16) -> Option<Proto
     let known = |port: u16| {
         by_port.get(usize::from(port)).copied().filter(|protocol| *protocol != ProtocolId::UNKNOWN)
     };
-    known(server_port).or_else(|| known(client_port))
+    // A client's port is any number; only one that needs privileges can be a service's, whose flow
+    // began before the capture.
+    known(server_port).or_else(|| known(client_port).filter(|_| client_port < 1024))
 }
 
 /// The protocol that a layer-4 number alone tells; `None` for carriers such as TCP.

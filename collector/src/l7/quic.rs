@@ -6,7 +6,7 @@ mod header;
 mod initial;
 mod version;
 
-use shared::model::flow::{L7Info, TlsInfo};
+use shared::model::flow::L7Info;
 use shared::model::status::StatusBits;
 use shared::model::{AppCategory, Breed, L4};
 
@@ -169,7 +169,7 @@ fn skip_ack(frames: &[u8], at: usize, counts_ecn: bool) -> Option<usize> {
 /// Notes what Google's own hello says; false without one.
 fn chlo(bytes: &[u8], info: &mut L7Info) -> bool {
     let Some(hello) = google::chlo(bytes) else { return false };
-    let tls = info.tls.get_or_insert_with(TlsInfo::default);
+    let tls = info.tls.get_or_insert_default();
     if let Some(name) = hello.name {
         tls.sni = wire_name(name);
     }

@@ -361,7 +361,7 @@ impl ProtocolId {
     }
 
     /// Its dissector; `None` when only a port or a layer-4 number tells it.
-    pub(super) fn dissector(self) -> Option<&'static Dissector> {
+    pub fn dissector(self) -> Option<&'static Dissector> {
         DISSECTORS.get(usize::from(self.0).checked_sub(1)?).copied()
     }
 

@@ -60,7 +60,7 @@ fn dissect(bytes: &[u8], cx: &L7Context, info: &mut L7Info, status: &mut StatusB
             && starts(line, b"Transport:")
             && let Some(found) = transport(line, cx.client)
         {
-            info.announced = Some(found);
+            info.announced = Some(found.into());
         }
     }
     Want::Next
@@ -89,7 +89,7 @@ mod tests {
         let mut run = Run::new(tcp(50_000, 10_554));
         assert_eq!(run.client(b"SETUP rtsp://a/b/1 RTSP/1.0\r\nCSeq: 3\r\n\r\n"), Verdict::Decided("RTSP"));
         run.server(b"RTSP/1.0 200 OK\r\nTransport: RTP/AVP;unicast;client_port=4588-4589;server_port=6256-6257\r\n\r\n");
-        let found = run.info.announced.unwrap();
+        let found = run.info.announced.clone().unwrap();
         assert_eq!((found.port, found.ip.to_string()), (4588, "192.0.2.1".to_owned()));
         run.client(b"DESCRIBE rtsp://a/b RTSP/1.0\r\nAuthorization: Basic YTpi\r\n\r\n");
         run.server(b"RTSP/1.0 404 Not Found\r\n\r\n");

@@ -66,7 +66,7 @@ fn dissect(bytes: &[u8], _: &L7Context, info: &mut L7Info, status: &mut StatusBi
     }
     let head = bytes.windows(4).position(|window| window == b"\r\n\r\n");
     if let Some(found) = head.and_then(|end| sdp::announced(bytes.get(end..)?)) {
-        info.announced = Some(found);
+        info.announced = Some(found.into());
     }
     Want::Always
 }
@@ -86,7 +86,7 @@ mod tests {
     fn requests_and_replies() {
         let mut run = Run::new(udp(50_000, 15_060));
         assert_eq!(run.client(INVITE), Verdict::Decided("SIP"));
-        let found = run.info.announced.unwrap();
+        let found = run.info.announced.clone().unwrap();
         assert_eq!((found.port, found.protocol), (49_172, "RTP"));
         run.server(b"SIP/2.0 401 Unauthorized\r\n\r\n");
         assert_eq!(run.status, 0);

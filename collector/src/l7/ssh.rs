@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use shared::model::flow::{L7Info, SshInfo};
+use shared::model::flow::L7Info;
 use shared::model::status::{FlowStatus, StatusBits};
 use shared::model::{AppCategory, Breed, L4};
 
@@ -59,7 +59,7 @@ fn dissect(bytes: &[u8], cx: &L7Context, info: &mut L7Info, status: &mut StatusB
             }
         };
         *status |= banner(line, cx.from_client);
-        let ssh = info.ssh.get_or_insert_with(SshInfo::default);
+        let ssh = info.ssh.get_or_insert_default();
         let side: &mut Arc<str> = if cx.from_client { &mut ssh.client } else { &mut ssh.server };
         if *side.as_bytes() != *line {
             *side = wire_text(line, MAX_TEXT);

@@ -9,7 +9,7 @@ mod records;
 mod risks;
 pub(super) mod secured;
 
-use shared::model::flow::{L7Info, TlsInfo};
+use shared::model::flow::L7Info;
 use shared::model::status::{FlowStatus, StatusBits};
 use shared::model::{AppCategory, Breed, L4};
 
@@ -102,7 +102,7 @@ fn ssl2_hello(bytes: &[u8]) -> Option<u16> {
 
 pub(super) fn dissect(bytes: &[u8], cx: &L7Context, info: &mut L7Info, status: &mut StatusBits) -> Want {
     if let Some(version) = ssl2_hello(bytes) {
-        info.tls.get_or_insert_with(TlsInfo::default).version = version;
+        info.tls.get_or_insert_default().version = version;
         *status |= FlowStatus::TlsMissingSni.bit();
         return Want::Next;
     }
@@ -158,7 +158,7 @@ pub(super) fn dissect(bytes: &[u8], cx: &L7Context, info: &mut L7Info, status: &
 
 /// Keeps what the server's certificate says.
 pub(super) fn note_certificate(der: &[u8], cx: &L7Context, info: &mut L7Info, status: &mut StatusBits) {
-    let tls = info.tls.get_or_insert_with(TlsInfo::default);
+    let tls = info.tls.get_or_insert_default();
     if tls.certificate.is_some() {
         return;
     }

@@ -97,6 +97,8 @@ pub enum L7Source {
     L4,
     /// The exporter of a collected flow says it.
     Collected,
+    /// Another flow announced this one: the data connection of a file transfer, the sound of a call.
+    Announced,
 }
 
 /// Where a TCP connection stands.

@@ -9,12 +9,25 @@ use serde::{Deserialize, Serialize};
 /// Identifies a host on one interface.
 ///
 /// Prints as `ip`, or `ip@vlan` when the VLAN is not 0, and is serialized as that string.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct HostKey {
     /// The address.
     pub ip: IpAddr,
     /// The outermost 802.1Q VLAN id, 0 when untagged.
     pub vlan: u16,
+}
+
+impl std::hash::Hash for HostKey {
+    /// Two numbers instead of the address byte by byte: hosts are looked up for every flow.
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        match self.ip {
+            IpAddr::V4(ip) => state.write_u64(u64::from(u32::from(ip)) << 16 | u64::from(self.vlan)),
+            IpAddr::V6(ip) => {
+                state.write_u128(ip.into());
+                state.write_u16(self.vlan);
+            }
+        }
+    }
 }
 
 impl HostKey {

@@ -152,19 +152,19 @@ pub struct Announced {
 pub struct L7Info {
     /// HTTP.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub http: Option<HttpInfo>,
+    pub http: Option<Box<HttpInfo>>,
     /// DNS.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub dns: Option<DnsInfo>,
+    pub dns: Option<Box<DnsInfo>>,
     /// TLS.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub tls: Option<TlsInfo>,
+    pub tls: Option<Box<TlsInfo>>,
     /// SSH.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub ssh: Option<SshInfo>,
+    pub ssh: Option<Box<SshInfo>>,
     /// The flow that was announced last; not part of the record.
     #[serde(skip)]
-    pub announced: Option<Announced>,
+    pub announced: Option<Box<Announced>>,
 }
 
 impl L7Info {
@@ -175,7 +175,7 @@ impl L7Info {
             texts.iter().map(|text| text.len()).sum()
         });
         let dns = self.dns.as_ref().map_or(0, |d| d.query.len());
-        let tls = self.tls.as_ref().map_or(0, TlsInfo::text_len);
+        let tls = self.tls.as_ref().map_or(0, |tls| tls.text_len());
         let ssh = self.ssh.as_ref().map_or(0, |s| {
             [&s.client, &s.server, &s.hassh, &s.hassh_server].iter().map(|text| text.len()).sum()
         });

@@ -340,6 +340,7 @@ fn l7_source_to_wire(source: L7Source) -> u32 {
         L7Source::PortGuess => 2,
         L7Source::L4 => 3,
         L7Source::Collected => 4,
+        L7Source::Announced => 5,
     }
 }
 
@@ -350,6 +351,7 @@ fn l7_source_from_wire(wire: u32) -> L7Source {
         2 => L7Source::PortGuess,
         3 => L7Source::L4,
         4 => L7Source::Collected,
+        5 => L7Source::Announced,
         _ => L7Source::Unknown,
     }
 }

@@ -161,12 +161,21 @@ fn a_synack_first_comes_from_the_server() {
 #[test]
 fn detection_gives_up_after_silence_and_guesses_by_port() {
     let mut table = table();
-    feed(&mut table, &udp(1.0, A, ("198.51.100.9", 53), &[0xff; 3]));
+    feed(&mut table, &udp(1.0, A, ("198.51.100.9", 53), &[]));
     let events = pass(&mut table, 7.0);
     assert!(matches!(events[..], [(6.0, FlowEvent::ProtocolDetected(_))]), "{events:?}");
     let flow = table.iter()[0];
     assert_eq!((flow.l7().unwrap().name(), flow.l7_source), ("DNS", L7Source::PortGuess));
-    assert!(feed(&mut table, &udp(8.0, A, ("198.51.100.9", 53), &[0xff; 3])).is_empty(), "told once");
+    assert!(feed(&mut table, &udp(8.0, A, ("198.51.100.9", 53), &[])).is_empty(), "told once");
+}
+
+#[test]
+fn who_refused_the_payload_is_not_guessed() {
+    let mut table = table();
+    feed(&mut table, &udp(1.0, A, ("198.51.100.9", 53), &[0xff; 3]));
+    pass(&mut table, 7.0);
+    let flow = table.iter()[0];
+    assert_eq!((flow.l7().unwrap().name(), flow.l7_source), ("Unknown", L7Source::Unknown));
 }
 
 #[test]

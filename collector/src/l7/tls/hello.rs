@@ -1,7 +1,7 @@
 //! The hellos of TLS, QUIC and DTLS (RFC 8446 §4.1, RFC 5246 §7.4.1, RFC 6347 §4.2): walked where they
 //! lie, nothing copied but what is kept.
 
-use shared::model::flow::{L7Info, TlsInfo};
+use shared::model::flow::L7Info;
 use shared::model::status::{FlowStatus, StatusBits};
 
 use super::fingerprint;
@@ -205,7 +205,7 @@ pub(in crate::l7) fn client(
     status: &mut StatusBits,
 ) {
     let (hello, sane) = ClientHello::walk(body, complete, over);
-    let tls = info.tls.get_or_insert_with(TlsInfo::default);
+    let tls = info.tls.get_or_insert_default();
     if tls.cipher == 0 && hello.version != 0 {
         tls.version = hello.version;
     }
@@ -278,7 +278,7 @@ pub(in crate::l7) fn server(
             }
         }
     }
-    let tls = info.tls.get_or_insert_with(TlsInfo::default);
+    let tls = info.tls.get_or_insert_default();
     (tls.version, tls.cipher) = (version, cipher);
     if let Some(chosen) = chosen.filter(|chosen| **chosen != *tls.alpn_chosen.as_bytes()) {
         tls.alpn_chosen = match *chosen == *tls.alpn.as_bytes() {

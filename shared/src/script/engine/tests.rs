@@ -62,7 +62,7 @@ fn flow() -> FlowRecord {
         l7_breed: crate::model::Breed::Safe,
         l7: Arc::from("DNS"),
         l7_source: L7Source::Payload,
-        info: L7Info { dns: Some(dns), ..L7Info::default() },
+        info: L7Info { dns: Some(dns.into()), ..L7Info::default() },
         status: FlowStatus::ErrorCode.bit(),
         score: 0,
         collected: false,

@@ -92,7 +92,7 @@ fn sample() -> FlowBatch {
     let v6 = |last: u16| IpAddr::from(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, last));
     let side = |ip, port, mac, local| FlowSide { ip, port, mac, local };
     let flows = vec![
-        FlowRecord { info: L7Info { tls: Some(tls), ..Default::default() }, ..flow(1) },
+        FlowRecord { info: L7Info { tls: Some(tls.into()), ..Default::default() }, ..flow(1) },
         FlowRecord {
             vlan: 42,
             l4: L4::ICMPV6,
@@ -107,7 +107,12 @@ fn sample() -> FlowBatch {
             ..flow(2)
         },
         FlowRecord {
-            info: L7Info { http: Some(http), dns: Some(dns), ssh: Some(ssh), ..Default::default() },
+            info: L7Info {
+                http: Some(http.into()),
+                dns: Some(dns.into()),
+                ssh: Some(ssh.into()),
+                ..Default::default()
+            },
             status: 1 << 63 | 0b1000_0000,
             score: 250,
             collected: true,
@@ -140,7 +145,7 @@ fn a_realistic_flow_takes_few_bytes() {
             let sni = names[id as usize % names.len()].into();
             let tls =
                 TlsInfo { sni, alpn: "h2".into(), version: 0x0304, cipher: 0x1301, ..TlsInfo::default() };
-            flow.info.tls = Some(tls);
+            flow.info.tls = Some(tls.into());
         }
         flow
     });
@@ -240,14 +245,14 @@ prop_compose! {
     fn infos()(texts in prop::array::uniform4(".{1,9}"), n in any::<u16>(), which in 0..5u8) -> L7Info {
         let [a, b, c, d] = texts.map(Arc::from);
         match which {
-            0 => L7Info { tls: Some(TlsInfo { sni: a, alpn: b, version: n, cipher: n, ..TlsInfo::default() }), ..Default::default() },
+            0 => L7Info { tls: Some(Box::new(TlsInfo { sni: a, alpn: b, version: n, cipher: n, ..TlsInfo::default() })), ..Default::default() },
             1 => L7Info {
-                http: Some(HttpInfo { method: a, host: b, url: c, user_agent: d, status: n, ..Default::default() }),
+                http: Some(Box::new(HttpInfo { method: a, host: b, url: c, user_agent: d, status: n, ..Default::default() })),
                 ..Default::default()
             },
             2 => L7Info {
-                dns: Some(DnsInfo { query: a, reply_code: n, ..Default::default() }),
-                ssh: Some(SshInfo { client: b, server: c, ..SshInfo::default() }),
+                dns: Some(Box::new(DnsInfo { query: a, reply_code: n, ..Default::default() })),
+                ssh: Some(Box::new(SshInfo { client: b, server: c, ..SshInfo::default() })),
                 ..Default::default()
             },
             _ => L7Info::default(),
@@ -338,10 +343,10 @@ proptest! {
 fn every_field_of_the_application_data_has_a_column() {
     let tls = TlsInfo { certificate: Some(Box::default()), ..TlsInfo::default() };
     let info = L7Info {
-        http: Some(HttpInfo::default()),
-        dns: Some(DnsInfo::default()),
-        tls: Some(tls),
-        ssh: Some(SshInfo::default()),
+        http: Some(Box::default()),
+        dns: Some(Box::default()),
+        tls: Some(tls.into()),
+        ssh: Some(Box::default()),
         ..L7Info::default()
     };
     let shown = format!("{info:?}");
