@@ -138,7 +138,6 @@ fn a_live_flow_takes_at_most(limit: i64, address: impl Fn(u32) -> IpAddr) {
     }
     assert_eq!(table.len(), flows as usize);
     let each = (BYTES.load(Ordering::Relaxed) - before) / i64::from(flows);
-    println!("{each} bytes a flow");
     assert!(each <= limit, "{each} bytes a flow, {limit} allowed");
 }
 

@@ -296,7 +296,7 @@ impl Flow {
         let reset = self.tcp.state == TcpState::Reset;
         set(FlowStatus::TcpUnanswered, self.tcp.state == TcpState::SynSent);
         set(FlowStatus::TcpRefused, reset && goodput == 0 && !handshake);
-        set(FlowStatus::TcpReset, reset && !(goodput == 0 && !handshake));
+        set(FlowStatus::TcpReset, reset && (handshake || goodput != 0));
         set(FlowStatus::NoDataExchanged, handshake && goodput == 0);
         // Opened and dropped at once, without a word from the client.
         let quick = self.last_seen.since(self.first_seen) < 2 * shared::model::time::NS_PER_S;
