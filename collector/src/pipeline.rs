@@ -244,9 +244,9 @@ impl Pipeline {
             return self.datagrams(batch, trace, out);
         }
         let mut packets = batch.iter();
+        let mut ahead: [Option<Ahead<'_>>; AHEAD] = [const { None }; AHEAD];
         loop {
             // What a packet needs lies anywhere in memory: ask for it some packets ahead.
-            let mut ahead: [Option<Ahead<'_>>; AHEAD] = [const { None }; AHEAD];
             let mut count = 0;
             for (place, (desc, frame)) in ahead.iter_mut().zip(packets.by_ref()) {
                 let decoded = match self.parts.decoder.decode(desc, frame) {
@@ -260,12 +260,12 @@ impl Pipeline {
                 *place = Some(Ahead { at: desc.ts, length: desc.length, decoded });
                 count += 1;
             }
-            for next in ahead.iter().flatten() {
+            for next in ahead.iter().take(count).flatten() {
                 if let Ok(Some((_, lookup))) = &next.decoded {
                     self.parts.table.bring_near(lookup);
                 }
             }
-            for next in ahead.into_iter().flatten() {
+            for next in ahead.iter().take(count).flatten() {
                 self.packet(next, trace, out);
             }
             if count < AHEAD {
@@ -274,18 +274,18 @@ impl Pipeline {
         }
     }
 
-    fn packet(&mut self, next: Ahead<'_>, trace: &mut TraceSource<'_>, out: &mut Vec<Item>) {
+    fn packet(&mut self, next: &Ahead<'_>, trace: &mut TraceSource<'_>, out: &mut Vec<Item>) {
         self.advance(next.at, trace, out);
         self.summary.packet(next.length);
         self.report.packets += 1;
         self.report.bytes += u64::from(next.length);
-        match next.decoded {
+        match &next.decoded {
             Ok(Some((packet, lookup))) => {
                 if let Some(flaw) = packet.flaw {
                     self.summary.counters().decode_errors += 1;
                     self.report.error(flaw.name(), 1);
                 }
-                self.parts.table.on_looked_up(&packet, &lookup, &mut self.events);
+                self.parts.table.on_looked_up(packet, lookup, &mut self.events);
                 if !self.events.is_empty() {
                     self.handle_events(packet.ts, trace, out);
                 }

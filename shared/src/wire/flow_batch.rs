@@ -4,20 +4,22 @@
 //! all the default is left out; any other length than the number of rows makes the whole message
 //! malformed. Layer-7 names and application data are texts in a dictionary.
 
-use std::collections::HashMap;
-use std::net::IpAddr;
-use std::sync::Arc;
-
 use bytes::Bytes;
-use indexmap::IndexSet;
 use prost::Message;
 
-use super::delta::{Producer, address_from_wire, mac_from_wire, mac_to_wire};
+use super::delta::{Producer, address_from_wire, mac_from_wire};
 use super::{WireError, proto};
-use crate::model::flow::{DirectionCounters, ExportInfo, FlowSide, L7Info};
+use crate::model::flow::{DirectionCounters, FlowSide};
 use crate::model::{AppCategory, Breed, FlowEnd, FlowRecord, L4, L7Source, TcpState, Timestamp};
 
+mod column;
+mod dictionary;
 mod info;
+mod writer;
+
+use dictionary::Texts;
+pub use writer::FlowBatchWriter;
+
 #[cfg(test)]
 mod tests;
 
@@ -41,48 +43,13 @@ pub struct FlowBatch {
 impl FlowBatch {
     /// The message's bytes (`flowhook.v1.FlowBatch`).
     pub fn encode(&self) -> Bytes {
-        let mut texts = Dictionary::new();
-        let flows = &self.flows;
-        let (text_columns, number_columns) = info::to_wire(flows, &mut texts);
-        let batch = proto::FlowBatch {
-            producer: Some(self.producer.to_proto()),
-            ids: flows.iter().map(|flow| flow.id).collect(),
-            vlans: column(flows, |flow| flow.vlan.into()),
-            l4: flows.iter().map(|flow| flow.l4.0.into()).collect(),
-            client_addresses: addresses(flows, |flow| flow.client.ip),
-            server_addresses: addresses(flows, |flow| flow.server.ip),
-            client_ports: column(flows, |flow| flow.client.port.into()),
-            server_ports: column(flows, |flow| flow.server.port.into()),
-            client_macs: column(flows, |flow| mac_to_wire(flow.client.mac.as_ref())),
-            server_macs: column(flows, |flow| mac_to_wire(flow.server.mac.as_ref())),
-            flags: column(flows, flags),
-            cli2srv: flows.iter().map(|flow| direction_to_wire(&flow.cli2srv)).collect(),
-            srv2cli: flows.iter().map(|flow| direction_to_wire(&flow.srv2cli)).collect(),
-            icmp: column(flows, |flow| {
-                flow.icmp.map_or(0, |(kind, code)| 1 + u32::from(kind) * 256 + u32::from(code))
-            }),
-            first_seen_ns: flows.iter().map(|flow| flow.first_seen.ns()).collect(),
-            last_seen_ns: flows.iter().map(|flow| flow.last_seen.ns()).collect(),
-            tcp_state: column(flows, |flow| tcp_state_to_wire(flow.tcp_state)),
-            rtt_client_us: column(flows, |flow| flow.rtt_client_us),
-            rtt_server_us: column(flows, |flow| flow.rtt_server_us),
-            l7: column(flows, |flow| texts.index(&flow.l7)),
-            l7_source: column(flows, |flow| l7_source_to_wire(flow.l7_source)),
-            info: Vec::new(),
-            text_columns,
-            number_columns,
-            status: column(flows, |flow| flow.status),
-            score: column(flows, |flow| flow.score),
-            end: column(flows, |flow| end_to_wire(flow.end)),
-            gap_min_us: column(flows, |flow| flow.gap_min_us),
-            gap_max_us: column(flows, |flow| flow.gap_max_us),
-            gap_deviation_us: column(flows, |flow| flow.gap_deviation_us),
-            l7_category: column(flows, |flow| texts.index(kind(flow.l7_category, AppCategory::name))),
-            l7_breed: column(flows, |flow| texts.index(kind(flow.l7_breed, Breed::name))),
-            export: column(flows, |flow| texts.export(flow.export.as_deref())),
-            dictionary: texts.texts.into_iter().collect(),
-        };
-        batch.encode_to_vec().into()
+        self.encode_with(&mut FlowBatchWriter::default())
+    }
+
+    /// The same with a writer's memory.
+    pub fn encode_with(&self, writer: &mut FlowBatchWriter) -> Bytes {
+        self.flows.iter().for_each(|flow| writer.push(flow));
+        writer.finish(&self.producer)
     }
 
     /// Reads a message.
@@ -148,33 +115,6 @@ fn read_row(b: &proto::FlowBatch, row: usize, ifid: u32, texts: &mut Texts) -> R
     })
 }
 
-/// One value for each flow, or none at all when every value is the default.
-fn column<T: Default + PartialEq>(flows: &[FlowRecord], value: impl FnMut(&FlowRecord) -> T) -> Vec<T> {
-    let values: Vec<T> = flows.iter().map(value).collect();
-    if values.iter().all(|value| *value == T::default()) { Vec::new() } else { values }
-}
-
-/// A column of addresses; all of them share one piece of memory.
-fn addresses(flows: &[FlowRecord], address: impl Fn(&FlowRecord) -> IpAddr) -> Vec<Bytes> {
-    let mut all = Vec::with_capacity(flows.len() * 16);
-    let mut ends = Vec::with_capacity(flows.len());
-    for flow in flows {
-        match address(flow) {
-            IpAddr::V4(ip) => all.extend_from_slice(&ip.octets()),
-            IpAddr::V6(ip) => all.extend_from_slice(&ip.octets()),
-        }
-        ends.push(all.len());
-    }
-    let all = Bytes::from(all);
-    let starts = std::iter::once(0).chain(ends.iter().copied());
-    starts.zip(&ends).map(|(start, end)| all.slice(start..*end)).collect()
-}
-
-/// The name of a kind; the default kind is no text.
-fn kind<T: Default + PartialEq>(kind: T, name: fn(T) -> &'static str) -> &'static str {
-    if kind == T::default() { "" } else { name(kind) }
-}
-
 /// Fills columns that were left out, and refuses any other difference in length.
 fn check_lengths(batch: &mut proto::FlowBatch) -> Result<(), WireError> {
     fn check(name: &str, len: usize, rows: usize) -> Result<(), WireError> {
@@ -203,67 +143,6 @@ fn check_lengths(batch: &mut proto::FlowBatch) -> Result<(), WireError> {
     Ok(())
 }
 
-/// Texts being written: each text once, the empty one first.
-struct Dictionary {
-    texts: IndexSet<String, foldhash::fast::RandomState>,
-}
-
-impl Dictionary {
-    fn new() -> Self {
-        Self { texts: std::iter::once(String::new()).collect() }
-    }
-
-    fn index(&mut self, text: &str) -> u32 {
-        let known = self.texts.get_index_of(text);
-        known.unwrap_or_else(|| self.texts.insert_full(text.to_owned()).0) as u32
-    }
-
-    fn export(&mut self, export: Option<&ExportInfo>) -> u32 {
-        export.map_or(0, |export| self.index(&serde_json::to_string(export).unwrap_or_default()))
-    }
-}
-
-/// Texts being read: shared by all rows that name them, application data parsed once.
-struct Texts {
-    texts: Vec<Arc<str>>,
-    infos: HashMap<u32, L7Info>,
-}
-
-impl Texts {
-    fn new(texts: Vec<String>) -> Self {
-        Self { texts: texts.into_iter().map(Arc::from).collect(), infos: HashMap::new() }
-    }
-
-    fn text(&self, index: u32) -> Result<Arc<str>, WireError> {
-        match self.texts.get(index as usize) {
-            Some(text) => Ok(Arc::clone(text)),
-            None if index == 0 => Ok(Arc::default()),
-            None => Err(malformed(&format!("text {index} of {}", self.texts.len()))),
-        }
-    }
-
-    fn export(&mut self, index: u32) -> Result<Option<Box<ExportInfo>>, WireError> {
-        if index == 0 {
-            return Ok(None);
-        }
-        let export = serde_json::from_str(&self.text(index)?);
-        export.map(Some).map_err(|e| malformed(&format!("export {index}: {e}")))
-    }
-
-    fn info(&mut self, index: u32) -> Result<L7Info, WireError> {
-        if index == 0 {
-            return Ok(L7Info::default());
-        }
-        if let Some(info) = self.infos.get(&index) {
-            return Ok(info.clone());
-        }
-        let info: L7Info = serde_json::from_str(&self.text(index)?)
-            .map_err(|e| malformed(&format!("application data {index}: {e}")))?;
-        self.infos.insert(index, info.clone());
-        Ok(info)
-    }
-}
-
 fn flags(flow: &FlowRecord) -> u32 {
     let bit = |set: bool, bit: u32| if set { bit } else { 0 };
     bit(flow.client.local, CLIENT_LOCAL)
@@ -271,18 +150,6 @@ fn flags(flow: &FlowRecord) -> u32 {
         | bit(flow.handshake_ok, HANDSHAKE_OK)
         | bit(flow.collected, COLLECTED)
         | bit(flow.fragmented, FRAGMENTED)
-}
-
-fn direction_to_wire(counters: &DirectionCounters) -> proto::Direction {
-    proto::Direction {
-        packets: counters.packets,
-        bytes: counters.bytes,
-        goodput_bytes: counters.goodput_bytes,
-        retransmissions: counters.retransmissions,
-        out_of_order: counters.out_of_order,
-        zero_windows: counters.zero_windows,
-        tcp_flags: counters.tcp_flags.into(),
-    }
 }
 
 fn direction_from_wire(wire: &proto::Direction) -> Result<DirectionCounters, WireError> {

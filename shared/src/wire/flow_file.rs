@@ -8,7 +8,7 @@
 
 use std::io::{ErrorKind, Read, Write};
 
-use super::flow_batch::FlowBatch;
+use super::flow_batch::{FlowBatch, FlowBatchWriter};
 
 /// First bytes of such a file.
 pub const MAGIC: &[u8; 8] = b"FHFLOWS1";
@@ -38,6 +38,7 @@ pub enum FlowFileError {
 /// Writes batches.
 pub struct FlowFileWriter<W: Write> {
     to: W,
+    columns: FlowBatchWriter,
 }
 
 impl<W: Write> FlowFileWriter<W> {
@@ -47,7 +48,7 @@ impl<W: Write> FlowFileWriter<W> {
     /// What the writer says.
     pub fn new(mut to: W) -> Result<Self, FlowFileError> {
         to.write_all(MAGIC)?;
-        Ok(Self { to })
+        Ok(Self { to, columns: FlowBatchWriter::default() })
     }
 
     /// Appends a batch.
@@ -55,7 +56,7 @@ impl<W: Write> FlowFileWriter<W> {
     /// # Errors
     /// What the writer says.
     pub fn write(&mut self, batch: &FlowBatch) -> Result<(), FlowFileError> {
-        let bytes = batch.encode();
+        let bytes = batch.encode_with(&mut self.columns);
         let length = u32::try_from(bytes.len()).map_err(std::io::Error::other)?;
         self.to.write_all(&length.to_le_bytes())?;
         self.to.write_all(&bytes)?;

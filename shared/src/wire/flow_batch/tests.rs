@@ -1,9 +1,10 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
 
 use proptest::prelude::*;
 
 use super::*;
-use crate::model::flow::{DnsInfo, HttpInfo, SshInfo, TlsInfo};
+use crate::model::flow::{DnsInfo, HttpInfo, L7Info, SshInfo, TlsInfo};
 use crate::model::pool::Mac;
 
 const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/data/golden/flows_v1.bin");

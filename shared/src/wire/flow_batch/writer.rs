@@ -1,0 +1,202 @@
+//! Writes flows into the columns of a batch, one flow after the other.
+
+use std::net::IpAddr;
+
+use bytes::Bytes;
+use prost::Message;
+
+use super::column::{self, Blobs, Fixed, Numbers};
+use super::dictionary::Dictionary;
+use super::info::InfoColumns;
+use super::{end_to_wire, flags, l7_source_to_wire, tcp_state_to_wire};
+use crate::model::flow::DirectionCounters;
+use crate::model::{AppCategory, Breed, FlowRecord};
+use crate::wire::delta::Producer;
+
+/// A batch being written; keeps its memory for the next one.
+#[derive(Debug)]
+pub struct FlowBatchWriter {
+    rows: u32,
+    texts: Dictionary,
+    ids: Numbers,
+    vlans: Numbers,
+    l4: Numbers,
+    client_addresses: Blobs,
+    server_addresses: Blobs,
+    client_ports: Numbers,
+    server_ports: Numbers,
+    client_macs: Blobs,
+    server_macs: Blobs,
+    flags: Numbers,
+    cli2srv: Blobs,
+    srv2cli: Blobs,
+    icmp: Numbers,
+    first_seen: Fixed,
+    last_seen: Fixed,
+    tcp_state: Numbers,
+    rtt_client: Numbers,
+    rtt_server: Numbers,
+    l7: Numbers,
+    l7_source: Numbers,
+    status: Fixed,
+    score: Numbers,
+    end: Numbers,
+    gap_min: Numbers,
+    gap_max: Numbers,
+    gap_deviation: Numbers,
+    l7_category: Numbers,
+    l7_breed: Numbers,
+    export: Numbers,
+    info: InfoColumns,
+}
+
+impl Default for FlowBatchWriter {
+    fn default() -> Self {
+        Self {
+            rows: 0,
+            texts: Dictionary::default(),
+            ids: Numbers::default(),
+            vlans: Numbers::default(),
+            l4: Numbers::default(),
+            client_addresses: Blobs::new(6),
+            server_addresses: Blobs::new(7),
+            client_ports: Numbers::default(),
+            server_ports: Numbers::default(),
+            client_macs: Blobs::new(10),
+            server_macs: Blobs::new(11),
+            flags: Numbers::default(),
+            cli2srv: Blobs::new(13),
+            srv2cli: Blobs::new(14),
+            icmp: Numbers::default(),
+            first_seen: Fixed::default(),
+            last_seen: Fixed::default(),
+            tcp_state: Numbers::default(),
+            rtt_client: Numbers::default(),
+            rtt_server: Numbers::default(),
+            l7: Numbers::default(),
+            l7_source: Numbers::default(),
+            status: Fixed::default(),
+            score: Numbers::default(),
+            end: Numbers::default(),
+            gap_min: Numbers::default(),
+            gap_max: Numbers::default(),
+            gap_deviation: Numbers::default(),
+            l7_category: Numbers::default(),
+            l7_breed: Numbers::default(),
+            export: Numbers::default(),
+            info: InfoColumns::default(),
+        }
+    }
+}
+
+impl FlowBatchWriter {
+    /// Flows written so far.
+    pub fn len(&self) -> usize {
+        self.rows as usize
+    }
+
+    /// True before the first flow.
+    pub fn is_empty(&self) -> bool {
+        self.rows == 0
+    }
+
+    /// Appends a flow.
+    pub fn push(&mut self, flow: &FlowRecord) {
+        self.ids.push(flow.id);
+        self.vlans.push(flow.vlan);
+        self.l4.push(flow.l4.0);
+        address(&mut self.client_addresses, flow.client.ip);
+        address(&mut self.server_addresses, flow.server.ip);
+        self.client_ports.push(flow.client.port);
+        self.server_ports.push(flow.server.port);
+        self.client_macs.push(flow.client.mac.as_ref().map_or(&[], |mac| mac.as_slice()));
+        self.server_macs.push(flow.server.mac.as_ref().map_or(&[], |mac| mac.as_slice()));
+        self.flags.push(flags(flow));
+        direction(&mut self.cli2srv, &flow.cli2srv);
+        direction(&mut self.srv2cli, &flow.srv2cli);
+        self.icmp
+            .push(flow.icmp.map_or(0, |(kind, code)| 1 + u32::from(kind) * 256 + u32::from(code)));
+        self.first_seen.push(flow.first_seen.ns() as u64);
+        self.last_seen.push(flow.last_seen.ns() as u64);
+        self.tcp_state.push(tcp_state_to_wire(flow.tcp_state));
+        self.rtt_client.push(flow.rtt_client_us);
+        self.rtt_server.push(flow.rtt_server_us);
+        self.l7.push(self.texts.index(&flow.l7));
+        self.l7_source.push(l7_source_to_wire(flow.l7_source));
+        self.status.push(flow.status);
+        self.score.push(flow.score);
+        self.end.push(end_to_wire(flow.end));
+        self.gap_min.push(flow.gap_min_us);
+        self.gap_max.push(flow.gap_max_us);
+        self.gap_deviation.push(flow.gap_deviation_us);
+        self.l7_category.push(self.texts.index(kind(flow.l7_category, AppCategory::name)));
+        self.l7_breed.push(self.texts.index(kind(flow.l7_breed, Breed::name)));
+        self.export.push(self.texts.export(flow.export.as_deref()));
+        self.info.push(self.rows, &flow.info, &mut self.texts);
+        self.rows += 1;
+    }
+
+    /// The message's bytes (`flowhook.v1.FlowBatch`); begins anew.
+    pub fn finish(&mut self, producer: &Producer) -> Bytes {
+        let mut to = Vec::with_capacity(128 * self.len() + 256);
+        column::bytes(&mut to, 1, &producer.to_proto().encode_to_vec());
+        self.texts.finish(&mut to);
+        self.ids.finish_whole(&mut to, 3);
+        self.vlans.finish(&mut to, 4);
+        self.l4.finish_whole(&mut to, 5);
+        self.client_addresses.finish(&mut to);
+        self.server_addresses.finish(&mut to);
+        self.client_ports.finish(&mut to, 8);
+        self.server_ports.finish(&mut to, 9);
+        self.client_macs.finish(&mut to);
+        self.server_macs.finish(&mut to);
+        self.flags.finish(&mut to, 12);
+        self.cli2srv.finish(&mut to);
+        self.srv2cli.finish(&mut to);
+        self.icmp.finish(&mut to, 15);
+        self.first_seen.finish_whole(&mut to, 16);
+        self.last_seen.finish_whole(&mut to, 17);
+        self.tcp_state.finish(&mut to, 18);
+        self.rtt_client.finish(&mut to, 19);
+        self.rtt_server.finish(&mut to, 20);
+        self.l7.finish(&mut to, 21);
+        self.l7_source.finish(&mut to, 22);
+        self.status.finish(&mut to, 24);
+        self.score.finish(&mut to, 25);
+        self.end.finish(&mut to, 26);
+        self.gap_min.finish(&mut to, 27);
+        self.gap_max.finish(&mut to, 28);
+        self.gap_deviation.finish(&mut to, 29);
+        self.l7_category.finish(&mut to, 30);
+        self.l7_breed.finish(&mut to, 31);
+        self.info.finish(&mut to, 32, 33);
+        self.export.finish(&mut to, 34);
+        self.rows = 0;
+        to.into()
+    }
+}
+
+fn address(column: &mut Blobs, ip: IpAddr) {
+    match ip {
+        IpAddr::V4(ip) => column.push(&ip.octets()),
+        IpAddr::V6(ip) => column.push(&ip.octets()),
+    }
+}
+
+/// `flowhook.v1.Direction`: its fields in their order.
+fn direction(column: &mut Blobs, counters: &DirectionCounters) {
+    column.push_numbers(&[
+        counters.packets,
+        counters.bytes,
+        counters.goodput_bytes,
+        counters.retransmissions.into(),
+        counters.out_of_order.into(),
+        counters.zero_windows.into(),
+        counters.tcp_flags.into(),
+    ]);
+}
+
+/// The name of a kind; the default kind is no text.
+fn kind<T: Default + PartialEq>(kind: T, name: fn(T) -> &'static str) -> &'static str {
+    if kind == T::default() { "" } else { name(kind) }
+}
