@@ -1,6 +1,7 @@
 //! Pre-aggregates what happens on an interface into deltas, one per interval of event time.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
+use std::hash::BuildHasher;
 
 use shared::model::pool::Mac;
 use shared::model::{
@@ -8,12 +9,14 @@ use shared::model::{
 };
 use shared::wire::delta::{HostDelta, InterfaceDelta, L7Counters, NetworkDelta};
 
+use crate::flow::index::Index;
 use crate::flow::names::Names;
+use crate::flow::prefetch::prefetch_all;
 use crate::flow::state::Direction;
 use crate::flow::{Flow, Growth};
 
 /// Collects one delta.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Summary {
     /// The interface's counters.
     pub interface: InterfaceDelta,
@@ -22,10 +25,25 @@ pub struct Summary {
     /// The local network of each.
     host_networks: Vec<Option<usize>>,
     /// Places of the hosts.
-    places: HashMap<HostKey, usize, foldhash::fast::RandomState>,
+    places: Index,
+    hasher: foldhash::fast::RandomState,
     networks: BTreeMap<usize, NetworkCounters>,
     /// Ended flows by number of the name.
     l7: Vec<L7Counters>,
+}
+
+impl Default for Summary {
+    fn default() -> Self {
+        Self {
+            interface: InterfaceDelta::default(),
+            hosts: Vec::new(),
+            host_networks: Vec::new(),
+            places: Index::new(),
+            hasher: foldhash::fast::RandomState::default(),
+            networks: BTreeMap::new(),
+            l7: Vec::new(),
+        }
+    }
 }
 
 impl Summary {
@@ -49,14 +67,12 @@ impl Summary {
         networks: &LocalNetworks,
         ended: bool,
     ) {
-        let key = flow.key();
-        let ends = (key.low().0, key.high().0);
-        let (client_ip, server_ip) = if flow.client_is_low() { ends } else { (ends.1, ends.0) };
+        let [client_key, server_key] = flow.host_keys();
         let icmp = matches!(flow.l4(), L4::ICMP | L4::ICMPV6);
         let Growth { cli2srv, srv2cli, .. } = growth;
 
         let (client, from) =
-            self.host(HostKey::new(client_ip, key.vlan()), macs[0], flow.last_seen, networks);
+            self.host(client_key, macs[0], flow.last_seen, networks);
         count(client, cli2srv, srv2cli, icmp);
         client.flows_ended += u64::from(ended);
         client.flows_as_client += u64::from(growth.begun);
@@ -64,9 +80,9 @@ impl Summary {
         client.dns_queries_sent += u64::from(growth.dns_queries);
         client.dns_errors_rcvd += u64::from(growth.dns_errors);
 
-        let (server, to) = self.host(HostKey::new(server_ip, key.vlan()), macs[1], flow.last_seen, networks);
+        let (server, to) = self.host(server_key, macs[1], flow.last_seen, networks);
         // A host that talks to itself is one host: its packets count once.
-        if client_ip != server_ip {
+        if client_key != server_key {
             count(server, srv2cli, cli2srv, icmp);
             server.flows_ended += u64::from(ended);
             server.flows_as_server += u64::from(growth.begun);
@@ -117,18 +133,39 @@ impl Summary {
         last_seen: Timestamp,
         networks: &LocalNetworks,
     ) -> (&mut HostCounters, Option<usize>) {
+        let hash = self.hasher.hash_one(key);
         let Self { hosts, host_networks, places, .. } = self;
-        let place = *places.entry(key).or_insert_with(|| {
+        let known = places.find(hash, |place| hosts.get(place as usize).is_some_and(|host| host.key == key));
+        let place = known.unwrap_or_else(|| {
             let network = networks.find(key.ip);
             let counters = HostCounters::default();
+            let place = hosts.len() as u32;
             hosts.push(HostDelta { key, mac: None, local: network.is_some(), last_seen, counters });
             host_networks.push(network);
-            hosts.len() - 1
-        });
+            places.insert(hash, place);
+            place
+        }) as usize;
         let host = &mut hosts[place];
         host.mac = host.mac.or(mac);
         host.last_seen = host.last_seen.max(last_seen);
         (&mut host.counters, host_networks[place])
+    }
+
+    /// Asks for the places of a flow's hosts to be brought near.
+    pub fn bring_places_near(&self, flow: &Flow) {
+        for key in flow.host_keys() {
+            self.places.prefetch(self.hasher.hash_one(key));
+        }
+    }
+
+    /// Asks for the counters of a flow's hosts to be brought near, once the places are.
+    pub fn bring_counters_near(&self, flow: &Flow) {
+        for key in flow.host_keys() {
+            let host = self.places.likely(self.hasher.hash_one(key));
+            if let Some(host) = host.and_then(|place| self.hosts.get(place as usize)) {
+                prefetch_all(host);
+            }
+        }
     }
 
     fn networks(&mut self, from: Option<usize>, to: Option<usize>, growth: &Growth) {

@@ -12,7 +12,7 @@ use super::index::Index;
 use super::key::FlowKey;
 use super::macs::Macs;
 use super::names::Names;
-use super::prefetch::prefetch_all;
+use super::prefetch::{prefetch_all, prefetch_parts, prefetch_texts};
 use super::state::{Flow, Marks, RecordContext};
 use crate::decode::Packet;
 use crate::l7;
@@ -58,6 +58,16 @@ pub struct FlowTable {
     next_id: u64,
     id_step: u64,
     evicted: u64,
+}
+
+/// Takes what flows have counted.
+pub trait Settle {
+    /// The flow comes in a while: ask for what will be needed first.
+    fn soon(&self, flow: &Flow);
+    /// The flow comes next: ask for what is needed after that.
+    fn next(&self, flow: &Flow);
+    /// What `flow` has counted since the last time.
+    fn settled(&mut self, flow: &Flow, macs: [Option<shared::model::pool::Mac>; 2], growth: &Growth);
 }
 
 /// A packet's key and hash, computed ahead.
@@ -180,6 +190,9 @@ impl FlowTable {
                         fired.get(number + 8).and_then(|ahead| self.flows.get(*ahead as usize))
                     {
                         prefetch_all(flow);
+                    }
+                    if let Some(flow) = fired.get(number + 4).and_then(|ahead| self.flows.get(*ahead as usize)) {
+                        self.index.prefetch(flow.key().hash(self.config.seed));
                     }
                     self.wake(*place, at, events);
                 }
@@ -307,17 +320,24 @@ impl FlowTable {
 
     /// Gives every flow that has counted since the last time, with what it has counted, in the
     /// order in which they first did.
-    pub fn settle(&mut self, mut each: impl FnMut(&Flow, [Option<shared::model::pool::Mac>; 2], Growth)) {
+    pub fn settle(&mut self, to: &mut impl Settle) {
         for at in 0..self.touched.len() {
             let Some(place) = self.touched.place(at) else { break };
-            if let Some(ahead) = self.touched.place(at + 8).and_then(|place| self.flows.get(place as usize)) {
+            if let Some(ahead) = self.touched.place(at + 16).and_then(|place| self.flows.get(place as usize))
+            {
                 prefetch_all(ahead);
+            }
+            if let Some(ahead) = self.touched.place(at + 8).and_then(|place| self.flows.get(place as usize)) {
+                to.soon(ahead);
+            }
+            if let Some(ahead) = self.touched.place(at + 4).and_then(|place| self.flows.get(place as usize)) {
+                to.next(ahead);
             }
             let Some(flow) = self.flows.get_mut(place as usize) else { continue };
             // Another flow may have the place by now; it has its own number in the list.
             if flow.id != 0 && flow.touched as usize == at + 1 {
                 let growth = self.touched.settle(flow, false);
-                each(flow, flow.macs.map(|mac| self.macs.get(mac)), growth);
+                to.settled(flow, flow.macs.map(|mac| self.macs.get(mac)), &growth);
             }
         }
         self.touched.clear();
@@ -326,6 +346,26 @@ impl FlowTable {
     /// What a flow that has left the table counted since the last summary.
     pub fn settle_ended(&self, flow: &mut Flow) -> Growth {
         self.touched.settle(flow, true)
+    }
+
+    /// Asks for what the records of ended flows are made of to be brought near. `coming` are the events
+    /// that follow the one under way.
+    pub fn bring_ended_near(coming: &[FlowEvent], to: &impl Settle) {
+        let ended = |ahead: usize| match coming.get(ahead) {
+            Some(FlowEvent::End { flow, .. }) => Some(&**flow),
+            _ => None,
+        };
+        if let Some(extra) = ended(9).and_then(|flow| flow.extra.as_deref()) {
+            prefetch_all(extra);
+        }
+        if let Some(flow) = ended(5) {
+            to.soon(flow);
+            flow.info().into_iter().for_each(prefetch_parts);
+        }
+        if let Some(flow) = ended(2) {
+            to.next(flow);
+            flow.info().into_iter().for_each(prefetch_texts);
+        }
     }
 
     /// A connection request on a connection that is over begins a new flow.

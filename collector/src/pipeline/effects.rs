@@ -5,9 +5,9 @@ use shared::model::{FlowEnd, FlowRecord, Timestamp};
 use shared::script::{Effect, FlowHook, LogLevel};
 use shared::wire::proto::HttpPost;
 
-use super::{FLOWS_PER_BATCH, Item, Pipeline, TEXT_PER_BATCH, TraceSource};
+use super::{Counting, FLOWS_PER_BATCH, Item, Pipeline, TEXT_PER_BATCH, TraceSource};
 use crate::flow::event::FlowIndex;
-use crate::flow::{Flow, FlowEvent};
+use crate::flow::{Flow, FlowEvent, FlowTable};
 use crate::flow_alert;
 use crate::hooks::Asked;
 
@@ -20,7 +20,10 @@ impl Pipeline {
         let now = now.max(self.parts.table.now());
         std::mem::swap(&mut self.events, &mut self.handling);
         let mut handling = std::mem::take(&mut self.handling);
-        for event in handling.drain(..) {
+        let mut coming = handling.drain(..);
+        while let Some(event) = coming.next() {
+            let counting = Counting { summary: &mut self.summary, networks: &self.parts.networks };
+            FlowTable::bring_ended_near(coming.as_slice(), &counting);
             match event {
                 FlowEvent::ProtocolDetected(place) => {
                     self.call_live(FlowHook::ProtocolDetected, place, 0, now, trace, out);
@@ -37,6 +40,7 @@ impl Pipeline {
                 FlowEvent::End { flow, reason } => self.end_flow(*flow, reason, now, trace, out),
             }
         }
+        drop(coming);
         self.handling = handling;
     }
 
@@ -125,9 +129,8 @@ impl Pipeline {
             self.ended_by_name.resize(name + 1, 0);
         }
         self.ended_by_name[name] += 1;
-        self.ended_text += 6 * record.info.text_len();
-        self.ended.push(record);
-        if self.ended.len() >= FLOWS_PER_BATCH || self.ended_text >= TEXT_PER_BATCH {
+        self.ended.push(&record);
+        if self.ended.len() >= FLOWS_PER_BATCH || self.ended.text_len() >= TEXT_PER_BATCH {
             self.flush_flows(out);
         }
     }
