@@ -440,10 +440,10 @@ impl Pipeline {
     /// last hold hosts alone and leave the watermark where it was.
     fn push_deltas(&mut self, to: Timestamp, end_of_stream: bool, out: &mut Vec<Item>) {
         let from = self.open_from.unwrap_or(to);
-        let (interface, hosts, networks) =
+        let (interface, mut hosts, networks) =
             self.summary.take_parts(&self.parts.networks, self.parts.table.names());
-        let mut hosts = hosts.into_iter();
-        while hosts.len() > HOSTS_PER_DELTA {
+        let last_hosts = hosts.pop().unwrap_or_default();
+        for hosts in hosts {
             let part = Delta {
                 producer: self.next_producer(),
                 from,
@@ -451,7 +451,7 @@ impl Pipeline {
                 watermark: from,
                 end_of_stream: false,
                 interface: InterfaceDelta { live_flows: interface.live_flows, ..InterfaceDelta::default() },
-                hosts: hosts.by_ref().take(HOSTS_PER_DELTA).collect(),
+                hosts,
                 networks: Vec::new(),
                 traceparent: None,
             };
@@ -466,7 +466,7 @@ impl Pipeline {
             watermark,
             end_of_stream,
             interface,
-            hosts: hosts.collect(),
+            hosts: last_hosts,
             networks,
             traceparent: None,
         };

@@ -14,14 +14,15 @@ use crate::flow::names::Names;
 use crate::flow::prefetch::prefetch_all;
 use crate::flow::state::Direction;
 use crate::flow::{Flow, Growth};
+use crate::pipeline::HOSTS_PER_DELTA;
 
 /// Collects one delta.
 #[derive(Debug)]
 pub struct Summary {
     /// The interface's counters.
     pub interface: InterfaceDelta,
-    /// Hosts in the order in which they appeared.
-    hosts: Vec<HostDelta>,
+    /// Hosts in the order in which they appeared, in parts as they go out.
+    hosts: HostParts,
     /// The local network of each.
     host_networks: Vec<Option<usize>>,
     /// Places of the hosts.
@@ -36,7 +37,7 @@ impl Default for Summary {
     fn default() -> Self {
         Self {
             interface: InterfaceDelta::default(),
-            hosts: Vec::new(),
+            hosts: HostParts::default(),
             host_networks: Vec::new(),
             places: Index::new(),
             hasher: foldhash::fast::RandomState::default(),
@@ -139,13 +140,13 @@ impl Summary {
         let place = known.unwrap_or_else(|| {
             let network = networks.find(key.ip);
             let counters = HostCounters::default();
-            let place = hosts.len() as u32;
+            let place = host_networks.len() as u32;
             hosts.push(HostDelta { key, mac: None, local: network.is_some(), last_seen, counters });
             host_networks.push(network);
             places.insert(hash, place);
             place
         }) as usize;
-        let host = &mut hosts[place];
+        let host = hosts.get_mut(place);
         host.mac = host.mac.or(mac);
         host.last_seen = host.last_seen.max(last_seen);
         (&mut host.counters, host_networks[place])
@@ -205,16 +206,14 @@ impl Summary {
         &mut self,
         networks: &LocalNetworks,
         names: &Names,
-    ) -> (InterfaceDelta, Vec<HostDelta>, Vec<NetworkDelta>) {
+    ) -> (InterfaceDelta, Vec<Vec<HostDelta>>, Vec<NetworkDelta>) {
         let mut interface = std::mem::take(&mut self.interface);
         for (name, counters) in names.all().iter().zip(self.l7.drain(..)).filter(|(_, c)| c.flows > 0) {
             let sum = interface.l7.entry(name.text.to_string()).or_insert(L7Counters { flows: 0, bytes: 0 });
             sum.flows += counters.flows;
             sum.bytes += counters.bytes;
         }
-        // The next interval will have about as many.
-        let room = Vec::with_capacity(self.hosts.len());
-        let hosts = std::mem::replace(&mut self.hosts, room);
+        let hosts = self.hosts.take();
         self.host_networks.clear();
         self.places.clear();
         let rows = std::mem::take(&mut self.networks).into_iter().filter_map(|(index, counters)| {
@@ -226,6 +225,45 @@ impl Summary {
     /// The interface's counters.
     pub fn counters(&mut self) -> &mut InterfaceCounters {
         &mut self.interface.counters
+    }
+}
+
+/// Hosts in parts of at most [`HOSTS_PER_DELTA`], so that none of them is moved to go out.
+#[derive(Debug, Default)]
+struct HostParts {
+    parts: Vec<Vec<HostDelta>>,
+    /// Hosts of the interval before: this one will have about as many.
+    before: usize,
+}
+
+impl HostParts {
+    fn is_empty(&self) -> bool {
+        self.parts.is_empty()
+    }
+
+    fn get(&self, place: usize) -> Option<&HostDelta> {
+        self.parts.get(place / HOSTS_PER_DELTA)?.get(place % HOSTS_PER_DELTA)
+    }
+
+    fn get_mut(&mut self, place: usize) -> &mut HostDelta {
+        &mut self.parts[place / HOSTS_PER_DELTA][place % HOSTS_PER_DELTA]
+    }
+
+    fn push(&mut self, host: HostDelta) {
+        match self.parts.last_mut() {
+            Some(part) if part.len() < HOSTS_PER_DELTA => part.push(host),
+            _ => {
+                let rest = self.before.saturating_sub(self.parts.len() * HOSTS_PER_DELTA);
+                let mut part = Vec::with_capacity(rest.clamp(4, HOSTS_PER_DELTA));
+                part.push(host);
+                self.parts.push(part);
+            }
+        }
+    }
+
+    fn take(&mut self) -> Vec<Vec<HostDelta>> {
+        self.before = self.parts.iter().map(Vec::len).sum();
+        std::mem::take(&mut self.parts)
     }
 }
 

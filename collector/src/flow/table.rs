@@ -18,6 +18,9 @@ use crate::decode::Packet;
 use crate::l7;
 use crate::l7::apps::AppTable;
 
+/// Boxes of ended flows kept at most.
+const MAX_BOXES: usize = 1024;
+
 /// Timeouts and limits, in seconds of event time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TableConfig {
@@ -50,6 +53,8 @@ pub struct FlowTable {
     free: Vec<FlowIndex>,
     wheel: Option<Wheel>,
     fired: Vec<FlowIndex>,
+    /// Boxes in which flows left the table, to be used again.
+    boxes: Vec<Box<Flow>>,
     detection: Detection,
     touched: Touched,
     macs: Macs,
@@ -96,6 +101,7 @@ impl FlowTable {
             free: Vec::new(),
             wheel: None,
             fired: Vec::new(),
+            boxes: Vec::new(),
             detection: Detection::default(),
             touched: Touched::default(),
             macs: Macs::default(),
@@ -348,6 +354,14 @@ impl FlowTable {
         self.touched.settle(flow, true)
     }
 
+    /// Takes back the box of a flow that has ended, when nothing more is wanted of it.
+    pub fn give_back(&mut self, mut flow: Box<Flow>) {
+        if self.boxes.len() < MAX_BOXES {
+            *flow = Flow::vacant();
+            self.boxes.push(flow);
+        }
+    }
+
     /// Asks for what the records of ended flows are made of to be brought near. `coming` are the events
     /// that follow the one under way.
     pub fn bring_ended_near(coming: &[FlowEvent], to: &impl Settle) {
@@ -489,7 +503,9 @@ impl FlowTable {
     }
 
     fn end(&mut self, place: FlowIndex, reason: FlowEnd, events: &mut Vec<FlowEvent>) {
-        let Some(mut flow) = self.take(place) else { return };
+        let Some(live) = self.flows.get_mut(place as usize).filter(|flow| flow.id != 0) else { return };
+        let mut flow = self.boxes.pop().unwrap_or_else(|| Box::new(Flow::vacant()));
+        std::mem::swap(&mut *flow, live);
         self.index.remove(flow.key().hash(self.config.seed), place);
         self.free.push(place);
         if let Some(wheel) = &mut self.wheel {
@@ -500,7 +516,7 @@ impl FlowTable {
         if reason != FlowEnd::Active {
             flow.conclude();
         }
-        events.push(FlowEvent::End { flow: Box::new(flow), reason });
+        events.push(FlowEvent::End { flow, reason });
     }
 
     /// Makes room: the oldest unanswered single-packet flow of a sample, else its longest idle one.

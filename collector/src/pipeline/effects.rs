@@ -37,7 +37,10 @@ impl Pipeline {
                     self.call_live(FlowHook::PeriodicUpdate, flow, tick, now, trace, out);
                     self.tell_status(flow, now, trace, out);
                 }
-                FlowEvent::End { flow, reason } => self.end_flow(*flow, reason, now, trace, out),
+                FlowEvent::End { mut flow, reason } => {
+                    self.end_flow(&mut flow, reason, now, trace, out);
+                    self.parts.table.give_back(flow);
+                }
             }
         }
         drop(coming);
@@ -103,26 +106,26 @@ impl Pipeline {
     /// The last hooks of a flow: what was not told yet, then `flowEnd`.
     fn end_flow(
         &mut self,
-        mut flow: Flow,
+        flow: &mut Flow,
         reason: FlowEnd,
         now: Timestamp,
         trace: &mut TraceSource<'_>,
         out: &mut Vec<Item>,
     ) {
-        let growth = self.parts.table.settle_ended(&mut flow);
-        let mut record = self.parts.table.last_record(&mut flow, self.parts.record_context(), reason);
+        let growth = self.parts.table.settle_ended(flow);
+        let mut record = self.parts.table.last_record(flow, self.parts.record_context(), reason);
         if flow.take_detection() {
             let old = record.status;
-            self.call_ended(FlowHook::ProtocolDetected, &mut flow, &mut record, old, now, trace, out);
+            self.call_ended(FlowHook::ProtocolDetected, flow, &mut record, old, now, trace, out);
         }
         for _ in 0..STATUS_ROUNDS {
             let Some(old) = flow.take_status_change() else { break };
-            self.call_ended(FlowHook::StatusChanged, &mut flow, &mut record, old, now, trace, out);
+            self.call_ended(FlowHook::StatusChanged, flow, &mut record, old, now, trace, out);
         }
         let old = record.status;
-        self.call_ended(FlowHook::FlowEnd, &mut flow, &mut record, old, now, trace, out);
+        self.call_ended(FlowHook::FlowEnd, flow, &mut record, old, now, trace, out);
         let macs = [record.client.mac, record.server.mac];
-        self.summary.flow(&flow, macs, &growth, &self.parts.networks, true);
+        self.summary.flow(flow, macs, &growth, &self.parts.networks, true);
         self.report.flows += 1;
         let name = flow.name().number();
         if self.ended_by_name.len() <= name {
