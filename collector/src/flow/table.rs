@@ -43,6 +43,14 @@ pub struct TableConfig {
     pub seed: u64,
 }
 
+impl TableConfig {
+    /// Seconds after which something is due at the earliest for a flow whose protocol is known.
+    fn first_due_s(&self) -> i64 {
+        let due = [self.periodic_s, self.active_s].into_iter().filter(|seconds| *seconds > 0);
+        due.fold(self.idle_s, u32::min).into()
+    }
+}
+
 /// The flow table of one interface.
 #[derive(Debug)]
 pub struct FlowTable {
@@ -266,6 +274,10 @@ impl FlowTable {
         self.wheel.get_or_insert_with(|| Wheel::new(now, places));
         self.set_timer(place, now.plus_secs(i64::from(self.config.silence_s)));
         self.update(place, packet, *forward, now, events);
+        if self.get(place).is_some_and(|flow| flow.marks.has(Marks::DETECTED) && !flow.is_over()) {
+            // There is no silence to wait for: most flows of one question and one answer wake once.
+            self.set_timer(place, now.plus_secs(self.config.first_due_s()));
+        }
         place
     }
 
