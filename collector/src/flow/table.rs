@@ -62,6 +62,7 @@ pub struct FlowTable {
     wheel: Option<Wheel>,
     fired: Vec<FlowIndex>,
     /// Boxes in which flows left the table, to be used again.
+    #[expect(clippy::vec_box, reason = "it is the boxes that are kept")]
     boxes: Vec<Box<Flow>>,
     detection: Detection,
     touched: Touched,
