@@ -118,9 +118,7 @@ pub async fn spawn(deps: CollectorDeps) -> Result<Collector, CollectorError> {
         }
         match interface.files.as_slice() {
             [] => drop(capture::live::open(&interface.live())?),
-            // A pipe can be opened only once, by who reads it.
-            files if files.iter().any(|f| f.exists() && !f.is_file() && !f.is_dir()) => {}
-            files => drop(capture::chain::open(files)?),
+            files => capture::files::check(files)?,
         }
     }
     let totals: Vec<_> = deps.config.interface.iter().map(|_| Arc::default()).collect();

@@ -44,6 +44,10 @@ pub fn flows(config: &Config, args: &FlowsArgs) -> Result<(), Failure> {
 }
 
 fn is_flow_file(path: &Path) -> bool {
+    // Of a pipe the first bytes can be read only once.
+    if !path.is_file() {
+        return false;
+    }
     let mut magic = [0; MAGIC.len()];
     let read = File::open(path).and_then(|mut file| std::io::Read::read_exact(&mut file, &mut magic));
     read.is_ok() && magic == *MAGIC
@@ -78,11 +82,7 @@ fn capture_flows(config: &Config, files: &[PathBuf], to: Option<&Path>) -> Resul
     if !wrong.is_empty() {
         return Err(NodeError::Config(wrong).into());
     }
-    let mut source = match files {
-        [one] => capture::file::open(one),
-        many => capture::chain::open(many),
-    }
-    .map_err(|error| Failure::new(exit::capture_code(&error), error))?;
+    let mut source = capture::files::open(files)?;
     let mut pipeline = pipeline(config)?;
     let mut failure = None;
     let result = match to {
