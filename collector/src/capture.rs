@@ -216,10 +216,12 @@ pub struct CaptureStats {
 /// How far a source has read its input.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Progress {
-    /// Bytes of the input consumed.
+    /// Bytes of the input consumed, compressed ones where it is compressed.
     pub bytes_read: u64,
     /// Size of the input; `None` for a pipe.
     pub bytes_total: Option<u64>,
+    /// Packets that were in them.
+    pub packets: u64,
 }
 
 /// Delivers packets in batches.

@@ -172,7 +172,17 @@ fn format(window: &mut Window, magic: [u8; 4]) -> Result<Format, Problem> {
     if magic == pcapng::SECTION_HEADER {
         return PcapNg::open(window).map(Format::PcapNg);
     }
-    Err(Problem::NotACapture(format!("it starts with the bytes {:08x}", u32::from_be_bytes(magic))))
+    let packed = match magic {
+        [0xfd, b'7', b'z', b'X'] => "xz",
+        [b'B', b'Z', b'h', _] => "bzip2",
+        [0x04, 0x22, 0x4d, 0x18] => "lz4",
+        [b'P', b'K', 3, 4] => "zip",
+        _ => {
+            let cause = format!("it starts with the bytes {:08x}", u32::from_be_bytes(magic));
+            return Err(Problem::NotACapture(cause));
+        }
+    };
+    Err(Problem::NotACapture(format!("it is compressed by {packed}; decompress it and pipe it in")))
 }
 
 struct FileSource {
@@ -236,6 +246,7 @@ impl PacketSource for FileSource {
     }
 
     fn progress(&self) -> Option<Progress> {
-        Some(Progress { bytes_read: self.window.file_offset(), bytes_total: self.bytes_total })
+        let bytes_read = self.window.file_offset();
+        Some(Progress { bytes_read, bytes_total: self.bytes_total, packets: self.received })
     }
 }

@@ -265,6 +265,7 @@ impl PacketSource for Merged {
 
     fn progress(&self) -> Option<Progress> {
         let open = self.open.values().chain(&self.lender).map(bytes_read).sum::<u64>();
-        Some(Progress { bytes_read: self.bytes_read + open, bytes_total: self.bytes_total })
+        let bytes_read = self.bytes_read + open;
+        Some(Progress { bytes_read, bytes_total: self.bytes_total, packets: self.received })
     }
 }

@@ -226,7 +226,8 @@ fn what_is_no_capture_is_refused_by_kind() {
     assert!(matches!(open(&path).err(), Some(CaptureError::NotFound { path: p }) if p == path));
     assert!(matches!(open(folder.path()).err(), Some(CaptureError::IsDirectory { .. })));
     assert!(matches!(read_bytes(b"").1, Err(CaptureError::Empty { .. })));
-    let cases: [(&[u8], &str); 4] = [
+    let cases: [(&[u8], &str); 5] = [
+        (b"BZh91AY&SY", "bzip2"),
         (b"The quick brown fox jumps over the lazy dog", "54686520"),
         (b"abc", "3 bytes"),
         (
@@ -264,7 +265,10 @@ fn damage_is_found_at_its_offset_after_the_packets_before_it() {
     lengths_differ[last] += 4;
     let mut overrun = order.enhanced(0, 1, 3, b"two");
     overrun[20] = 200;
-    let damaged: [(Vec<u8>, &str); 6] = [
+    let damaged: [(Vec<u8>, &str); 8] = [
+        // An option of eight bytes of which four are there, and a body without room for the fixed fields.
+        (order.block(1, &[&[1, 0, 0, 0][..], &[0; 4], &[9, 0, 8, 0, 6, 0, 0, 0]].concat()), "option beyond"),
+        (order.block(1, &[1, 0, 0, 0]), "interface block too short"),
         (order.enhanced(7, 1, 3, b"two"), "undescribed interface 7"),
         (lengths_differ, "lengths differ"),
         (overrun, "shorter than the packet"),
@@ -287,6 +291,19 @@ fn check_damage(file: &[u8], packets: usize, at: u64, word: &str) {
             assert!(cause.contains(word), "{cause}");
         }
         other => panic!("{word}: {other:?}"),
+    }
+}
+
+#[test]
+fn a_simple_packet_needs_an_interface_and_is_cut_to_its_snaplen() {
+    let order = ORDERS[0];
+    let simple = order.block(3, &[&order.u32(9)[..], b"123456789"].concat());
+    check_damage(&[order.section(), simple.clone()].concat(), 0, 28, "undescribed interface 0");
+    for (snaplen, expected) in [(0, &b"123456789"[..]), (4, b"1234"), (99, b"123456789")] {
+        let file = [order.section(), order.interface(1, snaplen, &[]), simple.clone()].concat();
+        let (seen, result) = read_bytes(&file);
+        result.unwrap();
+        assert_eq!((seen[0].3, &seen[0].4[..]), (9, expected));
     }
 }
 
