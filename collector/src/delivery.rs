@@ -1,6 +1,7 @@
 //! From the capture thread to the publisher, and flows also to the file that `--flows-out` names.
 
 use shared::model::{FlowRecord, Timestamp};
+use shared::wire::flow_batch::WrittenBatch;
 use shared::wire::subject::Subjects;
 
 use crate::interface::FlowSink;
@@ -57,7 +58,7 @@ impl Delivery {
         let mut out = std::mem::take(out);
         for item in &mut out {
             match item {
-                Item::Flows(batch) => self.write_flows(&batch.flows),
+                Item::Flows(batch) => self.write_flows(batch),
                 Item::Publish { subject, .. } => *subject = self.subjects.script(&self.site, subject),
                 _ => {}
             }
@@ -66,10 +67,14 @@ impl Delivery {
         self.orphaned |= !self.outlet.send(out, closed);
     }
 
-    fn write_flows(&mut self, flows: &[FlowRecord]) {
+    fn write_flows(&mut self, batch: &WrittenBatch) {
         let Some(sink) = &self.flow_sink else { return };
         let Ok(mut sink) = sink.lock() else { return };
-        for flow in flows {
+        let Ok(read) = batch.read() else {
+            self.unwritten += batch.len() as u64;
+            return;
+        };
+        for flow in &read.flows {
             let line = FlowLine {
                 community_id: flow.community_id(),
                 name: flow.info.name(),

@@ -4,16 +4,18 @@
 //! timers fire, then the summary of that second is closed, then the packet is counted. A replay
 //! therefore gives the same items in the same order every time.
 
+use shared::model::pool::Mac;
 use shared::model::query::{DEFAULT_LIMIT, FlowQuery, MAX_LIMIT, Page};
 use shared::model::{Alert, FlowEnd, FlowRecord, LocalNetworks, Timestamp};
 use shared::script::registry::ScriptInfo;
 use shared::wire::delta::{Delta, InterfaceDelta, Producer};
-use shared::wire::flow_batch::FlowBatch;
+use shared::wire::flow_batch::{FlowBatchWriter, WrittenBatch};
 use shared::wire::proto::HttpPost;
 
 use crate::capture::Batch;
 use crate::decode::{DecodeError, Decoded, Decoder, Packet};
-use crate::flow::{FlowEvent, FlowTable, Lookup, RecordContext};
+use crate::flow::table::Settle;
+use crate::flow::{Flow, FlowEvent, FlowTable, Growth, Lookup, RecordContext};
 use crate::flow_alert::{self, Place};
 use crate::hooks::{Asked, HookRunner};
 use crate::ingest::CollectedFlow;
@@ -34,8 +36,7 @@ const ITEMS_AT_ONCE: usize = 16;
 /// Ended flows in one batch at most.
 const FLOWS_PER_BATCH: usize = 500;
 
-/// Bytes of text in one batch of flows at most, were every character escaped as JSON escapes the
-/// worst: hostile names must not make a message too large.
+/// Bytes of text in one batch of flows at most: hostile names must not make a message too large.
 const TEXT_PER_BATCH: usize = 512 * 1024;
 
 /// Hosts in one delta at most: about 100 bytes each.
@@ -47,7 +48,7 @@ pub enum Item {
     /// A summary.
     Delta(Box<Delta>),
     /// Ended flows.
-    Flows(FlowBatch),
+    Flows(WrittenBatch),
     /// A flow alert.
     Alert(Box<Alert>),
     /// A script's HTTP post.
@@ -106,9 +107,8 @@ pub struct Pipeline {
     events: Vec<FlowEvent>,
     /// Events under way; swapped with `events`, so that both keep their memory.
     handling: Vec<FlowEvent>,
-    ended: Vec<FlowRecord>,
-    /// Bytes of text in `ended`, escaped.
-    ended_text: usize,
+    /// Flows that have ended, as they go out.
+    ended: FlowBatchWriter,
     /// Begin of the open summary; `None` before the first packet.
     open_from: Option<Timestamp>,
     /// Nothing is due before.
@@ -135,8 +135,7 @@ impl Pipeline {
             summary: Summary::default(),
             events: Vec::new(),
             handling: Vec::new(),
-            ended: Vec::new(),
-            ended_text: 0,
+            ended: FlowBatchWriter::default(),
             open_from: None,
             quiet_until: Timestamp::ZERO,
             delta_sequence: 0,
@@ -410,7 +409,7 @@ impl Pipeline {
     /// Closes the open summary at `to`.
     fn flush(&mut self, to: Timestamp, end_of_stream: bool, out: &mut Vec<Item>) {
         let PipelineParts { table, networks, .. } = &mut self.parts;
-        table.settle(|flow, macs, growth| self.summary.flow(flow, macs, &growth, networks, false));
+        table.settle(&mut Counting { summary: &mut self.summary, networks });
         let refused = self.parts.table.detection_refused();
         self.report.error("detection_refused", refused - self.refused_told);
         self.refused_told = refused;
@@ -441,10 +440,10 @@ impl Pipeline {
     /// last hold hosts alone and leave the watermark where it was.
     fn push_deltas(&mut self, to: Timestamp, end_of_stream: bool, out: &mut Vec<Item>) {
         let from = self.open_from.unwrap_or(to);
-        let (interface, hosts, networks) =
+        let (interface, mut hosts, networks) =
             self.summary.take_parts(&self.parts.networks, self.parts.table.names());
-        let mut hosts = hosts.into_iter();
-        while hosts.len() > HOSTS_PER_DELTA {
+        let last_hosts = hosts.pop().unwrap_or_default();
+        for hosts in hosts {
             let part = Delta {
                 producer: self.next_producer(),
                 from,
@@ -452,7 +451,7 @@ impl Pipeline {
                 watermark: from,
                 end_of_stream: false,
                 interface: InterfaceDelta { live_flows: interface.live_flows, ..InterfaceDelta::default() },
-                hosts: hosts.by_ref().take(HOSTS_PER_DELTA).collect(),
+                hosts,
                 networks: Vec::new(),
                 traceparent: None,
             };
@@ -467,7 +466,7 @@ impl Pipeline {
             watermark,
             end_of_stream,
             interface,
-            hosts: hosts.collect(),
+            hosts: last_hosts,
             networks,
             traceparent: None,
         };
@@ -484,9 +483,28 @@ impl Pipeline {
             return;
         }
         self.flow_sequence += 1;
-        self.ended_text = 0;
-        let flows = std::mem::take(&mut self.ended);
-        out.push(Item::Flows(FlowBatch { producer: self.producer(self.flow_sequence), flows }));
+        let producer = self.producer(self.flow_sequence);
+        out.push(Item::Flows(self.ended.finish(producer)));
+    }
+}
+
+/// Counts flows into a summary.
+struct Counting<'a> {
+    summary: &'a mut Summary,
+    networks: &'a LocalNetworks,
+}
+
+impl Settle for Counting<'_> {
+    fn soon(&self, flow: &Flow) {
+        self.summary.bring_places_near(flow);
+    }
+
+    fn next(&self, flow: &Flow) {
+        self.summary.bring_counters_near(flow);
+    }
+
+    fn settled(&mut self, flow: &Flow, macs: [Option<Mac>; 2], growth: &Growth) {
+        self.summary.flow(flow, macs, growth, self.networks, false);
     }
 }
 

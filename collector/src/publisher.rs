@@ -72,7 +72,7 @@ impl Publisher {
                 let p = &batch.producer;
                 let subject = self.subjects.flows(&p.site, &p.node, p.ifid);
                 let id = format!("{}/{}/{}/{}/{}", p.site, p.node, p.ifid, p.epoch, p.sequence);
-                self.append("flows", subject, id, batch.encode()).await;
+                self.append("flows", subject, id, batch.message()).await;
             }
             Item::Alert(alert) => self.alert(*alert).await,
             Item::Post(post) => {

@@ -1,6 +1,7 @@
 //! Pre-aggregates what happens on an interface into deltas, one per interval of event time.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
+use std::hash::BuildHasher;
 
 use shared::model::pool::Mac;
 use shared::model::{
@@ -8,24 +9,42 @@ use shared::model::{
 };
 use shared::wire::delta::{HostDelta, InterfaceDelta, L7Counters, NetworkDelta};
 
+use crate::flow::index::Index;
 use crate::flow::names::Names;
+use crate::flow::prefetch::prefetch_all;
 use crate::flow::state::Direction;
 use crate::flow::{Flow, Growth};
+use crate::pipeline::HOSTS_PER_DELTA;
 
 /// Collects one delta.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Summary {
     /// The interface's counters.
     pub interface: InterfaceDelta,
-    /// Hosts in the order in which they appeared.
-    hosts: Vec<HostDelta>,
+    /// Hosts in the order in which they appeared, in parts as they go out.
+    hosts: HostParts,
     /// The local network of each.
     host_networks: Vec<Option<usize>>,
     /// Places of the hosts.
-    places: HashMap<HostKey, usize, foldhash::fast::RandomState>,
+    places: Index,
+    hasher: foldhash::fast::RandomState,
     networks: BTreeMap<usize, NetworkCounters>,
     /// Ended flows by number of the name.
     l7: Vec<L7Counters>,
+}
+
+impl Default for Summary {
+    fn default() -> Self {
+        Self {
+            interface: InterfaceDelta::default(),
+            hosts: HostParts::default(),
+            host_networks: Vec::new(),
+            places: Index::new(),
+            hasher: foldhash::fast::RandomState::default(),
+            networks: BTreeMap::new(),
+            l7: Vec::new(),
+        }
+    }
 }
 
 impl Summary {
@@ -49,14 +68,12 @@ impl Summary {
         networks: &LocalNetworks,
         ended: bool,
     ) {
-        let key = flow.key();
-        let ends = (key.low().0, key.high().0);
-        let (client_ip, server_ip) = if flow.client_is_low() { ends } else { (ends.1, ends.0) };
+        let [client_key, server_key] = flow.host_keys();
         let icmp = matches!(flow.l4(), L4::ICMP | L4::ICMPV6);
         let Growth { cli2srv, srv2cli, .. } = growth;
 
         let (client, from) =
-            self.host(HostKey::new(client_ip, key.vlan()), macs[0], flow.last_seen, networks);
+            self.host(client_key, macs[0], flow.last_seen, networks);
         count(client, cli2srv, srv2cli, icmp);
         client.flows_ended += u64::from(ended);
         client.flows_as_client += u64::from(growth.begun);
@@ -64,9 +81,9 @@ impl Summary {
         client.dns_queries_sent += u64::from(growth.dns_queries);
         client.dns_errors_rcvd += u64::from(growth.dns_errors);
 
-        let (server, to) = self.host(HostKey::new(server_ip, key.vlan()), macs[1], flow.last_seen, networks);
+        let (server, to) = self.host(server_key, macs[1], flow.last_seen, networks);
         // A host that talks to itself is one host: its packets count once.
-        if client_ip != server_ip {
+        if client_key != server_key {
             count(server, srv2cli, cli2srv, icmp);
             server.flows_ended += u64::from(ended);
             server.flows_as_server += u64::from(growth.begun);
@@ -117,18 +134,39 @@ impl Summary {
         last_seen: Timestamp,
         networks: &LocalNetworks,
     ) -> (&mut HostCounters, Option<usize>) {
+        let hash = self.hasher.hash_one(key);
         let Self { hosts, host_networks, places, .. } = self;
-        let place = *places.entry(key).or_insert_with(|| {
+        let known = places.find(hash, |place| hosts.get(place as usize).is_some_and(|host| host.key == key));
+        let place = known.unwrap_or_else(|| {
             let network = networks.find(key.ip);
             let counters = HostCounters::default();
+            let place = host_networks.len() as u32;
             hosts.push(HostDelta { key, mac: None, local: network.is_some(), last_seen, counters });
             host_networks.push(network);
-            hosts.len() - 1
-        });
-        let host = &mut hosts[place];
+            places.insert(hash, place);
+            place
+        }) as usize;
+        let host = hosts.get_mut(place);
         host.mac = host.mac.or(mac);
         host.last_seen = host.last_seen.max(last_seen);
         (&mut host.counters, host_networks[place])
+    }
+
+    /// Asks for the places of a flow's hosts to be brought near.
+    pub fn bring_places_near(&self, flow: &Flow) {
+        for key in flow.host_keys() {
+            self.places.prefetch(self.hasher.hash_one(key));
+        }
+    }
+
+    /// Asks for the counters of a flow's hosts to be brought near, once the places are.
+    pub fn bring_counters_near(&self, flow: &Flow) {
+        for key in flow.host_keys() {
+            let host = self.places.likely(self.hasher.hash_one(key));
+            if let Some(host) = host.and_then(|place| self.hosts.get(place as usize)) {
+                prefetch_all(host);
+            }
+        }
     }
 
     fn networks(&mut self, from: Option<usize>, to: Option<usize>, growth: &Growth) {
@@ -168,16 +206,14 @@ impl Summary {
         &mut self,
         networks: &LocalNetworks,
         names: &Names,
-    ) -> (InterfaceDelta, Vec<HostDelta>, Vec<NetworkDelta>) {
+    ) -> (InterfaceDelta, Vec<Vec<HostDelta>>, Vec<NetworkDelta>) {
         let mut interface = std::mem::take(&mut self.interface);
         for (name, counters) in names.all().iter().zip(self.l7.drain(..)).filter(|(_, c)| c.flows > 0) {
             let sum = interface.l7.entry(name.text.to_string()).or_insert(L7Counters { flows: 0, bytes: 0 });
             sum.flows += counters.flows;
             sum.bytes += counters.bytes;
         }
-        // The next interval will have about as many.
-        let room = Vec::with_capacity(self.hosts.len());
-        let hosts = std::mem::replace(&mut self.hosts, room);
+        let hosts = self.hosts.take();
         self.host_networks.clear();
         self.places.clear();
         let rows = std::mem::take(&mut self.networks).into_iter().filter_map(|(index, counters)| {
@@ -189,6 +225,45 @@ impl Summary {
     /// The interface's counters.
     pub fn counters(&mut self) -> &mut InterfaceCounters {
         &mut self.interface.counters
+    }
+}
+
+/// Hosts in parts of at most [`HOSTS_PER_DELTA`], so that none of them is moved to go out.
+#[derive(Debug, Default)]
+struct HostParts {
+    parts: Vec<Vec<HostDelta>>,
+    /// Hosts of the interval before: this one will have about as many.
+    before: usize,
+}
+
+impl HostParts {
+    fn is_empty(&self) -> bool {
+        self.parts.is_empty()
+    }
+
+    fn get(&self, place: usize) -> Option<&HostDelta> {
+        self.parts.get(place / HOSTS_PER_DELTA)?.get(place % HOSTS_PER_DELTA)
+    }
+
+    fn get_mut(&mut self, place: usize) -> &mut HostDelta {
+        &mut self.parts[place / HOSTS_PER_DELTA][place % HOSTS_PER_DELTA]
+    }
+
+    fn push(&mut self, host: HostDelta) {
+        match self.parts.last_mut() {
+            Some(part) if part.len() < HOSTS_PER_DELTA => part.push(host),
+            _ => {
+                let rest = self.before.saturating_sub(self.parts.len() * HOSTS_PER_DELTA);
+                let mut part = Vec::with_capacity(rest.clamp(4, HOSTS_PER_DELTA));
+                part.push(host);
+                self.parts.push(part);
+            }
+        }
+    }
+
+    fn take(&mut self) -> Vec<Vec<HostDelta>> {
+        self.before = self.parts.iter().map(Vec::len).sum();
+        std::mem::take(&mut self.parts)
     }
 }
 

@@ -115,8 +115,10 @@ fn capture_flows(
         None => {
             let mut out = BufWriter::new(std::io::stdout().lock());
             let result = collector::offline::run(&mut source, &mut pipeline, |item| {
-                if let Item::Flows(batch) = item {
-                    let _ = batch.flows.iter().try_for_each(|flow| write_line(&mut out, flow));
+                if let Item::Flows(batch) = item
+                    && let Ok(read) = batch.read()
+                {
+                    let _ = read.flows.iter().try_for_each(|flow| write_line(&mut out, flow));
                 }
             });
             let _ = out.flush();

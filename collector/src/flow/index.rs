@@ -18,13 +18,13 @@ struct Slot {
 
 /// The table of places.
 #[derive(Debug)]
-pub(super) struct Index {
+pub(crate) struct Index {
     slots: Vec<Slot>,
     len: usize,
 }
 
 impl Index {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { slots: vec![Slot::default(); SMALLEST], len: 0 }
     }
 
@@ -37,17 +37,17 @@ impl Index {
     }
 
     /// Asks for the slot of `hash` to be brought near.
-    pub(super) fn prefetch(&self, hash: u64) {
+    pub(crate) fn prefetch(&self, hash: u64) {
         prefetch(self.slots.as_ptr().wrapping_add(tag(hash) as usize & self.mask()));
     }
 
     /// Finds the first place with this hash, without asking whether it is the one.
-    pub(super) fn likely(&self, hash: u64) -> Option<FlowIndex> {
+    pub(crate) fn likely(&self, hash: u64) -> Option<FlowIndex> {
         self.find(hash, |_| true)
     }
 
     /// Finds the place with this hash that `is` the one.
-    pub(super) fn find(&self, hash: u64, mut is: impl FnMut(FlowIndex) -> bool) -> Option<FlowIndex> {
+    pub(crate) fn find(&self, hash: u64, mut is: impl FnMut(FlowIndex) -> bool) -> Option<FlowIndex> {
         let (tag, mask) = (tag(hash), self.mask());
         let mut at = tag as usize & mask;
         loop {
@@ -61,7 +61,7 @@ impl Index {
     }
 
     /// Adds a place that is not there yet.
-    pub(super) fn insert(&mut self, hash: u64, place: FlowIndex) {
+    pub(crate) fn insert(&mut self, hash: u64, place: FlowIndex) {
         if (self.len + 1) * 4 > self.slots.len() * 3 {
             self.grow();
         }
@@ -85,6 +85,16 @@ impl Index {
                 self.put(slot);
             }
         }
+    }
+
+    /// Takes every place out; after a burst, gives most of its memory back.
+    pub(crate) fn clear(&mut self) {
+        if self.slots.len() > SMALLEST.max(self.len * 16) {
+            self.slots = vec![Slot::default(); self.slots.len() / 4];
+        } else {
+            self.slots.fill(Slot::default());
+        }
+        self.len = 0;
     }
 
     /// Takes a place out.
@@ -149,6 +159,21 @@ mod tests {
                 prop_assert_eq!(found, map.get(&key).copied());
             }
         }
+    }
+
+    #[test]
+    fn what_was_cleared_is_gone_and_a_burst_is_forgotten() {
+        let mut index = Index::new();
+        let hash = |n: u32| u64::from(n).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        (0..100_000).for_each(|n| index.insert(hash(n), n));
+        let most = index.slots.len();
+        for _ in 0..8 {
+            index.clear();
+            assert!((0..100_000).all(|n| index.likely(hash(n)).is_none()));
+            index.insert(hash(1), 1);
+            assert_eq!((index.len(), index.likely(hash(1))), (1, Some(1)));
+        }
+        assert!(index.slots.len() < most / 16);
     }
 
     #[test]

@@ -119,6 +119,18 @@ impl StoredKey {
         Self { addresses, ports: key.ports, vlan: key.vlan, l4: key.l4 }
     }
 
+    /// Addresses, low end first, and the VLAN.
+    pub(super) fn ips(&self) -> ([IpAddr; 2], u16) {
+        let ips = match &self.addresses {
+            Addresses::V4(ips) => ips.map(|ip| IpAddr::V4(ip.into())),
+            Addresses::Wide(wide) => wide.addresses.map(|ip| match wide.v6 {
+                true => IpAddr::V6(ip.into()),
+                false => IpAddr::V4((ip as u32).into()),
+            }),
+        };
+        (ips, self.vlan)
+    }
+
     pub(super) fn is(&self, key: &FlowKey) -> bool {
         let same_addresses = match &self.addresses {
             Addresses::V4(mine) => !key.v6 && key.tunnel == 0 && mine.map(u128::from) == key.addresses,

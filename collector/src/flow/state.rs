@@ -5,7 +5,7 @@ use std::sync::Arc;
 use shared::model::flow::{DirectionCounters, FlowSide, L7Info, TCP_ACK, TCP_RST, TCP_SYN};
 use shared::model::pool::Mac;
 use shared::model::status::{FlowStatus, StatusBits};
-use shared::model::{FlowEnd, FlowRecord, L4, L7Source, LocalNetworks, TcpState, Timestamp};
+use shared::model::{FlowEnd, FlowRecord, HostKey, L4, L7Source, LocalNetworks, TcpState, Timestamp};
 
 use super::collected::Collected;
 use super::gaps::Gaps;
@@ -216,6 +216,13 @@ impl Flow {
     /// The key.
     pub fn key(&self) -> FlowKey {
         self.key.get()
+    }
+
+    /// Client and server.
+    pub fn host_keys(&self) -> [HostKey; 2] {
+        let (ips, vlan) = self.key.ips();
+        let [low, high] = ips.map(|ip| HostKey::new(ip, vlan));
+        if self.client_is_low() { [low, high] } else { [high, low] }
     }
 
     /// Layer-4 protocol.

@@ -12,11 +12,14 @@ use super::index::Index;
 use super::key::FlowKey;
 use super::macs::Macs;
 use super::names::Names;
-use super::prefetch::prefetch_all;
+use super::prefetch::{prefetch_all, prefetch_parts, prefetch_texts};
 use super::state::{Flow, Marks, RecordContext};
 use crate::decode::Packet;
 use crate::l7;
 use crate::l7::apps::AppTable;
+
+/// Boxes of ended flows kept at most.
+const MAX_BOXES: usize = 1024;
 
 /// Timeouts and limits, in seconds of event time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +43,14 @@ pub struct TableConfig {
     pub seed: u64,
 }
 
+impl TableConfig {
+    /// Seconds after which something is due at the earliest for a flow whose protocol is known.
+    fn first_due_s(&self) -> i64 {
+        let due = [self.periodic_s, self.active_s].into_iter().filter(|seconds| *seconds > 0);
+        due.fold(self.idle_s, u32::min).into()
+    }
+}
+
 /// The flow table of one interface.
 #[derive(Debug)]
 pub struct FlowTable {
@@ -50,6 +61,8 @@ pub struct FlowTable {
     free: Vec<FlowIndex>,
     wheel: Option<Wheel>,
     fired: Vec<FlowIndex>,
+    /// Boxes in which flows left the table, to be used again.
+    boxes: Vec<Box<Flow>>,
     detection: Detection,
     touched: Touched,
     macs: Macs,
@@ -58,6 +71,16 @@ pub struct FlowTable {
     next_id: u64,
     id_step: u64,
     evicted: u64,
+}
+
+/// Takes what flows have counted.
+pub trait Settle {
+    /// The flow comes in a while: ask for what will be needed first.
+    fn soon(&self, flow: &Flow);
+    /// The flow comes next: ask for what is needed after that.
+    fn next(&self, flow: &Flow);
+    /// What `flow` has counted since the last time.
+    fn settled(&mut self, flow: &Flow, macs: [Option<shared::model::pool::Mac>; 2], growth: &Growth);
 }
 
 /// A packet's key and hash, computed ahead.
@@ -86,6 +109,7 @@ impl FlowTable {
             free: Vec::new(),
             wheel: None,
             fired: Vec::new(),
+            boxes: Vec::new(),
             detection: Detection::default(),
             touched: Touched::default(),
             macs: Macs::default(),
@@ -181,6 +205,9 @@ impl FlowTable {
                     {
                         prefetch_all(flow);
                     }
+                    if let Some(flow) = fired.get(number + 4).and_then(|ahead| self.flows.get(*ahead as usize)) {
+                        self.index.prefetch(flow.key().hash(self.config.seed));
+                    }
                     self.wake(*place, at, events);
                 }
             }
@@ -247,6 +274,10 @@ impl FlowTable {
         self.wheel.get_or_insert_with(|| Wheel::new(now, places));
         self.set_timer(place, now.plus_secs(i64::from(self.config.silence_s)));
         self.update(place, packet, *forward, now, events);
+        if self.get(place).is_some_and(|flow| flow.marks.has(Marks::DETECTED) && !flow.is_over()) {
+            // There is no silence to wait for: most flows of one question and one answer wake once.
+            self.set_timer(place, now.plus_secs(self.config.first_due_s()));
+        }
         place
     }
 
@@ -307,17 +338,24 @@ impl FlowTable {
 
     /// Gives every flow that has counted since the last time, with what it has counted, in the
     /// order in which they first did.
-    pub fn settle(&mut self, mut each: impl FnMut(&Flow, [Option<shared::model::pool::Mac>; 2], Growth)) {
+    pub fn settle(&mut self, to: &mut impl Settle) {
         for at in 0..self.touched.len() {
             let Some(place) = self.touched.place(at) else { break };
-            if let Some(ahead) = self.touched.place(at + 8).and_then(|place| self.flows.get(place as usize)) {
+            if let Some(ahead) = self.touched.place(at + 16).and_then(|place| self.flows.get(place as usize))
+            {
                 prefetch_all(ahead);
+            }
+            if let Some(ahead) = self.touched.place(at + 8).and_then(|place| self.flows.get(place as usize)) {
+                to.soon(ahead);
+            }
+            if let Some(ahead) = self.touched.place(at + 4).and_then(|place| self.flows.get(place as usize)) {
+                to.next(ahead);
             }
             let Some(flow) = self.flows.get_mut(place as usize) else { continue };
             // Another flow may have the place by now; it has its own number in the list.
             if flow.id != 0 && flow.touched as usize == at + 1 {
                 let growth = self.touched.settle(flow, false);
-                each(flow, flow.macs.map(|mac| self.macs.get(mac)), growth);
+                to.settled(flow, flow.macs.map(|mac| self.macs.get(mac)), &growth);
             }
         }
         self.touched.clear();
@@ -326,6 +364,34 @@ impl FlowTable {
     /// What a flow that has left the table counted since the last summary.
     pub fn settle_ended(&self, flow: &mut Flow) -> Growth {
         self.touched.settle(flow, true)
+    }
+
+    /// Takes back the box of a flow that has ended, when nothing more is wanted of it.
+    pub fn give_back(&mut self, mut flow: Box<Flow>) {
+        if self.boxes.len() < MAX_BOXES {
+            *flow = Flow::vacant();
+            self.boxes.push(flow);
+        }
+    }
+
+    /// Asks for what the records of ended flows are made of to be brought near. `coming` are the events
+    /// that follow the one under way.
+    pub fn bring_ended_near(coming: &[FlowEvent], to: &impl Settle) {
+        let ended = |ahead: usize| match coming.get(ahead) {
+            Some(FlowEvent::End { flow, .. }) => Some(&**flow),
+            _ => None,
+        };
+        if let Some(extra) = ended(9).and_then(|flow| flow.extra.as_deref()) {
+            prefetch_all(extra);
+        }
+        if let Some(flow) = ended(5) {
+            to.soon(flow);
+            flow.info().into_iter().for_each(prefetch_parts);
+        }
+        if let Some(flow) = ended(2) {
+            to.next(flow);
+            flow.info().into_iter().for_each(prefetch_texts);
+        }
     }
 
     /// A connection request on a connection that is over begins a new flow.
@@ -449,7 +515,9 @@ impl FlowTable {
     }
 
     fn end(&mut self, place: FlowIndex, reason: FlowEnd, events: &mut Vec<FlowEvent>) {
-        let Some(mut flow) = self.take(place) else { return };
+        let Some(live) = self.flows.get_mut(place as usize).filter(|flow| flow.id != 0) else { return };
+        let mut flow = self.boxes.pop().unwrap_or_else(|| Box::new(Flow::vacant()));
+        std::mem::swap(&mut *flow, live);
         self.index.remove(flow.key().hash(self.config.seed), place);
         self.free.push(place);
         if let Some(wheel) = &mut self.wheel {
@@ -460,7 +528,7 @@ impl FlowTable {
         if reason != FlowEnd::Active {
             flow.conclude();
         }
-        events.push(FlowEvent::End { flow: Box::new(flow), reason });
+        events.push(FlowEvent::End { flow, reason });
     }
 
     /// Makes room: the oldest unanswered single-packet flow of a sample, else its longest idle one.

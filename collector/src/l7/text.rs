@@ -15,8 +15,10 @@ pub(super) fn wire_text(bytes: &[u8], max: usize) -> Arc<str> {
 
 /// The same in lower case, for names that compare without case.
 pub(super) fn wire_name(bytes: &[u8]) -> Arc<str> {
-    let lower = bytes.get(..MAX_TEXT + 4).unwrap_or(bytes).to_ascii_lowercase();
-    wire_text(&lower, MAX_TEXT)
+    let mut lower = [0; MAX_TEXT + 4];
+    let lower = lower.get_mut(..bytes.len().min(MAX_TEXT + 4)).unwrap_or_default();
+    lower.iter_mut().zip(bytes).for_each(|(to, from)| *to = from.to_ascii_lowercase());
+    wire_text(lower, MAX_TEXT)
 }
 
 fn cut(text: &str, max: usize) -> &str {

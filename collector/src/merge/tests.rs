@@ -2,7 +2,7 @@ use proptest::prelude::*;
 use shared::model::flow::{DirectionCounters, FlowSide, L7Info};
 use shared::model::{HostCounters, InterfaceCounters, L4, L7Source, TcpState};
 use shared::wire::delta::L7Counters;
-use shared::wire::flow_batch::FlowBatch;
+use shared::wire::flow_batch::{FlowBatch, WrittenBatch};
 use shared::wire::proto::HttpPost;
 
 use super::*;
@@ -166,10 +166,10 @@ fn everything_else_passes_at_once_under_numbers_of_the_interface() {
     let mut out = Vec::new();
     let items = || {
         vec![
-            Item::Flows(FlowBatch {
+            Item::Flows(WrittenBatch::from(FlowBatch {
                 producer: Producer { sequence: 1, ..Producer::default() },
                 flows: Vec::new(),
-            }),
+            })),
             Item::Post(HttpPost { id: "same".to_owned(), ..HttpPost::default() }),
             Item::Publish { subject: "s".to_owned(), payload: "p".to_owned() },
         ]

@@ -5,9 +5,9 @@ use shared::model::{FlowEnd, FlowRecord, Timestamp};
 use shared::script::{Effect, FlowHook, LogLevel};
 use shared::wire::proto::HttpPost;
 
-use super::{FLOWS_PER_BATCH, Item, Pipeline, TEXT_PER_BATCH, TraceSource};
+use super::{Counting, FLOWS_PER_BATCH, Item, Pipeline, TEXT_PER_BATCH, TraceSource};
 use crate::flow::event::FlowIndex;
-use crate::flow::{Flow, FlowEvent};
+use crate::flow::{Flow, FlowEvent, FlowTable};
 use crate::flow_alert;
 use crate::hooks::Asked;
 
@@ -20,7 +20,10 @@ impl Pipeline {
         let now = now.max(self.parts.table.now());
         std::mem::swap(&mut self.events, &mut self.handling);
         let mut handling = std::mem::take(&mut self.handling);
-        for event in handling.drain(..) {
+        let mut coming = handling.drain(..);
+        while let Some(event) = coming.next() {
+            let counting = Counting { summary: &mut self.summary, networks: &self.parts.networks };
+            FlowTable::bring_ended_near(coming.as_slice(), &counting);
             match event {
                 FlowEvent::ProtocolDetected(place) => {
                     self.call_live(FlowHook::ProtocolDetected, place, 0, now, trace, out);
@@ -34,9 +37,13 @@ impl Pipeline {
                     self.call_live(FlowHook::PeriodicUpdate, flow, tick, now, trace, out);
                     self.tell_status(flow, now, trace, out);
                 }
-                FlowEvent::End { flow, reason } => self.end_flow(*flow, reason, now, trace, out),
+                FlowEvent::End { mut flow, reason } => {
+                    self.end_flow(&mut flow, reason, now, trace, out);
+                    self.parts.table.give_back(flow);
+                }
             }
         }
+        drop(coming);
         self.handling = handling;
     }
 
@@ -99,35 +106,34 @@ impl Pipeline {
     /// The last hooks of a flow: what was not told yet, then `flowEnd`.
     fn end_flow(
         &mut self,
-        mut flow: Flow,
+        flow: &mut Flow,
         reason: FlowEnd,
         now: Timestamp,
         trace: &mut TraceSource<'_>,
         out: &mut Vec<Item>,
     ) {
-        let growth = self.parts.table.settle_ended(&mut flow);
-        let mut record = self.parts.table.last_record(&mut flow, self.parts.record_context(), reason);
+        let growth = self.parts.table.settle_ended(flow);
+        let mut record = self.parts.table.last_record(flow, self.parts.record_context(), reason);
         if flow.take_detection() {
             let old = record.status;
-            self.call_ended(FlowHook::ProtocolDetected, &mut flow, &mut record, old, now, trace, out);
+            self.call_ended(FlowHook::ProtocolDetected, flow, &mut record, old, now, trace, out);
         }
         for _ in 0..STATUS_ROUNDS {
             let Some(old) = flow.take_status_change() else { break };
-            self.call_ended(FlowHook::StatusChanged, &mut flow, &mut record, old, now, trace, out);
+            self.call_ended(FlowHook::StatusChanged, flow, &mut record, old, now, trace, out);
         }
         let old = record.status;
-        self.call_ended(FlowHook::FlowEnd, &mut flow, &mut record, old, now, trace, out);
+        self.call_ended(FlowHook::FlowEnd, flow, &mut record, old, now, trace, out);
         let macs = [record.client.mac, record.server.mac];
-        self.summary.flow(&flow, macs, &growth, &self.parts.networks, true);
+        self.summary.flow(flow, macs, &growth, &self.parts.networks, true);
         self.report.flows += 1;
         let name = flow.name().number();
         if self.ended_by_name.len() <= name {
             self.ended_by_name.resize(name + 1, 0);
         }
         self.ended_by_name[name] += 1;
-        self.ended_text += 6 * record.info.text_len();
-        self.ended.push(record);
-        if self.ended.len() >= FLOWS_PER_BATCH || self.ended_text >= TEXT_PER_BATCH {
+        self.ended.push(&record);
+        if self.ended.len() >= FLOWS_PER_BATCH || self.ended.text_len() >= TEXT_PER_BATCH {
             self.flush_flows(out);
         }
     }

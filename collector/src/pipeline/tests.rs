@@ -84,7 +84,7 @@ fn summaries_add_up_to_what_was_captured() {
     let records: Vec<_> = items
         .iter()
         .filter_map(|item| match item {
-            Item::Flows(batch) => Some(&batch.flows),
+            Item::Flows(batch) => Some(batch.read().unwrap().flows),
             _ => None,
         })
         .flatten()
@@ -122,7 +122,7 @@ fn the_same_capture_gives_the_same_bytes() {
             .iter()
             .map(|item| match item {
                 Item::Delta(delta) => delta.encode().to_vec(),
-                Item::Flows(batch) => batch.encode().to_vec(),
+                Item::Flows(batch) => batch.message().to_vec(),
                 other => format!("{other:?}").into_bytes(),
             })
             .collect()
@@ -161,7 +161,7 @@ fn many_hosts_in_one_second_are_parted_into_messages_of_bearable_size() {
     assert_eq!((seen.len() as u32, packets), (hosts + 1, hosts.into()));
     for item in &items {
         if let Item::Flows(batch) = item {
-            assert!(batch.encode().len() < shared::bus::MAX_MESSAGE);
+            assert!(batch.message().len() < shared::bus::MAX_MESSAGE);
         }
     }
 }

@@ -9,6 +9,17 @@ pub use ipnet::IpNet;
 pub struct LocalNetworks {
     /// Sorted by prefix length, longest first, then by address.
     networks: Vec<IpNet>,
+    /// The same as numbers, for the search.
+    v4: Vec<Range<u32>>,
+    v6: Vec<Range<u128>>,
+}
+
+/// The addresses that equal `bits` under `mask`.
+#[derive(Clone, Debug)]
+struct Range<T> {
+    bits: T,
+    mask: T,
+    index: usize,
 }
 
 impl LocalNetworks {
@@ -17,12 +28,32 @@ impl LocalNetworks {
         let mut networks: Vec<IpNet> = networks.into_iter().map(|n| n.trunc()).collect();
         networks.sort_by(|a, b| b.prefix_len().cmp(&a.prefix_len()).then(a.cmp(b)));
         networks.dedup();
-        Self { networks }
+        let (mut v4, mut v6) = (Vec::new(), Vec::new());
+        for (index, network) in networks.iter().enumerate() {
+            match network {
+                IpNet::V4(net) => {
+                    v4.push(Range { bits: net.network().into(), mask: net.netmask().into(), index });
+                }
+                IpNet::V6(net) => {
+                    v6.push(Range { bits: net.network().into(), mask: net.netmask().into(), index });
+                }
+            }
+        }
+        Self { networks, v4, v6 }
     }
 
     /// The index of the longest network that holds `ip`.
     pub fn find(&self, ip: IpAddr) -> Option<usize> {
-        self.networks.iter().position(|n| n.contains(&ip))
+        match ip {
+            IpAddr::V4(ip) => {
+                let ip = u32::from(ip);
+                self.v4.iter().find(|range| ip & range.mask == range.bits).map(|range| range.index)
+            }
+            IpAddr::V6(ip) => {
+                let ip = u128::from(ip);
+                self.v6.iter().find(|range| ip & range.mask == range.bits).map(|range| range.index)
+            }
+        }
     }
 
     /// The network with this index.

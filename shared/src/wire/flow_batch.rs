@@ -18,7 +18,7 @@ mod info;
 mod writer;
 
 use dictionary::Texts;
-pub use writer::FlowBatchWriter;
+pub use writer::{FlowBatchWriter, WrittenBatch};
 
 #[cfg(test)]
 mod tests;
@@ -43,13 +43,9 @@ pub struct FlowBatch {
 impl FlowBatch {
     /// The message's bytes (`flowhook.v1.FlowBatch`).
     pub fn encode(&self) -> Bytes {
-        self.encode_with(&mut FlowBatchWriter::default())
-    }
-
-    /// The same with a writer's memory.
-    pub fn encode_with(&self, writer: &mut FlowBatchWriter) -> Bytes {
+        let mut writer = FlowBatchWriter::default();
         self.flows.iter().for_each(|flow| writer.push(flow));
-        writer.finish(&self.producer)
+        writer.finish(self.producer.clone()).message()
     }
 
     /// Reads a message.

@@ -8,7 +8,7 @@
 
 use std::io::{ErrorKind, Read, Write};
 
-use super::flow_batch::{FlowBatch, FlowBatchWriter};
+use super::flow_batch::{FlowBatch, WrittenBatch};
 
 /// First bytes of such a file.
 pub const MAGIC: &[u8; 8] = b"FHFLOWS1";
@@ -38,7 +38,6 @@ pub enum FlowFileError {
 /// Writes batches.
 pub struct FlowFileWriter<W: Write> {
     to: W,
-    columns: FlowBatchWriter,
 }
 
 impl<W: Write> FlowFileWriter<W> {
@@ -48,18 +47,19 @@ impl<W: Write> FlowFileWriter<W> {
     /// What the writer says.
     pub fn new(mut to: W) -> Result<Self, FlowFileError> {
         to.write_all(MAGIC)?;
-        Ok(Self { to, columns: FlowBatchWriter::default() })
+        Ok(Self { to })
     }
 
     /// Appends a batch.
     ///
     /// # Errors
     /// What the writer says.
-    pub fn write(&mut self, batch: &FlowBatch) -> Result<(), FlowFileError> {
-        let bytes = batch.encode_with(&mut self.columns);
-        let length = u32::try_from(bytes.len()).map_err(std::io::Error::other)?;
+    pub fn write(&mut self, batch: &WrittenBatch) -> Result<(), FlowFileError> {
+        let (head, columns) = batch.parts();
+        let length = u32::try_from(head.len() + columns.len()).map_err(std::io::Error::other)?;
         self.to.write_all(&length.to_le_bytes())?;
-        self.to.write_all(&bytes)?;
+        self.to.write_all(&head)?;
+        self.to.write_all(columns)?;
         Ok(())
     }
 
@@ -132,8 +132,8 @@ mod tests {
     fn file() -> Vec<u8> {
         let mut bytes = Vec::new();
         let mut writer = FlowFileWriter::new(&mut bytes).unwrap();
-        writer.write(&batch(1)).unwrap();
-        writer.write(&batch(2)).unwrap();
+        writer.write(&batch(1).into()).unwrap();
+        writer.write(&batch(2).into()).unwrap();
         writer.finish().unwrap();
         bytes
     }

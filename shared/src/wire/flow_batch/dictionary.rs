@@ -58,6 +58,11 @@ impl Dictionary {
         self.spans.push(((end - text.len()) as u32, end as u32));
     }
 
+    /// Bytes of all texts.
+    pub(super) fn len(&self) -> usize {
+        self.written.len()
+    }
+
     /// Appends all texts and begins anew.
     pub(super) fn finish(&mut self, to: &mut Vec<u8>) {
         to.extend_from_slice(&self.written);

@@ -8,9 +8,10 @@ use prost::Message;
 use super::column::{self, Blobs, Fixed, Numbers};
 use super::dictionary::Dictionary;
 use super::info::InfoColumns;
-use super::{end_to_wire, flags, l7_source_to_wire, tcp_state_to_wire};
+use super::{FlowBatch, end_to_wire, flags, l7_source_to_wire, tcp_state_to_wire};
 use crate::model::flow::DirectionCounters;
 use crate::model::{AppCategory, Breed, FlowRecord};
+use crate::wire::WireError;
 use crate::wire::delta::Producer;
 
 /// A batch being written; keeps its memory for the next one.
@@ -136,10 +137,14 @@ impl FlowBatchWriter {
         self.rows += 1;
     }
 
-    /// The message's bytes (`flowhook.v1.FlowBatch`); begins anew.
-    pub fn finish(&mut self, producer: &Producer) -> Bytes {
-        let mut to = Vec::with_capacity(128 * self.len() + 256);
-        column::bytes(&mut to, 1, &producer.to_proto().encode_to_vec());
+    /// Bytes of all texts so far, each counted once.
+    pub fn text_len(&self) -> usize {
+        self.texts.len()
+    }
+
+    /// What was written; begins anew.
+    pub fn finish(&mut self, producer: Producer) -> WrittenBatch {
+        let mut to = Vec::with_capacity(128 * self.len() + self.texts.len());
         self.texts.finish(&mut to);
         self.ids.finish_whole(&mut to, 3);
         self.vlans.finish(&mut to, 4);
@@ -171,8 +176,59 @@ impl FlowBatchWriter {
         self.l7_breed.finish(&mut to, 31);
         self.info.finish(&mut to, 32, 33);
         self.export.finish(&mut to, 34);
-        self.rows = 0;
-        to.into()
+        let flows = std::mem::take(&mut self.rows) as usize;
+        WrittenBatch { producer, flows, columns: to.into() }
+    }
+}
+
+/// A batch as it goes out. Who saw the flows may still change: their numbering does.
+#[derive(Clone, Debug)]
+pub struct WrittenBatch {
+    /// Who saw the flows.
+    pub producer: Producer,
+    flows: usize,
+    columns: Bytes,
+}
+
+impl WrittenBatch {
+    /// How many flows.
+    pub fn len(&self) -> usize {
+        self.flows
+    }
+
+    /// True when there are none.
+    pub fn is_empty(&self) -> bool {
+        self.flows == 0
+    }
+
+    /// The message's bytes (`flowhook.v1.FlowBatch`) in two parts, one to follow the other.
+    pub fn parts(&self) -> (Vec<u8>, &[u8]) {
+        let mut head = Vec::new();
+        column::bytes(&mut head, 1, &self.producer.to_proto().encode_to_vec());
+        (head, &self.columns)
+    }
+
+    /// The message's bytes.
+    pub fn message(&self) -> Bytes {
+        let (mut message, columns) = self.parts();
+        message.extend_from_slice(columns);
+        message.into()
+    }
+
+    /// The flows again.
+    ///
+    /// # Errors
+    /// [`WireError`] when what was written cannot be read, which would be an error of this program.
+    pub fn read(&self) -> Result<FlowBatch, WireError> {
+        FlowBatch::decode(&self.message())
+    }
+}
+
+impl From<FlowBatch> for WrittenBatch {
+    fn from(batch: FlowBatch) -> Self {
+        let mut writer = FlowBatchWriter::default();
+        batch.flows.iter().for_each(|flow| writer.push(flow));
+        writer.finish(batch.producer)
     }
 }
 
