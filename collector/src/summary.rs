@@ -72,8 +72,7 @@ impl Summary {
         let icmp = matches!(flow.l4(), L4::ICMP | L4::ICMPV6);
         let Growth { cli2srv, srv2cli, .. } = growth;
 
-        let (client, from) =
-            self.host(client_key, macs[0], flow.last_seen, networks);
+        let (client, from) = self.host(client_key, macs[0], flow.last_seen, networks);
         count(client, cli2srv, srv2cli, icmp);
         client.flows_ended += u64::from(ended);
         client.flows_as_client += u64::from(growth.begun);

@@ -63,9 +63,9 @@ struct Open {
 }
 
 impl Open {
-    fn new(path: &Path, place: usize) -> Result<Self, CaptureError> {
+    fn new(path: &Path, place: usize) -> Result<Box<Self>, CaptureError> {
         let rank = (Timestamp::ZERO, place);
-        Ok(Self { source: file::open(path)?, rank, batch: Batch::default(), taken: 0 })
+        Ok(Box::new(Self { source: file::open(path)?, rank, batch: Batch::default(), taken: 0 }))
     }
 
     /// Gets the next packets; false at the file's end.
@@ -97,9 +97,9 @@ struct Merged {
     name: String,
     limit: usize,
     waiting: BTreeMap<Due, PathBuf>,
-    open: BTreeMap<Due, Open>,
+    open: BTreeMap<Due, Box<Open>>,
     /// A file whose packets the caller has: it is read on when the caller is back.
-    lender: Option<Open>,
+    lender: Option<Box<Open>>,
     failure: Option<CaptureError>,
     received: u64,
     /// Bytes of the files that are over.
@@ -145,7 +145,7 @@ impl Merged {
 
     /// The file with its next packets and when they are due; `None` when it is over, which is then
     /// accounted for.
-    fn filled(&mut self, mut file: Open) -> Option<(Due, Open)> {
+    fn filled(&mut self, mut file: Box<Open>) -> Option<(Due, Box<Open>)> {
         match file.fill() {
             Ok(true) => return file.due().map(|due| (due, file)),
             Ok(false) => {}
@@ -156,7 +156,7 @@ impl Merged {
     }
 
     /// Reads a file on.
-    fn go_on(&mut self, file: Open) {
+    fn go_on(&mut self, file: Box<Open>) {
         if let Some((due, file)) = self.filled(file) {
             self.open.insert(due, file);
         }
@@ -264,7 +264,7 @@ impl PacketSource for Merged {
     }
 
     fn progress(&self) -> Option<Progress> {
-        let open = self.open.values().chain(&self.lender).map(bytes_read).sum::<u64>();
+        let open = self.open.values().chain(&self.lender).map(|file| bytes_read(file)).sum::<u64>();
         let bytes_read = self.bytes_read + open;
         Some(Progress { bytes_read, bytes_total: self.bytes_total, packets: self.received })
     }

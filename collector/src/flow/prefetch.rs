@@ -36,7 +36,8 @@ pub(super) fn prefetch_texts(info: &L7Info) {
         prefetch(dns.query.as_ptr());
     }
     if let Some(http) = &info.http {
-        for text in [&http.method, &http.host, &http.url, &http.user_agent, &http.content_type, &http.server] {
+        for text in [&http.method, &http.host, &http.url, &http.user_agent, &http.content_type, &http.server]
+        {
             prefetch(text.as_ptr());
         }
     }

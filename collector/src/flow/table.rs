@@ -205,7 +205,9 @@ impl FlowTable {
                     {
                         prefetch_all(flow);
                     }
-                    if let Some(flow) = fired.get(number + 4).and_then(|ahead| self.flows.get(*ahead as usize)) {
+                    if let Some(flow) =
+                        fired.get(number + 4).and_then(|ahead| self.flows.get(*ahead as usize))
+                    {
                         self.index.prefetch(flow.key().hash(self.config.seed));
                     }
                     self.wake(*place, at, events);
