@@ -86,6 +86,7 @@ mod machines;
 mod maple_story;
 mod melsec;
 mod memcached;
+mod memo;
 mod meraki;
 mod mgcp;
 mod miio;

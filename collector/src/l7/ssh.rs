@@ -1,9 +1,7 @@
 //! SSH identification strings (RFC 4253 §4.2) and offers of algorithms (§7.1), of which HASSH is made
 //! (Salesforce, BSD-3).
 
-use std::sync::Arc;
-
-use shared::model::flow::L7Info;
+use shared::model::flow::{L7Info, Text};
 use shared::model::status::{FlowStatus, StatusBits};
 use shared::model::{AppCategory, Breed, L4};
 
@@ -60,7 +58,7 @@ fn dissect(bytes: &[u8], cx: &L7Context, info: &mut L7Info, status: &mut StatusB
         };
         *status |= banner(line, cx.from_client);
         let ssh = info.ssh.get_or_insert_default();
-        let side: &mut Arc<str> = if cx.from_client { &mut ssh.client } else { &mut ssh.server };
+        let side: &mut Text = if cx.from_client { &mut ssh.client } else { &mut ssh.server };
         if *side.as_bytes() != *line {
             *side = wire_text(line, MAX_TEXT);
         }

@@ -1,20 +1,21 @@
 //! Helpers of the protocols that talk in lines, and strings off the wire.
 
 use std::net::IpAddr;
-use std::sync::Arc;
+
+use shared::model::flow::Text;
 
 /// Longest string kept, in bytes.
 pub(super) const MAX_TEXT: usize = 256;
 
 /// A string off the wire: invalid UTF-8 replaced, at most `max` bytes, cut between characters.
-pub(super) fn wire_text(bytes: &[u8], max: usize) -> Arc<str> {
+pub(super) fn wire_text(bytes: &[u8], max: usize) -> Text {
     // One byte more than wanted, so that a character cut here is dropped and not replaced.
     let text = String::from_utf8_lossy(bytes.get(..max + 4).unwrap_or(bytes));
-    Arc::from(cut(&text, max))
+    Text::from(cut(&text, max))
 }
 
 /// The same in lower case, for names that compare without case.
-pub(super) fn wire_name(bytes: &[u8]) -> Arc<str> {
+pub(super) fn wire_name(bytes: &[u8]) -> Text {
     let mut lower = [0; MAX_TEXT + 4];
     let lower = lower.get_mut(..bytes.len().min(MAX_TEXT + 4)).unwrap_or_default();
     lower.iter_mut().zip(bytes).for_each(|(to, from)| *to = from.to_ascii_lowercase());

@@ -165,7 +165,7 @@ pub(super) fn note_certificate(der: &[u8], cx: &L7Context, info: &mut L7Info, st
     match certificate::read(der) {
         Some(certificate) => {
             *status |= risks::of_certificate(&certificate, &tls.sni, cx.at_s);
-            tls.certificate = Some(Box::new(certificate));
+            tls.certificate = Some(certificate);
         }
         None => *status |= FlowStatus::MalformedPacket.bit(),
     }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::app::{AppCategory, Breed};
 use super::host::HostKey;
-pub use super::l7_info::{Announced, DnsInfo, HttpInfo, L7Info, SshInfo, TlsCertificate, TlsInfo};
+pub use super::l7_info::{Announced, DnsInfo, HttpInfo, L7Info, SshInfo, Text, TlsCertificate, TlsInfo};
 use super::pool::Mac;
 use super::status::StatusBits;
 use super::time::Timestamp;

@@ -1,30 +1,32 @@
 //! What dissectors found out about a flow's application.
 
+use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
-
 use super::L4;
+
+/// A text of application data: up to 23 bytes lie in it, and copies of a longer one share it.
+pub type Text = smol_str::SmolStr;
 
 /// What HTTP told (RFC 9112).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct HttpInfo {
     /// Request method.
-    pub method: Arc<str>,
+    pub method: Text,
     /// `Host` header.
-    pub host: Arc<str>,
+    pub host: Text,
     /// Request target.
-    pub url: Arc<str>,
+    pub url: Text,
     /// Status code of the last answer, 0 before it.
     pub status: u16,
     /// `User-Agent` header.
-    pub user_agent: Arc<str>,
+    pub user_agent: Text,
     /// `Content-Type` of the answer.
-    pub content_type: Arc<str>,
+    pub content_type: Text,
     /// `Server` header.
-    pub server: Arc<str>,
+    pub server: Text,
 }
 
 /// What DNS told (RFC 1035).
@@ -32,7 +34,7 @@ pub struct HttpInfo {
 #[serde(default)]
 pub struct DnsInfo {
     /// Last question's name, without the final dot.
-    pub query: Arc<str>,
+    pub query: Text,
     /// Last question's type number.
     pub query_type: u16,
     /// Answer code of the last answer; 0 is no error.
@@ -50,34 +52,34 @@ pub struct DnsInfo {
 #[serde(default)]
 pub struct TlsInfo {
     /// Server name of the client's hello.
-    pub sni: Arc<str>,
+    pub sni: Text,
     /// First protocol the client offers by ALPN.
-    pub alpn: Arc<str>,
+    pub alpn: Text,
     /// Negotiated version (`0x0303` is TLS 1.2), or the client's highest before the answer.
     pub version: u16,
     /// Cipher suite the server chose, 0 before.
     pub cipher: u16,
     /// All protocols the client offers by ALPN, comma between, at most 256 bytes.
     #[serde(skip_serializing_if = "is_empty")]
-    pub alpns: Arc<str>,
+    pub alpns: Text,
     /// Protocol the server chose by ALPN.
     #[serde(skip_serializing_if = "is_empty")]
-    pub alpn_chosen: Arc<str>,
+    pub alpn_chosen: Text,
     /// JA3 of the client's hello, in hexadecimal.
     #[serde(skip_serializing_if = "is_empty")]
-    pub ja3: Arc<str>,
+    pub ja3: Text,
     /// JA3S of the server's hello, in hexadecimal.
     #[serde(skip_serializing_if = "is_empty")]
-    pub ja3s: Arc<str>,
+    pub ja3s: Text,
     /// JA4 of the client's hello.
     #[serde(skip_serializing_if = "is_empty")]
-    pub ja4: Arc<str>,
+    pub ja4: Text,
     /// User agent of the hello of Google's QUIC.
     #[serde(skip_serializing_if = "is_empty")]
-    pub user_agent: Arc<str>,
+    pub user_agent: Text,
     /// The server's certificate, where it came in the clear (up to TLS 1.2).
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub certificate: Option<Box<TlsCertificate>>,
+    pub certificate: Option<Arc<TlsCertificate>>,
 }
 
 impl TlsInfo {
@@ -102,11 +104,11 @@ fn is_empty(text: &str) -> bool {
 #[serde(default)]
 pub struct TlsCertificate {
     /// Subject's distinguished name.
-    pub subject: Arc<str>,
+    pub subject: Text,
     /// Issuer's distinguished name.
-    pub issuer: Arc<str>,
+    pub issuer: Text,
     /// Host names and addresses it is for, the first 32.
-    pub names: Vec<Arc<str>>,
+    pub names: Vec<Text>,
     /// Start of validity, seconds since the epoch.
     pub not_before: i64,
     /// End of validity, seconds since the epoch.
@@ -114,7 +116,7 @@ pub struct TlsCertificate {
     /// Subject and issuer are the same.
     pub self_signed: bool,
     /// SHA-1 of the certificate, in hexadecimal.
-    pub fingerprint: Arc<str>,
+    pub fingerprint: Text,
 }
 
 /// What SSH told (RFC 4253).
@@ -122,15 +124,15 @@ pub struct TlsCertificate {
 #[serde(default)]
 pub struct SshInfo {
     /// Client's identification string.
-    pub client: Arc<str>,
+    pub client: Text,
     /// Server's identification string.
-    pub server: Arc<str>,
+    pub server: Text,
     /// HASSH of the client's offer of algorithms, in hexadecimal.
     #[serde(skip_serializing_if = "is_empty")]
-    pub hassh: Arc<str>,
+    pub hassh: Text,
     /// HASSH of the server's offer.
     #[serde(skip_serializing_if = "is_empty")]
-    pub hassh_server: Arc<str>,
+    pub hassh_server: Text,
 }
 
 /// Another flow that this one has agreed upon: a file transfer's data, a call's sound.

@@ -1,15 +1,16 @@
 //! Fingerprints of hellos: JA3 and JA3S (Salesforce, BSD-3), and JA4 of the client alone (FoxIO's
 //! technical details of JA4, BSD-3).
 
-use std::sync::Arc;
+use std::cell::RefCell;
 
 use md5::{Digest, Md5};
 use ring::digest;
-use shared::model::flow::TlsInfo;
+use shared::model::flow::{self, TlsInfo};
 
 use super::hello::{
     ClientHello, EXT_ALPN, EXT_SERVER_NAME, Over, TLS_1_3, extensions, is_grease, protocols, words,
 };
+use crate::l7::memo::Memo;
 
 /// Most ciphers and most extensions that take part; no real client comes near.
 const MAX_VALUES: usize = 256;
@@ -23,7 +24,7 @@ pub(super) fn client(hello: &ClientHello<'_>, over: Over, tls: &mut TlsInfo) {
 }
 
 /// JA3S of a server's hello.
-pub(super) fn server(legacy: u16, cipher: u16, all: &[u8]) -> Arc<str> {
+pub(super) fn server(legacy: u16, cipher: u16, all: &[u8]) -> flow::Text {
     let mut text = Text::default();
     text.number(legacy);
     text.push(b',');
@@ -33,7 +34,7 @@ pub(super) fn server(legacy: u16, cipher: u16, all: &[u8]) -> Arc<str> {
     text.md5()
 }
 
-fn ja3(hello: &ClientHello<'_>, text: &mut Text) -> Arc<str> {
+fn ja3(hello: &ClientHello<'_>, text: &mut Text) -> flow::Text {
     let real = |value: &u16| !is_grease(*value);
     text.end = 0;
     text.number(hello.legacy);
@@ -48,7 +49,7 @@ fn ja3(hello: &ClientHello<'_>, text: &mut Text) -> Arc<str> {
     text.md5()
 }
 
-fn ja4(hello: &ClientHello<'_>, over: Over, text: &mut Text) -> Arc<str> {
+fn ja4(hello: &ClientHello<'_>, over: Over, text: &mut Text) -> flow::Text {
     let real = |value: &u16| !is_grease(*value);
     let mut values = Values::default();
     let cipher_count = words(hello.ciphers).filter(real).map(|cipher| values.push(cipher)).count();
@@ -99,7 +100,7 @@ fn ja4(hello: &ClientHello<'_>, over: Over, text: &mut Text) -> Arc<str> {
     text.extend(&ciphers);
     text.push(b'_');
     text.extend(&kinds);
-    Arc::from(std::str::from_utf8(text.bytes()).unwrap_or_default())
+    text.remembered(|| flow::Text::from(std::str::from_utf8(text.bytes()).unwrap_or_default()))
 }
 
 /// First and last letter of a protocol's name; of its hexadecimal form when one is no letter.
@@ -216,35 +217,51 @@ impl Text {
 
     /// The first twelve digits of its SHA-256; zeros when it is empty.
     fn short_hash(&self) -> [u8; 12] {
-        let mut digits = [b'0'; 12];
-        if self.end > 0 {
+        thread_local! {
+            static RECENT: RefCell<Memo<[u8; 12]>> = RefCell::new(Memo::new());
+        }
+        let make = || {
+            let mut digits = [b'0'; 12];
             let hash = digest::digest(&digest::SHA256, self.bytes());
             for (pair, byte) in digits.chunks_exact_mut(2).zip(hash.as_ref()) {
                 pair.copy_from_slice(&[nibble(byte >> 4), nibble(*byte)]);
             }
-        }
-        digits
+            Some(digits)
+        };
+        let wanted =
+            (self.end > 0).then(|| RECENT.with_borrow_mut(|recent| recent.get_or(self.bytes(), make)));
+        wanted.flatten().unwrap_or([b'0'; 12])
     }
 
-    fn md5(&self) -> Arc<str> {
-        md5(&[self.bytes()])
+    fn md5(&self) -> flow::Text {
+        self.remembered(|| md5(&[self.bytes()]))
+    }
+
+    /// What `make` makes of it. Few clients and servers make most of the hellos.
+    fn remembered(&self, make: impl FnOnce() -> flow::Text) -> flow::Text {
+        thread_local! {
+            static RECENT: RefCell<Memo<flow::Text>> = RefCell::new(Memo::new());
+        }
+        RECENT.with_borrow_mut(|recent| recent.get_or(self.bytes(), || Some(make()))).unwrap_or_default()
     }
 }
 
 /// MD5 of all parts together, in hexadecimal.
-pub(in crate::l7) fn md5(parts: &[&[u8]]) -> Arc<str> {
+pub(in crate::l7) fn md5(parts: &[&[u8]]) -> flow::Text {
     let mut hash = Md5::new();
     parts.iter().for_each(|part| hash.update(part));
     hex(&hash.finalize())
 }
 
 /// A hash of at most 32 bytes in hexadecimal.
-pub(super) fn hex(hash: &[u8]) -> Arc<str> {
+pub(super) fn hex(hash: &[u8]) -> flow::Text {
     let mut text = [0; 64];
     for (pair, byte) in text.chunks_exact_mut(2).zip(hash) {
         pair.copy_from_slice(&[nibble(byte >> 4), nibble(*byte)]);
     }
-    Arc::from(text.get(..2 * hash.len()).and_then(|text| std::str::from_utf8(text).ok()).unwrap_or_default())
+    flow::Text::from(
+        text.get(..2 * hash.len()).and_then(|text| std::str::from_utf8(text).ok()).unwrap_or_default(),
+    )
 }
 
 #[cfg(test)]

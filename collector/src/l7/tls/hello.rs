@@ -1,7 +1,7 @@
 //! The hellos of TLS, QUIC and DTLS (RFC 8446 §4.1, RFC 5246 §7.4.1, RFC 6347 §4.2): walked where they
 //! lie, nothing copied but what is kept.
 
-use shared::model::flow::L7Info;
+use shared::model::flow::{L7Info, Text};
 use shared::model::status::{FlowStatus, StatusBits};
 
 use super::fingerprint;
@@ -231,7 +231,7 @@ pub(in crate::l7) fn client(
 }
 
 /// The offered protocols, comma between; shares the text when there is only one.
-fn joined(list: &[u8], first: &std::sync::Arc<str>) -> std::sync::Arc<str> {
+fn joined(list: &[u8], first: &Text) -> Text {
     if protocols(list).count() <= 1 {
         return first.clone();
     }

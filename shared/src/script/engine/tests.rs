@@ -37,7 +37,7 @@ fn compile_error(text: &str) -> String {
 
 fn flow() -> FlowRecord {
     let side = |ip: &str, port, local| FlowSide { ip: ip.parse().unwrap(), port, mac: None, local };
-    let dns = DnsInfo { query: Arc::from("example.org"), ..DnsInfo::default() };
+    let dns = DnsInfo { query: "example.org".into(), ..DnsInfo::default() };
     FlowRecord {
         id: 7,
         ifid: 0,

@@ -9,7 +9,7 @@ use super::column::{self, Numbers};
 use super::dictionary::{Dictionary, Texts};
 use super::malformed;
 use crate::model::FlowRecord;
-use crate::model::flow::L7Info;
+use crate::model::flow::{L7Info, Text};
 use crate::wire::{WireError, proto};
 
 /// A field of text; empty when absent.
@@ -31,7 +31,7 @@ macro_rules! text {
         TextField {
             name: concat!(stringify!($part), ".", stringify!($field)),
             get: |info| info.$part.as_ref().map_or("", |part| &*part.$field).into(),
-            set: |info, text| info.$part.get_or_insert_default().$field = Arc::clone(text),
+            set: |info, text| info.$part.get_or_insert_default().$field = Arc::clone(text).into(),
         }
     };
     (certificate . $field:ident of tls) => {
@@ -41,7 +41,7 @@ macro_rules! text {
                 let certificate = info.tls.as_ref().and_then(|tls| tls.certificate.as_ref());
                 certificate.map_or("", |certificate| &*certificate.$field).into()
             },
-            set: |info, text| certificate(info).$field = Arc::clone(text),
+            set: |info, text| certificate(info).$field = Arc::clone(text).into(),
         }
     };
 }
@@ -69,7 +69,7 @@ macro_rules! number {
 }
 
 fn certificate(info: &mut L7Info) -> &mut crate::model::l7_info::TlsCertificate {
-    info.tls.get_or_insert_default().certificate.get_or_insert_default()
+    Arc::make_mut(info.tls.get_or_insert_default().certificate.get_or_insert_default())
 }
 
 /// Separates the names of a certificate; no name has one.
@@ -139,7 +139,7 @@ const CERTIFICATE: Part = Part {
                     names => names.join(&*BETWEEN.to_string()).into(),
                 })
             },
-            set: |info, text| certificate(info).names = text.split(BETWEEN).map(Arc::from).collect(),
+            set: |info, text| certificate(info).names = text.split(BETWEEN).map(Text::from).collect(),
         },
     ],
     numbers: &[
@@ -245,7 +245,12 @@ impl InfoColumns {
     }
 
     /// Appends the columns as the fields `texts` and `numbers`, and begins anew.
-    pub(super) fn finish(&mut self, to: &mut Vec<u8>, texts_field: column::Field, numbers_field: column::Field) {
+    pub(super) fn finish(
+        &mut self,
+        to: &mut Vec<u8>,
+        texts_field: column::Field,
+        numbers_field: column::Field,
+    ) {
         for (field, column) in texts().zip(&mut self.texts) {
             column.finish(to, texts_field, field.name);
         }

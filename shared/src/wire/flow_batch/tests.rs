@@ -4,7 +4,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::*;
-use crate::model::flow::{DnsInfo, HttpInfo, L7Info, SshInfo, TlsInfo};
+use crate::model::flow::{DnsInfo, HttpInfo, L7Info, SshInfo, Text, TlsInfo};
 use crate::model::pool::Mac;
 
 const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/data/golden/flows_v1.bin");
@@ -244,7 +244,7 @@ prop_compose! {
 
 prop_compose! {
     fn infos()(texts in prop::array::uniform4(".{1,9}"), n in any::<u16>(), which in 0..5u8) -> L7Info {
-        let [a, b, c, d] = texts.map(Arc::from);
+        let [a, b, c, d] = texts.map(Text::from);
         match which {
             0 => L7Info { tls: Some(Box::new(TlsInfo { sni: a, alpn: b, version: n, cipher: n, ..TlsInfo::default() })), ..Default::default() },
             1 => L7Info {
@@ -342,7 +342,7 @@ proptest! {
 
 #[test]
 fn every_field_of_the_application_data_has_a_column() {
-    let tls = TlsInfo { certificate: Some(Box::default()), ..TlsInfo::default() };
+    let tls = TlsInfo { certificate: Some(Arc::default()), ..TlsInfo::default() };
     let info = L7Info {
         http: Some(Box::default()),
         dns: Some(Box::default()),

@@ -115,8 +115,7 @@ impl FlowBatchWriter {
         self.flags.push(flags(flow));
         direction(&mut self.cli2srv, &flow.cli2srv);
         direction(&mut self.srv2cli, &flow.srv2cli);
-        self.icmp
-            .push(flow.icmp.map_or(0, |(kind, code)| 1 + u32::from(kind) * 256 + u32::from(code)));
+        self.icmp.push(flow.icmp.map_or(0, |(kind, code)| 1 + u32::from(kind) * 256 + u32::from(code)));
         self.first_seen.push(flow.first_seen.ns() as u64);
         self.last_seen.push(flow.last_seen.ns() as u64);
         self.tcp_state.push(tcp_state_to_wire(flow.tcp_state));
