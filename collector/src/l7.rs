@@ -33,6 +33,7 @@ mod corpus;
 mod cotp;
 mod cry_network;
 mod dcerpc;
+mod dga;
 mod dhcp;
 mod dhcpv6;
 mod diameter;

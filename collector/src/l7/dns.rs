@@ -5,6 +5,7 @@ use shared::model::flow::L7Info;
 use shared::model::status::{FlowStatus, StatusBits};
 use shared::model::{AppCategory, Breed, L4};
 
+use super::dga::looks_generated;
 use super::text::wire_name;
 use super::tls::has_punycode;
 use super::{Carrier, Dissector, L7Context, Probe, Want, any_byte, be16};
@@ -160,6 +161,9 @@ fn note(message: Message, cx: &L7Context, info: &mut L7Info, status: &mut Status
         }
         if has_punycode(&dns.query) {
             *status |= FlowStatus::PunycodeName.bit();
+        }
+        if !local && looks_generated(&dns.query) {
+            *status |= FlowStatus::DgaDomain.bit();
         }
         dns.query_type = question.kind;
     }

@@ -1,5 +1,7 @@
 //! HTTP/1 heads (RFC 9112), and what they lead to: tunnels, proxies, WebSocket, HTTP/2.
 
+mod risks;
+
 use shared::model::flow::{HttpInfo, L7Info};
 use shared::model::status::{FlowStatus, StatusBits};
 use shared::model::{AppCategory, Breed, L4};
@@ -180,6 +182,7 @@ fn dissect(bytes: &[u8], cx: &L7Context, info: &mut L7Info, status: &mut StatusB
     }
     let mut complete = false;
     let mut upgrade: &[u8] = &[];
+    let mut agent = None;
     while let Some((line, behind)) = first_line(rest) {
         rest = behind;
         if line.is_empty() {
@@ -189,14 +192,21 @@ fn dissect(bytes: &[u8], cx: &L7Context, info: &mut L7Info, status: &mut StatusB
         if let Some(value) = value_of(line, b"Upgrade") {
             upgrade = value;
         }
+        if let Some(value) = value_of(line, b"User-Agent") {
+            agent = Some(value);
+        }
         header(line, request.is_some(), http, status);
     }
     if !complete {
         return Want::Longer;
     }
+    if let Some((_, target)) = request {
+        *status |= risks::of_request(target, http, agent, rest);
+    }
     match code {
         Some(code) if code >= 200 => {
             http.status = code;
+            *status |= risks::of_answer(http, rest);
             if code >= 400 {
                 *status |= FlowStatus::ErrorCode.bit();
             } else if &*http.method == "CONNECT" {
@@ -250,6 +260,10 @@ fn header(line: &[u8], is_request: bool, http: &mut HttpInfo, status: &mut Statu
     let name = line.get(..colon).unwrap_or_default();
     let value = line.get(colon + 1..).unwrap_or_default().trim_ascii();
     let is = |wanted: &str| name.eq_ignore_ascii_case(wanted.as_bytes());
+    *status |= risks::of_value(value);
+    if risks::is_odd_name(name) {
+        *status |= FlowStatus::HttpSuspiciousHeader.bit();
+    }
     if !is_request {
         if is("Content-Type") {
             http.content_type = wire_text(value, MAX_TEXT);

@@ -5,6 +5,7 @@ use shared::model::status::{FlowStatus, StatusBits};
 
 use super::hello::{ClientHello, Over, is_grease, protocols};
 use crate::l7::L7Context;
+use crate::l7::dga::looks_generated;
 use crate::l7::text::is_address;
 
 const DAY_S: i64 = 86_400;
@@ -79,6 +80,7 @@ pub(super) fn of_client(hello: &ClientHello<'_>, tls: &TlsInfo, over: Over, cx: 
     set(FlowStatus::TlsSuspiciousExtension, hello.odd_extension);
     set(FlowStatus::InvalidCharacters, !tls.sni.bytes().all(belongs_in_name));
     set(FlowStatus::PunycodeName, has_punycode(&tls.sni));
+    set(FlowStatus::DgaDomain, looks_generated(&tls.sni));
     let offered = || protocols(hello.protocols).filter(|name| !is_made_up(name));
     set(FlowStatus::TlsUncommonAlpn, offered().any(|name| !is_one_of(name, ALPN)));
     let is_web = offered().any(|name| is_one_of(name, WEB));

