@@ -21,6 +21,10 @@ use crate::l7::apps::AppTable;
 /// Boxes of ended flows kept at most.
 const MAX_BOXES: usize = 1024;
 
+/// Flows looked at for an eviction at most, and how many of those worth nothing are enough.
+const SAMPLE: usize = 64;
+const SAMPLE_WORTHLESS: usize = 8;
+
 /// Timeouts and limits, in seconds of event time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TableConfig {
@@ -71,6 +75,8 @@ pub struct FlowTable {
     next_id: u64,
     id_step: u64,
     evicted: u64,
+    /// Where the next sample for an eviction begins.
+    sampled: usize,
 }
 
 /// Takes what flows have counted.
@@ -118,6 +124,7 @@ impl FlowTable {
             next_id: 1,
             id_step: 1,
             evicted: 0,
+            sampled: 0,
         }
     }
 
@@ -533,25 +540,45 @@ impl FlowTable {
         events.push(FlowEvent::End { flow, reason });
     }
 
-    /// Makes room: the oldest unanswered single-packet flow of a sample, else its longest idle one.
+    /// Makes room: of a sample, the longest idle of those worth least. A flood leaves enough flows of one
+    /// packet that some are met soon; a table full of conversations is looked at more closely.
     fn evict(&mut self, events: &mut Vec<FlowEvent>) {
-        const SAMPLE: usize = 64;
-        let start = (self.next_id as usize).wrapping_mul(SAMPLE) % self.flows.len().max(1);
+        let start = self.sampled % self.flows.len().max(1);
         let (before, from) = self.flows.split_at(start);
-        let sample = (start..).zip(from).chain((0..).zip(before));
-        let victim = sample
-            .filter(|(_, flow)| flow.id != 0)
-            .take(SAMPLE)
-            .min_by_key(|(_, f)| (f.packets() > 1, f.last_seen, f.id))
-            .map(|(place, _)| place as FlowIndex);
-        if let Some(place) = victim {
+        let (mut looked_at, mut worthless) = (0, 0);
+        let mut victim = None;
+        for (place, flow) in (start..).zip(from).chain((0..).zip(before)) {
+            looked_at += 1;
+            if flow.id == 0 {
+                continue;
+            }
+            let worth = flow.worth();
+            worthless += usize::from(worth == 0);
+            victim = victim.into_iter().chain([((worth, flow.last_seen, flow.id), place)]).min();
+            if worthless == SAMPLE_WORTHLESS || looked_at >= SAMPLE && victim.is_some() {
+                break;
+            }
+        }
+        self.sampled = start + looked_at;
+        if let Some((_, place)) = victim {
             self.evicted += 1;
-            self.end(place, FlowEnd::Evicted, events);
+            self.end(place as FlowIndex, FlowEnd::Evicted, events);
         }
     }
 }
 
 impl Flow {
+    /// How much is lost with the flow when there is no room for it: nothing with a packet that nobody
+    /// answered, little with one that is over or goes one way only.
+    fn worth(&self) -> u8 {
+        let answered = self.cli2srv.packets > 0 && self.srv2cli.packets > 0;
+        match (self.packets(), answered && !self.is_over()) {
+            (0 | 1, _) => 0,
+            (_, false) => 1,
+            (_, true) => 2,
+        }
+    }
+
     /// Tells `protocolDetected`; true when it had not been told before.
     pub fn take_detection(&mut self) -> bool {
         let told = self.marks.has(Marks::DETECTED);
