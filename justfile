@@ -34,9 +34,9 @@ fmt:
 replay +files:
     cargo run --release --quiet --bin flowhook -- replay {{ files }}
 
-# Criterion benches: decoder, flow table, dissectors, script call, ledger
+# Criterion benches: capture files, decoder, flow table, dissectors, script call, ledger
 bench *args:
-    cargo bench --quiet --bench decode --bench flow_table --bench dissectors --bench export_decode --bench script_call --bench ledger -- {{ args }}
+    cargo bench --quiet --bench capture_file --bench decode --bench flow_table --bench dissectors --bench export_decode --bench script_call --bench ledger -- {{ args }}
 
 # Packets per CPU second and peak memory on a generated trace
 bench-replay packets="2000000":

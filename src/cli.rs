@@ -11,6 +11,7 @@ use crate::node::Roles;
 mod check;
 mod config;
 mod flows;
+mod progress;
 mod replay;
 mod run;
 
@@ -45,6 +46,9 @@ struct Common {
     /// How results are printed
     #[arg(long, short = 'O', global = true, value_enum, default_value_t = Output::Text)]
     output: Output,
+    /// Show no progress on the terminal while capture files are read
+    #[arg(long, global = true)]
+    no_progress: bool,
 }
 
 /// How results are printed.
@@ -84,13 +88,14 @@ enum Command {
 pub fn execute(cli: Cli) -> Result<(), Failure> {
     let common = &cli.common;
     let load = || Config::load(common.config.as_deref(), std::env::vars()).map_err(Failure::config);
+    let progress = !common.no_progress && common.output == Output::Text;
     match cli.command {
         Command::Run => run::run(&load()?, Roles::ALL),
         Command::Collector => run::run_alone(&load()?, Roles { collector: true, ..Roles::NONE }),
         Command::Aggregator => run::run_alone(&load()?, Roles { aggregator: true, ..Roles::NONE }),
         Command::Notifier => run::run_alone(&load()?, Roles { notifier: true, ..Roles::NONE }),
-        Command::Replay(args) => replay::replay(load()?, &args, common.output),
-        Command::Flows(args) => flows::flows(&load()?, &args),
+        Command::Replay(args) => replay::replay(load()?, &args, common.output, progress),
+        Command::Flows(args) => flows::flows(&load()?, &args, progress),
         Command::Check => check::check(&load()?, common.output),
         Command::Config(command) => config::config(&command, &load()?, common.output),
     }

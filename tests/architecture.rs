@@ -90,6 +90,8 @@ fn libraries_stay_behind_their_files() {
     only(&["async_nats"], &["shared/src/bus/nats"]);
     only(&["nix"], &["collector/src/ingest/udp.rs"]);
     only(&["pcap"], &["collector/src/capture/live", "collector/src/capture/file"]);
+    only(&["flate2", "zstd"], &["collector/src/capture/file/compressed"]);
+    only(&["indicatif"], &["src/cli/progress.rs"]);
     only(&["rhai"], &["shared/src/script/engine", "shared/src/script/value", "shared/src/script/lower"]);
     only(&["rusqlite"], &["shared/src/store/sqlite"]);
     only(&["tokio_postgres"], &["shared/src/store/postgres"]);

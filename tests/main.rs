@@ -10,6 +10,7 @@
 
 mod architecture;
 mod bad_input;
+mod capture_files;
 mod capture_truth;
 mod cluster;
 mod export;

@@ -1,15 +1,16 @@
 //! Where packets come from: files and live interfaces behind one trait.
 //!
-//! A source copies its packets into a [`Batch`] that the caller owns and reuses, so that nothing
-//! downstream borrows from libpcap or from a read buffer.
+//! A source hands its packets over in a [`Batch`] that the caller owns and reuses: a copy of them, or
+//! a share of the buffer in which they were read, so that nothing downstream borrows from the source.
 
 pub mod af_packet;
-pub mod chain;
 pub mod file;
+pub mod files;
 pub mod link;
 pub mod live;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use shared::model::Timestamp;
 
@@ -109,6 +110,8 @@ pub struct PacketDesc {
 #[derive(Default, Debug)]
 pub struct Batch {
     data: Vec<u8>,
+    /// Holds the packets instead of `data`; its owner does not write to it as long as it is here.
+    lent: Option<Arc<Box<[u8]>>>,
     descs: Vec<PacketDesc>,
 }
 
@@ -116,6 +119,7 @@ impl Batch {
     /// Forgets the packets and keeps the memory.
     pub fn clear(&mut self) {
         self.data.clear();
+        self.lent = None;
         self.descs.clear();
     }
 
@@ -131,17 +135,56 @@ impl Batch {
 
     /// Appends one packet; `length` is its size on the wire in bytes, `bytes` what was captured.
     pub fn push(&mut self, ts: Timestamp, link: LinkType, interface: u32, length: u32, bytes: &[u8]) {
-        // Sources refuse packets above MAX_CAPTURED, so neither number comes near 2^32.
-        let (offset, captured) = (self.data.len() as u32, bytes.len() as u32);
+        if let Some(lent) = self.lent.take() {
+            self.copy_from(&lent);
+        }
+        let offset = self.data.len();
         self.data.extend_from_slice(bytes);
+        self.push_lent(ts, link, interface, length, offset, bytes.len());
+    }
+
+    /// Forgets the packets and takes a share of `buffer`, in which [`Batch::push_lent`] says where packets are.
+    fn lend(&mut self, buffer: &Arc<Box<[u8]>>) {
+        self.clear();
+        self.lent = Some(Arc::clone(buffer));
+    }
+
+    /// Appends a packet whose `captured` bytes are there from `offset` on.
+    fn push_lent(
+        &mut self,
+        ts: Timestamp,
+        link: LinkType,
+        interface: u32,
+        length: u32,
+        offset: usize,
+        captured: usize,
+    ) {
+        // Sources refuse packets above MAX_CAPTURED, so neither number comes near 2^32.
+        let (offset, captured) = (offset as u32, captured as u32);
         self.descs.push(PacketDesc { ts, offset, captured, length: length.max(captured), link, interface });
+    }
+
+    /// Makes the packets in a lent buffer the batch's own.
+    fn copy_from(&mut self, lent: &[u8]) {
+        for desc in &mut self.descs {
+            let start = desc.offset as usize;
+            let bytes = lent.get(start..start + desc.captured as usize).unwrap_or_default();
+            desc.offset = self.data.len() as u32;
+            self.data.extend_from_slice(bytes);
+        }
+    }
+
+    /// What is known about the packets, in the order of capture.
+    pub fn descs(&self) -> &[PacketDesc] {
+        &self.descs
     }
 
     /// The packets in the order of capture, each with its captured bytes.
     pub fn iter(&self) -> impl Iterator<Item = (&PacketDesc, &[u8])> {
-        self.descs.iter().map(|desc| {
+        let data = self.lent.as_ref().map_or(&self.data[..], |lent| lent);
+        self.descs.iter().map(move |desc| {
             let start = desc.offset as usize;
-            (desc, self.data.get(start..start + desc.captured as usize).unwrap_or_default())
+            (desc, data.get(start..start + desc.captured as usize).unwrap_or_default())
         })
     }
 }
@@ -173,10 +216,12 @@ pub struct CaptureStats {
 /// How far a source has read its input.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Progress {
-    /// Bytes of the input consumed.
+    /// Bytes of the input consumed, compressed ones where it is compressed.
     pub bytes_read: u64,
     /// Size of the input; `None` for a pipe.
     pub bytes_total: Option<u64>,
+    /// Packets that were in them.
+    pub packets: u64,
 }
 
 /// Delivers packets in batches.
@@ -245,6 +290,15 @@ pub enum CaptureError {
         /// The file.
         path: PathBuf,
     },
+    /// Standard input was named twice.
+    #[error("standard input can be read only once")]
+    StandardInputTwice,
+    /// The times of the files overlap so much that too many would have to be open at once.
+    #[error("more than {limit} capture files overlap in time; merge some of them first")]
+    TooManyFiles {
+        /// Files that may be open at once.
+        limit: usize,
+    },
     /// The file does not start like pcap or pcapng.
     #[error("{} is not a pcap or pcapng capture: {cause}", path.display())]
     NotACapture {
@@ -253,12 +307,14 @@ pub enum CaptureError {
         /// What was found instead.
         cause: String,
     },
-    /// The file ends inside a header or packet; everything before was delivered.
+    /// The file ends inside a header or packet, or inside what is compressed; everything before was
+    /// delivered.
     #[error("{} is cut short: {cause} at byte {offset}", path.display())]
     Truncated {
         /// The file.
         path: PathBuf,
-        /// File offset at which the cut record or block begins.
+        /// Offset at which the cut record or block begins, counted in what is decompressed; of a
+        /// compressed stream that is itself cut, the size of the file.
         offset: u64,
         /// What is cut.
         cause: String,
@@ -268,7 +324,8 @@ pub enum CaptureError {
     Malformed {
         /// The file.
         path: PathBuf,
-        /// File offset at which the bad record or block begins.
+        /// Offset at which the bad record or block begins, counted in what is decompressed; of a bad
+        /// compressed stream, how far it was read.
         offset: u64,
         /// What is wrong with it.
         cause: String,

@@ -26,6 +26,9 @@ use crate::shards::{Answer, Outlet, Stop};
 /// Items handed over at once at most; smaller when the source is idle.
 const ITEMS_PER_BATCH: usize = 256;
 
+/// Batches of a file between two times that its progress is told: some 10 ms.
+const TELL_PROGRESS: u32 = 64;
+
 /// How long a live wire may be silent before the wall clock moves event time on.
 const SILENCE_NS: i64 = 1_000_000_000;
 
@@ -70,6 +73,8 @@ struct CaptureThread {
     watched: Stopwatch,
     /// What was last said about it.
     up: bool,
+    /// Batches of a file since its progress was told.
+    untold: u32,
 }
 
 impl CaptureThread {
@@ -127,6 +132,7 @@ impl CaptureThread {
             drops: Drops::default(),
             watched: Stopwatch::start(),
             up: true,
+            untold: 0,
         }
     }
 
@@ -184,6 +190,13 @@ impl CaptureThread {
         }
         if self.out.len() >= ITEMS_PER_BATCH || live {
             self.hand_over();
+        }
+        self.untold += 1;
+        if !live && self.untold >= TELL_PROGRESS {
+            self.untold = 0;
+            if let Ok(mut totals) = self.totals.lock() {
+                totals.progress = self.source.progress();
+            }
         }
     }
 

@@ -81,7 +81,8 @@ pub struct InterfaceConfig {
     /// Device to capture on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub device: Option<String>,
-    /// Capture files to read, one after the other, instead of a device.
+    /// Capture files to read, as one stream ordered by time, instead of a device; `-` is standard
+    /// input.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub files: Vec<PathBuf>,
     /// Whether the innermost or the outer packet of a tunnel counts; the collector's setting when

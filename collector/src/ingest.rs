@@ -10,6 +10,7 @@
 //! is counted ([`ExportStats`]).
 
 pub mod collected;
+pub mod draft;
 pub mod exporter;
 pub mod feed;
 pub mod field;

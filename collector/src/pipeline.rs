@@ -4,18 +4,15 @@
 //! timers fire, then the summary of that second is closed, then the packet is counted. A replay
 //! therefore gives the same items in the same order every time.
 
-use shared::model::pool::Mac;
-use shared::model::query::{DEFAULT_LIMIT, FlowQuery, MAX_LIMIT, Page};
-use shared::model::{Alert, FlowEnd, FlowRecord, LocalNetworks, Timestamp};
+use shared::model::{Alert, FlowEnd, LocalNetworks, Timestamp};
 use shared::script::registry::ScriptInfo;
-use shared::wire::delta::{Delta, InterfaceDelta, Producer};
+use shared::wire::delta::Delta;
 use shared::wire::flow_batch::{FlowBatchWriter, WrittenBatch};
 use shared::wire::proto::HttpPost;
 
 use crate::capture::Batch;
 use crate::decode::{DecodeError, Decoded, Decoder, Packet};
-use crate::flow::table::Settle;
-use crate::flow::{Flow, FlowEvent, FlowTable, Growth, Lookup, RecordContext};
+use crate::flow::{FlowEvent, FlowTable, Lookup, RecordContext};
 use crate::flow_alert::{self, Place};
 use crate::hooks::{Asked, HookRunner};
 use crate::ingest::CollectedFlow;
@@ -25,6 +22,8 @@ use crate::summary::Summary;
 
 mod collected;
 mod effects;
+mod flush;
+mod query;
 
 /// Packets looked up ahead together: enough to hide the time that memory takes, few enough to stay
 /// in the nearest cache.
@@ -330,31 +329,6 @@ impl Pipeline {
         hand_over(out);
     }
 
-    /// Live flows that match, in order of their ids; `next` is the last id of the page.
-    pub fn live_flows(&self, query: &FlowQuery) -> Page<FlowRecord> {
-        let limit = if query.limit == 0 { DEFAULT_LIMIT } else { query.limit.min(MAX_LIMIT) };
-        let after = query.after.unwrap_or(0);
-        let cx = self.parts.record_context();
-        let mut items = Vec::new();
-        let mut more = false;
-        for flow in self.parts.table.iter() {
-            if i64::try_from(flow.id).unwrap_or(i64::MAX) <= after {
-                continue;
-            }
-            let record = self.parts.table.record(flow, cx, None);
-            if !query_matches(query, &record) {
-                continue;
-            }
-            if items.len() == limit {
-                more = true;
-                break;
-            }
-            items.push(record);
-        }
-        let next = items.last().filter(|_| more).map(|f: &FlowRecord| f.id.to_string());
-        Page { items, next }
-    }
-
     /// Moves event time to `to`, second by second where something is to do.
     fn advance(&mut self, to: Timestamp, trace: &mut TraceSource<'_>, out: &mut Vec<Item>) {
         let interval = i64::from(self.parts.summary_interval_s);
@@ -393,131 +367,6 @@ impl Pipeline {
         *actions.entry(alert.action.to_string()).or_default() += 1;
         *self.report.alerts_by_severity.entry(alert.severity.to_string()).or_default() += 1;
     }
-
-    fn producer(&self, sequence: u64) -> Producer {
-        let place = &self.parts.place;
-        Producer {
-            site: place.site.clone(),
-            node: place.node.clone(),
-            ifid: place.ifid,
-            interface: place.interface.clone(),
-            epoch: self.parts.epoch,
-            sequence,
-        }
-    }
-
-    /// Closes the open summary at `to`.
-    fn flush(&mut self, to: Timestamp, end_of_stream: bool, out: &mut Vec<Item>) {
-        let PipelineParts { table, networks, .. } = &mut self.parts;
-        table.settle(&mut Counting { summary: &mut self.summary, networks });
-        let refused = self.parts.table.detection_refused();
-        self.report.error("detection_refused", refused - self.refused_told);
-        self.refused_told = refused;
-        let evicted = self.parts.table.evicted();
-        self.summary.counters().flows_evicted += evicted - self.evicted_told;
-        self.evicted_told = evicted;
-        let counts = self.parts.hooks.take_counts();
-        self.summary.interface.hooks = counts.calls;
-        for script in counts.quarantined {
-            self.report.error(&format!("script.{script}.quarantined"), 1);
-            let alert = flow_alert::interface_alert(
-                &self.parts.place,
-                "script_quarantined",
-                shared::model::Severity::Error,
-                format!("Script {script} failed too often and is no longer called"),
-                to,
-            );
-            self.count_alert(&alert);
-            out.push(Item::Alert(Box::new(alert)));
-        }
-        self.summary.interface.live_flows = self.parts.table.len() as u64;
-        self.report_exporters();
-        self.push_deltas(to, end_of_stream, out);
-        self.flush_flows(out);
-    }
-
-    /// One delta, or several where there are many hosts: a message has a largest size. All but the
-    /// last hold hosts alone and leave the watermark where it was.
-    fn push_deltas(&mut self, to: Timestamp, end_of_stream: bool, out: &mut Vec<Item>) {
-        let from = self.open_from.unwrap_or(to);
-        let (interface, mut hosts, networks) =
-            self.summary.take_parts(&self.parts.networks, self.parts.table.names());
-        let last_hosts = hosts.pop().unwrap_or_default();
-        for hosts in hosts {
-            let part = Delta {
-                producer: self.next_producer(),
-                from,
-                to,
-                watermark: from,
-                end_of_stream: false,
-                interface: InterfaceDelta { live_flows: interface.live_flows, ..InterfaceDelta::default() },
-                hosts,
-                networks: Vec::new(),
-                traceparent: None,
-            };
-            out.push(Item::Delta(Box::new(part)));
-        }
-        let producer = self.next_producer();
-        let watermark = to;
-        let last = Delta {
-            producer,
-            from,
-            to,
-            watermark,
-            end_of_stream,
-            interface,
-            hosts: last_hosts,
-            networks,
-            traceparent: None,
-        };
-        out.push(Item::Delta(Box::new(last)));
-    }
-
-    fn next_producer(&mut self) -> Producer {
-        self.delta_sequence += 1;
-        self.producer(self.delta_sequence)
-    }
-
-    fn flush_flows(&mut self, out: &mut Vec<Item>) {
-        if self.ended.is_empty() {
-            return;
-        }
-        self.flow_sequence += 1;
-        let producer = self.producer(self.flow_sequence);
-        out.push(Item::Flows(self.ended.finish(producer)));
-    }
-}
-
-/// Counts flows into a summary.
-struct Counting<'a> {
-    summary: &'a mut Summary,
-    networks: &'a LocalNetworks,
-}
-
-impl Settle for Counting<'_> {
-    fn soon(&self, flow: &Flow) {
-        self.summary.bring_places_near(flow);
-    }
-
-    fn next(&self, flow: &Flow) {
-        self.summary.bring_counters_near(flow);
-    }
-
-    fn settled(&mut self, flow: &Flow, macs: [Option<Mac>; 2], growth: &Growth) {
-        self.summary.flow(flow, macs, growth, self.networks, false);
-    }
-}
-
-/// True when a live flow is one that `query` asks for.
-fn query_matches(query: &FlowQuery, flow: &FlowRecord) -> bool {
-    let host = |ip| flow.client.ip == ip || flow.server.ip == ip;
-    let port = |port| flow.client.port == port || flow.server.port == port;
-    query.from.is_none_or(|from| flow.last_seen >= from)
-        && query.to.is_none_or(|to| flow.last_seen < to)
-        && query.ifid.is_none_or(|ifid| flow.ifid == ifid)
-        && query.host.is_none_or(host)
-        && query.port.is_none_or(port)
-        && query.l7.as_ref().is_none_or(|l7| flow.speaks(l7))
 }
 
 #[cfg(test)]

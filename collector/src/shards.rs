@@ -117,8 +117,7 @@ fn open(args: &InterfaceArgs, count: usize) -> Result<Vec<Box<dyn PacketSource>>
     }
     Ok(match args.interface.files.as_slice() {
         [] => capture::live::open_group(&args.interface.live(), count, &*args.clock)?,
-        [one] => vec![capture::file::open(one)?],
-        many => vec![capture::chain::open(many)?],
+        files => vec![capture::files::open(files)?],
     })
 }
 

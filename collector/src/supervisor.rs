@@ -15,7 +15,7 @@ use shared::supervise::{Decision, RestartBudget, RestartPolicy};
 use shared::wire::subject::Subjects;
 use tokio::sync::watch;
 
-use crate::capture::{self, CaptureError};
+use crate::capture::{self, CaptureError, Progress};
 use crate::config::CollectorConfig;
 use crate::flow_alert::{self, Place};
 use crate::interface::{FlowSink, InterfaceActor, InterfaceArgs, InterfaceMessage, InterfaceTotals};
@@ -94,12 +94,14 @@ impl Collector {
         self.totals.iter().find_map(failure)
     }
 
-    /// Bytes read and bytes in all, where every interface reads files of known size.
-    pub fn progress(&self) -> Option<(u64, u64)> {
-        let mut sum = (0, 0);
+    /// How far all interfaces have read, where every one reads files.
+    pub fn progress(&self) -> Option<Progress> {
+        let mut sum = Progress { bytes_read: 0, bytes_total: Some(0), packets: 0 };
         for totals in &self.totals {
             let progress = totals.lock().ok()?.progress?;
-            sum = (sum.0 + progress.bytes_read, sum.1 + progress.bytes_total?);
+            sum.bytes_read += progress.bytes_read;
+            sum.bytes_total = sum.bytes_total.zip(progress.bytes_total).map(|(a, b)| a + b);
+            sum.packets += progress.packets;
         }
         Some(sum)
     }
@@ -118,9 +120,7 @@ pub async fn spawn(deps: CollectorDeps) -> Result<Collector, CollectorError> {
         }
         match interface.files.as_slice() {
             [] => drop(capture::live::open(&interface.live())?),
-            // A pipe can be opened only once, by who reads it.
-            files if files.iter().any(|f| f.exists() && !f.is_file() && !f.is_dir()) => {}
-            files => drop(capture::chain::open(files)?),
+            files => capture::files::check(files)?,
         }
     }
     let totals: Vec<_> = deps.config.interface.iter().map(|_| Arc::default()).collect();

@@ -1,7 +1,7 @@
 //! `flowhook flows`: capture files to flow records, and back to text.
 
 use std::fs::File;
-use std::io::{BufReader, BufWriter, Write};
+use std::io::{BufReader, BufWriter, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -19,6 +19,7 @@ use shared::script::registry::ScriptSetup;
 use shared::wire::flow_file::{FlowFileReader, FlowFileWriter, MAGIC};
 
 use super::print_json;
+use super::progress::{Bar, Watched};
 use crate::config::Config;
 use crate::exit::{self, Failure};
 use crate::node::{self, NodeError};
@@ -26,7 +27,8 @@ use crate::node::{self, NodeError};
 /// `flowhook flows …`
 #[derive(Debug, Args)]
 pub struct FlowsArgs {
-    /// Capture files, or one file of flows written by --write
+    /// Capture files, read as one stream ordered by time (- for standard input), or one file of flows
+    /// written by --write
     #[arg(required = true)]
     files: Vec<PathBuf>,
     /// Write the flows to this file in their binary form and print only totals
@@ -36,14 +38,22 @@ pub struct FlowsArgs {
 
 /// Reads captures through the collector's core, flow scripts included, without bus or store. Alerts
 /// are counted and not delivered.
-pub fn flows(config: &Config, args: &FlowsArgs) -> Result<(), Failure> {
+pub fn flows(config: &Config, args: &FlowsArgs, progress: bool) -> Result<(), Failure> {
     match args.files.as_slice() {
         [one] if is_flow_file(one) => print_flows(one),
-        files => capture_flows(config, files, args.write.as_deref()),
+        files => {
+            // On a terminal the flows themselves tell how far it is.
+            let progress = progress && (args.write.is_some() || !std::io::stdout().is_terminal());
+            capture_flows(config, files, args.write.as_deref(), progress)
+        }
     }
 }
 
 fn is_flow_file(path: &Path) -> bool {
+    // Of a pipe the first bytes can be read only once.
+    if !path.is_file() {
+        return false;
+    }
     let mut magic = [0; MAGIC.len()];
     let read = File::open(path).and_then(|mut file| std::io::Read::read_exact(&mut file, &mut magic));
     read.is_ok() && magic == *MAGIC
@@ -73,24 +83,26 @@ fn write_line(out: &mut impl Write, flow: &FlowRecord) -> std::io::Result<()> {
     out.write_all(b"\n")
 }
 
-fn capture_flows(config: &Config, files: &[PathBuf], to: Option<&Path>) -> Result<(), Failure> {
+fn capture_flows(
+    config: &Config,
+    files: &[PathBuf],
+    to: Option<&Path>,
+    progress: bool,
+) -> Result<(), Failure> {
     let wrong = config.check();
     if !wrong.is_empty() {
         return Err(NodeError::Config(wrong).into());
     }
-    let mut source = match files {
-        [one] => capture::file::open(one),
-        many => capture::chain::open(many),
-    }
-    .map_err(|error| Failure::new(exit::capture_code(&error), error))?;
+    let source = capture::files::open(files)?;
     let mut pipeline = pipeline(config)?;
+    let mut source = Watched::new(source, Bar::on_terminal(progress));
     let mut failure = None;
     let result = match to {
         Some(path) => {
             let file = File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
             let mut writer = FlowFileWriter::new(BufWriter::with_capacity(1 << 20, file))
                 .with_context(|| format!("cannot write {}", path.display()))?;
-            let result = collector::offline::run(&mut *source, &mut pipeline, |item| {
+            let result = collector::offline::run(&mut source, &mut pipeline, |item| {
                 if let Item::Flows(batch) = item
                     && failure.is_none()
                 {
@@ -102,7 +114,7 @@ fn capture_flows(config: &Config, files: &[PathBuf], to: Option<&Path>) -> Resul
         }
         None => {
             let mut out = BufWriter::new(std::io::stdout().lock());
-            let result = collector::offline::run(&mut *source, &mut pipeline, |item| {
+            let result = collector::offline::run(&mut source, &mut pipeline, |item| {
                 if let Item::Flows(batch) = item
                     && let Ok(read) = batch.read()
                 {
@@ -113,6 +125,7 @@ fn capture_flows(config: &Config, files: &[PathBuf], to: Option<&Path>) -> Resul
             result
         }
     };
+    drop(source);
     if to.is_some() {
         print_json(&pipeline.report())?;
     }

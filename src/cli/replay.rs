@@ -1,7 +1,7 @@
 //! `flowhook replay`: capture files through every role, then a report.
 
 use std::fs::File;
-use std::io::{BufWriter, IsTerminal, Write};
+use std::io::{BufWriter, Write};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -12,6 +12,7 @@ use collector::config::InterfaceConfig;
 use shared::clock::Stopwatch;
 use shared::telemetry::Telemetry;
 
+use super::progress::{self, Bar};
 use super::run::{runtime, stop_signal};
 use super::{Output, print, print_json};
 use crate::config::{BusKind, Config};
@@ -21,7 +22,8 @@ use crate::node::{Node, NodeOptions, Roles};
 /// `flowhook replay …`
 #[derive(Debug, Args)]
 pub struct ReplayArgs {
-    /// Capture files (pcap or pcapng), read in this order
+    /// Capture files (pcap or pcapng, plain or compressed by gzip or zstd; - for standard input), read as
+    /// one stream ordered by time
     #[arg(required = true)]
     files: Vec<PathBuf>,
     /// Collect flows from NetFlow, IPFIX and sFlow datagrams to these UDP ports in the files
@@ -42,7 +44,7 @@ pub struct ReplayArgs {
 }
 
 /// Replays.
-pub fn replay(mut config: Config, args: &ReplayArgs, output: Output) -> Result<(), Failure> {
+pub fn replay(mut config: Config, args: &ReplayArgs, output: Output, progress: bool) -> Result<(), Failure> {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let scratch;
     config.node.state_dir = match &args.state {
@@ -60,7 +62,7 @@ pub fn replay(mut config: Config, args: &ReplayArgs, output: Output) -> Result<(
     config.aggregator.flow_retention_days = 0;
     config.aggregator.alert_retention_days = 0;
     let telemetry = Telemetry::start(&config.telemetry, &config.node_name()).map_err(Failure::config)?;
-    let result = runtime()?.block_on(replay_files(&config, args, output, &telemetry));
+    let result = runtime()?.block_on(replay_files(&config, args, output, progress, &telemetry));
     telemetry.shutdown();
     result
 }
@@ -69,6 +71,7 @@ async fn replay_files(
     config: &Config,
     args: &ReplayArgs,
     output: Output,
+    progress: bool,
     telemetry: &Telemetry,
 ) -> Result<(), Failure> {
     let flow_sink = match &args.flows_out {
@@ -90,7 +93,7 @@ async fn replay_files(
     let node = Node::start(config, Roles::ALL, options).await?;
     tokio::select! {
         () = node.captured() => {}
-        () = show_progress(&node) => {}
+        () = show_progress(&node, Bar::on_terminal(progress)) => {}
         () = &mut stop => {
             node.stop().await;
             return Err(Failure::new(exit::FAILED, anyhow::anyhow!("interrupted")));
@@ -131,20 +134,13 @@ async fn replay_files(
     }
 }
 
-/// Shows how far the files have been read, on a terminal and when it takes long; never ends.
-async fn show_progress(node: &Node) {
-    let watch = Stopwatch::start();
-    if !std::io::stderr().is_terminal() {
-        return std::future::pending().await;
-    }
+/// Shows how far the files have been read; never ends.
+async fn show_progress(node: &Node, bar: Option<Bar>) {
+    let Some(bar) = bar else { return std::future::pending().await };
     loop {
-        tokio::time::sleep(Duration::from_millis(500)).await;
-        let Some((read, total)) = node.collector().and_then(|c| c.progress()) else { continue };
-        let seconds = watch.elapsed().as_secs_f64();
-        let share = read as f64 / (total.max(1)) as f64;
-        let left = if share > 0.0 { seconds / share - seconds } else { 0.0 };
-        let mib = read as f64 / 1_048_576.0;
-        let line = format!("\r{:3.0} %  {:.0} MiB/s  {left:.0} s left ", share * 100.0, mib / seconds);
-        let _ = std::io::stderr().write_all(line.as_bytes());
+        tokio::time::sleep(progress::INTERVAL).await;
+        if let Some(progress) = node.collector().and_then(|c| c.progress()) {
+            bar.show(&progress);
+        }
     }
 }

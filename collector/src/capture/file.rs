@@ -1,40 +1,36 @@
-//! Capture files: classic pcap and pcapng, read in one pass through a fixed buffer.
+//! Capture files: classic pcap and pcapng, plain or compressed, read in one pass through a fixed
+//! buffer.
 
 mod classic;
+mod compressed;
+pub(super) mod input;
 mod pcapng;
 #[cfg(test)]
 mod tests;
 mod window;
 
-use std::fs::File;
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use self::classic::Classic;
+use self::compressed::Compression;
 use self::pcapng::PcapNg;
 use self::window::Window;
 use super::{BATCH_PACKETS, Batch, CaptureError, CaptureStats, PacketSource, Progress, SourceState};
 
-/// Opens a capture file or named pipe; the format is found by its first bytes.
+/// Opens a capture file, named pipe or standard input (`-`, once in the life of a process). Format
+/// and compression are found by the first bytes, not by the name.
 ///
 /// # Errors
 ///
 /// Every [`CaptureError`] about files; [`CaptureError::Truncated`] when the file ends inside its
 /// own header.
 pub fn open(path: &Path) -> Result<Box<dyn PacketSource>, CaptureError> {
-    let file = File::open(path).map_err(|cause| match cause.kind() {
-        ErrorKind::NotFound => CaptureError::NotFound { path: path.to_owned() },
-        _ => CaptureError::Unreadable { path: path.to_owned(), cause },
-    })?;
-    let meta = file.metadata().map_err(|cause| CaptureError::Unreadable { path: path.to_owned(), cause })?;
-    if meta.is_dir() {
-        return Err(CaptureError::IsDirectory { path: path.to_owned() });
-    }
-    let bytes_total = meta.is_file().then_some(meta.len());
-    let mut window = Window::new(file);
-    let format = recognise(&mut window).map_err(|problem| problem.at(path))?;
-    let name = path.display().to_string();
-    Ok(Box::new(FileSource { path: path.to_owned(), name, bytes_total, window, format, received: 0 }))
+    let (file, bytes_total) = input::open(path)?;
+    let name = if input::is_stdin(path) { PathBuf::from("standard input") } else { path.to_owned() };
+    let (window, format) =
+        recognise(Window::new(file)).map_err(|(problem, inside)| problem.at(&name, inside))?;
+    let text = name.display().to_string();
+    Ok(Box::new(FileSource { path: name, name: text, bytes_total, window, format, received: 0 }))
 }
 
 /// What a reader makes of the next bytes.
@@ -43,6 +39,8 @@ enum Step {
     Packet,
     /// Something else was read.
     Skipped,
+    /// What comes next is not held whole, and reading more has to wait until the batch is taken.
+    Full,
     /// The file ends where a record may end.
     End,
 }
@@ -52,8 +50,25 @@ enum Step {
 enum Problem {
     Empty,
     NotACapture(String),
-    Truncated { offset: u64, cause: &'static str },
-    Malformed { offset: u64, cause: String },
+    Truncated {
+        offset: u64,
+        cause: &'static str,
+    },
+    Malformed {
+        offset: u64,
+        cause: String,
+    },
+    /// The compressed stream ends early.
+    StreamCut {
+        offset: u64,
+        compression: Compression,
+    },
+    /// The compressed stream cannot be decompressed.
+    StreamBad {
+        offset: u64,
+        compression: Compression,
+        cause: String,
+    },
     Io(std::io::Error),
 }
 
@@ -64,15 +79,27 @@ impl From<std::io::Error> for Problem {
 }
 
 impl Problem {
-    fn at(self, path: &Path) -> CaptureError {
+    /// The problem of this file; `inside` what is compressed.
+    fn at(self, path: &Path, inside: Option<Compression>) -> CaptureError {
         let path = path.to_owned();
+        let what = |cause: String| match inside {
+            None => cause,
+            Some(compression) => format!("{cause} in what {} holds", compression.name()),
+        };
         match self {
             Self::Empty => CaptureError::Empty { path },
-            Self::NotACapture(cause) => CaptureError::NotACapture { path, cause },
+            Self::NotACapture(cause) => CaptureError::NotACapture { path, cause: what(cause) },
             Self::Truncated { offset, cause } => {
-                CaptureError::Truncated { path, offset, cause: cause.to_owned() }
+                CaptureError::Truncated { path, offset, cause: what(cause.to_owned()) }
             }
-            Self::Malformed { offset, cause } => CaptureError::Malformed { path, offset, cause },
+            Self::Malformed { offset, cause } => CaptureError::Malformed { path, offset, cause: what(cause) },
+            Self::StreamCut { offset, compression } => {
+                CaptureError::Truncated { path, offset, cause: format!("{} stream", compression.name()) }
+            }
+            Self::StreamBad { offset, compression, cause } => {
+                let cause = format!("{} stream: {cause}", compression.name());
+                CaptureError::Malformed { path, offset, cause }
+            }
             Self::Io(cause) => CaptureError::Unreadable { path, cause },
         }
     }
@@ -113,25 +140,49 @@ enum Format {
     Broken(Problem),
 }
 
-fn recognise(window: &mut Window) -> Result<Format, Problem> {
-    let held = window.ensure(4)?;
-    let Some(magic) = window.bytes().first_chunk::<4>().copied() else {
-        return Err(match held {
-            0 => Problem::Empty,
-            n => Problem::NotACapture(format!("only {n} bytes long")),
-        });
+/// A window and what it holds; or what is wrong with it, and how it is compressed.
+type Recognised = Result<(Window, Format), (Problem, Option<Compression>)>;
+
+fn recognise(mut window: Window) -> Recognised {
+    let magic = magic(&mut window).map_err(|problem| (problem, None))?;
+    let compression = Compression::of(magic);
+    let Some(compression) = compression else {
+        let format = format(&mut window, magic).map_err(|problem| (problem, None))?;
+        return Ok((window, format));
     };
-    if let Some((endian, nano)) = classic::magic(magic) {
-        return Classic::open(window, endian, nano).map(Format::Classic);
+    let inside = |problem| (problem, Some(compression));
+    let mut window = window.decompressed(compression).map_err(inside)?;
+    let magic = self::magic(&mut window).map_err(inside)?;
+    let format = format(&mut window, magic).map_err(inside)?;
+    Ok((window, format))
+}
+
+fn magic(window: &mut Window) -> Result<[u8; 4], Problem> {
+    let held = window.ensure(4)?;
+    window.bytes().first_chunk::<4>().copied().ok_or(match held {
+        0 => Problem::Empty,
+        n => Problem::NotACapture(format!("only {n} bytes long")),
+    })
+}
+
+fn format(window: &mut Window, magic: [u8; 4]) -> Result<Format, Problem> {
+    if let Some(layout) = classic::magic(magic) {
+        return Classic::open(window, layout).map(Format::Classic);
     }
     if magic == pcapng::SECTION_HEADER {
         return PcapNg::open(window).map(Format::PcapNg);
     }
-    Err(Problem::NotACapture(match magic {
-        [0x1f, 0x8b, ..] => "it is compressed by gzip; decompress it first".to_owned(),
-        [0x28, 0xb5, 0x2f, 0xfd] => "it is compressed by zstd; decompress it first".to_owned(),
-        _ => format!("it starts with the bytes {:08x}", u32::from_be_bytes(magic)),
-    }))
+    let packed = match magic {
+        [0xfd, b'7', b'z', b'X'] => "xz",
+        [b'B', b'Z', b'h', _] => "bzip2",
+        [0x04, 0x22, 0x4d, 0x18] => "lz4",
+        [b'P', b'K', 3, 4] => "zip",
+        _ => {
+            let cause = format!("it starts with the bytes {:08x}", u32::from_be_bytes(magic));
+            return Err(Problem::NotACapture(cause));
+        }
+    };
+    Err(Problem::NotACapture(format!("it is compressed by {packed}; decompress it and pipe it in")))
 }
 
 struct FileSource {
@@ -164,13 +215,14 @@ impl PacketSource for FileSource {
             match self.step(batch) {
                 Ok(Step::Packet) => self.received += 1,
                 Ok(Step::Skipped) => {}
+                Ok(Step::Full) => break,
                 Ok(Step::End) => {
                     self.format = Format::Over;
                     return Ok(SourceState::End);
                 }
                 Err(problem) if batch.is_empty() => {
                     self.format = Format::Over;
-                    return Err(problem.at(&self.path));
+                    return Err(problem.at(&self.path, self.window.compression()));
                 }
                 Err(problem) => {
                     self.format = Format::Broken(problem);
@@ -194,6 +246,7 @@ impl PacketSource for FileSource {
     }
 
     fn progress(&self) -> Option<Progress> {
-        Some(Progress { bytes_read: self.window.offset(), bytes_total: self.bytes_total })
+        let bytes_read = self.window.file_offset();
+        Some(Progress { bytes_read, bytes_total: self.bytes_total, packets: self.received })
     }
 }

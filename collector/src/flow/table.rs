@@ -13,7 +13,8 @@ use super::key::FlowKey;
 use super::macs::Macs;
 use super::names::Names;
 use super::prefetch::{prefetch_all, prefetch_parts, prefetch_texts};
-use super::state::{Flow, Marks, RecordContext};
+use super::record::RecordContext;
+use super::state::{Flow, Marks};
 use crate::decode::Packet;
 use crate::l7;
 use crate::l7::apps::AppTable;
@@ -66,6 +67,7 @@ pub struct FlowTable {
     wheel: Option<Wheel>,
     fired: Vec<FlowIndex>,
     /// Boxes in which flows left the table, to be used again.
+    #[expect(clippy::vec_box, reason = "it is the boxes that are kept")]
     boxes: Vec<Box<Flow>>,
     detection: Detection,
     touched: Touched,

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 
 use shared::model::Timestamp;
 
-use super::field::Draft;
+use super::draft::Draft;
 use super::names::Names;
 use super::records::Records;
 use super::sequence::{Arrival, Sequence};

@@ -4,8 +4,8 @@
 use shared::model::Timestamp;
 
 use super::collected::Counters;
+use super::draft::Draft;
 use super::exporter::{Domain, ExportClock};
-use super::field::Draft;
 use super::names::Names;
 use super::registry::{MAX_RECORD_AGE_NS, Session, accept};
 use super::stats::ExportStats;

@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 
 use super::IngestError;
-use super::field::{Draft, Field};
+use super::draft::Draft;
+use super::field::Field;
 
 /// Length that says that each record has its own (RFC 7011 §7).
 const VARIABLE: u16 = 65535;

@@ -200,8 +200,43 @@ mod tests {
     #[test]
     fn the_built_in_table_is_right() {
         assert_eq!(AppTable::default().read(BUILT_IN), Ok(()));
+        let (mut suffixes, mut kinds) = (HashMap::new(), HashMap::new());
+        let lines = BUILT_IN.lines().filter(|line| !line.starts_with('#'));
+        for line in lines {
+            let (suffix, rest) = line.split_once('\t').unwrap();
+            assert_eq!(suffixes.insert(suffix, line), None, "twice: {line}");
+            let (name, kind) = rest.split_once('\t').unwrap();
+            assert_eq!(*kinds.entry(name).or_insert(kind), kind, "another kind: {line}");
+        }
+        assert!(suffixes.len() > 2000 && kinds.len() > 400, "{} of {}", suffixes.len(), kinds.len());
+    }
+
+    #[test]
+    fn well_known_names_are_known() {
         let table = AppTable::built_in();
-        assert_eq!(name(&table, "r3---sn-4g5e6nsz.googlevideo.com"), "YouTube");
-        assert_eq!(name(&table, "teams.microsoft.com"), "Teams");
+        for (host, app) in [
+            ("r3---sn-4g5e6nsz.googlevideo.com", "YouTube"),
+            ("teams.microsoft.com", "Teams"),
+            ("login.microsoftonline.com", "Microsoft"),
+            ("mail.google.com", "GMail"),
+            ("www.google.co.uk", "Google"),
+            ("clients4.google.com", "GoogleServices"),
+            ("p12-drivews.icloud.com", "AppleiCloud"),
+            ("1-courier.push.apple.com", "ApplePush"),
+            ("edge-mqtt.facebook.com", "FacebookMessenger"),
+            ("scontent.xx.fbcdn.net", "Facebook"),
+            ("mmg.whatsapp.net", "WhatsAppFiles"),
+            ("ipv4-c001.1.nflxvideo.net", "NetFlix"),
+            ("d111111abcdef8.cloudfront.net", "AmazonAWS"),
+            ("dns.google", "DoH_DoT"),
+            ("stats.g.doubleclick.net", "ADS_Analytic_Track"),
+            ("fe3.delivery.mp.microsoft.com", "WindowsUpdate"),
+            ("api.cloudflareclient.com", "CloudflareWarp"),
+            ("us04web.zoom.us", "Zoom"),
+            ("en.wikipedia.org", "Wikipedia"),
+            ("www.example.org", ""),
+        ] {
+            assert_eq!(name(&table, host), app, "{host}");
+        }
     }
 }

@@ -5,7 +5,8 @@ use shared::model::{FlowEnd, FlowRecord, Timestamp};
 use shared::script::{Effect, FlowHook, LogLevel};
 use shared::wire::proto::HttpPost;
 
-use super::{Counting, FLOWS_PER_BATCH, Item, Pipeline, TEXT_PER_BATCH, TraceSource};
+use super::flush::Counting;
+use super::{FLOWS_PER_BATCH, Item, Pipeline, TEXT_PER_BATCH, TraceSource};
 use crate::flow::event::FlowIndex;
 use crate::flow::{Flow, FlowEvent, FlowTable};
 use crate::flow_alert;

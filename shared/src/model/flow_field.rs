@@ -81,6 +81,12 @@ fields! {
         |f| int(u64::from(f.cli2srv.retransmissions) + u64::from(f.srv2cli.retransmissions));
     "out_of_order", "TCP segments out of order, both directions.",
         |f| int(u64::from(f.cli2srv.out_of_order) + u64::from(f.srv2cli.out_of_order));
+    "zero_windows", "Announcements of a zero TCP window, both directions.",
+        |f| int(u64::from(f.cli2srv.zero_windows) + u64::from(f.srv2cli.zero_windows));
+    "rtt_client_us", "Round trip between here and the client by the handshake in microseconds, 0 when unknown.",
+        |f| int(f.rtt_client_us.into());
+    "rtt_server_us", "Round trip between here and the server by the handshake in microseconds, 0 when unknown.",
+        |f| int(f.rtt_server_us.into());
     "rtt_us", "Network round trip by the handshake in microseconds, 0 when unknown.",
         |f| int(u64::from(f.rtt_client_us) + u64::from(f.rtt_server_us));
     "gap_min_us", "Shortest time between two packets in microseconds.", |f| int(f.gap_min_us.into());
@@ -96,17 +102,48 @@ fields! {
     "alpn", "First ALPN protocol the client offers.", |f| text(f.info.tls.as_ref().map_or("", |t| &t.alpn));
     "tls_version", "TLS version number (0x0303 is TLS 1.2), 0 when not TLS.",
         |f| int(f.info.tls.as_ref().map_or(0, |t| t.version.into()));
+    "tls_cipher", "Cipher suite number that the server chose, 0 when unknown.",
+        |f| int(f.info.tls.as_ref().map_or(0, |t| t.cipher.into()));
+    "alpn_chosen", "ALPN protocol that the server chose.",
+        |f| text(f.info.tls.as_ref().map_or("", |t| &t.alpn_chosen));
+    "ja3", "JA3 of the TLS client's hello, in hexadecimal.", |f| text(f.info.tls.as_ref().map_or("", |t| &t.ja3));
+    "ja3s", "JA3S of the TLS server's hello, in hexadecimal.", |f| text(f.info.tls.as_ref().map_or("", |t| &t.ja3s));
+    "ja4", "JA4 of the TLS client's hello.", |f| text(f.info.tls.as_ref().map_or("", |t| &t.ja4));
+    "certificate_subject", "Subject of the TLS server's certificate, empty when it was not seen.",
+        |f| text(certificate(f).map_or("", |c| &c.subject));
+    "certificate_issuer", "Issuer of the TLS server's certificate.",
+        |f| text(certificate(f).map_or("", |c| &c.issuer));
+    "certificate_names", "Host names and addresses that the TLS server's certificate is for.",
+        |f| FieldValue::List(certificate(f).map_or(Vec::new(), |c| c.names.iter().map(ToString::to_string).collect()));
+    "certificate_not_before", "Begin of the certificate's validity, seconds since the epoch; 0 when it was not seen.",
+        |f| FieldValue::Int(certificate(f).map_or(0, |c| c.not_before));
+    "certificate_not_after", "End of the certificate's validity, seconds since the epoch; 0 when it was not seen.",
+        |f| FieldValue::Int(certificate(f).map_or(0, |c| c.not_after));
+    "certificate_self_signed", "True when the certificate's subject and issuer are the same.",
+        |f| FieldValue::Bool(certificate(f).is_some_and(|c| c.self_signed));
+    "certificate_sha1", "SHA-1 of the certificate, in hexadecimal.",
+        |f| text(certificate(f).map_or("", |c| &c.fingerprint));
     "http_method", "HTTP request method.", |f| text(f.info.http.as_ref().map_or("", |h| &h.method));
     "http_host", "HTTP `Host` header.", |f| text(f.info.http.as_ref().map_or("", |h| &h.host));
     "http_url", "HTTP request target.", |f| text(f.info.http.as_ref().map_or("", |h| &h.url));
     "http_status", "HTTP status code, 0 before the answer.",
         |f| int(f.info.http.as_ref().map_or(0, |h| h.status.into()));
     "http_user_agent", "HTTP `User-Agent` header.", |f| text(f.info.http.as_ref().map_or("", |h| &h.user_agent));
+    "http_content_type", "`Content-Type` of the HTTP answer.",
+        |f| text(f.info.http.as_ref().map_or("", |h| &h.content_type));
+    "http_server", "HTTP `Server` header.", |f| text(f.info.http.as_ref().map_or("", |h| &h.server));
     "dns_query", "Last DNS question.", |f| text(f.info.dns.as_ref().map_or("", |d| &d.query));
+    "dns_query_type", "Type number of the last DNS question.",
+        |f| int(f.info.dns.as_ref().map_or(0, |d| d.query_type.into()));
+    "dns_queries", "DNS questions seen.", |f| int(f.info.dns.as_ref().map_or(0, |d| d.queries.into()));
+    "dns_errors", "DNS answers with an error code seen.", |f| int(f.info.dns.as_ref().map_or(0, |d| d.errors.into()));
     "dns_reply_code", "Last DNS answer code, 0 is no error.",
         |f| int(f.info.dns.as_ref().map_or(0, |d| d.reply_code.into()));
     "ssh_client", "SSH client identification.", |f| text(f.info.ssh.as_ref().map_or("", |s| &s.client));
     "ssh_server", "SSH server identification.", |f| text(f.info.ssh.as_ref().map_or("", |s| &s.server));
+    "hassh", "HASSH of the SSH client's offer, in hexadecimal.", |f| text(f.info.ssh.as_ref().map_or("", |s| &s.hassh));
+    "hassh_server", "HASSH of the SSH server's offer, in hexadecimal.",
+        |f| text(f.info.ssh.as_ref().map_or("", |s| &s.hassh_server));
     "status", "Status bits as a number.", |f| FieldValue::Int(f.status as i64);
     "status_names", "Names of the status bits set.", |f| FieldValue::List(status::names(f.status));
     "score", "Sum of the scores of alerts on the flow.", |f| int(f.score.into());
@@ -125,6 +162,10 @@ fields! {
     "is_udp", "True for UDP.", |f| FieldValue::Bool(f.l4 == L4::UDP);
     "label", "`client:port server:port`.", |f| FieldValue::Text(f.label());
     "community_id", "Community ID version 1.", |f| FieldValue::Text(f.community_id());
+}
+
+fn certificate(flow: &FlowRecord) -> Option<&super::flow::TlsCertificate> {
+    flow.info.tls.as_ref()?.certificate.as_deref()
 }
 
 fn snake(mut out: String, c: char) -> String {

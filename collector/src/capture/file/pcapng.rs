@@ -3,7 +3,7 @@
 use shared::model::Timestamp;
 use shared::model::time::NS_PER_S;
 
-use super::window::Window;
+use super::window::{Shown, Window};
 use super::{Endian, Problem, Step};
 use crate::capture::{Batch, LinkType, MAX_CAPTURED};
 
@@ -20,6 +20,8 @@ const OPT_END: u16 = 0;
 const OPT_TSRESOL: u16 = 9;
 const OPT_TSOFFSET: u16 = 14;
 
+/// Type and length.
+const BLOCK_HEADER: usize = 8;
 /// Smallest block: type, length, length again.
 const BLOCK_MIN: usize = 12;
 /// A packet block with its headers and a generous share of options; fits the window.
@@ -76,28 +78,44 @@ impl PcapNg {
 
     pub(super) fn step(&mut self, window: &mut Window, batch: &mut Batch) -> Result<Step, Problem> {
         let offset = window.offset();
-        match window.ensure(BLOCK_MIN)? {
-            0 => return Ok(Step::End),
-            n if n < BLOCK_MIN => {
-                return Err(Problem::Truncated { offset, cause: "block header" });
+        if window.bytes().len() < BLOCK_MIN {
+            if !batch.is_empty() {
+                return Ok(Step::Full);
             }
-            _ => {}
+            match window.ensure(BLOCK_MIN)? {
+                0 => return Ok(Step::End),
+                n if n < BLOCK_MIN => {
+                    return Err(Problem::Truncated { offset, cause: "block header" });
+                }
+                _ => {}
+            }
         }
         let kind = self.endian.u32(window.bytes(), 0);
         if kind == SECTION {
+            // Its length cannot be read before its byte order.
+            if !batch.is_empty() {
+                return Ok(Step::Full);
+            }
             self.section(window)?;
             return Ok(Step::Skipped);
         }
         let length = checked_length(self.endian.u32(window.bytes(), 4), offset)?;
+        if window.bytes().len() < length && !batch.is_empty() {
+            return Ok(Step::Full);
+        }
         if !matches!(kind, INTERFACE | PACKET | SIMPLE_PACKET | ENHANCED_PACKET) {
             return self.skip(window, offset, length);
         }
         let body = block_body(window, self.endian, length)?;
-        let step = match kind {
-            INTERFACE => self.interface(body).map(|()| Step::Skipped),
-            _ => self.packet(kind, body, batch).map(|()| Step::Packet),
+        let malformed = |cause| Problem::Malformed { offset, cause };
+        let step = if kind == INTERFACE {
+            self.interface(body).map_err(malformed)?;
+            Step::Skipped
+        } else {
+            let (packet, from, captured) = self.packet(kind, body).map_err(malformed)?;
+            window.show(&packet, BLOCK_HEADER + from, captured, batch);
+            Step::Packet
         };
-        let step = step.map_err(|cause| Problem::Malformed { offset, cause })?;
         window.consume(length);
         Ok(step)
     }
@@ -185,7 +203,8 @@ impl PcapNg {
         Ok(())
     }
 
-    fn packet(&mut self, kind: u32, body: &[u8], batch: &mut Batch) -> Result<(), String> {
+    /// The packet of a block, where in the body it begins, and how many bytes were captured.
+    fn packet(&mut self, kind: u32, body: &[u8]) -> Result<(Shown, usize, usize), String> {
         let e = self.endian;
         let fixed = if kind == SIMPLE_PACKET { 4 } else { 20 };
         if body.len() < fixed {
@@ -207,14 +226,15 @@ impl PcapNg {
             self.last = Timestamp::from_secs(interface.offset_s).plus_ns(interface.resolution.ns(ticks));
             (e.u32(body, 12), e.u32(body, 16))
         };
-        if captured as usize > MAX_CAPTURED {
+        let captured = captured as usize;
+        if captured > MAX_CAPTURED {
             return Err(format!("packet block with {captured} bytes, more than {MAX_CAPTURED}"));
         }
-        let Some(bytes) = body.get(fixed..fixed + captured as usize) else {
+        if body.len() < fixed + captured {
             return Err("packet block shorter than the packet in it".to_owned());
-        };
-        batch.push(self.last, interface.link, number, length, bytes);
-        Ok(())
+        }
+        let packet = Shown { ts: self.last, link: interface.link, interface: number, length };
+        Ok((packet, fixed, captured))
     }
 }
 
@@ -244,7 +264,7 @@ fn block_body(window: &mut Window, endian: Endian, length: usize) -> Result<&[u8
         return Err(Problem::Truncated { offset, cause: "block" });
     }
     check_trailer(endian.u32(window.bytes(), length - 4), length, offset)?;
-    Ok(window.bytes().get(8..length - 4).unwrap_or_default())
+    Ok(window.bytes().get(BLOCK_HEADER..length - 4).unwrap_or_default())
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use super::open;
 use crate::capture::{BATCH_PACKETS, Batch, CaptureError, LinkType, SourceState};
 
 /// A packet as the reader gave it: time in ns, interface, link, length on the wire, bytes.
-type Seen = (i64, u32, u16, u32, Vec<u8>);
+pub(super) type Seen = (i64, u32, u16, u32, Vec<u8>);
 
 fn read(path: &Path) -> (Vec<Seen>, Result<(), CaptureError>) {
     let mut seen = Vec::new();
@@ -36,14 +36,14 @@ fn read(path: &Path) -> (Vec<Seen>, Result<(), CaptureError>) {
     (seen, result)
 }
 
-fn read_bytes(bytes: &[u8]) -> (Vec<Seen>, Result<(), CaptureError>) {
+pub(super) fn read_bytes(bytes: &[u8]) -> (Vec<Seen>, Result<(), CaptureError>) {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), bytes).unwrap();
     read(file.path())
 }
 
 #[derive(Clone, Copy)]
-struct Order {
+pub(super) struct Order {
     big: bool,
 }
 
@@ -51,11 +51,16 @@ impl Order {
     fn u16(self, n: u16) -> [u8; 2] {
         if self.big { n.to_be_bytes() } else { n.to_le_bytes() }
     }
-    fn u32(self, n: u32) -> [u8; 4] {
+    pub(super) fn u32(self, n: u32) -> [u8; 4] {
         if self.big { n.to_be_bytes() } else { n.to_le_bytes() }
     }
 
-    fn classic(self, magic: u32, link: u32, packets: &[(u32, u32, u32, &[u8])]) -> (Vec<u8>, Vec<u64>) {
+    pub(super) fn classic(
+        self,
+        magic: u32,
+        link: u32,
+        packets: &[(u32, u32, u32, &[u8])],
+    ) -> (Vec<u8>, Vec<u64>) {
         let mut file = self.u32(magic).to_vec();
         file.extend([self.u16(2), self.u16(4)].concat());
         file.extend([self.u32(0), self.u32(0), self.u32(65_535), self.u32(link)].concat());
@@ -70,7 +75,7 @@ impl Order {
         (file, starts)
     }
 
-    fn block(self, kind: u32, body: &[u8]) -> Vec<u8> {
+    pub(super) fn block(self, kind: u32, body: &[u8]) -> Vec<u8> {
         let padded = body.len().next_multiple_of(4);
         let length = self.u32(padded as u32 + 12);
         let mut block = [&self.u32(kind)[..], &length, body].concat();
@@ -79,12 +84,12 @@ impl Order {
         block
     }
 
-    fn section(self) -> Vec<u8> {
+    pub(super) fn section(self) -> Vec<u8> {
         let body = [&self.u32(0x1a2b_3c4d)[..], &self.u16(1), &self.u16(0), &[0xff; 8]].concat();
         self.block(0x0a0d_0d0a, &body)
     }
 
-    fn interface(self, link: u16, snaplen: u32, options: &[(u16, &[u8])]) -> Vec<u8> {
+    pub(super) fn interface(self, link: u16, snaplen: u32, options: &[(u16, &[u8])]) -> Vec<u8> {
         let mut body = [&self.u16(link)[..], &[0, 0], &self.u32(snaplen)].concat();
         for (code, value) in options {
             body.extend([self.u16(*code), self.u16(value.len() as u16)].concat());
@@ -97,7 +102,7 @@ impl Order {
         self.block(1, &body)
     }
 
-    fn enhanced(self, interface: u32, ticks: u64, length: u32, bytes: &[u8]) -> Vec<u8> {
+    pub(super) fn enhanced(self, interface: u32, ticks: u64, length: u32, bytes: &[u8]) -> Vec<u8> {
         let fields = [interface, (ticks >> 32) as u32, ticks as u32, bytes.len() as u32, length];
         let mut body: Vec<u8> = fields.iter().flat_map(|n| self.u32(*n)).collect();
         body.extend_from_slice(bytes);
@@ -105,7 +110,7 @@ impl Order {
     }
 }
 
-const ORDERS: [Order; 2] = [Order { big: false }, Order { big: true }];
+pub(super) const ORDERS: [Order; 2] = [Order { big: false }, Order { big: true }];
 
 #[test]
 fn classic_files_of_both_orders_and_both_resolutions() {
@@ -222,8 +227,8 @@ fn what_is_no_capture_is_refused_by_kind() {
     assert!(matches!(open(folder.path()).err(), Some(CaptureError::IsDirectory { .. })));
     assert!(matches!(read_bytes(b"").1, Err(CaptureError::Empty { .. })));
     let cases: [(&[u8], &str); 5] = [
+        (b"BZh91AY&SY", "bzip2"),
         (b"The quick brown fox jumps over the lazy dog", "54686520"),
-        (b"\x1f\x8b\x08\x00", "gzip"),
         (b"abc", "3 bytes"),
         (
             &[0xd4, 0xc3, 0xb2, 0xa1, 9, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0],
@@ -260,7 +265,10 @@ fn damage_is_found_at_its_offset_after_the_packets_before_it() {
     lengths_differ[last] += 4;
     let mut overrun = order.enhanced(0, 1, 3, b"two");
     overrun[20] = 200;
-    let damaged: [(Vec<u8>, &str); 6] = [
+    let damaged: [(Vec<u8>, &str); 8] = [
+        // An option of eight bytes of which four are there, and a body without room for the fixed fields.
+        (order.block(1, &[&[1, 0, 0, 0][..], &[0; 4], &[9, 0, 8, 0, 6, 0, 0, 0]].concat()), "option beyond"),
+        (order.block(1, &[1, 0, 0, 0]), "interface block too short"),
         (order.enhanced(7, 1, 3, b"two"), "undescribed interface 7"),
         (lengths_differ, "lengths differ"),
         (overrun, "shorter than the packet"),
@@ -287,6 +295,19 @@ fn check_damage(file: &[u8], packets: usize, at: u64, word: &str) {
 }
 
 #[test]
+fn a_simple_packet_needs_an_interface_and_is_cut_to_its_snaplen() {
+    let order = ORDERS[0];
+    let simple = order.block(3, &[&order.u32(9)[..], b"123456789"].concat());
+    check_damage(&[order.section(), simple.clone()].concat(), 0, 28, "undescribed interface 0");
+    for (snaplen, expected) in [(0, &b"123456789"[..]), (4, b"1234"), (99, b"123456789")] {
+        let file = [order.section(), order.interface(1, snaplen, &[]), simple.clone()].concat();
+        let (seen, result) = read_bytes(&file);
+        result.unwrap();
+        assert_eq!((seen[0].3, &seen[0].4[..]), (9, expected));
+    }
+}
+
+#[test]
 fn a_large_unknown_block_is_passed_over() {
     let order = ORDERS[0];
     let file = [
@@ -308,11 +329,37 @@ fn progress_reaches_the_size_of_the_file() {
     let mut source = open(temporary.path()).unwrap();
     let mut batch = Batch::default();
     assert_eq!(source.progress().unwrap().bytes_read, 24);
+    assert_eq!(source.next_batch(&mut batch).unwrap(), SourceState::More);
+    assert_eq!(batch.iter().next().unwrap().0.ts, Timestamp::from_secs(1));
     assert_eq!(source.next_batch(&mut batch).unwrap(), SourceState::End);
     let progress = source.progress().unwrap();
     assert_eq!((progress.bytes_read, progress.bytes_total), (file.len() as u64, Some(file.len() as u64)));
     assert!(!source.is_live() && source.name().starts_with('/'));
-    assert_eq!(batch.iter().next().unwrap().0.ts, Timestamp::from_secs(1));
+}
+
+#[test]
+fn patched_records_and_exchanged_lengths_of_old_writers_are_read() {
+    for order in ORDERS {
+        let mut file = order.classic(0xa1b2_cd34, 1, &[]).0;
+        for (second, bytes) in [(1, b"one"), (2, b"two")] {
+            [second, 5, 3, 60, 7].iter().for_each(|n| file.extend(order.u32(*n)));
+            file.extend([0; 4]);
+            file.extend(bytes);
+        }
+        let (seen, result) = read_bytes(&file);
+        result.unwrap();
+        assert_eq!(seen[1], (2_000_005_000, 0, 1, 60, b"two".to_vec()));
+
+        // Of version 2.2 the two lengths are always exchanged, of 2.3 where it shows, of 2.4 never.
+        for (minor, expected) in [(2, Some(60)), (3, Some(60)), (4, None)] {
+            let mut file = order.classic(0xa1b2_c3d4, 1, &[]).0;
+            file[6..8].copy_from_slice(&order.u16(minor));
+            [1, 0, 60, 3].iter().for_each(|n| file.extend(order.u32(*n)));
+            file.extend(b"one");
+            let (seen, _) = read_bytes(&file);
+            assert_eq!(seen.first().map(|packet| packet.3), expected);
+        }
+    }
 }
 
 proptest::proptest! {

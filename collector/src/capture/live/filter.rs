@@ -28,7 +28,7 @@ impl Filter {
     pub fn compile(text: &str, link: LinkType) -> Result<Self, CaptureError> {
         // The numbers of live devices differ from those in files for raw IP alone.
         let dlt = if link == LinkType::RAW { 12 } else { i32::from(link.0) };
-        let failed = |error| super::filter_error(text, &error);
+        let failed = |error| super::libpcap::filter_error(text, &error);
         let dead = Capture::dead(Linktype(dlt)).map_err(failed)?;
         let program = dead.compile(text, true).map_err(failed)?;
         // The kernel takes tags out of frames before it filters them, so a program that looks for

@@ -458,6 +458,23 @@ fn built_in_checks_load_and_find_what_they_look_for() {
     }
 }
 
+/// Set FLOWHOOK_BLESS to write it again.
+#[test]
+fn the_manual_has_the_table_of_fields() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/scripts.md");
+    let manual = std::fs::read_to_string(path).unwrap();
+    let (before, rest) = manual.split_once("## Fields of a flow\n\n").unwrap();
+    let (table, after) = rest.split_once("\n\n").unwrap();
+    let rows = FLOW_FIELDS.iter().map(|field| format!("| `{}` | {} |", field.name, field.doc));
+    let head = ["| field | holds |", "|---|---|"].map(str::to_owned);
+    let right = head.into_iter().chain(rows).collect::<Vec<_>>().join("\n");
+    if std::env::var_os("FLOWHOOK_BLESS").is_some() {
+        std::fs::write(path, format!("{before}## Fields of a flow\n\n{right}\n\n{after}")).unwrap();
+    } else {
+        assert!(table == right, "docs/scripts.md tells of other fields than there are");
+    }
+}
+
 #[test]
 fn the_manual_names_every_field_and_function() {
     let manual = include_str!("../../../../docs/scripts.md");

@@ -1,0 +1,211 @@
+//! The source that goes through libpcap.
+
+use std::os::fd::{AsFd, BorrowedFd};
+
+use pcap::{Active, Capture, Linktype, Precision};
+use shared::model::Timestamp;
+use shared::model::time::NS_PER_S;
+
+use super::{ANY, BLOCK_TIMEOUT_MS, IDLE_WAIT_MS, LiveConfig, Shares};
+use crate::capture::af_packet::ring;
+use crate::capture::link::Link;
+use crate::capture::{
+    BATCH_PACKETS, Batch, CaptureError, CaptureStats, LinkType, MAX_CAPTURED, PacketSource, Progress,
+    SourceState,
+};
+
+pub(super) fn filter_error(filter: &str, error: &pcap::Error) -> CaptureError {
+    CaptureError::Filter { filter: filter.to_owned(), cause: cause(error) }
+}
+
+/// libpcap's own words, without the wrapper's prefix.
+pub(super) fn cause(error: &pcap::Error) -> String {
+    match error {
+        pcap::Error::PcapError(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+/// libpcap tells these two apart in words only.
+pub(super) fn classify(name: &str, error: &pcap::Error) -> CaptureError {
+    let (name, cause) = (name.to_owned(), cause(error));
+    let says = |words: &[&str]| words.iter().any(|word| cause.contains(word));
+    if says(&["No such device", "doesn't exist"]) {
+        CaptureError::NoSuchInterface { name }
+    } else if says(&["disappeared"]) {
+        CaptureError::Removed { name }
+    } else if says(&["permi", "Permi", "privilege", "CAP_NET_RAW"]) {
+        CaptureError::NotPermitted { name, cause }
+    } else {
+        CaptureError::Live { name, cause }
+    }
+}
+
+/// libpcap's live `DLT_` number as a `LINKTYPE_` number; they differ for raw IP and OpenBSD only.
+pub(super) fn link_type(dlt: Linktype) -> LinkType {
+    match dlt.0 {
+        12 | 14 => LinkType::RAW,
+        other => u16::try_from(other).map_or(LinkType(u16::MAX), LinkType),
+    }
+}
+
+pub(super) struct LiveSource {
+    name: String,
+    /// Absent for [`ANY`].
+    device: Option<Link>,
+    capture: Capture<Active>,
+    link: LinkType,
+    /// Packets before this time are no business of this source.
+    since: Timestamp,
+    over: bool,
+    broken: Option<CaptureError>,
+    /// libpcap's 32-bit counters at the last look: they wrap.
+    raw: [u32; 2],
+    stats: CaptureStats,
+}
+
+impl LiveSource {
+    pub(super) fn open(config: &LiveConfig) -> Result<Self, CaptureError> {
+        let failed = |error: pcap::Error| classify(&config.name, &error);
+        let int = |n: u32| i32::try_from(n).unwrap_or(i32::MAX);
+        let device = (config.name != ANY).then(|| Link::of(&config.name)).transpose()?;
+        let capture = Capture::from_device(config.name.as_str())
+            .map_err(failed)?
+            .promisc(config.promiscuous)
+            .snaplen(int(config.snaplen.clamp(1, MAX_CAPTURED as u32)))
+            .buffer_size(int(config.buffer_bytes))
+            .timeout(int(BLOCK_TIMEOUT_MS))
+            .precision(Precision::Nano);
+        let mut capture = capture.open().map_err(failed)?;
+        if let Some(filter) = &config.filter {
+            capture.filter(filter, true).map_err(|error| filter_error(filter, &error))?;
+        }
+        let capture = capture.setnonblock().map_err(failed)?;
+        let link = link_type(capture.get_datalink());
+        Ok(Self {
+            name: config.name.clone(),
+            device,
+            capture,
+            link,
+            since: Timestamp::ZERO,
+            over: false,
+            broken: None,
+            raw: [0; 2],
+            stats: CaptureStats::default(),
+        })
+    }
+
+    /// Copies what is there into `batch`.
+    fn fill(&mut self, batch: &mut Batch) -> Result<(), CaptureError> {
+        while batch.len() < BATCH_PACKETS && !self.over {
+            match self.capture.next_packet() {
+                Ok(packet) => {
+                    // With nanosecond precision the "microseconds" field holds nanoseconds.
+                    let ts = packet.header.ts;
+                    let ts = Timestamp::from_ns(ts.tv_sec * NS_PER_S + ts.tv_usec);
+                    if ts >= self.since {
+                        batch.push(ts, self.link, 0, packet.header.len, packet.data);
+                    }
+                }
+                Err(pcap::Error::TimeoutExpired) => break,
+                Err(pcap::Error::NoMorePackets) => self.over = true,
+                Err(error) => {
+                    self.over = true;
+                    let error = classify(&self.name, &error);
+                    if batch.is_empty() {
+                        return Err(error);
+                    }
+                    self.broken = Some(error);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl AsFd for LiveSource {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.capture.as_fd()
+    }
+}
+
+impl Shares for LiveSource {
+    fn forget_before(&mut self, since: Timestamp) {
+        self.since = since;
+    }
+}
+
+impl PacketSource for LiveSource {
+    fn next_batch(&mut self, batch: &mut Batch) -> Result<SourceState, CaptureError> {
+        batch.clear();
+        if let Some(error) = self.broken.take() {
+            return Err(error);
+        }
+        self.fill(batch)?;
+        if batch.is_empty() && !self.over {
+            // What is wrong with the descriptor is libpcap's to say, at the next read.
+            let waited = ring::wait(self.capture.as_fd(), IDLE_WAIT_MS);
+            waited
+                .map_err(|error| CaptureError::Live { name: self.name.clone(), cause: error.to_string() })?;
+            self.fill(batch)?;
+        }
+        Ok(match batch.is_empty() {
+            false => SourceState::More,
+            true if self.over => SourceState::End,
+            true => SourceState::Idle,
+        })
+    }
+
+    fn stats(&mut self) -> CaptureStats {
+        // A failing call leaves the last counters standing.
+        if let Ok(stat) = self.capture.stats() {
+            let raw = [stat.received, stat.dropped];
+            let total = [&mut self.stats.received, &mut self.stats.dropped_kernel];
+            for (total, (now, before)) in total.into_iter().zip(raw.into_iter().zip(self.raw)) {
+                *total += u64::from(now.wrapping_sub(before));
+            }
+            self.raw = raw;
+        }
+        // libpcap counts these in promiscuous mode only.
+        let dropped = self.device.as_ref().map_or(0, Link::dropped);
+        self.stats.dropped_interface = self.stats.dropped_interface.max(dropped);
+        self.stats
+    }
+
+    fn is_up(&mut self) -> Result<bool, CaptureError> {
+        match &self.device {
+            Some(device) => device.is_up().inspect_err(|_| self.over = true),
+            None => Ok(true),
+        }
+    }
+
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn is_live(&self) -> bool {
+        true
+    }
+
+    fn progress(&self) -> Option<Progress> {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn libpcaps_words_become_kinds() {
+        let kind = |text: &str| classify("eth9", &pcap::Error::PcapError(text.to_owned()));
+        assert!(matches!(kind("SIOCGIFHWADDR: No such device"), CaptureError::NoSuchInterface { .. }));
+        assert!(matches!(kind("socket: Operation not permitted"), CaptureError::NotPermitted { .. }));
+        assert!(matches!(
+            kind("eth9: You don't have permission to capture"),
+            CaptureError::NotPermitted { .. }
+        ));
+        assert!(matches!(kind("The interface disappeared"), CaptureError::Removed { .. }));
+        assert!(matches!(kind("That device is not up"), CaptureError::Live { .. }));
+    }
+}

@@ -1,0 +1,67 @@
+//! A flow as everybody else sees it.
+
+use std::sync::Arc;
+
+use shared::model::flow::{FlowSide, L7Info};
+use shared::model::pool::Mac;
+use shared::model::{FlowEnd, FlowRecord, LocalNetworks};
+
+use super::names::Name;
+use super::state::{Flow, Marks};
+
+/// What a record needs besides the flow.
+#[derive(Clone, Copy, Debug)]
+pub struct RecordContext<'a> {
+    /// Interface id.
+    pub ifid: u32,
+    /// Local networks.
+    pub networks: &'a LocalNetworks,
+}
+
+impl Flow {
+    /// The flow as hooks, records and the API show it, with everything that a table must look up.
+    pub(super) fn to_record(
+        &self,
+        cx: RecordContext<'_>,
+        macs: [Option<Mac>; 2],
+        name: &Name,
+        info: L7Info,
+        end: Option<FlowEnd>,
+    ) -> FlowRecord {
+        let key = self.key();
+        let (client, server) =
+            if self.client_is_low() { (key.low(), key.high()) } else { (key.high(), key.low()) };
+        let side = |(ip, port), mac| FlowSide { ip, port, mac, local: cx.networks.is_local(ip) };
+        FlowRecord {
+            id: self.id,
+            ifid: cx.ifid,
+            vlan: key.vlan(),
+            l4: key.l4(),
+            client: side(client, macs[0]),
+            server: side(server, macs[1]),
+            cli2srv: self.cli2srv.counters(),
+            srv2cli: self.srv2cli.counters(),
+            first_seen: self.collected().map_or(self.first_seen, |c| c.first),
+            last_seen: self.collected().map_or(self.last_seen, |c| c.last),
+            icmp: self.marks.has(Marks::ICMP).then_some(self.icmp),
+            tcp_state: self.tcp.state,
+            handshake_ok: self.tcp.handshake_ok(),
+            rtt_server_us: self.tcp.rtt_server_us,
+            rtt_client_us: self.tcp.rtt_client_us(),
+            gap_min_us: self.gaps.min_us,
+            gap_max_us: self.gaps.max_us,
+            gap_deviation_us: self.gaps.deviation_us(self.packets(), self.last_seen.since(self.first_seen)),
+            fragmented: self.marks.has(Marks::FRAGMENTED),
+            l7: Arc::clone(&name.text),
+            l7_category: name.category,
+            l7_breed: name.breed,
+            l7_source: self.l7_source,
+            info,
+            status: self.status,
+            score: self.extra.as_ref().map_or(0, |extra| extra.score),
+            collected: self.collected().is_some(),
+            export: self.collected().map(|collected| Box::new(collected.info())),
+            end,
+        }
+    }
+}
