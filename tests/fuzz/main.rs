@@ -4,6 +4,7 @@
 
 #![no_main]
 
+#[allow(dead_code, reason = "the tests write the corpora and check them")]
 mod corpus;
 mod harness;
 
