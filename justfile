@@ -38,6 +38,21 @@ replay +files:
 bench *args:
     cargo bench --quiet --bench capture_file --bench decode --bench flow_table --bench dissectors --bench export_decode --bench script_call --bench ledger -- {{ args }}
 
+# Fuzz one target (decode, capture_file, pipeline, dissectors, exports, wire, config, apps, script), or one dissector
+fuzz target seconds="60" dissector="":
+    tests/fuzz/run.sh {{ target }} {{ seconds }} {{ dissector }}
+
+# Fuzz everything: decoders and the ten hottest dissectors 10 minutes each, every other a minute; LONG and SHORT seconds
+fuzz-all long="600" short="60":
+    tests/fuzz/all.sh {{ long }} {{ short }}
+
+# Make the fuzz targets' corpora again, from what the tests feed and the bundled captures
+fuzz-corpus:
+    mkdir -p target
+    rm -f target/fuzz-recorded.txt
+    FLOWHOOK_FUZZ_RECORD="$PWD/target/fuzz-recorded.txt" cargo test --quiet --package collector --lib
+    FLOWHOOK_FUZZ_RECORD="$PWD/target/fuzz-recorded.txt" cargo test --quiet --test integration fuzz::the_corpora_are_small
+
 # Packets per CPU second and peak memory on a generated trace
 bench-replay packets="2000000":
     cargo build --release --quiet --bin flowhook --example trace
@@ -47,6 +62,11 @@ bench-replay packets="2000000":
 bench-peers kind="both":
     cargo build --release --quiet --bin flowhook --example trace
     benches/peers.sh {{ kind }}
+
+# A SYN flood of spoofed flows: packets/s, peak memory, and what became of the conversations in it
+bench-synflood syns="10000000" profile="release":
+    cargo build --profile {{ profile }} --quiet --bin flowhook --example trace
+    benches/synflood.py {{ syns }} {{ profile }}
 
 # What a packet costs against the number of live flows
 bench-flows *flows:

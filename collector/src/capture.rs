@@ -106,6 +106,10 @@ pub struct PacketDesc {
     pub interface: u32,
 }
 
+/// Packets are never later than this (the year 2200), whatever a damaged file says: event time must be
+/// able to go on.
+const LATEST: Timestamp = Timestamp::from_secs(7_258_118_400);
+
 /// Up to [`BATCH_PACKETS`] packets, owned and reused.
 #[derive(Default, Debug)]
 pub struct Batch {
@@ -161,6 +165,7 @@ impl Batch {
     ) {
         // Sources refuse packets above MAX_CAPTURED, so neither number comes near 2^32.
         let (offset, captured) = (offset as u32, captured as u32);
+        let ts = ts.clamp(Timestamp::ZERO, LATEST);
         self.descs.push(PacketDesc { ts, offset, captured, length: length.max(captured), link, interface });
     }
 
@@ -408,6 +413,17 @@ mod tests {
         batch.clear();
         assert!(batch.is_empty());
         assert_eq!(batch.data.capacity(), capacity);
+    }
+
+    #[test]
+    fn times_that_cannot_be_are_the_nearest_that_can() {
+        let mut batch = Batch::default();
+        for ts in [Timestamp::MAX, Timestamp::from_ns(i64::MIN), Timestamp::from_secs(4_294_967_295)] {
+            batch.push(ts, LinkType::ETHERNET, 0, 3, b"abc");
+        }
+        let seen: Vec<_> = batch.iter().map(|(desc, _)| desc.ts.secs()).collect();
+        assert_eq!(seen, [LATEST.secs(), 0, 4_294_967_295]);
+        assert!(LATEST.plus_secs(1_000_000_000) < Timestamp::MAX);
     }
 
     #[test]

@@ -22,6 +22,8 @@ pub mod offline;
 pub mod pipeline;
 pub mod publisher;
 pub mod report;
+#[cfg(test)]
+mod seeds;
 pub mod shards;
 pub mod summary;
 pub mod supervisor;

@@ -15,7 +15,15 @@ fn desc(link: LinkType, frame: &[u8]) -> PacketDesc {
 }
 
 fn decode<'a>(desc: &PacketDesc, frame: &'a [u8]) -> Result<Decoded<'a>, DecodeError> {
+    record(desc.link, frame);
     Decoder::new(DecoderConfig::default()).decode(desc, frame)
+}
+
+/// Leaves a seed for the fuzz target `decode`.
+fn record(link: LinkType, frame: &[u8]) {
+    let length = (frame.len() as u16).to_be_bytes();
+    let input = [&link.0.to_be_bytes()[..], &[0], &length, frame].concat();
+    crate::seeds::record("decode", "-", &input);
 }
 
 fn packet(link: LinkType, frame: &[u8]) -> Packet<'_> {

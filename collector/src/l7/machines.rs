@@ -149,5 +149,9 @@ mod tests {
         let call = hex("5f3a2b1c 80000001 00000001 00000001 00000001 01 05 00 00 0000 0034");
         assert_eq!(Run::new(udp(7001, 7003)).client(&call), Verdict::Decided("RX"));
         assert_eq!(Run::new(udp(7101, 7103)).client(&call), Verdict::Undecided);
+        let [member, short] = [24, 20].map(|length| [&hex("1a90 0001")[..], &vec![0; length - 4]].concat());
+        assert_eq!(Run::new(udp(8116, 8116)).client(&member), Verdict::Decided("CPHA"));
+        assert_eq!(Run::new(udp(8116, 8116)).client(&short), Verdict::Undecided);
+        assert_eq!(Run::new(udp(8117, 8117)).client(&member), Verdict::Undecided);
     }
 }

@@ -10,11 +10,31 @@ pub(super) struct Run {
     cx: L7Context,
     pub(super) info: L7Info,
     pub(super) status: StatusBits,
+    seed: Seed,
+}
+
+/// What was fed, in the form of the fuzz target `dissectors`; recorded when the flow was decided.
+#[derive(Default)]
+struct Seed {
+    name: &'static str,
+    input: Vec<u8>,
+}
+
+impl Drop for Seed {
+    fn drop(&mut self) {
+        if !self.name.is_empty() {
+            crate::seeds::record("dissectors", self.name, &self.input);
+        }
+    }
 }
 
 impl Run {
     pub(super) fn new(cx: L7Context) -> Self {
-        Self { state: L7State::new(), cx, info: L7Info::default(), status: 0 }
+        let mut input = vec![(cx.l4 == L4::UDP).into()];
+        input.extend(cx.client_port.to_be_bytes());
+        input.extend(cx.server_port.to_be_bytes());
+        let seed = Seed { name: "", input };
+        Self { state: L7State::new(), cx, info: L7Info::default(), status: 0, seed }
     }
 
     pub(super) fn client(&mut self, payload: &[u8]) -> Verdict {
@@ -28,7 +48,14 @@ impl Run {
     fn feed(&mut self, payload: &[u8], from_client: bool) -> Verdict {
         self.cx.from_client = from_client;
         self.cx.packets_seen += 1;
-        self.state.on_payload(payload, &self.cx, &mut self.info, &mut self.status)
+        self.seed.input.push((!from_client).into());
+        self.seed.input.extend((payload.len() as u16).to_be_bytes());
+        self.seed.input.extend_from_slice(payload);
+        let verdict = self.state.on_payload(payload, &self.cx, &mut self.info, &mut self.status);
+        if let Some(protocol) = self.state.protocol() {
+            self.seed.name = protocol.name();
+        }
+        verdict
     }
 }
 

@@ -37,6 +37,7 @@ fn read(path: &Path) -> (Vec<Seen>, Result<(), CaptureError>) {
 }
 
 pub(super) fn read_bytes(bytes: &[u8]) -> (Vec<Seen>, Result<(), CaptureError>) {
+    crate::seeds::record("capture_file", "-", bytes);
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), bytes).unwrap();
     read(file.path())

@@ -246,6 +246,28 @@ fn a_full_table_evicts_an_unanswered_packet_first_and_counts() {
 }
 
 #[test]
+fn a_conversation_outlives_what_goes_one_way_or_is_over() {
+    let mut table = FlowTable::new(TableConfig { max_flows: 3, ..table().config });
+    let (talk, over, one_way) = (A, ("192.0.2.2", 2), ("192.0.2.3", 3));
+    feed(&mut table, &udp(1.0, talk, B, &[]));
+    feed(&mut table, &udp(1.1, B, talk, &[]));
+    feed(&mut table, &tcp(2.0, over, B, TCP_SYN, &[]));
+    feed(&mut table, &tcp(2.1, B, over, TCP_RST, &[]));
+    feed(&mut table, &udp(3.0, one_way, B, &[]));
+    feed(&mut table, &udp(3.1, one_way, B, &[]));
+    let mut evicted = |at, port| {
+        let events = feed(&mut table, &udp(at, ("192.0.2.9", port), B, &[]));
+        events.iter().find_map(|event| match event {
+            FlowEvent::End { flow, reason: FlowEnd::Evicted } => Some(flow.id),
+            _ => None,
+        })
+    };
+    assert_eq!(evicted(4.0, 1), Some(2), "the longest idle of those that are over or unanswered");
+    assert_eq!([evicted(4.1, 2), evicted(4.2, 3)], [Some(4), Some(5)], "single packets come first");
+    assert_eq!((table.evicted(), table.iter()[0].id), (3, 1));
+}
+
+#[test]
 fn a_drain_ends_every_flow_in_order_of_age() {
     let mut table = table();
     for n in 0..50 {
