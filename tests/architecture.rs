@@ -176,3 +176,54 @@ fn endpoints_do_not_name_each_other() {
         }
     }
 }
+
+/// `docs/flow-status.md` is written from the list of bits; set FLOWHOOK_BLESS to write it again.
+#[test]
+fn the_page_of_status_bits_is_the_list_of_them() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let source = std::fs::read_to_string(root.join("shared/src/model/status.rs")).unwrap();
+    let (_, list) = source.split_once("statuses! {").unwrap();
+    let (list, _) = list.split_once("\n}").unwrap();
+    let (mut rows, mut meaning) = (Vec::new(), String::new());
+    for line in list.lines().map(str::trim) {
+        if let Some(doc) = line.strip_prefix("/// ") {
+            meaning = [meaning.as_str(), doc].join(" ").trim().to_owned();
+        } else if let Some((variant, rest)) = line.split_once(" = ") {
+            let (bit, name) = rest.trim_end_matches(';').split_once(", ").unwrap();
+            let set = format!("FlowStatus::{variant}");
+            let sets =
+                |path: &str, text: &str| path.starts_with("collector/src") && names_word(&code(text), &set);
+            let files: Vec<_> =
+                sources().into_iter().filter(|(path, text)| sets(path, text)).map(|(p, _)| p).collect();
+            assert!(!files.is_empty(), "nothing sets {variant}");
+            let files = files.iter().map(|path| format!("`{}`", path.trim_start_matches("collector/src/")));
+            let files = files.collect::<Vec<_>>().join(", ");
+            rows.push(format!("| {bit} | `{}` | {meaning} | {files} |", name.trim_matches('"')));
+            meaning.clear();
+        }
+    }
+    let page = root.join("docs/flow-status.md");
+    let text = std::fs::read_to_string(&page).unwrap();
+    let (before, rest) = text.split_once("<!-- bits -->\n").unwrap();
+    let (table, after) = rest.split_once("<!-- end -->").unwrap();
+    let right = format!(
+        "| bit | name | meaning | set in `collector/src` |\n|---|---|---|---|\n{}\n",
+        rows.join("\n")
+    );
+    if std::env::var_os("FLOWHOOK_BLESS").is_some() {
+        std::fs::write(&page, format!("{before}<!-- bits -->\n{right}<!-- end -->{after}")).unwrap();
+    } else {
+        assert!(
+            table == right,
+            "docs/flow-status.md is not the list of the bits: FLOWHOOK_BLESS=1 writes it"
+        );
+    }
+}
+
+/// True when `code` has `name` and no longer word around it.
+fn names_word(code: &str, name: &str) -> bool {
+    code.match_indices(name).any(|(at, _)| {
+        let after = code[at + name.len()..].chars().next();
+        !after.is_some_and(|c| c.is_alphanumeric() || c == '_')
+    })
+}

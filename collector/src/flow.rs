@@ -13,6 +13,7 @@ mod macs;
 pub mod names;
 pub(crate) mod prefetch;
 pub mod record;
+mod remarks;
 pub mod state;
 pub mod table;
 pub mod tcp;

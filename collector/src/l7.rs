@@ -47,6 +47,7 @@ mod dropbox;
 mod dtls;
 mod edonkey;
 mod elasticsearch;
+pub(crate) mod entropy;
 mod ether_s;
 mod ethereum;
 mod ethernet_ip;

@@ -95,9 +95,13 @@ impl Detection {
         let verdict = scratch.state.on_payload(packet.payload, &context, &mut extra.info, &mut flow.status);
         let (protocol, light, done) =
             (scratch.state.protocol(), scratch.state.is_light(), scratch.state.is_done());
-        let host = extra.info.name();
-        let name =
-            protocol.filter(|_| !host.is_empty()).map(|protocol| (protocol, names.with_host(protocol, host)));
+        let hint = std::mem::take(&mut extra.info.hint);
+        let name = protocol.and_then(|protocol| {
+            let told = [extra.info.name(), &hint].into_iter().filter(|name| !name.is_empty());
+            let mut known = told.map(|name| names.with_host(protocol, name));
+            let name = known.find(|name| *name != Names::plain(protocol))?;
+            Some((protocol, name))
+        });
         if let Some(announced) = extra.info.announced.take() {
             self.expected.add(&announced, now);
         }

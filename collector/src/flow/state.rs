@@ -83,6 +83,8 @@ impl Marks {
     pub(super) const FRAGMENTED: u16 = 1 << 6;
     /// ICMP type and code are known.
     pub(super) const ICMP: u16 = 1 << 7;
+    /// The first payload is random throughout.
+    pub(super) const RANDOM: u16 = 1 << 8;
 
     pub(super) fn has(self, bit: u16) -> bool {
         self.0 & bit != 0
@@ -273,7 +275,12 @@ impl Flow {
         match (l7::by_l4(self.l4()), guess) {
             (Some(protocol), _) => self.decide(protocol, L7Source::L4),
             (None, Some(protocol)) => self.decide(protocol, L7Source::PortGuess),
-            (None, None) => self.decide(ProtocolId::UNKNOWN, L7Source::Unknown),
+            (None, None) => {
+                self.decide(ProtocolId::UNKNOWN, L7Source::Unknown);
+                if self.marks.has(Marks::RANDOM) {
+                    self.status |= FlowStatus::FullyEncrypted.bit();
+                }
+            }
         }
     }
 

@@ -14,6 +14,7 @@ use super::macs::Macs;
 use super::names::Names;
 use super::prefetch::{prefetch_all, prefetch_parts, prefetch_texts};
 use super::record::RecordContext;
+use super::remarks;
 use super::state::{Flow, Marks};
 use crate::decode::Packet;
 use crate::l7;
@@ -434,6 +435,7 @@ impl FlowTable {
         if packet.payload_len > 0 && !segment.retransmission && Detection::wants(flow) {
             self.detection.read(flow, packet, from_client, now, &mut self.names);
         }
+        remarks::note(flow, packet);
         if !flow.marks.has(Marks::DECIDED)
             && let Some(protocol) = l7::by_l4(packet.l4)
         {

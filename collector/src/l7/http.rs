@@ -183,6 +183,7 @@ fn dissect(bytes: &[u8], cx: &L7Context, info: &mut L7Info, status: &mut StatusB
     let mut complete = false;
     let mut upgrade: &[u8] = &[];
     let mut agent = None;
+    let mut soap = false;
     while let Some((line, behind)) = first_line(rest) {
         rest = behind;
         if line.is_empty() {
@@ -192,6 +193,7 @@ fn dissect(bytes: &[u8], cx: &L7Context, info: &mut L7Info, status: &mut StatusB
         if let Some(value) = value_of(line, b"Upgrade") {
             upgrade = value;
         }
+        soap |= value_of(line, b"SOAPAction").is_some();
         if let Some(value) = value_of(line, b"User-Agent") {
             agent = Some(value);
         }
@@ -199,6 +201,9 @@ fn dissect(bytes: &[u8], cx: &L7Context, info: &mut L7Info, status: &mut StatusB
     }
     if !complete {
         return Want::Longer;
+    }
+    if let Some(hint) = hint(&http.url, &http.content_type, soap) {
+        info.hint = hint.into();
     }
     if let Some((_, target)) = request {
         *status |= risks::of_request(target, http, agent, rest);
@@ -225,6 +230,22 @@ fn dissect(bytes: &[u8], cx: &L7Context, info: &mut L7Info, status: &mut StatusB
         None => {}
     }
     Want::Always
+}
+
+/// What else than the host tells an application: as a type of content, which the table of applications
+/// knows.
+fn hint<'a>(url: &str, content_type: &'a str, soap: bool) -> Option<&'a str> {
+    let path = url.split('?').next().unwrap_or_default();
+    if soap {
+        // The header of SOAP 1.1 (W3C Note, §6.1.1); 1.2 has its own type.
+        Some("application/soap+xml")
+    } else if path.ends_with(".mpd") || path.ends_with(".m4s") {
+        // Manifest and segments of ISO/IEC 23009-1.
+        Some("application/dash+xml")
+    } else {
+        let kind = content_type.split(';').next().unwrap_or_default().trim();
+        (!kind.is_empty()).then_some(kind)
+    }
 }
 
 /// The protocol that a server switches to.

@@ -5,9 +5,11 @@ use shared::model::flow::L7Info;
 use shared::model::status::StatusBits;
 use shared::model::{AppCategory, Breed, L4};
 
+use super::text::wire_name;
 use super::{Carrier, Dissector, L7Context, Probe, Want, be16, dtls};
 
 const HEADER: usize = 20;
+const REALM: u16 = 0x0014;
 const COOKIE: [u8; 4] = [0x21, 0x12, 0xa4, 0x42];
 const PORTS: [u16; 3] = [3478, 3479, 19_302];
 
@@ -103,10 +105,29 @@ fn channel_data<'a>(bytes: &'a [u8], cx: &L7Context) -> Option<&'a [u8]> {
 fn dissect(bytes: &[u8], cx: &L7Context, info: &mut L7Info, status: &mut StatusBits) -> Want {
     let inner = channel_data(bytes, cx).unwrap_or(bytes);
     if cx.l4 != L4::UDP || dtls::probe(inner, cx) != Probe::Certain {
+        note_application(if cx.l4 == L4::UDP { bytes } else { framed(bytes).unwrap_or(bytes) }, info);
         return Want::Next;
     }
     (dtls::DTLS.dissect)(inner, cx, info, status);
     Want::Become(&dtls::DTLS)
+}
+
+/// Notes whose service it is: by its realm (RFC 8489 §14.9), or by attributes that Microsoft alone has
+/// ([MS-TURN] §2.2.2, [MS-ICE2] §2.2.3).
+fn note_application(message: &[u8], info: &mut L7Info) {
+    let mut rest = message.get(HEADER..).unwrap_or_default();
+    while let (Some(kind), Some(length)) = (be16(rest, 0), be16(rest, 2).map(usize::from)) {
+        let Some(value) = rest.get(4..4 + length) else { return };
+        match kind {
+            REALM => info.hint = wire_name(value),
+            0x8008 | 0x8050 | 0x8054 | 0x8055 | 0x8070 => {
+                info.hint = "relay.teams.microsoft.com".into();
+                return;
+            }
+            _ => {}
+        }
+        rest = rest.get(4 + length.next_multiple_of(4)..).unwrap_or_default();
+    }
 }
 
 #[cfg(test)]
@@ -120,6 +141,25 @@ mod tests {
         assert_eq!(Run::new(udp(50_000, 19_302)).client(&request), Verdict::Decided("STUN"));
         assert_eq!(Run::new(udp(50_000, 3478)).client(&request[..19]), Verdict::Undecided);
         assert_eq!(Run::new(udp(50_000, 3478)).client(&[&request[..], &[0; 4]].concat()), Verdict::Undecided);
+    }
+
+    #[test]
+    fn whose_service_it_is_shows_in_its_attributes() {
+        let message = |attributes: &[u8]| {
+            let head =
+                [&[0, 3, 0, attributes.len() as u8][..], &hex("2112a442 0102030405060708090a0b0c")].concat();
+            [head, attributes.to_vec()].concat()
+        };
+        let mut run = Run::new(udp(50_000, 3478));
+        run.client(&message(&hex("0014 0009 4578616d706c652e4f 000000")));
+        assert_eq!(&*run.info.hint, "example.o");
+        let mut run = Run::new(udp(50_000, 3478));
+        run.client(&message(&hex("8070 0004 00000001")));
+        assert_eq!(&*run.info.hint, "relay.teams.microsoft.com");
+        // An attribute that says to be longer than it is ends the search.
+        let mut run = Run::new(udp(50_000, 3478));
+        run.client(&message(&hex("0014 0009 45786100")));
+        assert_eq!(&*run.info.hint, "");
     }
 
     /// Layouts after RFC 3489 §11: an answer with MAPPED-ADDRESS and SOURCE-ADDRESS.

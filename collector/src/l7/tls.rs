@@ -165,6 +165,8 @@ pub(super) fn note_certificate(der: &[u8], cx: &L7Context, info: &mut L7Info, st
     match certificate::read(der) {
         Some(certificate) => {
             *status |= risks::of_certificate(&certificate, &tls.sni, cx.at_s);
+            let common = || risks::common_name(&certificate.subject).to_ascii_lowercase().into();
+            info.hint = certificate.names.first().cloned().unwrap_or_else(common);
             tls.certificate = Some(certificate);
         }
         None => *status |= FlowStatus::MalformedPacket.bit(),

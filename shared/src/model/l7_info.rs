@@ -167,6 +167,10 @@ pub struct L7Info {
     /// The flow that was announced last; not part of the record.
     #[serde(skip)]
     pub announced: Option<Box<Announced>>,
+    /// What else may tell the application: a certificate's name, a realm, a type of content; looked up
+    /// at once and not part of the record.
+    #[serde(skip)]
+    pub hint: Text,
 }
 
 impl L7Info {

@@ -298,3 +298,30 @@ fn time_that_runs_backwards_counts_as_now() {
 fn a_live_flow_takes_little_memory() {
     assert!(size_of::<Flow>() <= 224, "{}", size_of::<Flow>());
 }
+
+#[test]
+fn packets_show_broadcasts_random_echoes_and_fragmented_names() {
+    let random: Vec<u8> = (0..600_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 11) as u8).collect();
+    let bits = |packets: &[Packet<'_>]| {
+        let mut table = table();
+        packets.iter().for_each(|packet| drop(feed(&mut table, packet)));
+        record(&table, 0, 1).status
+    };
+    let icmp = |kind: u8, data| {
+        let mut packet = udp(1.0, (A.0, 0), ("255.255.255.255", 0), data);
+        (packet.l4, packet.icmp) = (L4::ICMP, Some((kind, 0)));
+        packet
+    };
+    let broadcast = FlowStatus::BroadcastNonUdp.bit();
+    assert_eq!(bits(&[icmp(8, &[0x55; 100])]), broadcast);
+    assert_eq!(bits(&[icmp(8, &random)]), broadcast | FlowStatus::SuspiciousEntropy.bit());
+    assert_eq!(bits(&[icmp(3, &random)]), broadcast, "an error carries a packet");
+    assert_eq!(bits(&[udp(1.0, A, ("255.255.255.255", 9), &random)]), 0);
+
+    let question = b"\x12\x34\x01\0\0\x01\0\0\0\0\0\0\x07example\x03org\0\0\x01\0\x01";
+    let server = (B.0, 53);
+    assert_eq!(bits(&[udp(1.0, A, server, question)]), 0);
+    let mut fragment = udp(1.1, A, server, b"");
+    fragment.fragment = crate::decode::Fragment::Later;
+    assert_eq!(bits(&[udp(1.0, A, server, question), fragment]), FlowStatus::FragmentedDns.bit());
+}

@@ -53,6 +53,10 @@ const ALPN: &[&[u8]] = &[
     b"grpc-exp",
 ];
 
+/// Relays that hide who asks: iCloud Private Relay (developer.apple.com, "Prepare your network or web
+/// server for iCloud Private Relay").
+const RELAYS: [&str; 3] = ["mask.icloud.com", "mask-h2.icloud.com", "mask.apple-dns.net"];
+
 /// Protocols of the web.
 const WEB: &[&[u8]] = &[b"http/", b"h2", b"h3", b"spdy/", b"hq", b"grpc-exp"];
 
@@ -81,6 +85,7 @@ pub(super) fn of_client(hello: &ClientHello<'_>, tls: &TlsInfo, over: Over, cx: 
     set(FlowStatus::InvalidCharacters, !tls.sni.bytes().all(belongs_in_name));
     set(FlowStatus::PunycodeName, has_punycode(&tls.sni));
     set(FlowStatus::DgaDomain, looks_generated(&tls.sni));
+    set(FlowStatus::AnonymousSubscriber, RELAYS.contains(&&*tls.sni));
     let offered = || protocols(hello.protocols).filter(|name| !is_made_up(name));
     set(FlowStatus::TlsUncommonAlpn, offered().any(|name| !is_one_of(name, ALPN)));
     let is_web = offered().any(|name| is_one_of(name, WEB));
@@ -173,7 +178,7 @@ pub(super) fn of_certificate(certificate: &TlsCertificate, name: &str, at_s: i64
 }
 
 /// The common name in a subject's text.
-fn common_name(subject: &str) -> &str {
+pub(super) fn common_name(subject: &str) -> &str {
     subject.split(", ").find_map(|part| part.strip_prefix("CN=")).unwrap_or_default()
 }
 

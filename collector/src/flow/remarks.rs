@@ -1,0 +1,34 @@
+//! What single packets show to be remarkable about a flow, whatever it speaks.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use shared::model::L4;
+use shared::model::status::FlowStatus;
+
+use super::state::{Flow, Marks};
+use crate::decode::{Fragment, Packet};
+use crate::l7::{ProtocolId, entropy};
+
+/// ICMP's and ICMPv6's echo and its reply (RFC 792, RFC 4443 §4).
+const ECHOES: [u8; 4] = [0, 8, 128, 129];
+
+/// Notes what `packet` shows, after it was counted and read.
+pub(super) fn note(flow: &mut Flow, packet: &Packet<'_>) {
+    if flow.packets() == 1 && packet.l4 != L4::UDP && packet.dst == IpAddr::V4(Ipv4Addr::BROADCAST) {
+        flow.status |= FlowStatus::BroadcastNonUdp.bit();
+    }
+    if packet.fragment != Fragment::None && Some(flow.l7) == ProtocolId::by_name("DNS") {
+        flow.status |= FlowStatus::FragmentedDns.bit();
+    }
+    let odd = FlowStatus::SuspiciousEntropy.bit();
+    if packet.icmp.is_some_and(|(kind, _)| ECHOES.contains(&kind))
+        && flow.status & odd == 0
+        && entropy::is_random_echo(packet.payload)
+    {
+        flow.status |= odd;
+    }
+    let first_unknown = flow.payloads == 1 && packet.payload_len > 0 && !flow.marks.has(Marks::DECIDED);
+    if first_unknown && packet.l4 == L4::TCP && entropy::is_fully_encrypted(packet.payload) {
+        flow.marks.set(Marks::RANDOM, true);
+    }
+}
