@@ -38,7 +38,7 @@ replay +files:
 bench *args:
     cargo bench --quiet --bench capture_file --bench decode --bench flow_table --bench dissectors --bench export_decode --bench script_call --bench ledger -- {{ args }}
 
-# Fuzz one target (decode, capture_file, pipeline, dissectors, exports, wire, config, apps, script), or one dissector
+# Fuzz one target (decode, capture_file, pipeline, dissectors, exports, collected, wire, config, apps, script), or one dissector
 fuzz target seconds="60" dissector="":
     tests/fuzz/run.sh {{ target }} {{ seconds }} {{ dissector }}
 

@@ -30,8 +30,11 @@ fn every_target_stands_its_corpus_and_changes_of_it() {
         assert!(!lines.is_empty(), "{target} has no corpus");
         let mut mutations = Mutations::new(lines.len() as u64);
         // A file or a script costs more than a payload.
-        let changes =
-            if matches!(*target, "capture_file" | "config" | "script" | "pipeline") { 10 } else { CHANGES };
+        let changes = if matches!(*target, "capture_file" | "config" | "script" | "pipeline" | "collected") {
+            10
+        } else {
+            CHANGES
+        };
         for (number, (name, input)) in lines.iter().enumerate() {
             let dissector = (!name.is_empty()).then_some(name.as_str());
             check(target, dissector, input);

@@ -30,7 +30,7 @@ export -f one
 export logs
 
 {
-  for target in decode capture_file pipeline exports wire; do
+  for target in decode capture_file pipeline exports collected wire; do
     echo "$long" "$target"
   done
   for target in dissectors config apps script; do

@@ -8,13 +8,17 @@ mod wire;
 
 use collector::l7::{DISSECTORS, Dissector};
 
+/// Does something with any bytes at all. Panics where a promise is broken.
+pub type Target = fn(&[u8]);
+
 /// Every target by name.
-pub const TARGETS: &[(&str, fn(&[u8]))] = &[
+pub const TARGETS: &[(&str, Target)] = &[
     ("capture_file", packets::capture_file),
     ("decode", packets::decode),
     ("pipeline", packets::pipeline),
     ("dissectors", payloads::any_dissector),
     ("exports", exports::datagrams),
+    ("collected", exports::collected),
     ("wire", wire::messages),
     ("config", texts::config),
     ("apps", texts::apps),
@@ -24,7 +28,7 @@ pub const TARGETS: &[(&str, fn(&[u8]))] = &[
 /// A target that was chosen.
 pub enum Run {
     /// One of [`TARGETS`].
-    Target(fn(&[u8])),
+    Target(Target),
     /// One dissector.
     Dissector(&'static Dissector),
 }

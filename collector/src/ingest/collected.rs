@@ -6,6 +6,10 @@ use std::sync::Arc;
 use shared::model::pool::Mac;
 use shared::model::{L4, Timestamp};
 
+/// Packets or bytes that one record is believed to count: 256 TiB, an hour of 600 Gbit/s. So bounded,
+/// counters of many flows can be added up.
+const MOST: u64 = 1 << 48;
+
 /// Packets and bytes of one direction, sampling already scaled.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
@@ -171,6 +175,17 @@ impl CollectedFlow {
             self.src_port = 0;
             self.dst_port = 0;
         }
+    }
+
+    /// Keeps the counters at what can be believed; false when they were not.
+    pub fn settle_counters(&mut self) -> bool {
+        let mut plausible = true;
+        let Self { forward, reverse, .. } = self;
+        for counter in [&mut forward.packets, &mut forward.bytes, &mut reverse.packets, &mut reverse.bytes] {
+            plausible &= *counter <= MOST;
+            *counter = (*counter).min(MOST);
+        }
+        plausible
     }
 
     /// Keeps `last` at or before `event`, and `first` at or before `last`.

@@ -18,7 +18,7 @@ macro_rules! stats {
 
             /// Adds other counters.
             pub fn add(&mut self, other: &Self) {
-                $(self.$name += other.$name;)+
+                $(self.$name = self.$name.saturating_add(other.$name);)+
             }
         }
     };
@@ -65,6 +65,8 @@ stats! {
     clock_skew,
     /// Records whose times are too far from their datagram's.
     stale_times,
+    /// Records that count more than any flow has; they count as much as is believed.
+    implausible,
 }
 
 impl ExportStats {

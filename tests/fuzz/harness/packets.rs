@@ -9,6 +9,7 @@ use collector::decode::{Decoded, Decoder, DecoderConfig, Tunnels};
 use collector::flow::FlowTable;
 use collector::flow_alert::Place;
 use collector::hooks::HookRunner;
+use collector::ingest::feed::Feed;
 use collector::pipeline::{Pipeline, PipelineParts};
 use shared::model::{FlowEnd, LocalNetworks, Timestamp};
 use shared::script::registry::ScriptSetup;
@@ -55,20 +56,25 @@ pub fn decode(data: &[u8]) {
     }
 }
 
-/// Frames with times through the whole core: four bytes of time step and two of length before each.
-pub fn pipeline(data: &[u8]) {
+/// A pipeline with a tiny table.
+pub fn whole(feed: Option<Feed>) -> Pipeline {
     let config = CollectorConfig { max_flows: 8, ..CollectorConfig::default() };
     let (hooks, _, _) = HookRunner::load(ScriptSetup::default(), 120, Timestamp::ZERO);
-    let mut pipeline = Pipeline::new(PipelineParts {
+    Pipeline::new(PipelineParts {
         place: Place { site: "s".into(), node: "n".into(), ifid: 0, interface: "i".into() },
         epoch: 0,
         networks: Arc::new(LocalNetworks::default()),
         decoder: Decoder::new(DecoderConfig::default()),
-        feed: None,
+        feed,
         table: FlowTable::new(config.table(120, 1)),
         hooks,
         summary_interval_s: 1,
-    });
+    })
+}
+
+/// Frames with times through the whole core: four bytes of time step and two of length before each.
+pub fn pipeline(data: &[u8]) {
+    let mut pipeline = whole(None);
     let (mut batch, mut out) = (Batch::default(), Vec::new());
     let mut at = Timestamp::from_secs(1_700_000_000);
     for ([a, b, c, d, ..], frame) in Pieces::<6>(data) {

@@ -245,6 +245,20 @@ fn data_before_its_template_waits_for_it() {
 }
 
 #[test]
+fn records_that_count_more_than_any_flow_has_are_not_believed() {
+    let (mut all, mut out) = (exporters(), Vec::new());
+    let template = Message::default().numbers(&[256, 3, 8, 4, 12, 4, 2, 8]);
+    let claim = Message::default().u32(0x0a00_0001).u32(0x0a00_0002).u64(u64::MAX);
+    let told = Message::v9(1, 1000, 100).set(0, template).set(256, claim.clone()).set(256, claim).done();
+    for exporter in [FROM, IpAddr::V4([192, 0, 2, 1].into())] {
+        all.datagram(exporter, at(100), &told, &mut out).unwrap();
+    }
+    assert!(out.iter().all(|flow| flow.forward.packets == 1 << 48));
+    let stats = all.total();
+    assert_eq!((stats.records, stats.implausible, stats.packets), (4, 4, 4 << 48));
+}
+
+#[test]
 fn data_whose_template_never_comes_is_counted_as_dropped() {
     let (mut all, mut out) = (exporters(), Vec::new());
     all.datagram(FROM, at(100), &Message::v9(1, 0, 100).set(256, record(7)).done(), &mut out).unwrap();
