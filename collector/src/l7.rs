@@ -45,6 +45,7 @@ mod dns;
 mod drda;
 mod dropbox;
 mod dtls;
+mod eaq;
 mod edonkey;
 mod elasticsearch;
 pub(crate) mod entropy;
@@ -184,6 +185,7 @@ mod yojimbo;
 mod zabbix;
 mod zeromq;
 mod zoom;
+mod zug;
 
 use std::net::IpAddr;
 

@@ -58,6 +58,10 @@ impl Names {
     pub fn with_host(&mut self, protocol: ProtocolId, host: &str) -> NameId {
         let app = self.apps.find(host);
         let Some(known) = self.apps.get(app) else { return Self::plain(protocol) };
+        // The host asked is a resolver of names, whoever runs it.
+        if protocol.name() == "DoH_DoT" {
+            return Self::plain(protocol);
+        }
         if let Some(name) = self.pairs.get(&(protocol, app)) {
             return *name;
         }

@@ -12,6 +12,9 @@ use super::tcp::{Segment, Tcp};
 use crate::decode::{Fragment, Packet};
 use crate::l7::{self, ProtocolId};
 
+/// Where QUIC's packets after the first ones show nothing that others would not.
+const QUIC_PORT: u16 = 443;
+
 /// What was counted in one direction.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Direction {
@@ -268,8 +271,13 @@ impl Flow {
             return;
         }
         let (client_port, server_port) = self.ports();
-        // Who has seen the payload and refused it is not guessed.
-        let refused = |protocol: &ProtocolId| self.payloads > 0 && protocol.dissector().is_some();
+        // Who has seen the payload and refused it is not guessed, unless what it has seen may be the
+        // middle of a conversation in which nothing tells it any more.
+        let midway = match self.l4() {
+            L4::TCP => self.cli2srv.syns == 0,
+            _ => server_port == QUIC_PORT,
+        };
+        let refused = |protocol: &ProtocolId| self.payloads > 0 && !midway && protocol.dissector().is_some();
         let guess =
             l7::guess_by_port(self.l4(), client_port, server_port).filter(|protocol| !refused(protocol));
         match (l7::by_l4(self.l4()), guess) {

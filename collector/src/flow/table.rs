@@ -16,6 +16,7 @@ use super::prefetch::{prefetch_all, prefetch_parts, prefetch_texts};
 use super::record::RecordContext;
 use super::remarks;
 use super::state::{Flow, Marks};
+use super::tcp;
 use crate::decode::Packet;
 use crate::l7;
 use crate::l7::apps::AppTable;
@@ -432,9 +433,14 @@ impl FlowTable {
         }
         let segment = flow.count(packet, from_client, now);
         // A copy would be joined to the message it belongs to a second time.
-        if packet.payload_len > 0 && !segment.retransmission && Detection::wants(flow) {
+        if packet.payload_len > 0
+            && !segment.retransmission
+            && !tcp::is_keepalive(packet)
+            && Detection::wants(flow)
+        {
             self.detection.read(flow, packet, from_client, now, &mut self.names);
         }
+        let first_word = flow.payloads == 1 && !flow.marks.has(Marks::DECIDED);
         remarks::note(flow, packet);
         if !flow.marks.has(Marks::DECIDED)
             && let Some(protocol) = l7::by_l4(packet.l4)
@@ -450,6 +456,8 @@ impl FlowTable {
         }
         if !was_over && flow.tcp.is_over() {
             self.set_timer(place, now.plus_secs(i64::from(self.config.closed_s)));
+        } else if first_word {
+            self.set_timer(place, now.plus_secs(i64::from(self.config.silence_s)));
         }
     }
 
@@ -486,7 +494,8 @@ impl FlowTable {
             return self.end(place, reason, events);
         }
         let mut wake = ends;
-        if !flow.marks.has(Marks::DETECTED) {
+        // A connection may be silent for long before its first word.
+        if !flow.marks.has(Marks::DETECTED) && flow.payloads > 0 {
             let gives_up = self.detection.last_payload(flow).plus_secs(secs(config.silence_s));
             if gives_up <= at {
                 flow.give_up();

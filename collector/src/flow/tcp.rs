@@ -1,9 +1,9 @@
 //! TCP as seen from the middle: state, round trips, retransmissions (RFC 9293).
 
 use shared::model::TcpState;
-use shared::model::flow::{TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN};
+use shared::model::flow::{TCP_ACK, TCP_FIN, TCP_PSH, TCP_RST, TCP_SYN};
 
-use crate::decode::TcpHeader;
+use crate::decode::{Packet, TcpHeader};
 
 /// What a segment turned out to be.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -14,6 +14,12 @@ pub struct Segment {
     pub out_of_order: bool,
     /// Announces a zero window.
     pub zero_window: bool,
+}
+
+/// Whether a packet asks if the other side is still there: one byte that was sent before (RFC 9293
+/// §3.8.4), and no application's.
+pub(super) fn is_keepalive(packet: &Packet<'_>) -> bool {
+    matches!(packet.payload, [0]) && packet.tcp.as_ref().is_some_and(|tcp| tcp.flags & TCP_PSH == 0)
 }
 
 /// Sequence numbers of one direction.

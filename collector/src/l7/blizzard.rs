@@ -25,7 +25,7 @@ pub(super) static STARCRAFT: Dissector = Dissector {
     category: AppCategory::Game,
     breed: Breed::Fun,
     carrier: Carrier::Either,
-    first: |byte| matches!(byte, 0x4a | 0x09 | 0x0a),
+    first: |byte| matches!(byte, 0x4a | 0x09 | 0x0a | 1..=4),
     ports: &[(L4::TCP, 1119), (L4::UDP, 1119)],
     probe: probe_starcraft,
     dissect: name_only,
@@ -56,7 +56,9 @@ fn probe_starcraft(bytes: &[u8], cx: &L7Context) -> Probe {
     match bytes {
         _ if cx.l4 == L4::TCP && bytes.starts_with(STARCRAFT_OPENS) => Probe::Certain,
         // How far away is a server? Numbered question and answer.
-        [9 | 10, 1..=9] if cx.l4 == L4::UDP && cx.has_port(1119) => Probe::Maybe,
+        [9 | 10, 1..=9] | [1 | 3] | [2 | 4, _, _, _, _, _, _] if cx.l4 == L4::UDP && cx.has_port(1119) => {
+            Probe::Maybe
+        }
         _ => Probe::No,
     }
 }

@@ -239,6 +239,9 @@ fn hint<'a>(url: &str, content_type: &'a str, soap: bool) -> Option<&'a str> {
     if soap {
         // The header of SOAP 1.1 (W3C Note, §6.1.1); 1.2 has its own type.
         Some("application/soap+xml")
+    } else if url.contains("info_hash=") && (path.ends_with("/announce") || path.ends_with("/scrape")) {
+        // BEP 3, "Trackers", and its convention of /scrape.
+        Some("application/x-bittorrent")
     } else if path.ends_with(".mpd") || path.ends_with(".m4s") {
         // Manifest and segments of ISO/IEC 23009-1.
         Some("application/dash+xml")

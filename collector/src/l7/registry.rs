@@ -24,7 +24,7 @@ use super::{
 use super::{
     amqp, coap, fix, h323, irc, kafka, mgcp, nats, rtmp, rtsp, smpp, stomp, thrift, voice_chat, xmpp, zeromq,
 };
-use super::{anydesk, radmin, spotify, teamviewer, zoom};
+use super::{anydesk, eaq, radmin, spotify, teamviewer, zoom, zug};
 use super::{
     bgp, dcerpc, ipsec, kerberos, ldap, mqtt, openvpn, radius, rdp, rtp, sip, smb, snmp, syslog, tftp, vnc,
     wireguard,
@@ -229,6 +229,8 @@ pub const DISSECTORS: &[&Dissector] = &[
     &radmin::RADMIN,
     &radmin::NOMACHINE,
     &zoom::ZOOM,
+    &eaq::EAQ,
+    &zug::ZUG,
     &spotify::SPOTIFY,
     &afp::AFP,
     &citrix::CITRIX,

@@ -9,7 +9,7 @@ mod records;
 mod risks;
 pub(super) mod secured;
 
-use shared::model::flow::L7Info;
+use shared::model::flow::{L7Info, Text, TlsCertificate};
 use shared::model::status::{FlowStatus, StatusBits};
 use shared::model::{AppCategory, Breed, L4};
 
@@ -165,12 +165,20 @@ pub(super) fn note_certificate(der: &[u8], cx: &L7Context, info: &mut L7Info, st
     match certificate::read(der) {
         Some(certificate) => {
             *status |= risks::of_certificate(&certificate, &tls.sni, cx.at_s);
-            let common = || risks::common_name(&certificate.subject).to_ascii_lowercase().into();
-            info.hint = certificate.names.first().cloned().unwrap_or_else(common);
+            info.hint = hint(&certificate);
             tls.certificate = Some(certificate);
         }
         None => *status |= FlowStatus::MalformedPacket.bit(),
     }
+}
+
+/// What a certificate tells of the application.
+fn hint(certificate: &TlsCertificate) -> Text {
+    let common = |name| risks::common_name(name).to_ascii_lowercase();
+    if risks::is_tor(&common(&certificate.issuer), &common(&certificate.subject)) {
+        return "torproject.org".into();
+    }
+    certificate.names.first().cloned().unwrap_or_else(|| common(&certificate.subject).into())
 }
 
 #[cfg(test)]

@@ -385,5 +385,7 @@ pub const TCP_FIN: u8 = 0x01;
 pub const TCP_SYN: u8 = 0x02;
 /// TCP RST flag.
 pub const TCP_RST: u8 = 0x04;
+/// TCP PSH flag.
+pub const TCP_PSH: u8 = 0x08;
 /// TCP ACK flag.
 pub const TCP_ACK: u8 = 0x10;

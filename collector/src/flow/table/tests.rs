@@ -161,12 +161,34 @@ fn a_synack_first_comes_from_the_server() {
 #[test]
 fn detection_gives_up_after_silence_and_guesses_by_port() {
     let mut table = table();
-    feed(&mut table, &udp(1.0, A, ("198.51.100.9", 53), &[]));
-    let events = pass(&mut table, 7.0);
-    assert!(matches!(events[..], [(6.0, FlowEvent::ProtocolDetected(_))]), "{events:?}");
+    let server = ("198.51.100.9", 80);
+    feed(&mut table, &tcp(0.0, A, server, TCP_ACK, &[]));
+    assert!(pass(&mut table, 7.0).is_empty(), "who said nothing may yet speak");
+    // A conversation that began before the capture cannot be refused by its middle.
+    feed(&mut table, &tcp(8.0, A, server, TCP_ACK, &[0xff; 3]));
+    let events = pass(&mut table, 14.0);
+    assert!(matches!(events[..], [(13.0, FlowEvent::ProtocolDetected(_))]), "{events:?}");
     let flow = table.iter()[0];
-    assert_eq!((flow.l7().unwrap().name(), flow.l7_source), ("DNS", L7Source::PortGuess));
-    assert!(feed(&mut table, &udp(8.0, A, ("198.51.100.9", 53), &[])).is_empty(), "told once");
+    assert_eq!((flow.l7().unwrap().name(), flow.l7_source), ("HTTP", L7Source::PortGuess));
+    assert!(feed(&mut table, &tcp(15.0, A, server, TCP_ACK, &[])).is_empty(), "told once");
+}
+
+#[test]
+fn the_first_word_is_read_however_late() {
+    let mut table = table();
+    feed(&mut table, &tcp(0.0, A, B, TCP_SYN, &[]));
+    pass(&mut table, 19.0);
+    let request = b"GET / HTTP/1.1\r\nHost: example.org\r\n\r\n";
+    let events = feed(&mut table, &tcp(19.1, A, B, TCP_ACK, request));
+    assert!(matches!(events[0], FlowEvent::ProtocolDetected(_)), "{events:?}");
+    assert_eq!(&*record(&table, 0, 0).l7, "HTTP");
+}
+
+#[test]
+fn a_keepalive_is_no_word_of_the_application() {
+    let mut table = table();
+    feed(&mut table, &tcp(0.0, A, ("198.51.100.9", 139), TCP_ACK, &[0]));
+    assert!(pass(&mut table, 7.0).is_empty());
 }
 
 #[test]

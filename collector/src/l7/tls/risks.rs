@@ -114,6 +114,19 @@ pub(in crate::l7) fn has_punycode(name: &str) -> bool {
     name.split('.').any(|label| label.get(..4).is_some_and(|start| start.eq_ignore_ascii_case("xn--")))
 }
 
+/// Whether a certificate is of a Tor relay: two names made up of base32 (tor-spec, "Negotiating and
+/// initializing channels"; lengths as in Tor's tls.c).
+pub(super) fn is_tor(issuer: &str, subject: &str) -> bool {
+    let made_up = |name: &str, end: &str| {
+        let label = name.strip_prefix("www.").and_then(|name| name.strip_suffix(end));
+        label.is_some_and(|label| {
+            (8..=20).contains(&label.len()) && label.bytes().all(|b| matches!(b, b'a'..=b'z' | b'2'..=b'7'))
+        })
+    };
+    let has_digit = |name: &str| name.bytes().any(|byte| byte.is_ascii_digit());
+    made_up(issuer, ".com") && made_up(subject, ".net") && (has_digit(issuer) || has_digit(subject))
+}
+
 /// Bits of a server's choice.
 pub(super) fn of_server(version: u16, cipher: u16) -> StatusBits {
     let obsolete = matches!(version, 0..0x0303 | 0xfeff);
