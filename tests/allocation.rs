@@ -61,6 +61,7 @@ fn pipeline(max_flows: usize) -> Pipeline {
         table: FlowTable::new(config.table(120, 1)),
         hooks,
         summary_interval_s: 1,
+        summaries: true,
     })
 }
 

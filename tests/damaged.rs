@@ -49,6 +49,7 @@ fn pipeline(feed: Option<Feed>) -> Pipeline {
         table: FlowTable::new(config.table(120, 1)),
         hooks,
         summary_interval_s: 1,
+        summaries: true,
     })
 }
 

@@ -62,6 +62,7 @@ impl Wire {
             table: FlowTable::new(config.table(120, 1)),
             hooks,
             summary_interval_s: 1,
+            summaries: true,
         });
         let at = Timestamp::from_secs(1_700_000_000);
         Self { pipeline, batch: Batch::default(), at, evictions_told: 0, ends: Vec::new() }

@@ -104,6 +104,7 @@ impl CaptureThread {
             table,
             hooks,
             summary_interval_s: args.collector.summary_interval_s,
+            summaries: true,
         };
         let mut pipeline = Pipeline::new(parts);
         let mut out = Vec::new();

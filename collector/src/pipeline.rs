@@ -83,6 +83,8 @@ pub struct PipelineParts {
     pub hooks: HookRunner,
     /// Seconds of event time between summaries.
     pub summary_interval_s: u32,
+    /// Whether there is anybody who reads summaries.
+    pub summaries: bool,
 }
 
 impl PipelineParts {
@@ -128,10 +130,11 @@ pub struct Pipeline {
 
 impl Pipeline {
     /// A pipeline before its first packet.
-    pub fn new(parts: PipelineParts) -> Self {
+    pub fn new(mut parts: PipelineParts) -> Self {
+        parts.table.set_growth(parts.summaries);
         Self {
+            summary: Summary::new(parts.summaries),
             parts,
-            summary: Summary::default(),
             events: Vec::new(),
             handling: Vec::new(),
             ended: FlowBatchWriter::default(),

@@ -19,6 +19,8 @@ use crate::pipeline::HOSTS_PER_DELTA;
 /// Collects one delta.
 #[derive(Debug)]
 pub struct Summary {
+    /// Whether flows are counted; else only packets are.
+    of_flows: bool,
     /// The interface's counters.
     pub interface: InterfaceDelta,
     /// Hosts in the order in which they appeared, in parts as they go out.
@@ -33,9 +35,11 @@ pub struct Summary {
     l7: Vec<L7Counters>,
 }
 
-impl Default for Summary {
-    fn default() -> Self {
+impl Summary {
+    /// An empty one; of packets alone when nobody wants those of flows.
+    pub fn new(of_flows: bool) -> Self {
         Self {
+            of_flows,
             interface: InterfaceDelta::default(),
             hosts: HostParts::default(),
             host_networks: Vec::new(),
@@ -45,9 +49,7 @@ impl Default for Summary {
             l7: Vec::new(),
         }
     }
-}
 
-impl Summary {
     /// True when nothing was counted.
     pub fn is_empty(&self) -> bool {
         self.interface.counters.is_zero() && self.hosts.is_empty() && self.interface.hooks.is_empty()
@@ -68,6 +70,9 @@ impl Summary {
         networks: &LocalNetworks,
         ended: bool,
     ) {
+        if !self.of_flows {
+            return;
+        }
         let [client_key, server_key] = flow.host_keys();
         let icmp = matches!(flow.l4(), L4::ICMP | L4::ICMPV6);
         let Growth { cli2srv, srv2cli, .. } = growth;
@@ -109,6 +114,9 @@ impl Summary {
 
     /// Counts an alert on a flow.
     pub fn alert(&mut self, hosts: [HostKey; 2], score: u32, networks: &LocalNetworks, at: Timestamp) {
+        if !self.of_flows {
+            return;
+        }
         let counters = HostCounters { flow_alerts: 1, score: score.into(), ..HostCounters::default() };
         let mut found = Vec::with_capacity(2);
         for key in hosts {
@@ -153,6 +161,9 @@ impl Summary {
 
     /// Asks for the places of a flow's hosts to be brought near.
     pub fn bring_places_near(&self, flow: &Flow) {
+        if !self.of_flows {
+            return;
+        }
         for key in flow.host_keys() {
             self.places.prefetch(self.hasher.hash_one(key));
         }
@@ -160,6 +171,9 @@ impl Summary {
 
     /// Asks for the counters of a flow's hosts to be brought near, once the places are.
     pub fn bring_counters_near(&self, flow: &Flow) {
+        if !self.of_flows {
+            return;
+        }
         for key in flow.host_keys() {
             let host = self.places.likely(self.hasher.hash_one(key));
             if let Some(host) = host.and_then(|place| self.hosts.get(place as usize)) {

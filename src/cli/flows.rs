@@ -34,6 +34,10 @@ pub struct FlowsArgs {
     /// Write the flows to this file in their binary form and print only totals
     #[arg(long, short, value_name = "FILE.fhf")]
     write: Option<PathBuf>,
+    /// Also make the summaries of hosts that a node sends to its aggregator: nobody reads them here,
+    /// this is to measure what they cost
+    #[arg(long)]
+    summaries: bool,
 }
 
 /// Reads captures through the collector's core, flow scripts included, without bus or store. Alerts
@@ -44,7 +48,7 @@ pub fn flows(config: &Config, args: &FlowsArgs, progress: bool) -> Result<(), Fa
         files => {
             // On a terminal the flows themselves tell how far it is.
             let progress = progress && (args.write.is_some() || !std::io::stdout().is_terminal());
-            capture_flows(config, files, args.write.as_deref(), progress)
+            capture_flows(config, files, args, progress)
         }
     }
 }
@@ -86,7 +90,7 @@ fn write_line(out: &mut impl Write, flow: &FlowRecord) -> std::io::Result<()> {
 fn capture_flows(
     config: &Config,
     files: &[PathBuf],
-    to: Option<&Path>,
+    args: &FlowsArgs,
     progress: bool,
 ) -> Result<(), Failure> {
     let wrong = config.check();
@@ -94,7 +98,8 @@ fn capture_flows(
         return Err(NodeError::Config(wrong).into());
     }
     let source = capture::files::open(files)?;
-    let mut pipeline = pipeline(config)?;
+    let mut pipeline = pipeline(config, args.summaries)?;
+    let to = args.write.as_deref();
     let mut source = Watched::new(source, Bar::on_terminal(progress));
     let mut failure = None;
     let result = match to {
@@ -135,7 +140,7 @@ fn capture_flows(
     result.map_err(|error| Failure::new(exit::capture_code(&error), error))
 }
 
-fn pipeline(config: &Config) -> Result<Pipeline, Failure> {
+fn pipeline(config: &Config, summaries: bool) -> Result<Pipeline, Failure> {
     let sources = node::script_sources(config).map_err(NodeError::from)?;
     let setup = ScriptSetup {
         sources,
@@ -163,5 +168,6 @@ fn pipeline(config: &Config) -> Result<Pipeline, Failure> {
         table: FlowTable::with_apps(config.collector.table(hooks.periodic_s(), 0), apps),
         hooks,
         summary_interval_s: config.collector.summary_interval_s,
+        summaries,
     }))
 }

@@ -250,6 +250,7 @@ fn messages(frames: &Frames, seeds: &mut Seeds) {
             table: FlowTable::new(config.table(120, 1)),
             hooks,
             summary_interval_s: 60,
+            summaries: true,
         });
         let (mut batch, mut items) = (Batch::default(), Vec::new());
         for (at, link, frame) in piece {

@@ -35,15 +35,24 @@ struct Before {
 
 /// The flows touched since the last summary.
 #[derive(Debug, Default)]
-pub(super) struct Touched(Vec<Before>);
+pub(super) struct Touched {
+    flows: Vec<Before>,
+    /// Nobody asks what flows have counted.
+    off: bool,
+}
 
 impl Touched {
+    /// Whether anybody asks what flows have counted.
+    pub(super) fn set(&mut self, on: bool) {
+        self.off = !on;
+    }
+
     /// Notes a flow that is about to count, once.
     pub(super) fn note(&mut self, place: FlowIndex, flow: &mut Flow) {
-        if flow.touched == 0 {
+        if flow.touched == 0 && !self.off {
             let dns = flow.dns_counts();
-            self.0.push(Before { place, cli2srv: flow.cli2srv, srv2cli: flow.srv2cli, dns });
-            flow.touched = self.0.len() as u32;
+            self.flows.push(Before { place, cli2srv: flow.cli2srv, srv2cli: flow.srv2cli, dns });
+            flow.touched = self.flows.len() as u32;
         }
     }
 
@@ -51,7 +60,7 @@ impl Touched {
     ///
     /// `ended` says that nothing more comes: a connection request that was not answered has failed.
     pub(super) fn settle(&self, flow: &mut Flow, ended: bool) -> Growth {
-        let before = (flow.touched as usize).checked_sub(1).and_then(|at| self.0.get(at));
+        let before = (flow.touched as usize).checked_sub(1).and_then(|at| self.flows.get(at));
         flow.touched = 0;
         let begun = !flow.marks.has(Marks::BEGUN);
         // A refused connection has failed at once, an unanswered one when it is given up.
@@ -76,20 +85,20 @@ impl Touched {
     }
 
     pub(super) fn len(&self) -> usize {
-        self.0.len()
+        self.flows.len()
     }
 
     /// The place of the flow touched as number `at`.
     pub(super) fn place(&self, at: usize) -> Option<FlowIndex> {
-        self.0.get(at).map(|before| before.place)
+        self.flows.get(at).map(|before| before.place)
     }
 
     /// Forgets all of them; after a burst, most of its memory too.
     pub(super) fn clear(&mut self) {
-        let used = self.0.len();
-        self.0.clear();
-        if self.0.capacity() > 65_536.max(used * 8) {
-            self.0.shrink_to(used * 2);
+        let used = self.flows.len();
+        self.flows.clear();
+        if self.flows.capacity() > 65_536.max(used * 8) {
+            self.flows.shrink_to(used * 2);
         }
     }
 }

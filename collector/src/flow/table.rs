@@ -346,6 +346,11 @@ impl FlowTable {
         (flow.status != flow.status_told).then_some(flow.status_told)
     }
 
+    /// Whether [`FlowTable::settle`] is of use; it is unless told otherwise.
+    pub fn set_growth(&mut self, on: bool) {
+        self.touched.set(on);
+    }
+
     /// True when some flow has counted since the last summary.
     pub fn has_grown(&self) -> bool {
         self.touched.len() > 0

@@ -189,7 +189,7 @@ const EXACT: &[(&str, &str)] = &[
 ];
 
 /// Protocols without a dissector that carry none of ours: each of their flows must stay undecided.
-const STRANGERS: &[&str] = &["Protobuf", "Unknown", "ZUG"];
+const STRANGERS: &[&str] = &["Protobuf", "Unknown"];
 
 #[test]
 fn every_frame_is_read_and_every_ip_packet_decoded() {

@@ -1,6 +1,7 @@
 //! HTTP/1 heads (RFC 9112), and what they lead to: tunnels, proxies, WebSocket, HTTP/2.
 
 mod risks;
+mod words;
 
 use shared::model::flow::{HttpInfo, L7Info};
 use shared::model::status::{FlowStatus, StatusBits};
@@ -181,32 +182,23 @@ fn dissect(bytes: &[u8], cx: &L7Context, info: &mut L7Info, status: &mut StatusB
         http.url = wire_text(target, MAX_URL);
     }
     let mut complete = false;
-    let mut upgrade: &[u8] = &[];
-    let mut agent = None;
-    let mut soap = false;
+    let mut head = Head::default();
     while let Some((line, behind)) = first_line(rest) {
         rest = behind;
         if line.is_empty() {
             complete = true;
             break;
         }
-        if let Some(value) = value_of(line, b"Upgrade") {
-            upgrade = value;
-        }
-        soap |= value_of(line, b"SOAPAction").is_some();
-        if let Some(value) = value_of(line, b"User-Agent") {
-            agent = Some(value);
-        }
-        header(line, request.is_some(), http, status);
+        head.line(line, request.is_some(), http, status);
     }
     if !complete {
         return Want::Longer;
     }
-    if let Some(hint) = hint(&http.url, &http.content_type, soap) {
+    if let Some(hint) = hint(&http.url, &http.content_type, head.soap) {
         info.hint = hint.into();
     }
     if let Some((_, target)) = request {
-        *status |= risks::of_request(target, http, agent, rest);
+        *status |= risks::of_request(target, http, head.agent, rest);
     }
     match code {
         Some(code) if code >= 200 => {
@@ -221,7 +213,7 @@ fn dissect(bytes: &[u8], cx: &L7Context, info: &mut L7Info, status: &mut StatusB
         // What follows is another protocol.
         Some(101) => {
             http.status = 101;
-            return switched(upgrade);
+            return switched(head.upgrade);
         }
         // Interim answers are no answers.
         Some(_) => {}
@@ -268,41 +260,52 @@ fn is_proxied(url: &str, cx: &L7Context) -> bool {
     whole && matches!(cx.server_port, 3128 | 8080)
 }
 
-/// The value of a header line with this name.
-fn value_of<'a>(line: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
-    starts(line, name).then(|| line.get(name.len()..)?.strip_prefix(b":")).flatten().map(<[u8]>::trim_ascii)
+/// What of a head is of interest only until its end.
+#[derive(Default)]
+struct Head<'a> {
+    upgrade: &'a [u8],
+    agent: Option<&'a [u8]>,
+    soap: bool,
 }
 
-fn header(line: &[u8], is_request: bool, http: &mut HttpInfo, status: &mut StatusBits) {
-    let Some(colon) = line.iter().position(|byte| *byte == b':') else {
-        // A line that goes on begins with a blank (RFC 9112 §5.2).
-        if !line.first().is_some_and(|byte| matches!(byte, b' ' | b'\t')) {
-            *status |= FlowStatus::MalformedPacket.bit();
+impl<'a> Head<'a> {
+    fn line(&mut self, line: &'a [u8], is_request: bool, http: &mut HttpInfo, status: &mut StatusBits) {
+        let Some(colon) = memchr::memchr(b':', line) else {
+            // A line that goes on begins with a blank (RFC 9112 §5.2).
+            if !line.first().is_some_and(|byte| matches!(byte, b' ' | b'\t')) {
+                *status |= FlowStatus::MalformedPacket.bit();
+            }
+            return;
+        };
+        let name = line.get(..colon).unwrap_or_default();
+        let value = line.get(colon + 1..).unwrap_or_default().trim_ascii();
+        *status |= risks::of_value(value);
+        if risks::is_odd_name(name) {
+            *status |= FlowStatus::HttpSuspiciousHeader.bit();
         }
-        return;
-    };
-    let name = line.get(..colon).unwrap_or_default();
-    let value = line.get(colon + 1..).unwrap_or_default().trim_ascii();
-    let is = |wanted: &str| name.eq_ignore_ascii_case(wanted.as_bytes());
-    *status |= risks::of_value(value);
-    if risks::is_odd_name(name) {
-        *status |= FlowStatus::HttpSuspiciousHeader.bit();
-    }
-    if !is_request {
-        if is("Content-Type") {
-            http.content_type = wire_text(value, MAX_TEXT);
-        } else if is("Server") {
-            http.server = wire_text(value, MAX_TEXT);
+        let is = |wanted: &[u8]| name.eq_ignore_ascii_case(wanted);
+        match (name.len(), is_request) {
+            (4, true) if is(b"Host") => {
+                http.host = wire_name(value);
+                if is_address(&http.host) {
+                    *status |= FlowStatus::NumericHost.bit();
+                }
+            }
+            (6, false) if is(b"Server") => http.server = wire_text(value, MAX_TEXT),
+            (7, _) if is(b"Upgrade") => self.upgrade = value,
+            (10, _) if is(b"SOAPAction") => self.soap = true,
+            (10, true) if is(b"User-Agent") => {
+                self.agent = Some(value);
+                http.user_agent = wire_text(value, MAX_TEXT);
+            }
+            (12, false) if is(b"Content-Type") => http.content_type = wire_text(value, MAX_TEXT),
+            (13 | 19, true)
+                if (is(b"Authorization") || is(b"Proxy-Authorization")) && starts(value, b"Basic ") =>
+            {
+                *status |= FlowStatus::ClearTextCredentials.bit();
+            }
+            _ => {}
         }
-    } else if is("Host") {
-        http.host = wire_name(value);
-        if is_address(&http.host) {
-            *status |= FlowStatus::NumericHost.bit();
-        }
-    } else if is("User-Agent") {
-        http.user_agent = wire_text(value, MAX_TEXT);
-    } else if (is("Authorization") || is("Proxy-Authorization")) && starts(value, b"Basic ") {
-        *status |= FlowStatus::ClearTextCredentials.bit();
     }
 }
 

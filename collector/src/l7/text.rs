@@ -10,8 +10,11 @@ pub(super) const MAX_TEXT: usize = 256;
 /// A string off the wire: invalid UTF-8 replaced, at most `max` bytes, cut between characters.
 pub(super) fn wire_text(bytes: &[u8], max: usize) -> Text {
     // One byte more than wanted, so that a character cut here is dropped and not replaced.
-    let text = String::from_utf8_lossy(bytes.get(..max + 4).unwrap_or(bytes));
-    Text::from(cut(&text, max))
+    let bytes = bytes.get(..max + 4).unwrap_or(bytes);
+    match std::str::from_utf8(bytes) {
+        Ok(text) => Text::from(cut(text, max)),
+        Err(_) => Text::from(cut(&String::from_utf8_lossy(bytes), max)),
+    }
 }
 
 /// The same in lower case, for names that compare without case.
@@ -33,7 +36,7 @@ pub(super) fn lines(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
 
 /// The first line and what follows, or `None` while the line has no end.
 pub(super) fn first_line(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
-    let end = bytes.iter().position(|byte| *byte == b'\n')?;
+    let end = memchr::memchr(b'\n', bytes)?;
     let (line, rest) = (bytes.get(..end)?, bytes.get(end + 1..)?);
     Some((line.strip_suffix(b"\r").unwrap_or(line), rest))
 }

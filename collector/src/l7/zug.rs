@@ -7,8 +7,8 @@ use super::{Carrier, Dissector, Probe, be16, name_only};
 
 /// Follows the length.
 const MAGIC: &[u8] = b"\x55\x47\x10";
-/// Length, magic, four bytes, length of the rest.
-const HEAD: usize = 11;
+/// Length, magic, three bytes, length of the rest.
+const HEAD: usize = 10;
 
 pub(super) static ZUG: Dissector = Dissector {
     name: "ZUG",
@@ -20,7 +20,7 @@ pub(super) static ZUG: Dissector = Dissector {
     probe: |bytes, _| {
         let length = |at| be16(bytes, at).map(usize::from);
         let whole =
-            length(0) == Some(bytes.len()) && length(9).is_some_and(|rest| rest <= bytes.len() - HEAD);
+            length(0) == Some(bytes.len()) && length(8).is_some_and(|rest| rest <= bytes.len() - HEAD);
         if whole && bytes.get(2..5) == Some(MAGIC) { Probe::Certain } else { Probe::No }
     },
     dissect: name_only,
@@ -34,7 +34,7 @@ mod tests {
     // The head as on the wire, the rest made up.
     #[test]
     fn two_lengths_and_the_magic() {
-        let frame = hex("0014 554710 aea04100 0008 6ebc2a68b26e777400");
+        let frame = hex("0014 554710 aea041 0008 6ebc2a68b26e77740000");
         assert_eq!(frame.len(), 20);
         assert_eq!(Run::new(udp(50_000, 19_000)).client(&frame), Verdict::Decided("ZUG"));
         assert_eq!(Run::new(udp(50_000, 19_000)).client(&frame[..19]), Verdict::Undecided);

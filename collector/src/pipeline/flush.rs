@@ -59,6 +59,9 @@ impl Pipeline {
         let from = self.open_from.unwrap_or(to);
         let (interface, mut hosts, networks) =
             self.summary.take_parts(&self.parts.networks, self.parts.table.names());
+        if !self.parts.summaries {
+            return;
+        }
         let last_hosts = hosts.pop().unwrap_or_default();
         for hosts in hosts {
             let part = Delta {

@@ -30,6 +30,7 @@ fn pipeline() -> Pipeline {
         table: FlowTable::new(config.table(120, 1)),
         hooks,
         summary_interval_s: 1,
+        summaries: true,
     })
 }
 

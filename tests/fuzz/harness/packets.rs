@@ -69,6 +69,7 @@ pub fn whole(feed: Option<Feed>) -> Pipeline {
         table: FlowTable::new(config.table(120, 1)),
         hooks,
         summary_interval_s: 1,
+        summaries: true,
     })
 }
 

@@ -7,6 +7,7 @@ use shared::model::flow::HttpInfo;
 use shared::model::status::{FlowStatus, StatusBits};
 
 use super::MAX_URL;
+use super::words::{Words, find};
 
 /// Bits of a request: its target and what its headers said.
 pub(super) fn of_request(target: &[u8], http: &HttpInfo, agent: Option<&[u8]>, body: &[u8]) -> StatusBits {
@@ -40,19 +41,33 @@ pub(super) fn of_answer(http: &HttpInfo, body: &[u8]) -> StatusBits {
 
 /// Bits of a header's value, whatever its name.
 pub(super) fn of_value(value: &[u8]) -> StatusBits {
-    // Both begin with a character that ordinary values rarely have.
-    if !value.iter().any(|byte| matches!(byte, b'$' | b'(')) {
-        return 0;
-    }
-    let exploit = contains(value, b"${jndi:") || value.windows(4).any(|window| window == b"() {");
+    let jndi = || memchr::memmem::find(value, b"${").is_some() && IN_VALUES.bits(value) != 0;
+    let exploit = find(value, b"() {") || jndi();
     if exploit { FlowStatus::PossibleExploit.bit() | FlowStatus::HttpSuspiciousHeader.bit() } else { 0 }
 }
 
 /// Whether a header's name has characters that no token has (RFC 9110 §5.6.2).
 pub(super) fn is_odd_name(name: &[u8]) -> bool {
-    let token = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
-    name.is_empty() || !name.iter().all(token)
+    name.is_empty() || !name.iter().all(|byte| IS_TOKEN[usize::from(*byte)])
 }
+
+static IS_TOKEN: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        table[byte] = (byte as u8).is_ascii_alphanumeric();
+        byte += 1;
+    }
+    let others = b"!#$%&'*+-.^_`|~";
+    let mut at = 0;
+    while at < others.len() {
+        table[others[at] as usize] = true;
+        at += 1;
+    }
+    table
+};
+
+static IN_VALUES: Words = Words::new(&[(FlowStatus::PossibleExploit, &[b"${jndi:"])]);
 
 /// Content types of programs.
 const PROGRAM_TYPES: &[&str] = &[
@@ -153,23 +168,20 @@ const CRAWLERS: &[&[u8]] = &[b"bot", b"crawler", b"spider", b"slurp", b"archiver
 /// Longest user agent that browsers and libraries have.
 const LONGEST_AGENT: usize = 512;
 
+static AGENTS: Words =
+    Words::new(&[(FlowStatus::HttpSuspiciousUserAgent, SCANNERS), (FlowStatus::HttpCrawler, CRAWLERS)]);
+
 fn of_agent(agent: &[u8]) -> StatusBits {
     let mut bits = 0;
-    let suspicious = agent.len() < 4
-        || agent.len() > LONGEST_AGENT
-        || agent.iter().any(|byte| matches!(byte, b'<' | b'{' | b'`') || !(b' '..=b'~').contains(byte))
-        || SCANNERS.iter().any(|tool| contains(agent, tool));
-    if suspicious {
+    let odd = |byte: &u8| matches!(byte, b'<' | b'{' | b'`') || !(b' '..=b'~').contains(byte);
+    if agent.len() < 4 || agent.len() > LONGEST_AGENT || agent.iter().any(odd) {
         bits |= FlowStatus::HttpSuspiciousUserAgent.bit();
     }
-    // A word's end: "Googlebot/2.1", "bingbot)", not "Abbott".
-    let crawler = CRAWLERS.iter().any(|word| {
-        let found = agent.windows(word.len()).position(|window| window.eq_ignore_ascii_case(word));
-        found.is_some_and(|at| agent.get(at + word.len()).is_none_or(|next| !next.is_ascii_alphabetic()))
+    AGENTS.each(agent, |status, rest| {
+        // A word's end: "Googlebot/2.1", "bingbot)", not "Abbott".
+        let ends = rest.first().is_none_or(|next| !next.is_ascii_alphabetic());
+        bits |= if status != FlowStatus::HttpCrawler || ends { status.bit() } else { 0 };
     });
-    if crawler {
-        bits |= FlowStatus::HttpCrawler.bit();
-    }
     bits
 }
 
@@ -289,34 +301,39 @@ const COMMANDS: &[&[u8]] = &[
 /// Targets of exploits known by name: Log4Shell, Shellshock, Spring4Shell.
 const EXPLOITS: &[&[u8]] = &[b"${jndi:", b"${${", b"() {", b"class.module.classloader", b"%{(#"];
 
+/// Targets that leave their folder.
+const CLIMBS: &[&[u8]] = &[b"../../", b"..\\..\\", b"/etc/passwd"];
+
+/// What may be in a target of plain characters.
+static IN_PLAIN: Words = Words::new(&[
+    (FlowStatus::HttpSuspiciousUrl, CLIMBS),
+    (FlowStatus::HttpSuspiciousUrl, HUNTED),
+    (FlowStatus::UrlCommandInjection, &[b"cd /tmp"]),
+]);
+
+/// What needs a blank.
+static WITH_BLANKS: Words = Words::new(&[(FlowStatus::UrlSqlInjection, SQL)]);
+
+/// What needs other characters.
+static IN_ANY: Words = Words::new(&[
+    (FlowStatus::UrlXss, SCRIPTING),
+    (FlowStatus::UrlCommandInjection, COMMANDS),
+    (FlowStatus::PossibleExploit, EXPLOITS),
+]);
+
 /// Bits of a request's target.
 fn of_target(target: &[u8]) -> StatusBits {
     let mut room = [0; MAX_URL];
     let telling = |byte: &u8| b"%<>'\"();|$`{\\ ".contains(byte);
-    let plain = !target.iter().any(telling);
-    let text = match plain {
-        // Nothing of the kinds below can be in it but a path, or a plus that is a blank.
-        true => lower(target, &mut room),
-        false => decoded(target, &mut room),
-    };
-    let has = |patterns: &[&[u8]]| patterns.iter().any(|pattern| find(text, pattern));
-    let mut bits = 0;
-    let mut set = |status: FlowStatus, on: bool| bits |= if on { status.bit() } else { 0 };
-    let climbs = find(text, b"../../") || find(text, b"..\\..\\") || find(text, b"/etc/passwd");
-    set(FlowStatus::HttpSuspiciousUrl, climbs || text.contains(&b'/') && has(HUNTED));
-    let blanks = plain && !target.contains(&b'+');
-    if blanks {
-        return bits;
+    if !target.iter().any(telling) {
+        if memchr::memchr(b'+', target).is_none() {
+            return IN_PLAIN.bits(target);
+        }
+        let text = lower(target, &mut room);
+        return IN_PLAIN.bits(text) | WITH_BLANKS.bits(text);
     }
-    set(FlowStatus::UrlSqlInjection, has(SQL));
-    if plain {
-        set(FlowStatus::UrlCommandInjection, find(text, b"cd /tmp"));
-        return bits;
-    }
-    set(FlowStatus::UrlXss, has(SCRIPTING));
-    set(FlowStatus::UrlCommandInjection, has(COMMANDS));
-    set(FlowStatus::PossibleExploit, has(EXPLOITS));
-    bits
+    let text = decoded(target, &mut room);
+    IN_PLAIN.bits(text) | WITH_BLANKS.bits(text) | IN_ANY.bits(text)
 }
 
 /// `target` in lower case, a plus as the blank that it is in a query; as much as there is room for.
@@ -349,15 +366,6 @@ fn decoded<'a>(target: &[u8], room: &'a mut [u8; MAX_URL]) -> &'a [u8] {
         length = to;
     }
     room.get(..length).unwrap_or_default()
-}
-
-fn find(text: &[u8], pattern: &[u8]) -> bool {
-    memchr::memmem::find(text, pattern).is_some()
-}
-
-/// Whether `word`, in lower case, is somewhere in `line`, whatever the case.
-fn contains(line: &[u8], word: &[u8]) -> bool {
-    line.windows(word.len()).any(|window| window.eq_ignore_ascii_case(word))
 }
 
 #[cfg(test)]
