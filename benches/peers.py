@@ -87,6 +87,15 @@ class Flowhook:
         return found.get("packets"), found.get("flows")
 
 
+class WithSummaries(Flowhook):
+    """What a node does besides: the counters of every host each second, for the aggregator."""
+
+    name = "flowhook, summaries of hosts too"
+
+    def command(self, file, _):
+        return [*self.ours.command(file), "--summaries"]
+
+
 def version(package):
     if package is None:
         return ""
@@ -112,7 +121,7 @@ def measure(kind, file, tools, scratch):
             if tool.name not in totals:
                 totals[tool.name] = tool.totals(used.output, file)
 
-    ours = next(tool for tool in tools if isinstance(tool, Flowhook))
+    ours = next(tool for tool in tools if type(tool) is Flowhook)
 
     def of(tool):
         used = runs[tool.name]
@@ -158,7 +167,7 @@ def goals(kind, tools, of):
 def main():
     print(machine())
     with tempfile.TemporaryDirectory() as scratch:
-        tools = [Flowhook(scratch), Softflowd(), Nfpcapd(), Argus(), NdpiReader()]
+        tools = [Flowhook(scratch), WithSummaries(scratch), Softflowd(), Nfpcapd(), Argus(), NdpiReader()]
         for argument in sys.argv[1:]:
             kind, file = argument.split("=", 1)
             measure(kind, file, tools, scratch)

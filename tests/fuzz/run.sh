@@ -18,4 +18,4 @@ mkdir -p "$grown" artifacts
 export FLOWHOOK_FUZZ="$target" FLOWHOOK_UNPACK="$grown"
 [ $# -lt 3 ] || export FLOWHOOK_DISSECTOR="$3"
 exec "$target_dir/fuzz/release/fuzz" "$grown" -max_total_time="$seconds" \
-    -artifact_prefix="artifacts/$run-" -max_len=8192 -timeout=5 -rss_limit_mb=2048 -print_final_stats=1
+    -artifact_prefix="artifacts/$run-" -max_len=8192 -timeout=20 -rss_limit_mb=2048 -print_final_stats=1
