@@ -14,6 +14,7 @@ mod flows;
 mod progress;
 mod replay;
 mod run;
+mod script;
 
 /// Tells what happens on your wires, and lets you act on it.
 #[derive(Debug, Parser)]
@@ -76,6 +77,9 @@ enum Command {
     Flows(flows::FlowsArgs),
     /// Check the configuration and every script
     Check,
+    /// List, write, test and measure scripts
+    #[command(subcommand)]
+    Script(script::ScriptCommand),
     /// Show the configuration
     #[command(subcommand)]
     Config(config::ConfigCommand),
@@ -97,6 +101,7 @@ pub fn execute(cli: Cli) -> Result<(), Failure> {
         Command::Replay(args) => replay::replay(load()?, &args, common.output, progress),
         Command::Flows(args) => flows::flows(&load()?, &args, progress),
         Command::Check => check::check(&load()?, common.output),
+        Command::Script(command) => script::script(&command, &load()?, common.output),
         Command::Config(command) => config::config(&command, &load()?, common.output),
     }
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use shared::model::status::StatusBits;
 use shared::model::{FlowRecord, L4, Timestamp};
 use shared::script::engine::{Run, ScriptEngine};
+use shared::script::observer::Observer;
 use shared::script::registry::{Registry, ScriptInfo, ScriptSetup};
 use shared::script::{Effect, FlowHook, HookName, ScriptError, ScriptKind, ScriptLimits, ScriptMeta};
 
@@ -133,6 +134,11 @@ impl HookRunner {
     /// True when some script may want `hook` of this flow; spares the snapshot when none does.
     pub fn wants_flow(&self, hook: FlowHook, flow: &Flow) -> bool {
         self.filters[hook as usize].iter().any(|filter| filter.accepts(flow))
+    }
+
+    /// Tells `observer` of every call.
+    pub fn observe(&self, observer: Observer) {
+        self.engine.observe(observer);
     }
 
     /// Base interval of `periodicUpdate` in seconds: every script's interval is a multiple of it.

@@ -14,6 +14,7 @@ use crate::model::{Category, Entity, Granularity, Severity, Timestamp};
 pub mod effect;
 pub mod engine;
 pub mod meta;
+pub mod observer;
 pub mod registry;
 pub mod source;
 pub mod value;

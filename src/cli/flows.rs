@@ -15,7 +15,10 @@ use collector::flow_alert::Place;
 use collector::hooks::HookRunner;
 use collector::pipeline::{Item, Pipeline, PipelineParts};
 use shared::model::{FlowRecord, LocalNetworks, Timestamp};
+use shared::script::ScriptError;
+use shared::script::observer::Observer;
 use shared::script::registry::ScriptSetup;
+use shared::script::source::ScriptSource;
 use shared::wire::flow_file::{FlowFileReader, FlowFileWriter, MAGIC};
 
 use super::print_json;
@@ -98,7 +101,11 @@ fn capture_flows(
         return Err(NodeError::Config(wrong).into());
     }
     let source = capture::files::open(files)?;
-    let mut pipeline = pipeline(config, args.summaries)?;
+    let sources = node::script_sources(config).map_err(NodeError::from)?;
+    let (mut pipeline, wrong) = pipeline(config, sources, args.summaries, None)?;
+    if let Some(error) = wrong {
+        return Err(NodeError::Config(vec![error.to_string()]).into());
+    }
     let to = args.write.as_deref();
     let mut source = Watched::new(source, Bar::on_terminal(progress));
     let mut failure = None;
@@ -140,20 +147,25 @@ fn capture_flows(
     result.map_err(|error| Failure::new(exit::capture_code(&error), error))
 }
 
-fn pipeline(config: &Config, summaries: bool) -> Result<Pipeline, Failure> {
-    let sources = node::script_sources(config).map_err(NodeError::from)?;
+/// A pipeline of one unnamed interface with these scripts, and what is wrong with one of them.
+pub fn pipeline(
+    config: &Config,
+    sources: Vec<ScriptSource>,
+    summaries: bool,
+    observer: Option<Observer>,
+) -> Result<(Pipeline, Option<ScriptError>), Failure> {
     let setup = ScriptSetup {
         sources,
         settings: config.scripts.settings.clone(),
         limits: config.scripts.limits.clone(),
     };
-    let (hooks, errors, _) = HookRunner::load(setup, config.collector.periodic_update_s, Timestamp::ZERO);
-    if !errors.is_empty() {
-        return Err(NodeError::Config(errors.iter().map(ToString::to_string).collect()).into());
+    let (hooks, mut errors, _) = HookRunner::load(setup, config.collector.periodic_update_s, Timestamp::ZERO);
+    if let Some(observer) = observer {
+        hooks.observe(observer);
     }
     let apps = config.collector.app_table().map_err(|wrong| NodeError::Config(vec![wrong]))?;
     let prefixes = config.node.local_networks.iter().filter_map(|network| network.parse().ok());
-    Ok(Pipeline::new(PipelineParts {
+    let pipeline = Pipeline::new(PipelineParts {
         place: Place {
             site: config.node.site.clone(),
             node: config.node_name(),
@@ -169,5 +181,6 @@ fn pipeline(config: &Config, summaries: bool) -> Result<Pipeline, Failure> {
         hooks,
         summary_interval_s: config.collector.summary_interval_s,
         summaries,
-    }))
+    });
+    Ok((pipeline, errors.pop()))
 }

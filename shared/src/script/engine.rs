@@ -9,6 +9,7 @@ use std::rc::Rc;
 use rhai::{AST, Dynamic, Engine, EvalAltResult, FnPtr, FuncArgs, Map, ParseError, Position, Scope};
 use serde_json::Value;
 
+use super::observer::{Observed, Observer};
 use super::source::{Origin, ScriptSource};
 use super::value::{EntityInfo, from_counters, from_json};
 use super::{CallResult, ElementParams, FlowHook, HookName, ScriptError, ScriptLimits, ScriptMeta};
@@ -26,6 +27,7 @@ use host::{FlowHandle, Host};
 pub struct ScriptEngine {
     engine: Engine,
     host: Rc<Host>,
+    observer: RefCell<Option<Observer>>,
 }
 
 /// A compiled script.
@@ -88,7 +90,31 @@ impl ScriptEngine {
             .disable_symbol("eval");
         host::register(&mut engine, &host);
         functions::register(&mut engine, &host);
-        Self { engine, host }
+        Self { engine, host, observer: RefCell::new(None) }
+    }
+
+    /// Tells `observer` of every call from now on.
+    pub fn observe(&self, observer: Observer) {
+        self.host.watch_calls();
+        *self.observer.borrow_mut() = Some(observer);
+    }
+
+    /// Tells the observer, if there is one.
+    fn observed(&self, script: &str, function: &str, about: &dyn Fn() -> String, result: &CallResult) {
+        if let Some(observer) = &mut *self.observer.borrow_mut() {
+            let (operations, reads) = self.host.take_watched();
+            let about = about();
+            let CallResult { effects, error } = result;
+            observer(&Observed {
+                script,
+                function,
+                about: &about,
+                reads,
+                operations,
+                effects,
+                error: error.as_ref(),
+            });
+        }
     }
 
     /// Compiles a script and reads its attributes.
@@ -130,10 +156,13 @@ impl ScriptEngine {
             Ok(accepted.then_some(run))
         });
         let effects = self.host.take_effects();
-        match outcome {
-            Ok(run) => Started { run, result: CallResult { effects, error: None } },
-            Err(error) => Started { run: None, result: CallResult { effects, error: Some(error) } },
-        }
+        let (run, error) = match outcome {
+            Ok(run) => (run, None),
+            Err(error) => (None, Some(error)),
+        };
+        let result = CallResult { effects, error };
+        self.observed(&key, "setup", &String::new, &result);
+        Started { run, result }
     }
 
     /// Evaluates a file to its final map.
@@ -220,7 +249,8 @@ impl Run {
         };
         engine.host.begin(Some(Rc::new(flow.clone())), old_status, now);
         let config = self.config(config);
-        self.finish(engine, engine.call(&self.key, &self.ast, &function, (now.secs(), config)))
+        let result = engine.call(&self.key, &self.ast, &function, (now.secs(), config));
+        self.finish(engine, hook.name(), &|| flow.label(), result)
     }
 
     /// Calls an element hook; a script without it does nothing.
@@ -232,18 +262,28 @@ impl Run {
         };
         engine.host.begin(None, 0, params.when);
         let map = params_map(params, self.config(config), &self.key);
-        self.finish(engine, engine.call(&self.key, &self.ast, &function, (map,)))
+        let result = engine.call(&self.key, &self.ast, &function, (map,));
+        self.finish(engine, name, &|| params.entity_value.clone(), result)
     }
 
     /// Ends the run.
     pub fn teardown(self, engine: &ScriptEngine, now: Timestamp) -> CallResult {
         let Some(function) = &self.teardown else { return CallResult::default() };
         engine.host.begin(None, 0, now);
-        self.finish(engine, engine.call(&self.key, &self.ast, function, ()))
+        let result = engine.call(&self.key, &self.ast, function, ());
+        self.finish(engine, "teardown", &String::new, result)
     }
 
-    fn finish(&self, engine: &ScriptEngine, result: Result<Dynamic, ScriptError>) -> CallResult {
-        CallResult { effects: engine.host.take_effects(), error: result.err() }
+    fn finish(
+        &self,
+        engine: &ScriptEngine,
+        function: &str,
+        about: &dyn Fn() -> String,
+        result: Result<Dynamic, ScriptError>,
+    ) -> CallResult {
+        let result = CallResult { effects: engine.host.take_effects(), error: result.err() };
+        engine.observed(&self.key, function, about, &result);
+        result
     }
 
     fn config(&self, config: &Value) -> Dynamic {

@@ -1,8 +1,9 @@
 //! What a script declares about itself.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::model::status::StatusBits;
 use crate::model::{Category, Granularity, L4, Severity};
@@ -116,6 +117,20 @@ pub enum Lifecycle {
     Load,
 }
 
+/// What a script does with a capture, for `flowhook script test`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Expectation {
+    /// The capture file, seen from the script's folder.
+    pub capture: PathBuf,
+    /// Alerts by type that it triggers or stores; of other types there are none.
+    #[serde(default)]
+    pub alerts: BTreeMap<String, u64>,
+    /// Configuration that it is called with; its own when absent.
+    #[serde(default)]
+    pub config: Option<serde_json::Value>,
+}
+
 /// A script's attributes.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ScriptMeta {
@@ -155,6 +170,8 @@ pub struct ScriptMeta {
     pub lifecycle: Lifecycle,
     /// True when it has a `teardown`.
     pub has_teardown: bool,
+    /// What the script says of itself about captures.
+    pub expect: Vec<Expectation>,
     /// Things that are odd but not wrong, such as `all` beside an explicit hook.
     pub warnings: Vec<String>,
 }

@@ -87,27 +87,35 @@ pub fn load_dir(dir: &Path) -> Result<Vec<ScriptSource>, ScriptError> {
 }
 
 fn load_files(dir: &Path, folder: Option<ScriptKind>) -> Result<Vec<ScriptSource>, ScriptError> {
-    let unreadable = |path: &Path, cause: &dyn std::fmt::Display| ScriptError {
-        script: path.display().to_string(),
-        line: 0,
-        column: 0,
-        cause: format!("cannot be read: {cause}"),
-    };
     let entries = std::fs::read_dir(dir).map_err(|e| unreadable(dir, &e))?;
     let mut paths: Vec<PathBuf> = entries.filter_map(|entry| entry.ok().map(|e| e.path())).collect();
     paths.retain(|path| path.extension().is_some_and(|e| e == "rhai") && path.is_file());
     paths.sort();
-    let mut sources = Vec::new();
-    for path in paths {
-        let size = std::fs::metadata(&path).map_err(|e| unreadable(&path, &e))?.len();
-        if size > MAX_SOURCE {
-            return Err(unreadable(&path, &format!("{size} bytes are more than {MAX_SOURCE}")));
-        }
-        let text = std::fs::read_to_string(&path).map_err(|e| unreadable(&path, &e))?;
-        let name = path.file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
-        sources.push(ScriptSource { name, origin: Origin::File(path), folder, text });
+    let load = |path: PathBuf| Ok(ScriptSource { folder, ..load_file(&path)? });
+    paths.into_iter().map(load).collect()
+}
+
+/// The script of one file.
+///
+/// # Errors
+/// As those of [`load_dir`].
+pub fn load_file(path: &Path) -> Result<ScriptSource, ScriptError> {
+    let size = std::fs::metadata(path).map_err(|e| unreadable(path, &e))?.len();
+    if size > MAX_SOURCE {
+        return Err(unreadable(path, &format!("{size} bytes are more than {MAX_SOURCE}")));
     }
-    Ok(sources)
+    let text = std::fs::read_to_string(path).map_err(|e| unreadable(path, &e))?;
+    let name = path.file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
+    Ok(ScriptSource { name, origin: Origin::File(path.to_owned()), folder: None, text })
+}
+
+fn unreadable(path: &Path, cause: &dyn std::fmt::Display) -> ScriptError {
+    ScriptError {
+        script: path.display().to_string(),
+        line: 0,
+        column: 0,
+        cause: format!("cannot be read: {cause}"),
+    }
 }
 
 #[cfg(test)]

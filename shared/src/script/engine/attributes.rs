@@ -37,6 +37,7 @@ pub fn read(map: &Map, source: &ScriptSource) -> Result<ScriptMeta, String> {
         periodic_update_seconds: None,
         lifecycle: Lifecycle::Run,
         has_teardown: false,
+        expect: Vec::new(),
         warnings: Vec::new(),
     };
     let mut kind = None;
@@ -61,6 +62,10 @@ pub fn read(map: &Map, source: &ScriptSource) -> Result<ScriptMeta, String> {
             "packet_interface_only" => meta.packet_interface_only = flag(name, value)?,
             "three_way_handshake_ok" => meta.three_way_handshake_ok = flag(name, value)?,
             "default_value" => meta.default_value = to_json(value).map_err(|e| format!("{name}: {e}"))?,
+            "expect" => {
+                let value = to_json(value).map_err(|e| format!("{name}: {e}"))?;
+                meta.expect = serde_json::from_value(value).map_err(|e| format!("{name}: {e}"))?;
+            }
             "lifecycle" => {
                 meta.lifecycle = one_of(name, value, |name| match name {
                     "run" => Some(Lifecycle::Run),

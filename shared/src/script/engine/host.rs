@@ -23,6 +23,10 @@ pub struct Host {
     flow: RefCell<Option<Rc<FlowRecord>>>,
     old_status: Cell<u64>,
     effects: RefCell<Vec<Effect>>,
+    /// Operations of the call so far; kept only while somebody watches.
+    operations: Cell<u64>,
+    /// Which of the flow's fields were read, while somebody watches.
+    reads: RefCell<Option<Vec<bool>>>,
 }
 
 impl Host {
@@ -35,6 +39,32 @@ impl Host {
             flow: RefCell::new(None),
             old_status: Cell::new(0),
             effects: RefCell::new(Vec::new()),
+            operations: Cell::new(0),
+            reads: RefCell::new(None),
+        }
+    }
+
+    /// Notes operations and reads from now on.
+    pub fn watch_calls(&self) {
+        *self.reads.borrow_mut() = Some(vec![false; FLOW_FIELDS.len()]);
+    }
+
+    /// Operations and fields read since the last time.
+    pub fn take_watched(&self) -> (u64, Vec<&'static str>) {
+        let mut reads = Vec::new();
+        if let Some(flags) = &mut *self.reads.borrow_mut() {
+            for (field, read) in FLOW_FIELDS.iter().zip(flags) {
+                if std::mem::take(read) {
+                    reads.push(field.name);
+                }
+            }
+        }
+        (self.operations.take(), reads)
+    }
+
+    fn note_read(&self, place: usize) {
+        if let Some(read) = self.reads.borrow_mut().as_mut().and_then(|flags| flags.get_mut(place)) {
+            *read = true;
         }
     }
 
@@ -99,14 +129,16 @@ fn bit(name: &str) -> Answer<u8> {
 pub fn register(engine: &mut Engine, host: &Rc<Host>) {
     let watched = Rc::clone(host);
     engine.on_progress(move |operations| {
+        watched.operations.set(operations);
         // Reading the clock costs more than an operation.
         let late = operations % 256 == 0 && watched.watch.get().elapsed() > watched.limits.max_time();
         late.then_some(Dynamic::UNIT)
     });
     engine.register_type_with_name::<FlowHandle>("Flow");
-    for field in FLOW_FIELDS {
+    for (place, field) in FLOW_FIELDS.iter().enumerate() {
         let read = field.read;
         engine.register_get(field.name, move |flow: &mut FlowHandle| -> Answer<Dynamic> {
+            flow.0.note_read(place);
             Ok(from_field(read(&*flow.get()?)))
         });
     }

@@ -1,0 +1,122 @@
+//! `flowhook script`: what is loaded, and the workbench of who writes scripts.
+
+use std::path::PathBuf;
+
+use clap::{Subcommand, ValueEnum};
+use shared::script::ScriptError;
+use shared::script::engine::ScriptEngine;
+use shared::script::registry::{Registry, ScriptInfo};
+use shared::script::source::{Origin, ScriptSource, load_file};
+
+use super::{Output, print, print_json};
+use crate::config::Config;
+use crate::exit::{self, Failure};
+use crate::node::script_sources;
+
+mod bench;
+mod test;
+mod trial;
+
+/// `flowhook script …`
+#[derive(Debug, Subcommand)]
+pub enum ScriptCommand {
+    /// List every script with its hooks, and whether they are on
+    List,
+    /// Run one script over a capture and show its calls: what each read, cost and asked for
+    Test(test::TestArgs),
+    /// Measure one flow script: nanoseconds a call of each of its hooks
+    Bench(bench::BenchArgs),
+    /// Write a new script to begin with
+    New {
+        /// File to write, such as scripts/my_check.rhai
+        file: PathBuf,
+        /// What the script is called for
+        #[arg(long, value_enum, default_value_t = Template::Flow)]
+        kind: Template,
+    },
+}
+
+/// Scripts to begin with.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum Template {
+    /// Called for flows.
+    Flow,
+    /// Called for hosts, each minute.
+    Host,
+    /// Called for local networks, each minute.
+    Network,
+    /// Called for interfaces, each minute.
+    Interface,
+}
+
+impl Template {
+    const fn text(self) -> &'static str {
+        match self {
+            Self::Flow => include_str!("../../config/scripts/templates/flow.rhai"),
+            Self::Host => include_str!("../../config/scripts/templates/host.rhai"),
+            Self::Network => include_str!("../../config/scripts/templates/network.rhai"),
+            Self::Interface => include_str!("../../config/scripts/templates/interface.rhai"),
+        }
+    }
+}
+
+/// Does what the command says.
+pub fn script(command: &ScriptCommand, config: &Config, output: Output) -> Result<(), Failure> {
+    match command {
+        ScriptCommand::List => list(config, output),
+        ScriptCommand::Test(args) => test::test(args, config, output),
+        ScriptCommand::Bench(args) => bench::bench(args, config, output),
+        ScriptCommand::New { file, kind } => new(file, *kind),
+    }
+}
+
+fn list(config: &Config, output: Output) -> Result<(), Failure> {
+    let engine = ScriptEngine::new(config.scripts.limits.clone());
+    let sources = script_sources(config).map_err(Failure::config)?;
+    let (registry, errors) = Registry::load(&engine, sources, &config.scripts.settings);
+    let scripts = registry.infos();
+    if output == Output::Json {
+        print_json(&scripts)?;
+    } else {
+        let width = scripts.iter().map(|script| script.key.len()).max().unwrap_or_default();
+        for script in &scripts {
+            print(&line(script, width));
+        }
+    }
+    match errors.as_slice() {
+        [] => Ok(()),
+        errors => {
+            let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
+            Err(Failure::config(errors.join("\n")))
+        }
+    }
+}
+
+/// One script: a hook that is off stands in brackets.
+fn line(script: &ScriptInfo, width: usize) -> String {
+    let hooks = script.hooks.iter().map(|(hook, on)| if *on { hook.clone() } else { format!("({hook})") });
+    let hooks = hooks.collect::<Vec<_>>().join(" ");
+    let ScriptInfo { key, kind, title, origin, .. } = script;
+    format!("{key:width$}  {kind:9}  {title}\n{:width$}  {:9}  {hooks}; {origin}\n", "", "")
+}
+
+fn new(file: &PathBuf, kind: Template) -> Result<(), Failure> {
+    let name = file.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+    let text = kind.text().replace("MY_CHECK", &name);
+    let written = std::fs::File::create_new(file)
+        .and_then(|mut to| std::io::Write::write_all(&mut to, text.as_bytes()));
+    written.map_err(|error| Failure::new(exit::FAILED, anyhow::anyhow!("{}: {error}", file.display())))?;
+    let shown = file.display();
+    print(&format!("{shown} is written; try it: flowhook script test {shown} --capture FILE.pcap\n"));
+    Ok(())
+}
+
+/// The script of a file, or the built-in one of that name.
+fn find(file: &PathBuf) -> Result<ScriptSource, ScriptError> {
+    let named =
+        |source: &ScriptSource| source.origin == Origin::Builtin && file.as_os_str() == source.name.as_str();
+    match shared::script::source::builtin().into_iter().find(named) {
+        Some(source) if !file.exists() => Ok(source),
+        _ => load_file(file),
+    }
+}

@@ -1,0 +1,77 @@
+//! One script over one capture, with both cores in this thread and nothing around them.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use aggregator::partition::Partition;
+use collector::pipeline::Item;
+use shared::model::{AlertAction, FlowRecord, LocalNetworks};
+use shared::script::engine::ScriptEngine;
+use shared::script::observer::Observer;
+use shared::script::registry::{Registry, ScriptSettings};
+use shared::script::source::ScriptSource;
+use shared::store::Transition;
+
+use crate::cli::flows;
+use crate::config::Config;
+use crate::exit::{self, Failure};
+
+/// What came of it.
+#[derive(Debug, Default)]
+pub struct Trial {
+    /// Alerts stored and engaged, by type.
+    pub alerts: BTreeMap<String, u64>,
+    /// The capture's flows.
+    pub flows: Vec<FlowRecord>,
+}
+
+/// Runs `source` over `capture`, every hook on; `observer` makes who watches the calls. With `keep`,
+/// the flows are kept.
+pub fn run(
+    source: &ScriptSource,
+    capture: &Path,
+    settings: ScriptSettings,
+    config: &Config,
+    observer: &dyn Fn() -> Observer,
+    keep: bool,
+) -> Result<Trial, Failure> {
+    let engine = ScriptEngine::new(config.scripts.limits.clone());
+    let key = engine.compile(source).map_err(Failure::config)?.meta().key.clone();
+    let mut config = config.clone();
+    config.scripts.settings = BTreeMap::from([(key, ScriptSettings { enabled: Some(true), ..settings })]);
+    let (mut pipeline, failed) = flows::pipeline(&config, vec![source.clone()], true, Some(observer()))?;
+    if let Some(error) = failed {
+        return Err(Failure::config(error));
+    }
+    let (registry, _) = Registry::load(&engine, vec![source.clone()], &config.scripts.settings);
+    engine.observe(observer());
+    let prefixes = config.node.local_networks.iter().filter_map(|network| network.parse().ok());
+    let networks = Arc::new(LocalNetworks::new(prefixes));
+    let quarantine = config.scripts.limits.quarantine_after;
+    let mut partition =
+        Partition::new(0, engine, registry, quarantine, config.aggregator.clone(), networks, Vec::new());
+    let mut trial = Trial::default();
+    let mut file = collector::capture::files::open(&[capture.to_owned()])?;
+    let read = collector::offline::run(&mut *file, &mut pipeline, |item| match item {
+        Item::Alert(alert) => *trial.alerts.entry(alert.alert_type).or_default() += 1,
+        Item::Delta(delta) => {
+            for transition in partition.apply(&delta).transitions {
+                let alert = match transition {
+                    Transition::Engage(engaged) => engaged.alert,
+                    Transition::Store(alert) => alert,
+                    Transition::Update(_) | Transition::Release(_) => continue,
+                };
+                if alert.action != AlertAction::Release {
+                    *trial.alerts.entry(alert.alert_type).or_default() += 1;
+                }
+            }
+        }
+        Item::Flows(batch) if keep => {
+            trial.flows.extend(batch.read().map(|read| read.flows).unwrap_or_default())
+        }
+        _ => {}
+    });
+    read.map_err(|error| Failure::new(exit::capture_code(&error), error))?;
+    Ok(trial)
+}
