@@ -52,6 +52,7 @@ pub fn alert(number: usize) -> Alert {
         server: None,
         flow: None,
         traceparent: None,
+        mitre: Vec::new(),
     }
 }
 

@@ -2,6 +2,7 @@
 
 pub mod http;
 pub mod program;
+pub mod traffic;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use shared::model::alert::{ALERT_SCHEMA_VERSION, derive_id};
-use shared::model::{Alert, AlertAction, Entity, Granularity, Party, Severity, Timestamp};
+use shared::model::{Alert, AlertAction, Entity, Granularity, Party, Timestamp};
 use shared::script::{AlertRequest, CurrentAlert, ScriptMeta};
 use shared::store::{EngagedAlert, Transition};
 
@@ -285,9 +285,8 @@ fn build(
     now: Timestamp,
     action: AlertAction,
 ) -> Alert {
+    let (severity, score) = meta.weight(&request);
     let alert_type = alert_type(request.alert_type, meta);
-    let by_score = request.score.map(Severity::from_score);
-    let severity = request.severity.or(by_score).or(meta.severity).unwrap_or(Severity::Warning);
     let id = derive_id(&[
         &subject.site,
         &subject.ifid.to_string(),
@@ -299,8 +298,8 @@ fn build(
         &now.ns().to_string(),
     ]);
     let party = subject.party.clone().map(|party| Party {
-        is_attacker: request.attacker.is_some(),
-        is_victim: request.victim.is_some(),
+        is_attacker: request.attacker.or(meta.attacker).is_some(),
+        is_victim: request.victim.or(meta.victim).is_some(),
         ..party
     });
     Alert {
@@ -312,7 +311,7 @@ fn build(
         entity_value: subject.value.clone(),
         severity,
         category: request.category.unwrap_or(meta.category),
-        score: request.score.unwrap_or_else(|| severity.score()),
+        score,
         tstamp: now,
         engaged_at: None,
         site: subject.site.clone(),
@@ -329,6 +328,7 @@ fn build(
         server: None,
         flow: None,
         traceparent: None,
+        mitre: meta.mitre.clone(),
     }
 }
 

@@ -34,12 +34,10 @@ pub fn build(
     now: Timestamp,
     traceparent: Option<String>,
 ) -> Alert {
+    let (severity, score) = meta.weight(&request);
     let alert_type = request.alert_type.unwrap_or_else(|| meta.key.clone());
-    let severity = request
-        .severity
-        .or(request.score.map(Severity::from_score))
-        .or(meta.severity)
-        .unwrap_or(Severity::Warning);
+    let attacker = request.attacker.or(meta.attacker);
+    let victim = request.victim.or(meta.victim);
     let label = flow.label();
     let l4 = flow.l4.name();
     let id = derive_id(&[
@@ -58,8 +56,8 @@ pub fn build(
         mac: side.mac.as_ref().map(mac_text),
         local: side.local,
         pool: String::new(),
-        is_attacker: request.attacker == Some(role),
-        is_victim: request.victim == Some(role),
+        is_attacker: attacker == Some(role),
+        is_victim: victim == Some(role),
     };
     Alert {
         schema_version: ALERT_SCHEMA_VERSION,
@@ -71,7 +69,7 @@ pub fn build(
         entity_value: label,
         severity,
         category: request.category.unwrap_or(meta.category),
-        score: request.score.unwrap_or_else(|| severity.score()),
+        score,
         tstamp: now,
         engaged_at: None,
         site: place.site.clone(),
@@ -98,6 +96,7 @@ pub fn build(
             community_id: flow.community_id(),
         }),
         traceparent,
+        mitre: meta.mitre.clone(),
     }
 }
 
@@ -136,5 +135,6 @@ pub fn interface_alert(
         server: None,
         flow: None,
         traceparent: None,
+        mitre: Vec::new(),
     }
 }

@@ -58,11 +58,34 @@ impl Filter {
         Self { l4: meta.l4_proto, l7, handshake: meta.three_way_handshake_ok, status: meta.flow_status }
     }
 
-    fn accepts(&self, flow: &Flow) -> bool {
+    /// `news` are the bits that may be why the hook is called.
+    fn accepts(&self, flow: &Flow, news: StatusBits) -> bool {
         self.l4.is_none_or(|l4| flow.l4() == l4)
             && self.l7.is_none_or(|l7| flow.l7().unwrap_or_default() == l7)
-            && (self.status == 0 || flow.status & self.status != 0)
+            && (self.status == 0 || news & self.status != 0)
             && (!self.handshake || flow.l4() != L4::TCP || flow.tcp.handshake_ok())
+    }
+}
+
+/// What the scripts of one hook accept.
+#[derive(Clone, Debug, Default)]
+struct Filters {
+    /// Bits of which one is enough for some script.
+    any_of: StatusBits,
+    /// Scripts that ask for something else, too.
+    others: Vec<Filter>,
+}
+
+impl Filters {
+    fn add(&mut self, filter: Filter) {
+        match filter {
+            Filter { l4: None, l7: None, handshake: false, status } if status != 0 => self.any_of |= status,
+            other => self.others.push(other),
+        }
+    }
+
+    fn accept(&self, flow: &Flow, news: StatusBits) -> bool {
+        news & self.any_of != 0 || self.others.iter().any(|filter| filter.accepts(flow, news))
     }
 }
 
@@ -73,7 +96,7 @@ pub struct HookRunner {
     /// State of the registry's scripts, by place.
     states: Vec<Hooked>,
     /// What the scripts of each hook accept.
-    filters: [Vec<Filter>; FlowHook::ALL.len()],
+    filters: [Filters; FlowHook::ALL.len()],
     periodic_s: u32,
     limits: ScriptLimits,
     /// Calls by hook, and those told by [`take_counts`](Self::take_counts).
@@ -109,7 +132,9 @@ impl HookRunner {
             let scripts = registry.scripts().iter().zip(&states);
             let called =
                 scripts.filter(|(entry, state)| state.run.is_some() && entry.enabled(HookName::Flow(hook)));
-            called.map(|(entry, _)| Filter::of(entry.script.meta())).collect()
+            let mut filters = Filters::default();
+            called.for_each(|(entry, _)| filters.add(Filter::of(entry.script.meta())));
+            filters
         });
         let periodic_s = states
             .iter()
@@ -132,8 +157,9 @@ impl HookRunner {
     }
 
     /// True when some script may want `hook` of this flow; spares the snapshot when none does.
-    pub fn wants_flow(&self, hook: FlowHook, flow: &Flow) -> bool {
-        self.filters[hook as usize].iter().any(|filter| filter.accepts(flow))
+    /// `old` are the status bits at the previous call.
+    pub fn wants_flow(&self, hook: FlowHook, flow: &Flow, old: StatusBits) -> bool {
+        self.filters[hook as usize].accept(flow, news(hook, flow.status, old))
     }
 
     /// Tells `observer` of every call.
@@ -188,11 +214,12 @@ impl HookRunner {
         now: Timestamp,
     ) -> Vec<Asked> {
         let mut asked = Vec::new();
+        let news = news(hook, flow.status, old_status);
         for (place, entry) in self.registry.scripts().iter().enumerate() {
             let state = &mut self.states[place];
             let Some(run) = &mut state.run else { continue };
             let name = HookName::Flow(hook);
-            if !entry.enabled(name) || !entry.accepts_flow(flow) {
+            if !entry.enabled(name) || !entry.accepts_flow(flow, news) {
                 continue;
             }
             if hook == FlowHook::PeriodicUpdate && !due(tick, self.periodic_s, state.interval_s) {
@@ -230,6 +257,12 @@ impl HookRunner {
         }
         asked
     }
+}
+
+/// The status bits for which a script may be called: those that are set, or for `statusChanged` those
+/// that are set now and were not before.
+fn news(hook: FlowHook, status: StatusBits, before: StatusBits) -> StatusBits {
+    if hook == FlowHook::StatusChanged { status & !before } else { status }
 }
 
 /// True when an interval of `interval_s` ended between the previous tick and this one.

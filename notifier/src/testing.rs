@@ -37,6 +37,7 @@ pub fn alert(id: &str) -> Alert {
         server: None,
         flow: None,
         traceparent: None,
+        mitre: Vec::new(),
     }
 }
 

@@ -100,7 +100,7 @@ fn line(script: &ScriptInfo, width: usize) -> String {
     format!("{key:width$}  {kind:9}  {title}\n{:width$}  {:9}  {hooks}; {origin}\n", "", "")
 }
 
-fn new(file: &PathBuf, kind: Template) -> Result<(), Failure> {
+fn new(file: &std::path::Path, kind: Template) -> Result<(), Failure> {
     let name = file.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
     let text = kind.text().replace("MY_CHECK", &name);
     let written = std::fs::File::create_new(file)
@@ -112,7 +112,7 @@ fn new(file: &PathBuf, kind: Template) -> Result<(), Failure> {
 }
 
 /// The script of a file, or the built-in one of that name.
-fn find(file: &PathBuf) -> Result<ScriptSource, ScriptError> {
+fn find(file: &std::path::Path) -> Result<ScriptSource, ScriptError> {
     let named =
         |source: &ScriptSource| source.origin == Origin::Builtin && file.as_os_str() == source.name.as_str();
     match shared::script::source::builtin().into_iter().find(named) {

@@ -1,32 +1,16 @@
 //! Episodes: engage, update, release, restart.
 
 use super::*;
-use shared::model::Category;
-use shared::script::{Lifecycle, ScriptKind};
+use shared::model::{Category, Severity};
 
 const G: Granularity = Granularity::Min;
 
 fn meta() -> ScriptMeta {
     ScriptMeta {
-        key: "check".to_owned(),
-        kind: ScriptKind::Host,
         title: "Check".to_owned(),
-        hooks: BTreeSet::new(),
         category: Category::Network,
         severity: Some(Severity::Error),
-        prio: 0,
-        default_enabled: true,
-        default_value: serde_json::json!({}),
-        local_hosts: false,
-        packet_interface_only: false,
-        l4_proto: None,
-        l7_proto: None,
-        flow_status: 0,
-        three_way_handshake_ok: false,
-        periodic_update_seconds: None,
-        lifecycle: Lifecycle::Run,
-        has_teardown: false,
-        warnings: Vec::new(),
+        ..ScriptMeta::new("check")
     }
 }
 

@@ -60,7 +60,7 @@ impl Pipeline {
             let Some(old) = self.parts.table.status_change(place) else { return };
             self.parts.table.status_told(place);
             let Some(flow) = self.parts.table.get(place) else { return };
-            if !self.parts.hooks.wants_flow(FlowHook::StatusChanged, flow) {
+            if !self.parts.hooks.wants_flow(FlowHook::StatusChanged, flow, old) {
                 return;
             }
             let record = self.parts.table.record(flow, self.parts.record_context(), None);
@@ -79,7 +79,7 @@ impl Pipeline {
         out: &mut Vec<Item>,
     ) {
         let Some(flow) = self.parts.table.get(place) else { return };
-        if !self.parts.hooks.wants_flow(hook, flow) {
+        if !self.parts.hooks.wants_flow(hook, flow, flow.status) {
             return;
         }
         let record = self.parts.table.record(flow, self.parts.record_context(), None);
@@ -150,7 +150,7 @@ impl Pipeline {
         trace: &mut TraceSource<'_>,
         out: &mut Vec<Item>,
     ) {
-        if self.parts.hooks.wants_flow(hook, flow) {
+        if self.parts.hooks.wants_flow(hook, flow, old) {
             let asked = self.parts.hooks.call(hook, record, old, 0, now);
             self.carry_out(asked, flow, record, now, trace, out);
         }

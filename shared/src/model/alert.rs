@@ -176,6 +176,9 @@ pub struct Alert {
     /// W3C trace context of what caused it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traceparent: Option<String>,
+    /// Techniques of MITRE ATT&CK that it may be a sign of, such as `T1071.004`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mitre: Vec<String>,
 }
 
 impl Alert {

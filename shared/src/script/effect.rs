@@ -1,5 +1,7 @@
 //! What a script asks for.
 
+use serde::Serialize;
+
 use crate::model::{Category, Severity};
 
 /// An alert as a script asks for it; what it leaves out comes from the script's attributes.
@@ -28,12 +30,24 @@ pub struct AlertRequest {
 }
 
 /// A part somebody plays in an alert.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Role {
     /// The flow's client, or the host of a host script.
     Client,
     /// The flow's server.
     Server,
+}
+
+impl Role {
+    /// Reads a part: `client` (or `host`), `server`.
+    pub fn parse(name: &str) -> Option<Self> {
+        match name {
+            "client" | "host" => Some(Self::Client),
+            "server" => Some(Self::Server),
+            _ => None,
+        }
+    }
 }
 
 /// How grave a log line of a script is.

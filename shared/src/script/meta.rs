@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::AlertRequest;
+use super::effect::Role;
 use crate::model::status::StatusBits;
 use crate::model::{Category, Granularity, L4, Severity};
 
@@ -146,6 +148,14 @@ pub struct ScriptMeta {
     pub category: Category,
     /// Severity of its alerts when a call gives neither severity nor score.
     pub severity: Option<Severity>,
+    /// Score of its alerts when a call gives neither severity nor score.
+    pub score: Option<u32>,
+    /// Who attacks, where a call does not say.
+    pub attacker: Option<Role>,
+    /// Who is attacked, where a call does not say.
+    pub victim: Option<Role>,
+    /// Techniques of MITRE ATT&CK that its alerts may be a sign of, such as `T1071.004`.
+    pub mitre: Vec<String>,
     /// Order among scripts, higher first.
     pub prio: i64,
     /// On when the configuration does not say.
@@ -174,4 +184,47 @@ pub struct ScriptMeta {
     pub expect: Vec<Expectation>,
     /// Things that are odd but not wrong, such as `all` beside an explicit hook.
     pub warnings: Vec<String>,
+}
+
+impl ScriptMeta {
+    /// What a script declares that says nothing but its key.
+    pub fn new(key: &str) -> Self {
+        Self {
+            key: key.to_owned(),
+            kind: ScriptKind::Host,
+            title: String::new(),
+            hooks: BTreeSet::new(),
+            category: Category::Other,
+            severity: None,
+            score: None,
+            attacker: None,
+            victim: None,
+            mitre: Vec::new(),
+            prio: 0,
+            default_enabled: true,
+            default_value: serde_json::Value::Object(serde_json::Map::new()),
+            local_hosts: false,
+            packet_interface_only: false,
+            l4_proto: None,
+            l7_proto: None,
+            flow_status: 0,
+            three_way_handshake_ok: false,
+            periodic_update_seconds: None,
+            lifecycle: Lifecycle::Run,
+            has_teardown: false,
+            expect: Vec::new(),
+            warnings: Vec::new(),
+        }
+    }
+
+    /// Severity and score of an alert that the script asks for: what the call says, else what the
+    /// attributes say; one follows from the other.
+    pub fn weight(&self, request: &AlertRequest) -> (Severity, u32) {
+        let told = match (request.severity, request.score) {
+            (None, None) => (self.severity, self.score),
+            told => told,
+        };
+        let severity = told.0.or(told.1.map(Severity::from_score)).unwrap_or(Severity::Warning);
+        (severity, told.1.unwrap_or_else(|| severity.score()))
+    }
 }

@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::engine::{Script, ScriptEngine};
 use super::source::ScriptSource;
 use super::{FlowHook, HookName, ScriptError, ScriptKind, ScriptLimits};
+use crate::model::status::StatusBits;
 use crate::model::{FlowRecord, Granularity, L4};
 
 /// What the user sets for one script.
@@ -87,14 +88,15 @@ impl Entry {
         self.hook_config.get(&hook).unwrap_or(&self.config)
     }
 
-    /// True when the script's attributes let it be called for `flow`.
-    pub fn accepts_flow(&self, flow: &FlowRecord) -> bool {
+    /// True when the script's attributes let it be called for `flow`; `news` are the status bits that
+    /// may be why.
+    pub fn accepts_flow(&self, flow: &FlowRecord, news: StatusBits) -> bool {
         let meta = self.script.meta();
         meta.l4_proto.is_none_or(|l4| flow.l4 == l4)
             && meta.l7_proto.as_ref().is_none_or(|l7| flow.speaks(l7))
             && (!meta.local_hosts || flow.client.local || flow.server.local)
             && (!meta.packet_interface_only || !flow.collected)
-            && (meta.flow_status == 0 || flow.status & meta.flow_status != 0)
+            && (meta.flow_status == 0 || news & meta.flow_status != 0)
             && (!meta.three_way_handshake_ok || flow.l4 != L4::TCP || flow.handshake_ok)
     }
 }

@@ -68,7 +68,7 @@ pub fn bench(args: &BenchArgs, config: &Config, output: Output) -> Result<(), Fa
                 )?;
             }
             Output::Text => {
-                print(&format!("{}: {nanos:.0} ns a call ({calls} calls, {failed} failed)\n", hook.name()))
+                print(&format!("{}: {nanos:.0} ns a call ({calls} calls, {failed} failed)\n", hook.name()));
             }
         }
     }

@@ -68,7 +68,7 @@ pub fn run(
             }
         }
         Item::Flows(batch) if keep => {
-            trial.flows.extend(batch.read().map(|read| read.flows).unwrap_or_default())
+            trial.flows.extend(batch.read().map(|read| read.flows).unwrap_or_default());
         }
         _ => {}
     });

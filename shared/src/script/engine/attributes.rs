@@ -1,11 +1,10 @@
 //! A script's map becomes its attributes; everything unknown or of the wrong type is told.
 
-use std::collections::BTreeSet;
-
 use rhai::{Dynamic, FnPtr, Map};
 
 use crate::model::status::{self, StatusBits};
 use crate::model::{Category, Granularity, L4, Severity};
+use crate::script::effect::Role;
 use crate::script::source::ScriptSource;
 use crate::script::value::to_json;
 use crate::script::{FlowHook, HookName, Lifecycle, ScriptKind, ScriptMeta};
@@ -18,28 +17,7 @@ const CARRIED: [&str; 4] = ["gui", "is_alert", "scope", "when"];
 /// # Errors
 /// Names the attribute or hook and what is wrong with it.
 pub fn read(map: &Map, source: &ScriptSource) -> Result<ScriptMeta, String> {
-    let mut meta = ScriptMeta {
-        key: source.name.clone(),
-        kind: ScriptKind::Host,
-        title: String::new(),
-        hooks: BTreeSet::new(),
-        category: Category::Other,
-        severity: None,
-        prio: 0,
-        default_enabled: true,
-        default_value: serde_json::Value::Object(serde_json::Map::new()),
-        local_hosts: false,
-        packet_interface_only: false,
-        l4_proto: None,
-        l7_proto: None,
-        flow_status: 0,
-        three_way_handshake_ok: false,
-        periodic_update_seconds: None,
-        lifecycle: Lifecycle::Run,
-        has_teardown: false,
-        expect: Vec::new(),
-        warnings: Vec::new(),
-    };
+    let mut meta = ScriptMeta::new(&source.name);
     let mut kind = None;
     for (name, value) in map {
         let name = name.as_str();
@@ -49,6 +27,14 @@ pub fn read(map: &Map, source: &ScriptSource) -> Result<ScriptMeta, String> {
             "kind" => kind = Some(one_of(name, value, ScriptKind::parse)?),
             "category" => meta.category = one_of(name, value, Category::parse)?,
             "severity" => meta.severity = Some(one_of(name, value, Severity::parse)?),
+            "score" => {
+                let score =
+                    u32::try_from(int(name, value)?).map_err(|_| format!("{name}: must be 0 or more"))?;
+                meta.score = Some(score);
+            }
+            "attacker" => meta.attacker = Some(one_of(name, value, Role::parse)?),
+            "victim" => meta.victim = Some(one_of(name, value, Role::parse)?),
+            "mitre" => meta.mitre = techniques(name, value)?,
             "l4_proto" => meta.l4_proto = Some(one_of(name, value, L4::parse)?),
             "l7_proto" => meta.l7_proto = Some(text(name, value)?),
             "flow_status" => meta.flow_status = statuses(name, value)?,
@@ -91,6 +77,22 @@ pub fn read(map: &Map, source: &ScriptSource) -> Result<ScriptMeta, String> {
         return Err("key: must not be empty".to_owned());
     }
     Ok(meta)
+}
+
+/// Numbers of techniques, or names of tactics, of MITRE ATT&CK.
+fn techniques(name: &str, value: &Dynamic) -> Result<Vec<String>, String> {
+    let wrong = || format!("{name}: must be a list of techniques such as \"T1071.004\"");
+    let list = value.read_lock::<rhai::Array>().ok_or_else(wrong)?;
+    let technique = |item: &Dynamic| {
+        let text = item.clone().into_string().ok()?;
+        let mut parts = text.strip_prefix('T')?.split('.');
+        let number = |part: &str, digits| part.len() == digits && part.bytes().all(|b| b.is_ascii_digit());
+        let right = parts.next().is_some_and(|part| number(part, 4))
+            && parts.next().is_none_or(|part| number(part, 3))
+            && parts.next().is_none();
+        right.then_some(text)
+    };
+    list.iter().map(|item| technique(item).ok_or_else(wrong)).collect()
 }
 
 /// The bits that a list of names stands for.

@@ -405,7 +405,8 @@ fn attributes_filter_flows_before_the_script_is_called() {
         let text = format!("#{{ {attributes}, hooks: #{{ flowEnd: |n, c| () }} }}");
         let (registry, errors) = Registry::load(&engine, vec![source(&text)], &BTreeMap::new());
         assert!(errors.is_empty(), "{errors:?}");
-        registry.scripts()[0].accepts_flow(&flow())
+        let flow = flow();
+        registry.scripts()[0].accepts_flow(&flow, flow.status)
     };
     assert!(accepts("l4_proto: \"udp\", l7_proto: \"dns\", local_hosts: true, packet_interface_only: true"));
     assert!(!accepts("l4_proto: \"tcp\""));

