@@ -29,7 +29,7 @@ impl FlowKey {
             true => ([source, target], [packet.src_port, packet.dst_port]),
             false => ([target, source], [packet.dst_port, packet.src_port]),
         };
-        let v6 = packet.src.is_ipv6();
+        let v6 = packet.src.is_ipv6() || packet.dst.is_ipv6();
         (Self { addresses, ports, vlan: packet.vlan, l4: packet.l4.0, v6, tunnel: 0 }, forward)
     }
 

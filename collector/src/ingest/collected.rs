@@ -1,6 +1,6 @@
 //! A flow, or a part of one, as an exporter reports it.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use shared::model::pool::Mac;
@@ -174,6 +174,22 @@ impl CollectedFlow {
             self.icmp = self.icmp.or(Some((kind, code)));
             self.src_port = 0;
             self.dst_port = 0;
+        }
+    }
+
+    /// Makes both ends of one family: a record may leave an end out, or have been put together wrongly.
+    /// IPv4 beside IPv6 is written as IPv6 writes it (RFC 4291 §2.5.5.2).
+    pub fn settle_addresses(&mut self) {
+        let wide = |ip: &mut IpAddr| {
+            *ip = match *ip {
+                IpAddr::V4(ip) if ip.is_unspecified() => Ipv6Addr::UNSPECIFIED.into(),
+                IpAddr::V4(ip) => ip.to_ipv6_mapped().into(),
+                ip => ip,
+            };
+        };
+        if self.src.is_ipv6() != self.dst.is_ipv6() {
+            wide(&mut self.src);
+            wide(&mut self.dst);
         }
     }
 

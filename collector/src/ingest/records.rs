@@ -139,7 +139,9 @@ impl Reader<'_> {
         let boot_ms = draft.boot_ms.or(self.domain.boot_ms);
         let at_uptime = |uptime: Option<u32>| {
             let uptime = uptime?;
-            clock.at_uptime(uptime).or_else(|| Some((boot_ms? + i64::from(uptime)).saturating_mul(1_000_000)))
+            clock
+                .at_uptime(uptime)
+                .or_else(|| Some(boot_ms?.saturating_add(uptime.into()).saturating_mul(1_000_000)))
         };
         let export = clock.export.ns();
         let before = |delta: Option<i64>| delta.map(|ns| export.saturating_sub(ns));

@@ -105,6 +105,7 @@ pub(super) fn accept(
     out: &mut Vec<CollectedFlow>,
 ) {
     flow.settle_icmp();
+    flow.settle_addresses();
     stats.implausible += u64::from(!flow.settle_counters());
     stats.stale_times += u64::from(!flow.settle_times(clock.event, oldest_ns));
     stats.records += 1;

@@ -259,6 +259,24 @@ fn records_that_count_more_than_any_flow_has_are_not_believed() {
 }
 
 #[test]
+fn both_ends_of_a_record_are_of_one_family() {
+    let (mut all, mut out) = (exporters(), Vec::new());
+    // An IPv6 source beside an IPv4 target, and alone.
+    let both = Message::default().numbers(&[256, 2, 27, 16, 12, 4]);
+    let alone = Message::default().numbers(&[257, 1, 27, 16]);
+    let source = || (0..4).fold(Message::default(), |message, _| message.u32(0x2001_0db8));
+    let told = Message::v9(1, 1000, 100)
+        .set(0, both)
+        .set(0, alone)
+        .set(256, source().u32(0x0a00_0002))
+        .set(257, source())
+        .done();
+    all.datagram(FROM, at(100), &told, &mut out).unwrap();
+    let targets: Vec<String> = out.iter().map(|flow| flow.dst.to_string()).collect();
+    assert_eq!(targets, ["::ffff:10.0.0.2", "::"]);
+}
+
+#[test]
 fn data_whose_template_never_comes_is_counted_as_dropped() {
     let (mut all, mut out) = (exporters(), Vec::new());
     all.datagram(FROM, at(100), &Message::v9(1, 0, 100).set(256, record(7)).done(), &mut out).unwrap();
