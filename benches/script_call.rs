@@ -1,4 +1,4 @@
-//! What a call of a flow hook costs in the interpreter.
+//! What a call of a flow hook costs, lowered and in the interpreter.
 
 #![allow(clippy::unwrap_used, missing_docs, reason = "benches")]
 
@@ -60,15 +60,27 @@ fn script_call(criterion: &mut Criterion) {
             if flow.retransmissions > 3 { store_alert(#{ score: 100 }); }
         }
     } } }";
+    let alert = "#{ hooks: #{ flowEnd: |now, config| {
+        if flow.l7 == \"TLS\" { trigger_alert(#{ message: `${flow.cli} speaks TLS with ${flow.srv}` }); }
+    } } }";
     let flow = flow();
-    for (name, text) in [("empty", "#{ hooks: #{ flowEnd: |now, config| () } }"), ("six_fields", six_fields)]
-    {
+    let hooks = [
+        ("empty", "#{ hooks: #{ flowEnd: |now, config| () } }"),
+        ("six_fields", six_fields),
+        ("alert", alert),
+    ];
+    for (name, text) in hooks {
         let script = engine.compile(&source(text)).unwrap();
         let mut run = engine.start(&script, Timestamp::ZERO).run.unwrap();
         let config = serde_json::json!({});
-        criterion.bench_function(&format!("script_call/{name}"), |b| {
-            b.iter(|| run.flow(&engine, FlowHook::FlowEnd, black_box(&flow), 0, Timestamp::ZERO, &config));
-        });
+        for (how, interpreted) in [("lowered", false), ("interpreted", true)] {
+            engine.interpret_all(interpreted);
+            criterion.bench_function(&format!("script_call/{name}/{how}"), |b| {
+                b.iter(|| {
+                    run.flow(&engine, FlowHook::FlowEnd, black_box(&flow), 0, Timestamp::ZERO, &config)
+                });
+            });
+        }
     }
     criterion.bench_function("script_call/start", |b| {
         let script = engine.compile(&source(six_fields)).unwrap();

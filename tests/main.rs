@@ -22,6 +22,7 @@ mod kill;
 mod live;
 mod pipeline;
 mod replay;
+mod scripts;
 mod support;
 mod syn_flood;
 mod syslog;

@@ -13,6 +13,8 @@ use crate::model::{Category, Entity, Granularity, Severity, Timestamp};
 
 pub mod effect;
 pub mod engine;
+mod functions;
+pub mod lowered;
 pub mod meta;
 pub mod observer;
 pub mod registry;

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Subcommand, ValueEnum};
+use serde_json::json;
 use shared::script::ScriptError;
 use shared::script::engine::ScriptEngine;
 use shared::script::registry::{Registry, ScriptInfo};
@@ -24,6 +25,12 @@ pub enum ScriptCommand {
     List,
     /// Run one script over a capture and show its calls: what each read, cost and asked for
     Test(test::TestArgs),
+    /// Say how each hook runs: lowered to a program of some tens of nanoseconds a call, or interpreted,
+    /// and why
+    Explain {
+        /// A script's file or the name of a built-in script; all scripts without it
+        file: Option<PathBuf>,
+    },
     /// Measure one flow script: nanoseconds a call of each of its hooks
     Bench(bench::BenchArgs),
     /// Write a new script to begin with
@@ -65,6 +72,7 @@ pub fn script(command: &ScriptCommand, config: &Config, output: Output) -> Resul
     match command {
         ScriptCommand::List => list(config, output),
         ScriptCommand::Test(args) => test::test(args, config, output),
+        ScriptCommand::Explain { file } => explain(file.as_deref(), config, output),
         ScriptCommand::Bench(args) => bench::bench(args, config, output),
         ScriptCommand::New { file, kind } => new(file, *kind),
     }
@@ -89,6 +97,32 @@ fn list(config: &Config, output: Output) -> Result<(), Failure> {
             let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
             Err(Failure::config(errors.join("\n")))
         }
+    }
+}
+
+fn explain(file: Option<&std::path::Path>, config: &Config, output: Output) -> Result<(), Failure> {
+    let engine = ScriptEngine::new(config.scripts.limits.clone());
+    let sources = match file {
+        Some(file) => vec![find(file).map_err(Failure::config)?],
+        None => script_sources(config).map_err(Failure::config)?,
+    };
+    let mut explained = Vec::new();
+    for source in &sources {
+        let script = engine.compile(source).map_err(Failure::config)?;
+        for (hook, how) in engine.explain(&script).map_err(Failure::config)? {
+            let (key, hook) = (script.meta().key.clone(), hook.name());
+            match (output, &how) {
+                (Output::Json, _) => {}
+                (Output::Text, Ok(())) => print(&format!("{key} {hook}: lowered\n")),
+                (Output::Text, Err(why)) => print(&format!("{key} {hook}: interpreted, because it {why}\n")),
+            }
+            explained
+                .push(json!({ "script": key, "hook": hook, "lowered": how.is_ok(), "reason": how.err() }));
+        }
+    }
+    match output {
+        Output::Json => print_json(&explained),
+        Output::Text => Ok(()),
     }
 }
 

@@ -2,18 +2,20 @@
 //!
 //! One table: script getters, the reference in the manual and later the lowered programs follow it.
 
+use std::borrow::Cow;
+
 use super::flow::{FlowRecord, L4};
 use super::status;
 
-/// The value of one field.
+/// The value of one field; text that the flow holds is lent.
 #[derive(Clone, Debug, PartialEq)]
-pub enum FieldValue {
+pub enum FieldValue<'a> {
     /// A truth value.
     Bool(bool),
     /// A whole number.
     Int(i64),
     /// Text.
-    Text(String),
+    Text(Cow<'a, str>),
     /// A list of texts.
     List(Vec<String>),
 }
@@ -25,15 +27,19 @@ pub struct FlowField {
     /// What it holds, with its unit.
     pub doc: &'static str,
     /// Reads it.
-    pub read: fn(&FlowRecord) -> FieldValue,
+    pub read: for<'a> fn(&'a FlowRecord) -> FieldValue<'a>,
 }
 
-fn int(value: u64) -> FieldValue {
+fn int<'a>(value: u64) -> FieldValue<'a> {
     FieldValue::Int(i64::try_from(value).unwrap_or(i64::MAX))
 }
 
-fn text(value: &str) -> FieldValue {
-    FieldValue::Text(value.to_owned())
+fn text(value: &str) -> FieldValue<'_> {
+    FieldValue::Text(Cow::Borrowed(value))
+}
+
+fn made<'a>(value: String) -> FieldValue<'a> {
+    FieldValue::Text(Cow::Owned(value))
 }
 
 macro_rules! fields {
@@ -47,13 +53,13 @@ fields! {
     "id", "Number of the flow on its interface, from 1.", |f| int(f.id);
     "ifid", "Interface id.", |f| int(f.ifid.into());
     "vlan", "Outermost VLAN id, 0 when untagged.", |f| int(f.vlan.into());
-    "cli", "Client address as text.", |f| FieldValue::Text(f.client.ip.to_string());
-    "srv", "Server address as text.", |f| FieldValue::Text(f.server.ip.to_string());
+    "cli", "Client address as text.", |f| made(f.client.ip.to_string());
+    "srv", "Server address as text.", |f| made(f.server.ip.to_string());
     "cli_port", "Client port, 0 where there is none.", |f| int(f.client.port.into());
     "srv_port", "Server port, 0 where there is none.", |f| int(f.server.port.into());
     "cli_local", "True when the client is in a local network.", |f| FieldValue::Bool(f.client.local);
     "srv_local", "True when the server is in a local network.", |f| FieldValue::Bool(f.server.local);
-    "l4", "Layer-4 protocol: `tcp`, `udp`, `icmp`, …", |f| FieldValue::Text(f.l4.name());
+    "l4", "Layer-4 protocol: `tcp`, `udp`, `icmp`, …", |f| made(f.l4.name());
     "protocol", "Layer-4 protocol number (IANA).", |f| int(f.l4.0.into());
     "l7", "Layer-7 protocol, such as `DNS`, with the application where known: `TLS.YouTube`; `Unknown` when not found.", |f| text(&f.l7);
     "l7_master", "Layer-7 protocol without the application.", |f| text(f.l7_master());
@@ -73,7 +79,7 @@ fields! {
     "goodput_bytes", "Bytes of layer-4 payload, both directions.",
         |f| int(f.cli2srv.goodput_bytes + f.srv2cli.goodput_bytes);
     "tcp_state", "TCP state in snake case, `none` when not TCP.",
-        |f| FieldValue::Text(format!("{:?}", f.tcp_state).chars().fold(String::new(), snake));
+        |f| made(format!("{:?}", f.tcp_state).chars().fold(String::new(), snake));
     "handshake_ok", "True when the TCP three-way handshake was seen.", |f| FieldValue::Bool(f.handshake_ok);
     "cli2srv_flags", "TCP flags of the client, or-ed.", |f| int(f.cli2srv.tcp_flags.into());
     "srv2cli_flags", "TCP flags of the server, or-ed.", |f| int(f.srv2cli.tcp_flags.into());
@@ -149,7 +155,7 @@ fields! {
     "score", "Sum of the scores of alerts on the flow.", |f| int(f.score.into());
     "collected", "True when an exporter reported the flow.", |f| FieldValue::Bool(f.collected);
     "exporter", "Address of the exporter as text, empty when the flow was not collected.",
-        |f| FieldValue::Text(f.export.as_ref().map_or_else(String::new, |e| e.exporter.to_string()));
+        |f| made(f.export.as_ref().map_or_else(String::new, |e| e.exporter.to_string()));
     "input_interface", "SNMP index of the exporter's interface that the client's packets came in by, 0 when unknown.",
         |f| int(f.export.as_ref().map_or(0, |e| e.input.into()));
     "output_interface", "SNMP index of the exporter's interface that they left by, 0 when unknown.",
@@ -160,8 +166,8 @@ fields! {
         |f| text(f.export.as_ref().map_or("", |e| &e.application));
     "is_tcp", "True for TCP.", |f| FieldValue::Bool(f.l4 == L4::TCP);
     "is_udp", "True for UDP.", |f| FieldValue::Bool(f.l4 == L4::UDP);
-    "label", "`client:port server:port`.", |f| FieldValue::Text(f.label());
-    "community_id", "Community ID version 1.", |f| FieldValue::Text(f.community_id());
+    "label", "`client:port server:port`.", |f| made(f.label());
+    "community_id", "Community ID version 1.", |f| made(f.community_id());
 }
 
 fn certificate(flow: &FlowRecord) -> Option<&super::flow::TlsCertificate> {

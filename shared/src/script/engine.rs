@@ -3,12 +3,13 @@
 //! A script file is evaluated anew for every run; the closures in the map that it ends in capture
 //! its variables, and those are the run's state. Calls return effects; nothing is carried out here.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use rhai::{AST, Dynamic, Engine, EvalAltResult, FnPtr, FuncArgs, Map, ParseError, Position, Scope};
 use serde_json::Value;
 
+use super::lowered::{Input, Program};
 use super::observer::{Observed, Observer};
 use super::source::{Origin, ScriptSource};
 use super::value::{EntityInfo, from_counters, from_json};
@@ -18,16 +19,27 @@ use crate::model::{FlowRecord, Timestamp};
 mod attributes;
 mod functions;
 mod host;
+mod lower;
+#[cfg(test)]
+mod lower_tests;
 #[cfg(test)]
 mod tests;
 
 use host::{FlowHandle, Host};
+
+/// A hook, and why it is interpreted if it is.
+pub type Explained = (HookName, Result<(), String>);
+
+/// Operations that no lowered hook does; see [`ScriptEngine::explain`].
+const MANY_OPERATIONS: u64 = 100_000;
 
 /// Compiles and runs scripts. Belongs to one thread.
 pub struct ScriptEngine {
     engine: Engine,
     host: Rc<Host>,
     observer: RefCell<Option<Observer>>,
+    /// Lowered hooks are interpreted all the same.
+    interprets: Cell<bool>,
 }
 
 /// A compiled script.
@@ -68,6 +80,8 @@ pub struct Run {
     key: String,
     ast: AST,
     hooks: Map,
+    /// Lowered flow hooks.
+    programs: [Option<Program>; FlowHook::ALL.len()],
     teardown: Option<FnPtr>,
     /// The last configuration as the script sees it; it seldom changes.
     config: RefCell<Option<(Value, Dynamic)>>,
@@ -90,12 +104,14 @@ impl ScriptEngine {
             .disable_symbol("eval");
         host::register(&mut engine, &host);
         functions::register(&mut engine, &host);
-        Self { engine, host, observer: RefCell::new(None) }
+        Self { engine, host, observer: RefCell::new(None), interprets: Cell::new(false) }
     }
 
     /// Tells `observer` of every call from now on.
     pub fn observe(&self, observer: Observer) {
         self.host.watch_calls();
+        // Only the interpreter tells what a call reads.
+        self.interprets.set(true);
         *self.observer.borrow_mut() = Some(observer);
     }
 
@@ -114,6 +130,37 @@ impl ScriptEngine {
                 effects,
                 error: error.as_ref(),
             });
+        }
+    }
+
+    /// Whether lowered hooks are interpreted all the same, to compare.
+    pub fn interpret_all(&self, on: bool) {
+        self.interprets.set(on);
+    }
+
+    /// How each hook of a script runs: lowered, or why it is interpreted.
+    ///
+    /// # Errors
+    /// The script fails when it is evaluated.
+    pub fn explain(&self, script: &Script) -> Result<Vec<Explained>, ScriptError> {
+        self.host.begin(None, 0, Timestamp::ZERO);
+        let map = self.evaluate(&script.meta.key, &script.ast);
+        self.host.take_effects();
+        let hooks = hooks_of(&map?);
+        let explained = script.meta.hooks.iter().map(|hook| match hook {
+            HookName::Flow(flow_hook) => (*hook, self.lower(&script.ast, &hooks, *flow_hook).map(drop)),
+            HookName::Element(_) => (*hook, Err("is no flow hook".to_owned())),
+        });
+        Ok(explained.collect())
+    }
+
+    fn lower(&self, ast: &AST, hooks: &Map, hook: FlowHook) -> Result<Program, String> {
+        let function = function(hooks, hook.name()).or_else(|| function(hooks, "all"));
+        let program = lower::lower(ast, &function.ok_or("there is no such hook")?)?;
+        // A program does a bounded number of things; a lower limit is the interpreter's to watch.
+        match self.host.limits().max_operations < MANY_OPERATIONS {
+            true => Err("scripts.limits.max_operations is low".to_owned()),
+            false => Ok(program),
         }
     }
 
@@ -149,10 +196,14 @@ impl ScriptEngine {
                     answer.as_bool().unwrap_or(false)
                 }
             };
-            let hooks = map.get("hooks").and_then(|h| h.clone().try_cast::<Map>()).unwrap_or_default();
+            let hooks = hooks_of(&map);
+            let programs = FlowHook::ALL.map(|hook| {
+                let of_flows = script.meta.hooks.contains(&HookName::Flow(hook));
+                of_flows.then(|| self.lower(&script.ast, &hooks, hook).ok()).flatten()
+            });
             let teardown = function(&map, "teardown");
             let ast = script.ast.clone();
-            let run = Run { key: key.clone(), ast, hooks, teardown, config: RefCell::new(None) };
+            let run = Run { key: key.clone(), ast, hooks, programs, teardown, config: RefCell::new(None) };
             Ok(accepted.then_some(run))
         });
         let effects = self.host.take_effects();
@@ -243,6 +294,21 @@ impl Run {
         now: Timestamp,
         config: &Value,
     ) -> CallResult {
+        if let Some(program) = self.programs[hook as usize].as_ref().filter(|_| !engine.interprets.get()) {
+            let limits = engine.host.limits();
+            let input = Input {
+                flow,
+                old_status,
+                now: now.secs(),
+                config,
+                max_string: limits.max_string,
+                max_effects: limits.max_effects,
+            };
+            let mut effects = Vec::new();
+            if program.run(&input, &mut effects).is_ok() {
+                return CallResult { effects, error: None };
+            }
+        }
         let Some(function) = function(&self.hooks, hook.name()).or_else(|| function(&self.hooks, "all"))
         else {
             return CallResult::default();
@@ -329,6 +395,10 @@ fn params_map(params: &ElementParams, config: Dynamic, key: &str) -> Map {
     set("stats", from_counters(&params.stats).into());
     set("delta", from_counters(&params.delta).into());
     map
+}
+
+fn hooks_of(map: &Map) -> Map {
+    map.get("hooks").and_then(|hooks| hooks.clone().try_cast::<Map>()).unwrap_or_default()
 }
 
 fn function(map: &Map, name: &str) -> Option<FnPtr> {

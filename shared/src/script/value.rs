@@ -82,11 +82,11 @@ fn json_at(value: &Dynamic, depth: usize) -> Result<Value, String> {
 }
 
 /// A flow's field as a script sees it.
-pub fn from_field(value: FieldValue) -> Dynamic {
+pub fn from_field(value: FieldValue<'_>) -> Dynamic {
     match value {
         FieldValue::Bool(b) => b.into(),
         FieldValue::Int(i) => (i as INT).into(),
-        FieldValue::Text(text) => text.into(),
+        FieldValue::Text(text) => text.into_owned().into(),
         FieldValue::List(items) => items.into_iter().map(Dynamic::from).collect::<Array>().into(),
     }
 }

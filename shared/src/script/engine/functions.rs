@@ -1,14 +1,13 @@
 //! The functions scripts can call. `docs/scripts.md` describes each; a test holds the two together.
 
-use std::net::IpAddr;
 use std::rc::Rc;
 
-use ipnet::IpNet;
 use rhai::{Array, Dynamic, Engine, Map};
 
 use super::host::{Answer, Host};
 use crate::model::{Category, Granularity, Severity};
 use crate::script::effect::Role;
+use crate::script::functions::{format_bytes, ip_in, is_private, parse_ip};
 use crate::script::value::{EntityInfo, from_json, number, to_json};
 use crate::script::{AlertRequest, Effect, LogLevel};
 
@@ -46,7 +45,7 @@ pub fn register(engine: &mut Engine, host: &Rc<Host>) {
         let value = serde_json::from_str(text).map_err(|e| format!("not JSON: {e}"))?;
         Ok(from_json(&value))
     });
-    engine.register_fn("ip_in", |ip: &str, prefix: &str| ip_in(ip, prefix));
+    engine.register_fn("ip_in", |ip: &str, prefix: &str| -> Answer<bool> { Ok(ip_in(ip, prefix)?) });
     engine.register_fn("ip_in", |ip: &str, prefixes: Array| -> Answer<bool> {
         for prefix in prefixes {
             let prefix = prefix.into_string().map_err(|kind| format!("a prefix must be text, not {kind}"))?;
@@ -197,40 +196,4 @@ fn period(granularity: &str) -> &'static str {
         Some(Granularity::Day) => "Day",
         _ => "Current",
     }
-}
-
-fn parse_ip(ip: &str) -> Answer<IpAddr> {
-    ip.split('@').next().unwrap_or(ip).parse().map_err(|_| format!("'{ip}' is not an IP address").into())
-}
-
-fn ip_in(ip: &str, prefix: &str) -> Answer<bool> {
-    let address = parse_ip(ip)?;
-    let net = prefix.parse::<IpNet>().or_else(|_| prefix.parse::<IpAddr>().map(IpNet::from));
-    let net = net.map_err(|_| format!("'{prefix}' is neither a prefix nor an address"))?;
-    Ok(net.contains(&address))
-}
-
-/// Private, link-local or loopback (RFC 1918, RFC 4193, RFC 4291).
-fn is_private(ip: IpAddr) -> bool {
-    match ip {
-        IpAddr::V4(ip) => ip.is_private() || ip.is_link_local() || ip.is_loopback(),
-        IpAddr::V6(ip) => ip.is_unique_local() || ip.is_unicast_link_local() || ip.is_loopback(),
-    }
-}
-
-/// `1 Byte`, `2 Bytes`, `1.08 MB`: powers of 1024, as seed 002 writes them.
-fn format_bytes(bytes: f64) -> String {
-    if bytes.abs() < 1024.0 {
-        return format!("{bytes} Byte{}", if bytes == 1.0 { "" } else { "s" });
-    }
-    let mut value = bytes;
-    let mut unit = "";
-    for next in ["KB", "MB", "GB", "TB", "PB", "EB"] {
-        if value.abs() < 1024.0 {
-            break;
-        }
-        value /= 1024.0;
-        unit = next;
-    }
-    format!("{value:.2} {unit}")
 }
