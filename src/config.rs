@@ -96,6 +96,8 @@ pub struct ScriptsConfig {
     pub builtin: bool,
     /// Folder with the user's scripts; none when empty.
     pub dir: PathBuf,
+    /// Seconds between looks at the folder for scripts that have changed; 0 never looks.
+    pub reload_s: u32,
     /// Limits on each call.
     pub limits: ScriptLimits,
     /// What to switch on and off and how to configure it, by script key.
@@ -107,6 +109,7 @@ impl Default for ScriptsConfig {
         Self {
             builtin: true,
             dir: PathBuf::new(),
+            reload_s: 2,
             limits: ScriptLimits::default(),
             settings: BTreeMap::new(),
         }

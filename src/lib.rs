@@ -7,3 +7,4 @@ pub mod config;
 pub mod exit;
 pub mod node;
 pub mod report;
+pub mod scripts;

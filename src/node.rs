@@ -19,7 +19,7 @@ use shared::bus::{BusError, SharedBus};
 use shared::clock::{SharedClock, SystemClock};
 use shared::model::{HostPools, LocalNetworks};
 use shared::script::engine::ScriptEngine;
-use shared::script::registry::{Registry, ScriptSetup};
+use shared::script::registry::Registry;
 use shared::script::source::{self, ScriptSource};
 use shared::store::sqlite::SqliteStore;
 use shared::store::{Ledger, StoreError};
@@ -28,6 +28,7 @@ use shared::wire::subject::Subjects;
 use crate::config::{BusKind, Config};
 use crate::exit::{self, Failure};
 use crate::report::Report;
+use crate::scripts;
 
 /// Which roles a process plays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,6 +112,8 @@ pub struct Node {
     collector: Option<Collector>,
     aggregator: Option<Aggregator>,
     notifier: Option<NotifierRole>,
+    /// Looks after the folder of scripts.
+    watcher: Option<tokio::task::JoinHandle<()>>,
     _lock: Option<File>,
 }
 
@@ -151,7 +154,15 @@ impl Node {
                 NatsBus::connect(nats).await?
             }
         };
-        let mut node = Self { bus, store, collector: None, aggregator: None, notifier: None, _lock: lock };
+        let mut node = Self {
+            bus,
+            store,
+            collector: None,
+            aggregator: None,
+            notifier: None,
+            watcher: None,
+            _lock: lock,
+        };
         let started = node.start_roles(config, roles, options, sources, name, clock, subjects).await;
         match started {
             Ok(()) => Ok(node),
@@ -175,11 +186,8 @@ impl Node {
     ) -> Result<(), NodeError> {
         let prefixes = config.node.local_networks.iter().filter_map(|n| n.parse().ok());
         let networks = Arc::new(LocalNetworks::new(prefixes));
-        let scripts = ScriptSetup {
-            sources,
-            settings: config.scripts.settings.clone(),
-            limits: config.scripts.limits.clone(),
-        };
+        let (scripts, watcher) = scripts::watch(config, sources);
+        self.watcher = watcher.filter(|_| roles.collector || roles.aggregator).map(|w| tokio::spawn(w.run()));
         if let Some(store) = self.store.clone().filter(|_| roles.notifier) {
             let deps = NotifierDeps {
                 bus: Arc::clone(&self.bus),
@@ -326,6 +334,9 @@ impl Node {
 
     /// Stops in order: who produces first, each draining what it has; then closes bus and store.
     pub async fn stop(mut self) {
+        if let Some(watcher) = self.watcher.take() {
+            watcher.abort();
+        }
         if let Some(collector) = self.collector.take() {
             stop_actor(&collector.actor.get_cell(), collector.handle, "collector").await;
         }

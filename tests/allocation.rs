@@ -50,7 +50,7 @@ const START: i64 = 1_700_000_000 * SECOND;
 
 fn pipeline(max_flows: usize) -> Pipeline {
     let config = CollectorConfig { max_flows, ..CollectorConfig::default() };
-    let (hooks, errors, _) = HookRunner::load(ScriptSetup::default(), 120, Timestamp::ZERO);
+    let (hooks, errors, _) = HookRunner::load(&ScriptSetup::default(), 120, Timestamp::ZERO);
     assert!(errors.is_empty());
     Pipeline::new(PipelineParts {
         place: Place { site: "s".into(), node: "n".into(), ifid: 0, interface: "i".into() },

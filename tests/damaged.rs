@@ -38,7 +38,7 @@ fn captures() -> Vec<PathBuf> {
 fn pipeline(feed: Option<Feed>) -> Pipeline {
     let config = CollectorConfig { max_flows: 500, ..CollectorConfig::default() };
     let setup = ScriptSetup { sources: shared::script::source::builtin(), ..ScriptSetup::default() };
-    let (hooks, errors, _) = HookRunner::load(setup, 120, Timestamp::ZERO);
+    let (hooks, errors, _) = HookRunner::load(&setup, 120, Timestamp::ZERO);
     assert!(errors.is_empty());
     Pipeline::new(PipelineParts {
         place: Place { site: "s".into(), node: "n".into(), ifid: 0, interface: "i".into() },

@@ -1,9 +1,10 @@
 //! `flowhook script`: the workbench of who writes scripts.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::support::data;
-use crate::support::program::{Setup, run, run_fails, run_json, text};
+use crate::support::http::{ask, get_json};
+use crate::support::program::{Running, Setup, flowhook, run, run_fails, run_json, text};
+use crate::support::{data, free_port, wait_for};
 
 #[test]
 fn every_script_is_listed_and_explained() {
@@ -97,4 +98,31 @@ fn what_cannot_be_tested_says_why() {
     let lines = run(&["script", "bench", "clear_text_protocol", "--capture", text(&demo), "-O", "json"]);
     let line: serde_json::Value = serde_json::from_slice(&lines.stdout).unwrap();
     assert!(line["hook"] == "statusChanged" && line["failed"] == 0, "{line}");
+}
+
+#[test]
+fn a_changed_folder_is_in_force_soon_and_a_broken_file_changes_nothing() {
+    let port = free_port();
+    let setup = Setup::new(&format!(
+        "[scripts]\nbuiltin = false\ndir = \"{{dir}}/scripts\"\nreload_s = 1\n[aggregator.api]\nlisten = \"127.0.0.1:{port}\"\n"
+    ));
+    std::fs::create_dir(setup.path("scripts")).unwrap();
+    let write = |text: &str| std::fs::write(setup.path("scripts/check.rhai"), text).unwrap();
+    write("#{ title: \"first\", kind: \"host\", hooks: #{ min: |p| () } }");
+    let mut running = Running::start(flowhook(&["run", "-c", &setup.config()]), &setup.path("log"));
+    let api = format!("http://127.0.0.1:{port}/api/v1/scripts");
+    wait_for("the API", 30, || ask("GET", &api).filter(|(status, _)| *status == 200));
+    let shows = |wanted: &str, is: &dyn Fn(&Value) -> bool| {
+        wait_for(wanted, 30, || get_json(&api)["items"].as_array()?.first().filter(|row| is(row)).cloned())
+    };
+    shows("the script", &|row| row["title"] == "first");
+    write("#{ title: \"second\", kind: \"host\", hooks: #{ min: |p| () } }");
+    shows("the change", &|row| row["title"] == "second" && row.get("error").is_none());
+    write("#{ title: \"third\",\n hooks: #{ min: |p| { if } } }");
+    let broken = shows("what is wrong", &|row| row["error"].is_string());
+    assert!(broken["error"].as_str().unwrap().contains("line 2 column"), "{broken}");
+    assert_eq!(broken["title"], "second", "what it held before is in force");
+    std::fs::remove_file(setup.path("scripts/check.rhai")).unwrap();
+    wait_for("the end of it", 30, || get_json(&api)["items"].as_array()?.is_empty().then_some(()));
+    assert_eq!(running.terminate(), Some(0));
 }

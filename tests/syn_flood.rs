@@ -52,7 +52,7 @@ struct Wire {
 impl Wire {
     fn new() -> Self {
         let config = CollectorConfig { max_flows: MAX_FLOWS, ..CollectorConfig::default() };
-        let (hooks, _, _) = HookRunner::load(ScriptSetup::default(), 120, Timestamp::ZERO);
+        let (hooks, _, _) = HookRunner::load(&ScriptSetup::default(), 120, Timestamp::ZERO);
         let pipeline = Pipeline::new(PipelineParts {
             place: Place { site: "s".into(), node: "n".into(), ifid: 0, interface: "i".into() },
             epoch: 0,

@@ -10,7 +10,6 @@ use actix_web::dev::{Server, ServerHandle};
 use actix_web::{App, HttpServer, web};
 use shared::bus::SharedBus;
 use shared::clock::Stopwatch;
-use shared::script::registry::ScriptInfo;
 use shared::store::{AlertStore, FlowStore};
 use shared::wire::subject::Subjects;
 
@@ -50,8 +49,8 @@ pub struct ApiDeps {
     flows: Arc<dyn FlowStore>,
     clock: shared::clock::SharedClock,
     live: LiveState,
-    /// Scripts as this aggregator has loaded them.
-    scripts: Arc<Vec<ScriptInfo>>,
+    /// Scripts as this aggregator has them.
+    scripts: scripts::Loaded,
     /// Since the role started.
     up: Stopwatch,
     metrics_text: MetricsText,
@@ -59,7 +58,7 @@ pub struct ApiDeps {
 
 impl ApiDeps {
     /// The API's part of the role's dependencies.
-    pub fn new(deps: &AggregatorDeps, live: LiveState, scripts: Vec<ScriptInfo>) -> Self {
+    pub fn new(deps: &AggregatorDeps, live: LiveState) -> Self {
         Self {
             listen: deps.config.api.listen.clone(),
             node: deps.node.clone(),
@@ -69,7 +68,7 @@ impl ApiDeps {
             flows: Arc::clone(&deps.flows),
             clock: Arc::clone(&deps.clock),
             live,
-            scripts: Arc::new(scripts),
+            scripts: scripts::Loaded::new(deps.scripts.clone()),
             up: Stopwatch::start(),
             metrics_text: Arc::clone(&deps.metrics_text),
         }

@@ -10,7 +10,7 @@ use shared::model::network::IpNet;
 use shared::model::{Entity, Granularity, LocalNetworks, Timestamp};
 use shared::script::ScriptKind;
 use shared::script::engine::ScriptEngine;
-use shared::script::registry::Registry;
+use shared::script::registry::{Entry, Registry, ScriptSetup};
 use shared::store::{EngagedAlert, Transition};
 use shared::wire::delta::Delta;
 use shared::wire::proto::HttpPost;
@@ -119,6 +119,21 @@ impl Partition {
             states: ScriptStates::default(),
             interfaces: BTreeMap::new(),
             report: AggregatorReport::default(),
+        }
+    }
+
+    /// Takes on other scripts. What has not changed keeps its state; alerts of what is no more are
+    /// released with the next run.
+    pub fn reload_scripts(&mut self, setup: &ScriptSetup) {
+        // What is wrong with scripts was told by whoever changed them.
+        let (registry, _) = Registry::load(&self.engine, setup.sources.clone(), &setup.settings);
+        let before = std::mem::replace(&mut self.registry, registry);
+        let same = |entry: &Entry| self.registry.scripts().iter().any(|other| other.is_same(entry));
+        let changed = before.scripts().iter().filter(|entry| !same(entry));
+        let changed: Vec<String> = changed.map(|entry| entry.script.meta().key.clone()).collect();
+        self.states.forget(&changed);
+        for interface in self.interfaces.values_mut() {
+            interface.orphans_released = false;
         }
     }
 

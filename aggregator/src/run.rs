@@ -50,6 +50,14 @@ pub struct ScriptStates {
     failures: BTreeMap<String, u32>,
 }
 
+impl ScriptStates {
+    /// Forgets scripts that have changed: their next run begins anew.
+    pub fn forget(&mut self, scripts: &[String]) {
+        self.loaded.retain(|(script, ..), _| !scripts.contains(script));
+        self.failures.retain(|script, _| !scripts.contains(script));
+    }
+}
+
 /// An element as a run calls it.
 #[derive(Debug)]
 pub struct RunElement {

@@ -14,7 +14,8 @@ use ractor::{ActorProcessingErr, ActorRef};
 use shared::bus::{BusError, Queued, Receipt, SharedBus, Stream};
 use shared::model::LocalNetworks;
 use shared::script::engine::ScriptEngine;
-use shared::script::registry::{Registry, ScriptSetup};
+use shared::script::live::LiveScripts;
+use shared::script::registry::Registry;
 use shared::store::{AlertStore, StoreError};
 use shared::wire::delta::Delta;
 use shared::wire::proto::HttpPost;
@@ -51,7 +52,7 @@ pub struct ShardArgs {
     /// The aggregator's settings.
     pub config: AggregatorConfig,
     /// Scripts.
-    pub scripts: ScriptSetup,
+    pub scripts: LiveScripts,
     /// Counts deltas under way in all shards.
     pub backlog: Backlog,
 }
@@ -197,8 +198,8 @@ impl ShardState {
         };
         if self.partition.is_none() {
             let engaged = self.args.alerts.engaged(Some(self.args.partition)).await?;
-            let engine = ScriptEngine::new(self.args.scripts.limits.clone());
-            let scripts = &self.args.scripts;
+            let scripts = self.args.scripts.take();
+            let engine = ScriptEngine::new(scripts.limits.clone());
             // What is wrong with scripts was told when the role started.
             let (registry, _) = Registry::load(&engine, scripts.sources.clone(), &scripts.settings);
             self.partition = Some(Box::new(Partition::new(
@@ -212,6 +213,9 @@ impl ShardState {
             )));
         }
         let Some(partition) = &mut self.partition else { return Ok(()) };
+        if let Some(scripts) = self.args.scripts.news() {
+            partition.reload_scripts(&scripts);
+        }
         let output = partition.apply(&delta);
         self.carry_out(output).await?;
         queued.ack();

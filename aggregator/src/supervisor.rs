@@ -11,8 +11,7 @@ use shared::backoff::unit_random;
 use shared::bus::SharedBus;
 use shared::clock::SharedClock;
 use shared::model::LocalNetworks;
-use shared::script::engine::ScriptEngine;
-use shared::script::registry::{Registry, ScriptInfo, ScriptSetup};
+use shared::script::live::LiveScripts;
 use shared::store::{AlertStore, FlowStore};
 use shared::supervise::{Decision, RestartBudget, RestartPolicy};
 use shared::wire::partition::PARTITIONS;
@@ -61,7 +60,7 @@ pub struct AggregatorDeps {
     /// Its section of the configuration.
     pub config: AggregatorConfig,
     /// Scripts.
-    pub scripts: ScriptSetup,
+    pub scripts: LiveScripts,
     /// Name of this node.
     pub node: String,
     /// Metrics for `/metrics`.
@@ -123,7 +122,7 @@ impl Aggregator {
 pub async fn spawn(deps: AggregatorDeps) -> Result<Aggregator, AggregatorError> {
     let live = LiveState::new();
     let backlog = Backlog::default();
-    let api_deps = ApiDeps::new(&deps, live.clone(), load_scripts(&deps.scripts));
+    let api_deps = ApiDeps::new(&deps, live.clone());
     let api = match deps.config.api.enabled {
         true => Some(api::serve(&api_deps)?),
         false => None,
@@ -135,17 +134,6 @@ pub async fn spawn(deps: AggregatorDeps) -> Result<Aggregator, AggregatorError> 
         .await
         .map_err(|e| AggregatorError::Start(e.to_string()))?;
     Ok(Aggregator { actor, handle, api_address, live, backlog, alerts })
-}
-
-/// Loads the scripts once for the API, and tells what is wrong with them. Each shard loads its own
-/// when it needs them, because compiled scripts belong to one thread.
-fn load_scripts(setup: &ScriptSetup) -> Vec<ScriptInfo> {
-    let engine = ScriptEngine::new(setup.limits.clone());
-    let (registry, errors) = Registry::load(&engine, setup.sources.clone(), &setup.settings);
-    for error in &errors {
-        tracing::error!(line = error.line, column = error.column, "{error}");
-    }
-    registry.infos()
 }
 
 /// What the supervisor starts again.

@@ -10,6 +10,7 @@ use shared::bus::Reply;
 use shared::clock::{SharedClock, Stopwatch};
 use shared::model::query::FlowQuery;
 use shared::model::{FlowEnd, Severity, Timestamp};
+use shared::script::live::LiveScripts;
 
 use crate::capture::{Batch, CaptureError, PacketSource, SourceState};
 use crate::decode::Decoder;
@@ -63,6 +64,7 @@ struct CaptureThread {
     pipeline: Pipeline,
     delivery: Delivery,
     inbox: Receiver<Order>,
+    scripts: LiveScripts,
     out: Vec<Item>,
     clock: SharedClock,
     place: Place,
@@ -87,7 +89,9 @@ impl CaptureThread {
         // One shard alone speaks for the interface: what scripts ask for in `setup` is done once.
         let first = outlet.shard() == 0;
         let start = if source.is_live() { args.clock.now() } else { Timestamp::ZERO };
-        let (hooks, errors, asked) = HookRunner::load(args.scripts, args.collector.periodic_update_s, start);
+        let mut scripts = args.scripts;
+        let setup = scripts.take();
+        let (hooks, errors, asked) = HookRunner::load(&setup, args.collector.periodic_update_s, start);
         for error in errors.iter().filter(|_| first) {
             tracing::error!(line = error.line, column = error.column, "{error}");
         }
@@ -125,6 +129,7 @@ impl CaptureThread {
             pipeline,
             delivery,
             inbox,
+            scripts,
             out,
             clock: args.clock,
             place: args.place,
@@ -147,6 +152,7 @@ impl CaptureThread {
                 self.finish(FlowEnd::Shutdown, false);
                 return Ok(());
             }
+            self.reload_scripts(live);
             batch.clear();
             let state = self.source.next_batch(&mut batch);
             self.process(&batch, live, &mut pace);
@@ -276,6 +282,17 @@ impl CaptureThread {
         };
         self.pipeline.count_drops(&drops.since(&self.drops));
         self.drops = drops;
+    }
+
+    /// Takes on scripts that have changed.
+    fn reload_scripts(&mut self, live: bool) {
+        let Some(setup) = self.scripts.news() else { return };
+        let speaks = self.delivery.shard() == 0;
+        let now = if live { self.clock.now() } else { Timestamp::ZERO };
+        let errors = self.pipeline.reload_scripts(&setup, speaks, now, &mut self.out);
+        for error in errors.iter().filter(|_| speaks) {
+            tracing::error!(line = error.line, column = error.column, "{error}");
+        }
     }
 
     /// Carries out waiting orders; true when the thread is to stop.

@@ -97,6 +97,8 @@ pub struct HookRunner {
     states: Vec<Hooked>,
     /// What the scripts of each hook accept.
     filters: [Filters; FlowHook::ALL.len()],
+    /// Interval of scripts that name none.
+    default_periodic_s: u32,
     periodic_s: u32,
     limits: ScriptLimits,
     /// Calls by hook, and those told by [`take_counts`](Self::take_counts).
@@ -109,51 +111,78 @@ pub struct HookRunner {
 impl HookRunner {
     /// Loads the flow scripts and calls their `setup`. Returns also what is wrong with scripts and
     /// what their `setup` asked for.
-    pub fn load(setup: ScriptSetup, periodic_s: u32, now: Timestamp) -> (Self, Vec<ScriptError>, Vec<Asked>) {
+    pub fn load(
+        setup: &ScriptSetup,
+        periodic_s: u32,
+        now: Timestamp,
+    ) -> (Self, Vec<ScriptError>, Vec<Asked>) {
         let engine = ScriptEngine::new(setup.limits.clone());
-        let (registry, mut errors) = Registry::load(&engine, setup.sources, &setup.settings);
-        let mut asked = Vec::new();
-        let mut states = Vec::new();
-        for (place, entry) in registry.scripts().iter().enumerate() {
+        let (registry, _) = Registry::load(&engine, Vec::new(), &BTreeMap::new());
+        let mut runner = Self {
+            engine,
+            registry,
+            states: Vec::new(),
+            filters: Default::default(),
+            default_periodic_s: periodic_s,
+            periodic_s,
+            limits: setup.limits.clone(),
+            calls: [0; FlowHook::ALL.len()],
+            calls_told: [0; FlowHook::ALL.len()],
+            quarantined: Vec::new(),
+        };
+        let (_, errors, asked) = runner.reload(setup, now);
+        (runner, errors, asked)
+    }
+
+    /// Loads other scripts in place of those that there are. What has not changed keeps its state; what
+    /// goes gets its `teardown`, what comes its `setup`. Returns what those that go asked for, by their
+    /// key, what is wrong, and what those that come asked for.
+    pub fn reload(
+        &mut self,
+        setup: &ScriptSetup,
+        now: Timestamp,
+    ) -> (Vec<(String, Effect)>, Vec<ScriptError>, Vec<Asked>) {
+        let (registry, mut errors) = Registry::load(&self.engine, setup.sources.clone(), &setup.settings);
+        let before = std::mem::replace(&mut self.registry, registry);
+        let mut old: Vec<Option<Hooked>> = std::mem::take(&mut self.states).into_iter().map(Some).collect();
+        let (mut asked, mut last_words, mut states) = (Vec::new(), Vec::new(), Vec::new());
+        for (place, entry) in self.registry.scripts().iter().enumerate() {
+            let same = before.scripts().iter().position(|known| known.is_same(entry));
+            if let Some(state) = same.and_then(|place| old.get_mut(place)).and_then(Option::take) {
+                states.push(state);
+                continue;
+            }
             let meta = entry.script.meta();
             let enabled = FlowHook::ALL.iter().any(|hook| entry.enabled(HookName::Flow(*hook)));
             let mut run = None;
             if meta.kind == ScriptKind::Flow && enabled {
-                let started = engine.start(&entry.script, now);
+                let started = self.engine.start(&entry.script, now);
                 asked
                     .extend(started.result.effects.into_iter().map(|effect| Asked { script: place, effect }));
                 errors.extend(started.result.error);
                 run = started.run;
             }
-            let interval_s = meta.periodic_update_seconds.unwrap_or(periodic_s);
+            let interval_s = meta.periodic_update_seconds.unwrap_or(self.default_periodic_s);
             states.push(Hooked { run, failures: 0, errors: 0, interval_s });
         }
-        let filters = FlowHook::ALL.map(|hook| {
-            let scripts = registry.scripts().iter().zip(&states);
+        for (entry, state) in before.scripts().iter().zip(old) {
+            let Some(run) = state.and_then(|state| state.run) else { continue };
+            let effects = run.teardown(&self.engine, now).effects;
+            last_words.extend(effects.into_iter().map(|effect| (entry.script.meta().key.clone(), effect)));
+        }
+        self.states = states;
+        let (registry, states) = (&self.registry, &self.states);
+        self.filters = FlowHook::ALL.map(|hook| {
+            let scripts = registry.scripts().iter().zip(states);
             let called =
                 scripts.filter(|(entry, state)| state.run.is_some() && entry.enabled(HookName::Flow(hook)));
             let mut filters = Filters::default();
             called.for_each(|(entry, _)| filters.add(Filter::of(entry.script.meta())));
             filters
         });
-        let periodic_s = states
-            .iter()
-            .filter(|s| s.run.is_some() && s.interval_s > 0)
-            .map(|s| s.interval_s)
-            .reduce(common_divisor)
-            .unwrap_or(periodic_s);
-        let runner = Self {
-            engine,
-            registry,
-            states,
-            filters,
-            periodic_s,
-            limits: setup.limits,
-            calls: [0; FlowHook::ALL.len()],
-            calls_told: [0; FlowHook::ALL.len()],
-            quarantined: Vec::new(),
-        };
-        (runner, errors, asked)
+        let intervals = states.iter().filter(|s| s.run.is_some() && s.interval_s > 0).map(|s| s.interval_s);
+        self.periodic_s = intervals.reduce(common_divisor).unwrap_or(self.default_periodic_s);
+        (last_words, errors, asked)
     }
 
     /// True when some script may want `hook` of this flow; spares the snapshot when none does.

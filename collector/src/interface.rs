@@ -14,7 +14,7 @@ use shared::bus::{Reply, SharedBus};
 use shared::clock::SharedClock;
 use shared::model::LocalNetworks;
 use shared::model::query::FlowQuery;
-use shared::script::registry::ScriptSetup;
+use shared::script::live::LiveScripts;
 use shared::wire::subject::Subjects;
 use tokio::sync::mpsc;
 
@@ -44,7 +44,7 @@ pub struct InterfaceArgs {
     /// Applications.
     pub apps: Arc<AppTable>,
     /// Scripts.
-    pub scripts: ScriptSetup,
+    pub scripts: LiveScripts,
     /// The bus.
     pub bus: SharedBus,
     /// Subjects.

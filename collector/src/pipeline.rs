@@ -5,7 +5,8 @@
 //! therefore gives the same items in the same order every time.
 
 use shared::model::{Alert, FlowEnd, LocalNetworks, Timestamp};
-use shared::script::registry::ScriptInfo;
+use shared::script::ScriptError;
+use shared::script::registry::{ScriptInfo, ScriptSetup};
 use shared::wire::delta::Delta;
 use shared::wire::flow_batch::{FlowBatchWriter, WrittenBatch};
 use shared::wire::proto::HttpPost;
@@ -215,6 +216,25 @@ impl Pipeline {
     /// Carries out what scripts asked for in their `setup`.
     pub fn started(&mut self, asked: Vec<Asked>, now: Timestamp, out: &mut Vec<Item>) {
         self.carry_out_without_flow(asked, now, &mut || None, out);
+    }
+
+    /// Loads other scripts in place of those that there are; returns what is wrong with them. Only who
+    /// speaks for the interface carries out what those that come ask for in `setup`.
+    pub fn reload_scripts(
+        &mut self,
+        setup: &ScriptSetup,
+        speaks: bool,
+        now: Timestamp,
+        out: &mut Vec<Item>,
+    ) -> Vec<ScriptError> {
+        let now = now.max(self.parts.table.now());
+        let (last_words, errors, asked) = self.parts.hooks.reload(setup, now);
+        self.carry_out_last_words(last_words, now, out);
+        if speaks {
+            self.carry_out_without_flow(asked, now, &mut || None, out);
+        }
+        self.parts.table.set_periodic(self.parts.hooks.periodic_s());
+        errors
     }
 
     /// Opens the first summary at `now` and tells that the interface is there, before it has seen a

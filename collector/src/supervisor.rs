@@ -10,7 +10,7 @@ use shared::bus::{Message, SharedBus};
 use shared::clock::SharedClock;
 use shared::model::query::FlowQuery;
 use shared::model::{LocalNetworks, Severity};
-use shared::script::registry::ScriptSetup;
+use shared::script::live::LiveScripts;
 use shared::supervise::{Decision, RestartBudget, RestartPolicy};
 use shared::wire::subject::Subjects;
 use tokio::sync::watch;
@@ -37,7 +37,7 @@ pub struct CollectorDeps {
     /// Local networks.
     pub networks: Arc<LocalNetworks>,
     /// Scripts.
-    pub scripts: ScriptSetup,
+    pub scripts: LiveScripts,
     /// Applications.
     pub apps: Arc<crate::l7::apps::AppTable>,
     /// The bus.

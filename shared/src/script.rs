@@ -14,6 +14,7 @@ use crate::model::{Category, Entity, Granularity, Severity, Timestamp};
 pub mod effect;
 pub mod engine;
 mod functions;
+pub mod live;
 pub mod lowered;
 pub mod meta;
 pub mod observer;

@@ -158,8 +158,10 @@ pub fn pipeline(
         sources,
         settings: config.scripts.settings.clone(),
         limits: config.scripts.limits.clone(),
+        broken: Vec::new(),
     };
-    let (hooks, mut errors, _) = HookRunner::load(setup, config.collector.periodic_update_s, Timestamp::ZERO);
+    let (hooks, mut errors, _) =
+        HookRunner::load(&setup, config.collector.periodic_update_s, Timestamp::ZERO);
     if let Some(observer) = observer {
         hooks.observe(observer);
     }

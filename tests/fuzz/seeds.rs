@@ -240,7 +240,7 @@ fn messages(frames: &Frames, seeds: &mut Seeds) {
     for piece in frames.chunks(20).take(60) {
         let config = CollectorConfig::default();
         let setup = ScriptSetup { sources: builtin(), ..ScriptSetup::default() };
-        let (hooks, _, _) = HookRunner::load(setup, 120, Timestamp::ZERO);
+        let (hooks, _, _) = HookRunner::load(&setup, 120, Timestamp::ZERO);
         let mut pipeline = Pipeline::new(PipelineParts {
             place: Place { site: "s".into(), node: "n".into(), ifid: 0, interface: "i".into() },
             epoch: 0,

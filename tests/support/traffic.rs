@@ -34,7 +34,7 @@ impl Wire {
         let settings: BTreeMap<_, _> =
             sources.iter().map(|source| (source.name.clone(), on.clone())).collect();
         let setup = ScriptSetup { sources, settings, ..ScriptSetup::default() };
-        let (hooks, errors, _) = HookRunner::load(setup, 120, Timestamp::ZERO);
+        let (hooks, errors, _) = HookRunner::load(&setup, 120, Timestamp::ZERO);
         assert!(errors.is_empty(), "{errors:?}");
         let networks = ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"].map(|net| net.parse().unwrap());
         let pipeline = Pipeline::new(PipelineParts {

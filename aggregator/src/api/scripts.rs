@@ -1,14 +1,17 @@
 //! Loaded scripts: those of this aggregator, and the flow scripts of the collectors.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use actix_web::{HttpRequest, HttpResponse, get, web};
 use bytes::Bytes;
 use serde::Serialize;
 use serde_json::Value;
-use shared::script::ScriptKind;
-use shared::script::registry::ScriptInfo;
+use shared::script::engine::ScriptEngine;
+use shared::script::live::LiveScripts;
+use shared::script::registry::{BrokenScript, Registry, ScriptInfo, ScriptSetup};
+use shared::script::{ScriptError, ScriptKind};
 
 use super::page::Listing;
 use super::query::Parameters;
@@ -17,6 +20,59 @@ use crate::report::ScriptCounts;
 
 /// How long a collector may take to answer.
 const PATIENCE: Duration = Duration::from_secs(2);
+
+/// The scripts in force as the API shows them.
+#[derive(Clone)]
+pub struct Loaded(Arc<Mutex<Known>>);
+
+struct Known {
+    scripts: LiveScripts,
+    setup: Arc<ScriptSetup>,
+    infos: Arc<Vec<ScriptInfo>>,
+}
+
+impl Loaded {
+    /// Those of `scripts`; what is wrong with them is told.
+    pub fn new(mut scripts: LiveScripts) -> Self {
+        let setup = scripts.take();
+        let (infos, errors) = load(&setup);
+        for error in &errors {
+            tracing::error!(line = error.line, column = error.column, "{error}");
+        }
+        Self(Arc::new(Mutex::new(Known { scripts, setup, infos: Arc::new(infos) })))
+    }
+
+    /// Scripts, and files that cannot be used as they are.
+    fn get(&self) -> (Arc<Vec<ScriptInfo>>, Arc<ScriptSetup>) {
+        let mut known = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some(setup) = known.scripts.news() {
+            known.infos = Arc::new(load(&setup).0);
+            known.setup = setup;
+        }
+        (Arc::clone(&known.infos), Arc::clone(&known.setup))
+    }
+}
+
+/// Compiled scripts belong to one thread: what is shown of them is not compiled.
+fn load(setup: &ScriptSetup) -> (Vec<ScriptInfo>, Vec<ScriptError>) {
+    let engine = ScriptEngine::new(setup.limits.clone());
+    let (registry, errors) = Registry::load(&engine, setup.sources.clone(), &setup.settings);
+    (registry.infos(), errors)
+}
+
+/// Notes what is wrong with the files, also with one that never was right.
+fn with_broken(scripts: &mut BTreeMap<String, ScriptInfo>, broken: &[BrokenScript]) {
+    for BrokenScript { origin, error } in broken {
+        let text = Some(error.to_string());
+        match scripts.values_mut().find(|info| info.origin == *origin) {
+            Some(info) => info.error = text,
+            None => {
+                let (key, origin) = (error.script.clone(), origin.clone());
+                scripts.insert(key.clone(), ScriptInfo { key, origin, error: text, ..ScriptInfo::default() });
+            }
+        }
+    }
+}
 
 /// A script with what it has done.
 #[derive(Serialize)]
@@ -34,8 +90,9 @@ struct ScriptRow {
 pub async fn list(deps: web::Data<ApiDeps>, request: HttpRequest) -> Result<HttpResponse, ApiError> {
     Parameters::none(&request)?;
     let of_flows = |info: &ScriptInfo| info.kind == ScriptKind::Flow.name();
+    let (infos, setup) = deps.scripts.get();
     let mut scripts: BTreeMap<String, ScriptInfo> =
-        deps.scripts.iter().map(|info| (info.key.clone(), info.clone())).collect();
+        infos.iter().map(|info| (info.key.clone(), info.clone())).collect();
     let interfaces = deps.live.interfaces().await;
     let mut missing = interfaces.missing;
     let nodes: BTreeSet<String> = interfaces.rows.into_iter().map(|interface| interface.node).collect();
@@ -49,6 +106,7 @@ pub async fn list(deps: web::Data<ApiDeps>, request: HttpRequest) -> Result<Http
             None => missing.push(node),
         }
     }
+    with_broken(&mut scripts, &setup.broken);
     let (report, silent) = deps.live.report().await;
     missing.extend(silent);
     missing.sort();

@@ -28,7 +28,7 @@ fn deps() -> (ApiDeps, SqliteStore, SharedBus) {
         flows: Arc::new(store.clone()),
         clock: ManualClock::new(Timestamp::from_secs(1)),
         live: LiveState::new(),
-        scripts: Arc::default(),
+        scripts: super::scripts::Loaded::new(shared::script::live::LiveScripts::default()),
         up: Stopwatch::start(),
         metrics_text: Arc::new(|| "up 1\n".to_owned()),
     };

@@ -11,7 +11,7 @@ use shared::model::{
 };
 use shared::script::ScriptLimits;
 use shared::script::engine::ScriptEngine;
-use shared::script::registry::{Registry, ScriptSettings};
+use shared::script::registry::{Registry, ScriptSettings, ScriptSetup};
 use shared::script::source::{Origin, ScriptSource, builtin};
 use shared::store::{EngagedAlert, Transition};
 use shared::wire::delta::{Delta, HostDelta, InterfaceDelta, NetworkDelta, Producer};
@@ -273,6 +273,31 @@ fn what_a_disabled_script_had_engaged_is_released_after_the_restart() {
     let mut without = restarted(builtin(), off, engaged);
     let told = transitions(&seconds(&mut without, 60..120, busy));
     assert_eq!(told, [(AlertAction::Release, "10.0.0.1".to_owned(), 120)]);
+}
+
+#[test]
+fn scripts_change_between_two_deltas() {
+    let named = |name: &str, text: &str| ScriptSource { name: name.into(), ..script(text).remove(0) };
+    let kept = "let n = 0; #{ lifecycle: \"load\", hooks: #{ min: |p| { n += 1; publish(\"n\", `${n}`) } } }";
+    let alarm = "#{ hooks: #{ min: |p| trigger_alert(#{ message: \"x\" }) } }";
+    let busy = |_| vec![("10.0.0.1", 100)];
+    let said = |outputs: &[Output]| {
+        outputs.iter().flat_map(|o| o.messages.iter().map(|(.., text)| text.clone())).collect::<Vec<_>>()
+    };
+    let mut partition = partition(vec![named("kept", kept), named("alarm", alarm)], serde_json::json!({}));
+    let outputs = seconds(&mut partition, 0..60, busy);
+    assert_eq!(transitions(&outputs).len(), 1, "the alarm engages");
+    assert_eq!(said(&outputs), ["1"]);
+    let setup = ScriptSetup { sources: vec![named("kept", kept)], ..ScriptSetup::default() };
+    partition.reload_scripts(&setup);
+    let outputs = seconds(&mut partition, 60..120, busy);
+    let told = transitions(&outputs);
+    assert_eq!(told, [(AlertAction::Release, "10.0.0.1".to_owned(), 120)], "its script is no more");
+    assert_eq!(said(&outputs), ["2"], "what has not changed counts on");
+    let other = kept.replace("n += 1", "n += 10");
+    let setup = ScriptSetup { sources: vec![named("kept", &other)], ..ScriptSetup::default() };
+    partition.reload_scripts(&setup);
+    assert_eq!(said(&seconds(&mut partition, 120..180, busy)), ["10"], "what has changed begins anew");
 }
 
 #[test]

@@ -47,7 +47,7 @@ fn deps(bus: &SharedBus, store: &SqliteStore) -> AggregatorDeps {
             alert_retention_days: 0,
             ..AggregatorConfig::default()
         },
-        scripts: ScriptSetup { sources: builtin(), ..ScriptSetup::default() },
+        scripts: ScriptSetup { sources: builtin(), ..ScriptSetup::default() }.into(),
         node: "n".to_owned(),
         metrics_text: Arc::new(|| "up 1\n".to_owned()),
     }

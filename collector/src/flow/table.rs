@@ -346,6 +346,11 @@ impl FlowTable {
         (flow.status != flow.status_told).then_some(flow.status_told)
     }
 
+    /// Sets the base interval of `periodicUpdate` in seconds.
+    pub fn set_periodic(&mut self, seconds: u32) {
+        self.config.periodic_s = seconds;
+    }
+
     /// Whether [`FlowTable::settle`] is of use; it is unless told otherwise.
     pub fn set_growth(&mut self, on: bool) {
         self.touched.set(on);

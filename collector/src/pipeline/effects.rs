@@ -185,7 +185,10 @@ impl Pipeline {
                 }
                 Effect::SetStatus(bit) => flow.status |= 1u64.checked_shl(bit.into()).unwrap_or(0),
                 Effect::ClearStatus(bit) => flow.status &= !1u64.checked_shl(bit.into()).unwrap_or(0),
-                other => self.carry_out_other(script, other, now, trace, out),
+                other => {
+                    let key = self.parts.hooks.meta(script).key.clone();
+                    self.carry_out_other(key, other, now, trace, out);
+                }
             }
             record.status = flow.status;
         }
@@ -199,7 +202,20 @@ impl Pipeline {
         out: &mut Vec<Item>,
     ) {
         for Asked { script, effect } in asked {
-            self.carry_out_other(script, effect, now, trace, out);
+            let key = self.parts.hooks.meta(script).key.clone();
+            self.carry_out_other(key, effect, now, trace, out);
+        }
+    }
+
+    /// What scripts that are no more asked for in their `teardown`, by their keys.
+    pub(super) fn carry_out_last_words(
+        &mut self,
+        asked: Vec<(String, Effect)>,
+        now: Timestamp,
+        out: &mut Vec<Item>,
+    ) {
+        for (key, effect) in asked {
+            self.carry_out_other(key, effect, now, &mut || None, out);
         }
     }
 
@@ -207,14 +223,13 @@ impl Pipeline {
     /// there is nothing to release on a flow: those are counted as errors of the script.
     fn carry_out_other(
         &mut self,
-        script: usize,
+        key: String,
         effect: Effect,
         now: Timestamp,
         trace: &mut TraceSource<'_>,
         out: &mut Vec<Item>,
     ) {
         let place = &self.parts.place;
-        let key = self.parts.hooks.meta(script).key.clone();
         match effect {
             Effect::HttpPost { url, body } => {
                 self.posts += 1;

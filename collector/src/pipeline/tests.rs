@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use shared::model::{HostCounters, InterfaceCounters, LocalNetworks, Timestamp};
 use shared::script::registry::ScriptSetup;
+use shared::script::source::{Origin, ScriptSource};
 use shared::wire::delta::Delta;
 
 use super::{Item, Pipeline, PipelineParts};
@@ -18,7 +19,7 @@ use crate::hooks::HookRunner;
 
 fn pipeline() -> Pipeline {
     let config = CollectorConfig::default();
-    let (hooks, errors, _) = HookRunner::load(ScriptSetup::default(), 120, Timestamp::ZERO);
+    let (hooks, errors, _) = HookRunner::load(&ScriptSetup::default(), 120, Timestamp::ZERO);
     assert!(errors.is_empty(), "{errors:?}");
     let networks = ["192.168.10.0/24", "192.168.42.0/24", "fd00:10::/64"].map(|n| n.parse().unwrap());
     Pipeline::new(PipelineParts {
@@ -165,4 +166,52 @@ fn many_hosts_in_one_second_are_parted_into_messages_of_bearable_size() {
             assert!(batch.message().len() < shared::bus::MAX_MESSAGE);
         }
     }
+}
+
+/// Says what it is called for: once for hello, once for each flow with its own number, once for bye.
+fn counting(name: &str, word: &str) -> ScriptSource {
+    let text = format!(
+        "let n = 0;
+        #{{ setup: || {{ publish(\"{name}\", \"hello {word}\"); true }},
+            teardown: || publish(\"{name}\", `bye {word} ${{n}}`),
+            hooks: #{{ protocolDetected: |now, config| {{ n += 1; publish(\"{name}\", `{word} ${{n}}`) }} }} }}"
+    );
+    ScriptSource { name: name.to_owned(), origin: Origin::Inline, folder: None, text }
+}
+
+fn published(items: &mut Vec<Item>) -> Vec<String> {
+    let said = |item| match item {
+        Item::Publish { payload, .. } => Some(payload),
+        _ => None,
+    };
+    items.drain(..).filter_map(said).collect()
+}
+
+#[test]
+fn a_reload_keeps_what_has_not_changed() {
+    let setup = |sources| ScriptSetup { sources, ..ScriptSetup::default() };
+    let (mut pipeline, mut out) = (pipeline(), Vec::new());
+    let at = Timestamp::from_secs(1_700_000_000);
+    let first = setup(vec![counting("a", "one"), counting("b", "two"), counting("c", "three")]);
+    assert_eq!(pipeline.reload_scripts(&first, true, at, &mut out), []);
+    assert_eq!(published(&mut out), ["hello one", "hello two", "hello three"]);
+    let ping = |pipeline: &mut Pipeline, number: u8| {
+        let mut frame =
+            vec![2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1, 8, 0, 0x45, 0, 0, 28, 0, 0, 0, 0, 64, 1, 0, 0];
+        frame.extend([192, 0, 2, number, 192, 0, 2, 200, 8, 0, 0, 0, 0, 1, 0, 1]);
+        let mut batch = Batch::default();
+        batch.push(at.plus_secs(number.into()), capture::LinkType::ETHERNET, 0, frame.len() as u32, &frame);
+        let mut out = Vec::new();
+        pipeline.packets(&batch, &mut || None, &mut out);
+        published(&mut out)
+    };
+    assert_eq!(ping(&mut pipeline, 1), ["one 1", "two 1", "three 1"]);
+    let next = setup(vec![counting("a", "one"), counting("b", "new")]);
+    assert_eq!(pipeline.reload_scripts(&next, true, at, &mut out), []);
+    assert_eq!(published(&mut out), ["bye two 1", "bye three 1", "hello new"]);
+    assert_eq!(ping(&mut pipeline, 2), ["one 2", "new 1"]);
+    // Another thread of the same interface says hello for nobody.
+    assert_eq!(pipeline.reload_scripts(&setup(vec![counting("d", "four")]), false, at, &mut out), []);
+    assert_eq!(published(&mut out), ["bye one 2", "bye new 1"]);
+    assert_eq!(ping(&mut pipeline, 3), ["four 1"]);
 }

@@ -76,7 +76,7 @@ fn args() -> InterfaceArgs {
         collector: CollectorConfig::default(),
         networks: Arc::new(LocalNetworks::new(Vec::new())),
         apps: Arc::default(),
-        scripts: shared::script::registry::ScriptSetup::default(),
+        scripts: shared::script::live::LiveScripts::default(),
         bus: MemoryBus::new(MemoryConfig::default()),
         subjects: Subjects::new(""),
         clock: SystemClock::shared(),

@@ -47,6 +47,17 @@ pub struct ScriptSetup {
     pub settings: BTreeMap<String, ScriptSettings>,
     /// Limits on each call.
     pub limits: ScriptLimits,
+    /// Files that were changed and cannot be used as they are; what they held before still runs.
+    pub broken: Vec<BrokenScript>,
+}
+
+/// A file whose text cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BrokenScript {
+    /// Where it is, as [`ScriptInfo::origin`] says it.
+    pub origin: String,
+    /// What is wrong.
+    pub error: ScriptError,
 }
 
 /// A loaded script with its settings.
@@ -78,6 +89,15 @@ impl Entry {
         Self { script, enabled, config, hook_config }
     }
 
+    /// True when it is the same text under the same settings.
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.script.meta().key == other.script.meta().key
+            && self.script.hash() == other.script.hash()
+            && self.enabled == other.enabled
+            && self.config == other.config
+            && self.hook_config == other.hook_config
+    }
+
     /// True when the hook is to be called.
     pub fn enabled(&self, hook: HookName) -> bool {
         self.enabled.contains(&hook)
@@ -102,7 +122,7 @@ impl Entry {
 }
 
 /// A script as the API shows it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ScriptInfo {
     /// Unique key.
     pub key: String,
@@ -124,6 +144,9 @@ pub struct ScriptInfo {
     pub config: Value,
     /// Things that are odd but not wrong.
     pub warnings: Vec<String>,
+    /// What is wrong with the file as it is now; what is shown is what it held before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
 }
 
 /// All loaded scripts, by `prio` (higher first), then key.
@@ -193,6 +216,7 @@ impl Registry {
                 prio: meta.prio,
                 config: entry.config.clone(),
                 warnings: meta.warnings.clone(),
+                error: None,
             }
         };
         self.entries.iter().map(info).collect()

@@ -59,7 +59,7 @@ pub fn decode(data: &[u8]) {
 /// A pipeline with a tiny table.
 pub fn whole(feed: Option<Feed>) -> Pipeline {
     let config = CollectorConfig { max_flows: 8, ..CollectorConfig::default() };
-    let (hooks, _, _) = HookRunner::load(ScriptSetup::default(), 120, Timestamp::ZERO);
+    let (hooks, _, _) = HookRunner::load(&ScriptSetup::default(), 120, Timestamp::ZERO);
     Pipeline::new(PipelineParts {
         place: Place { site: "s".into(), node: "n".into(), ifid: 0, interface: "i".into() },
         epoch: 0,

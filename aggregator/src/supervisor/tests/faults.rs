@@ -172,7 +172,7 @@ async fn a_post_that_the_bus_does_not_take_is_appended_again() {
     let source =
         ScriptSource { name: "test".into(), origin: Origin::Inline, folder: None, text: text.to_owned() };
     let mut deps = deps(&bus, &store);
-    deps.scripts = ScriptSetup { sources: vec![source], ..ScriptSetup::default() };
+    deps.scripts = ScriptSetup { sources: vec![source], ..ScriptSetup::default() }.into();
     let aggregator = spawn(deps).await.unwrap();
     let delta = tokio::spawn(async move { minute(&bus, 0, 10).await });
     let queued = tokio::time::timeout(DEADLINE, posts.next()).await.expect("the post comes").unwrap();

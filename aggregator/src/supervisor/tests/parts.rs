@@ -31,7 +31,8 @@ async fn posts_and_messages_of_scripts_go_to_the_bus() {
             publish(\"a.b\", \"there\");
         }} }} }}"
     );
-    let aggregator = spawn(AggregatorDeps { scripts: script(&text), ..deps(&bus, &store) }).await.unwrap();
+    let aggregator =
+        spawn(AggregatorDeps { scripts: script(&text).into(), ..deps(&bus, &store) }).await.unwrap();
     let put = tokio::spawn({
         let bus = Arc::clone(&bus);
         async move { minute(&bus, 0, 10).await }

@@ -1,0 +1,189 @@
+//! Watches the folder of scripts: what is changed there is in force soon after, and what is broken
+//! leaves in force what was there before.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use shared::script::engine::ScriptEngine;
+use shared::script::live::{LiveScripts, ScriptSender};
+use shared::script::registry::{BrokenScript, Registry, ScriptSetup};
+use shared::script::source::{self, Origin, ScriptSource};
+
+use crate::config::Config;
+
+/// What a look at the folder shows without reading the files.
+type Glance = BTreeMap<PathBuf, (u64, Option<SystemTime>)>;
+
+/// Looks after the folder.
+pub struct Watcher {
+    config: Config,
+    sender: ScriptSender,
+    glance: Glance,
+    /// The last right text of each file.
+    right: BTreeMap<String, ScriptSource>,
+    broken: Vec<BrokenScript>,
+}
+
+/// The scripts in force, and who looks after them; nobody where nothing can change.
+pub fn watch(config: &Config, sources: Vec<ScriptSource>) -> (LiveScripts, Option<Watcher>) {
+    let setup = ScriptSetup {
+        sources: sources.clone(),
+        settings: config.scripts.settings.clone(),
+        limits: config.scripts.limits.clone(),
+        broken: Vec::new(),
+    };
+    let (sender, scripts) = LiveScripts::channel(setup);
+    if config.scripts.dir.as_os_str().is_empty() || config.scripts.reload_s == 0 {
+        return (scripts, None);
+    }
+    let right = sources.into_iter().map(|source| (source.origin.to_string(), source));
+    let right = right.filter(|(_, source)| source.origin != Origin::Builtin).collect();
+    let glance = look(&config.scripts.dir);
+    let watcher = Watcher { config: config.clone(), sender, glance, right, broken: Vec::new() };
+    (scripts, Some(watcher))
+}
+
+impl Watcher {
+    /// Looks every `scripts.reload_s` seconds, for ever.
+    pub async fn run(mut self) {
+        let interval = Duration::from_secs(self.config.scripts.reload_s.into());
+        loop {
+            tokio::time::sleep(interval).await;
+            // Reading and compiling take their time, and a folder may be on a slow network.
+            let Ok(watcher) = tokio::task::spawn_blocking(move || {
+                self.check();
+                self
+            })
+            .await
+            else {
+                tracing::error!(
+                    "the watch over the folder of scripts panicked: changes are not seen any more"
+                );
+                return;
+            };
+            self = watcher;
+        }
+    }
+
+    /// Takes on what has changed in the folder since the last time.
+    pub fn check(&mut self) {
+        let glance = look(&self.config.scripts.dir);
+        if glance == self.glance {
+            return;
+        }
+        let sources = match source::load_dir(&self.config.scripts.dir) {
+            Ok(sources) => sources,
+            Err(error) => {
+                // What cannot be read now may be so in a moment: it stays news.
+                tracing::error!(%error, "scripts are not reloaded");
+                return;
+            }
+        };
+        self.glance = glance;
+        let engine = ScriptEngine::new(self.config.scripts.limits.clone());
+        let mut right = BTreeMap::new();
+        let mut broken = Vec::new();
+        for source in sources {
+            let origin = source.origin.to_string();
+            let before = self.right.remove(&origin);
+            match engine.compile(&source) {
+                Ok(_) => drop(right.insert(origin, source)),
+                Err(error) => {
+                    let known =
+                        self.broken.iter().any(|known| known.origin == origin && known.error == error);
+                    if !known {
+                        let kept =
+                            if before.is_some() { "what it held before stays" } else { "it is left out" };
+                        tracing::error!(origin, line = error.line, column = error.column, "{error}; {kept}");
+                    }
+                    right.extend(before.map(|before| (origin.clone(), before)));
+                    broken.push(BrokenScript { origin, error });
+                }
+            }
+        }
+        (self.right, self.broken) = (right, broken);
+        self.publish(&engine);
+    }
+
+    fn publish(&self, engine: &ScriptEngine) {
+        let scripts = &self.config.scripts;
+        let mut sources = if scripts.builtin { source::builtin() } else { Vec::new() };
+        sources.extend(self.right.values().cloned());
+        // A setting may be for a script that has just been taken away: told, and no more.
+        let (registry, errors) = Registry::load(engine, sources.clone(), &scripts.settings);
+        for error in errors {
+            tracing::warn!("{error}");
+        }
+        tracing::info!(scripts = registry.scripts().len(), broken = self.broken.len(), "scripts reloaded");
+        self.sender.send_replace(std::sync::Arc::new(ScriptSetup {
+            sources,
+            settings: scripts.settings.clone(),
+            limits: scripts.limits.clone(),
+            broken: self.broken.clone(),
+        }));
+    }
+}
+
+fn look(dir: &Path) -> Glance {
+    let folders = std::iter::once(dir.to_owned())
+        .chain(shared::script::ScriptKind::ALL.map(|kind| dir.join(kind.name())));
+    let mut glance = Glance::new();
+    for folder in folders {
+        for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+            let (path, meta) = (entry.path(), entry.metadata());
+            if let (Some("rhai"), Ok(meta)) = (path.extension().and_then(|e| e.to_str()), meta) {
+                glance.insert(path, (meta.len(), meta.modified().ok()));
+            }
+        }
+    }
+    glance
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RIGHT: &str = "#{ hooks: #{ min: |p| () } }";
+
+    fn keys(scripts: &mut LiveScripts) -> (Vec<String>, Vec<String>) {
+        let setup = scripts.take();
+        let names = setup.sources.iter().map(|source| format!("{}:{}", source.name, source.text.len()));
+        (names.collect(), setup.broken.iter().map(|broken| broken.error.to_string()).collect())
+    }
+
+    #[test]
+    fn a_broken_file_leaves_what_it_held_before() {
+        let dir = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).unwrap();
+        write("a.rhai", RIGHT);
+        let mut config = Config::default();
+        config.scripts.dir = dir.path().to_owned();
+        config.scripts.builtin = false;
+        let sources = source::load_dir(dir.path()).unwrap();
+        let (mut scripts, watcher) = watch(&config, sources);
+        let mut watcher = watcher.unwrap();
+        watcher.check();
+        assert!(scripts.news().is_none(), "nothing has changed");
+
+        write("b.rhai", "#{ hooks: #{ min: |p| log(\"b\") } }");
+        watcher.check();
+        let with_b = vec!["a:28".to_owned(), "b:34".to_owned()];
+        assert!(scripts.news().is_some());
+        assert_eq!(keys(&mut scripts), (with_b.clone(), vec![]));
+
+        write("b.rhai", "#{ hooks: #{\n  min: |p| { if } } }");
+        write("c.rhai", "nonsense");
+        watcher.check();
+        let (names, wrong) = keys(&mut scripts);
+        assert_eq!(names, with_b);
+        assert!(wrong[0].contains("script b line 2 column 17"), "{wrong:?}");
+        assert!(wrong[1].contains("script c"), "{wrong:?}");
+
+        std::fs::remove_file(dir.path().join("a.rhai")).unwrap();
+        std::fs::remove_file(dir.path().join("c.rhai")).unwrap();
+        write("b.rhai", RIGHT);
+        watcher.check();
+        assert_eq!(keys(&mut scripts), (vec!["b:28".to_owned()], vec![]));
+    }
+}
