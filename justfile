@@ -73,6 +73,10 @@ bench-flows *flows:
     cargo build --release --quiet --bin flowhook --example trace
     python3 -B benches/live_flows.py {{ flows }}
 
+# What recognising a flow costs, by protocol
+bench-dissectors:
+    cargo run --release --quiet --example dissector_cost
+
 # Write a generated capture: mixed, manyflows, synflood [OUT [COUNT] [SEED]], or live OUT FLOWS [PACKETS]
 trace kind out=("target/traces/" + kind + ".pcap") *counts:
     mkdir -p "$(dirname "{{ out }}")"
