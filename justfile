@@ -77,6 +77,10 @@ bench-flows *flows:
 bench-dissectors:
     cargo run --release --quiet --example dissector_cost
 
+# What a minute's run over a million hosts of one interface costs
+bench-hosts hosts="1000000":
+    cargo run --release --quiet --example million_hosts -- {{ hosts }}
+
 # Write a generated capture: mixed, manyflows, synflood [OUT [COUNT] [SEED]], or live OUT FLOWS [PACKETS]
 trace kind out=("target/traces/" + kind + ".pcap") *counts:
     mkdir -p "$(dirname "{{ out }}")"

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use shared::model::{ContactKind, HostCounters, InterfaceCounters, NetworkCounters, SystemCounters};
 use shared::script::engine::ScriptEngine;
 use shared::script::registry::Registry;
 use shared::script::source::builtin;
@@ -241,10 +242,48 @@ fn checks_fire_on_real_captures() {
     }
 }
 
+/// A generated part of a page is right, or is written again when FLOWHOOK_BLESS is set.
+fn holds(page: &str, mark: &str, generated: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs").join(page);
+    let text = std::fs::read_to_string(&path).unwrap();
+    let (before, _) = text.split_once(mark).unwrap();
+    let right = format!("{before}{mark}{}\n", generated.trim_end());
+    if std::env::var_os("FLOWHOOK_BLESS").is_some() {
+        std::fs::write(&path, right).unwrap();
+    } else {
+        assert!(text == right, "docs/{page} is not what it lists: FLOWHOOK_BLESS=1 writes it");
+    }
+}
+
+/// `docs/counters.md` is written from the tables of counters.
+#[test]
+fn the_page_of_counters_is_the_list_of_them() {
+    let mut page = String::new();
+    let mut table = |title: &str, rows: Vec<(&str, &str)>| {
+        let rows: String =
+            rows.iter().map(|(name, doc)| format!("| `{name}` | {} |\n", doc.trim())).collect();
+        page.push_str(&format!("## {title}\n\n| counter | what it counts |\n|---|---|\n{rows}\n"));
+    };
+    let zip = |names: &'static [&'static str], docs: &'static [&'static str]| {
+        names.iter().copied().zip(docs.iter().copied()).collect::<Vec<_>>()
+    };
+    let sums = [("bytes", "All bytes."), ("packets", "All packets.")];
+    let with_sums = |rows: Vec<_>| rows.into_iter().chain(sums).collect();
+    table("Hosts", with_sums(zip(HostCounters::NAMES, HostCounters::DOCS)));
+    let contacts = ContactKind::ALL.map(|kind| (kind.counter(), kind.doc()));
+    table("Hosts, in `stats` only: local hosts, within the running hour", contacts.into());
+    table("Networks", with_sums(zip(NetworkCounters::NAMES, NetworkCounters::DOCS)));
+    table("Interfaces", zip(InterfaceCounters::NAMES, InterfaceCounters::DOCS));
+    let now =
+        [("live_flows", "Flows alive."), ("hosts", "Active hosts."), ("local_hosts", "Active local hosts.")];
+    table("Interfaces, in `stats` only: as it is now", now.into());
+    table("The system, as seen from an interface", zip(SystemCounters::NAMES, SystemCounters::DOCS));
+    holds("counters.md", "<!-- counters -->\n", &page);
+}
+
 /// `docs/checks.md` is written from the scripts; set FLOWHOOK_BLESS to write it again.
 #[test]
 fn the_page_of_checks_is_the_list_of_them() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let engine = ScriptEngine::new(ScriptLimits::default());
     let (registry, errors) = Registry::load(&engine, builtin(), &BTreeMap::new());
     assert!(errors.is_empty(), "{errors:?}");
@@ -274,13 +313,5 @@ fn the_page_of_checks_is_the_list_of_them() {
             ));
         }
     }
-    let page = root.join("docs/checks.md");
-    let text = std::fs::read_to_string(&page).unwrap();
-    let (before, _) = text.split_once("<!-- checks -->\n").unwrap();
-    let right = format!("{before}<!-- checks -->\n{}", tables.trim_end().to_owned() + "\n");
-    if std::env::var_os("FLOWHOOK_BLESS").is_some() {
-        std::fs::write(&page, right).unwrap();
-    } else {
-        assert!(text == right, "docs/checks.md is not the list of the checks: FLOWHOOK_BLESS=1 writes it");
-    }
+    holds("checks.md", "<!-- checks -->\n", &tables);
 }

@@ -244,6 +244,9 @@ impl AlertState {
 
     /// Engaged alerts of one element, as its scripts see them.
     pub fn current(&self, place: Place<'_>, entity: Entity, value: &str) -> Vec<CurrentAlert> {
+        if self.engaged.is_empty() {
+            return Vec::new();
+        }
         let start = Key {
             site: place.site.to_owned(),
             ifid: place.ifid,

@@ -2,24 +2,55 @@
 
 use std::collections::BTreeMap;
 
-use shared::model::{Granularity, HostCounters, InterfaceCounters, NetworkCounters};
+use shared::model::{
+    ContactKind, Granularity, HostCounters, InterfaceCounters, NetworkCounters, SystemCounters,
+};
 
+use shared::script::element::Counts;
+
+pub mod contacts;
 pub mod host;
 pub mod interface;
 pub mod network;
+mod packed;
 
 pub use host::{Host, Hosts};
 pub use interface::Interface;
 pub use network::Network;
+use packed::Packed;
 
 /// A set of counters, named.
 pub trait Counters: Copy + Default {
     /// Adds every counter of `other`.
     fn merge(&mut self, other: &Self);
+    /// The values in few bytes.
+    fn pack(&self) -> Packed;
     /// What this has more than `earlier`.
-    fn growth(&self, earlier: &Self) -> Self;
-    /// The counters by name, with the sums `bytes` and `packets`.
-    fn named(&self) -> BTreeMap<String, u64>;
+    fn growth(&self, earlier: &Packed) -> Self;
+    /// The counters with their names, and the sums `bytes` and `packets` where they make sense.
+    fn counts(&self) -> Counts;
+    /// The same by name.
+    fn named(&self) -> BTreeMap<String, u64> {
+        self.counts().into_iter().map(|(name, count)| (name.to_owned(), count)).collect()
+    }
+}
+
+macro_rules! pack {
+    () => {
+        fn pack(&self) -> Packed {
+            Packed::new(&self.values())
+        }
+
+        fn growth(&self, earlier: &Packed) -> Self {
+            let mut before = Self::default();
+            for (place, value) in earlier.values() {
+                if let Some(slot) = before.slot(place) {
+                    *slot = value;
+                }
+            }
+            self.since(&before)
+        }
+    };
 }
 
 macro_rules! counters {
@@ -29,17 +60,19 @@ macro_rules! counters {
                 self.add(other);
             }
 
-            fn growth(&self, earlier: &Self) -> Self {
-                self.since(earlier)
-            }
+            pack!();
 
-            fn named(&self) -> BTreeMap<String, u64> {
-                let names = Self::NAMES.iter().map(|name| (*name).to_owned());
-                let mut named: BTreeMap<String, u64> = names.zip(self.values()).collect();
-                let (bytes, packets): (fn(&Self) -> u64, fn(&Self) -> u64) = ($bytes, $packets);
-                named.insert("bytes".to_owned(), bytes(self));
-                named.insert("packets".to_owned(), packets(self));
-                named
+            fn counts(&self) -> Counts {
+                // Room for what the element knows besides.
+                let mut counts = Vec::with_capacity(Self::NAMES.len() + 2 + ContactKind::ALL.len());
+                counts.extend(Self::NAMES.iter().copied().zip(self.values()));
+                let sums: [(&str, fn(&Self) -> u64); 2] = [("bytes", $bytes), ("packets", $packets)];
+                for (name, sum) in sums {
+                    if !Self::NAMES.contains(&name) {
+                        counts.push((name, sum(self)));
+                    }
+                }
+                counts
             }
         }
     };
@@ -53,6 +86,18 @@ counters!(NetworkCounters, |c| sum(&[c.bytes_ingress, c.bytes_egress, c.bytes_in
     c.packets_inner
 ]));
 
+impl Counters for SystemCounters {
+    fn merge(&mut self, other: &Self) {
+        self.add(other);
+    }
+
+    pack!();
+
+    fn counts(&self) -> Counts {
+        Self::NAMES.iter().copied().zip(self.values()).collect()
+    }
+}
+
 /// Counters come from the wire, so a sum may not fit.
 fn sum(parts: &[u64]) -> u64 {
     parts.iter().fold(0, |sum, part| sum.saturating_add(*part))
@@ -63,7 +108,7 @@ fn sum(parts: &[u64]) -> u64 {
 pub struct Tally<C> {
     /// Counted since the element is known.
     pub total: C,
-    at_run: [C; Granularity::PERIODS.len()],
+    at_run: [Packed; Granularity::PERIODS.len()],
 }
 
 impl<C: Counters> Tally<C> {
@@ -80,7 +125,7 @@ impl<C: Counters> Tally<C> {
     /// A run of this period took place.
     pub fn ran(&mut self, granularity: Granularity) {
         if let Some(place) = place(granularity) {
-            self.at_run[place] = self.total;
+            self.at_run[place] = self.total.pack();
         }
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use jiff::tz::TimeZone;
 use shared::model::network::IpNet;
-use shared::model::{Entity, Granularity, LocalNetworks, Timestamp};
+use shared::model::{Entity, Granularity, InterfaceCounters, LocalNetworks, SystemCounters, Timestamp};
 use shared::script::ScriptKind;
 use shared::script::engine::ScriptEngine;
 use shared::script::registry::{Entry, Registry, ScriptSetup};
@@ -15,25 +15,29 @@ use shared::store::{EngagedAlert, Transition};
 use shared::wire::delta::Delta;
 use shared::wire::proto::HttpPost;
 
-use crate::alert::{AlertState, Place, Subject};
+use crate::alert::{AlertState, Place};
 use crate::config::AggregatorConfig;
-use crate::element::{Hosts, Interface, Network};
+use crate::element::{Hosts, Interface, Network, Tally};
 use crate::ingest::{Ingest, Verdict};
 use crate::report::AggregatorReport;
-use crate::run::{RunElement, RunPlan, ScriptStates};
+use crate::run::{RunPlan, ScriptStates};
 use crate::schedule::{Closed, Schedule};
 
 mod effects;
 mod elements;
 
+use elements::Elements;
+
 /// The latest time that is taken for one: 2200-01-01T00:00:00Z.
 const LATEST: Timestamp = Timestamp::from_secs(7_258_118_400);
 
 /// Kinds of elements, in the order in which they run.
-const KINDS: [(ScriptKind, Entity); 3] = [
+const KINDS: [(ScriptKind, Entity); 4] = [
     (ScriptKind::Interface, Entity::Interface),
     (ScriptKind::Network, Entity::Network),
     (ScriptKind::Host, Entity::Host),
+    // Last: it sees how the others went.
+    (ScriptKind::System, Entity::System),
 ];
 
 /// What a delta caused.
@@ -72,6 +76,8 @@ pub struct InterfaceState {
     pub hosts: Hosts,
     /// The local networks as seen on it.
     pub networks: BTreeMap<IpNet, Network>,
+    /// How well everything keeps up with it.
+    pub health: Tally<SystemCounters>,
     schedule: Schedule,
     /// Alerts of scripts that run no more have been released.
     orphans_released: bool,
@@ -173,6 +179,7 @@ impl Partition {
             self.count_error("delta_times_implausible", 1);
             return output;
         }
+        let (missing, refused) = (self.ingest.missing(), self.alerts.refused);
         if self.ingest.judge(&delta.producer) != Verdict::New {
             return output;
         }
@@ -186,12 +193,14 @@ impl Partition {
         state.interface.watermark = state.interface.watermark.max(delta.from);
         let closed = state.schedule.close_until(delta.from);
         self.run_windows(&mut state, &closed, &mut output);
+        state.health.total.summaries_missing += self.ingest.missing() - missing;
         state.apply(delta);
         let mut closed = state.schedule.close_until(delta.watermark);
         if delta.end_of_stream {
             closed.extend(state.schedule.close_all());
         }
         self.run_windows(&mut state, &closed, &mut output);
+        state.health.total.alerts_refused += self.alerts.refused - refused;
         self.interfaces.insert(key, state);
         output.caused_by(delta.traceparent.as_deref());
         output
@@ -202,6 +211,7 @@ impl Partition {
             interface: Interface::new(&delta.producer),
             hosts: Hosts::new(self.config.host_limits()),
             networks: self.networks.iter().map(|prefix| (prefix, Network::default())).collect(),
+            health: Tally::default(),
             schedule: Schedule::new(self.zone.clone()),
             orphans_released: false,
             resume: BTreeMap::new(),
@@ -242,13 +252,11 @@ impl Partition {
         if self.registry.for_element(kind, window.granularity).next().is_none() {
             return;
         }
-        let mut elements = self.elements(state, kind, window);
-        if let Some(first) = state.resume.remove(&(kind, window.granularity)) {
-            let place = elements.iter().position(|element| element.subject.value == first).unwrap_or(0);
-            elements.rotate_left(place);
+        let first = state.resume.remove(&(kind, window.granularity));
+        let mut elements = Elements::new(state, kind, window, self.config.time_series);
+        if let Some(first) = first {
+            elements.begin_at(&first);
         }
-        let (runs, subjects): (Vec<RunElement>, Vec<Subject>) =
-            elements.into_iter().map(|element| (element.run, element.subject)).unzip();
         let plan = RunPlan {
             engine: &self.engine,
             registry: &self.registry,
@@ -261,13 +269,23 @@ impl Partition {
             deadline: Duration::from_millis(self.config.run_deadline_ms),
             quarantine_after: self.quarantine_after,
         };
-        let outcome = plan.run(&runs, &mut self.states);
-        if let Some(next) = subjects.get(outcome.reached) {
-            state.resume.insert((kind, window.granularity), next.value.clone());
-            self.count_error("elements_not_reached", (subjects.len() - outcome.reached) as u64);
-        }
+        let outcome = plan.run(elements.len(), |n| elements.get(n, &self.alerts), &mut self.states);
+        let next = elements.value(outcome.reached).filter(|_| outcome.reached < elements.len());
+        let missed = (elements.len() - outcome.reached) as u64;
+        let (errors, quarantined) = (outcome.errors.values().sum::<u64>(), outcome.quarantined.len() as u64);
         *self.report.hooks.entry(window.granularity.name().to_owned()).or_default() += outcome.calls;
-        self.carry_out(outcome, state, entity, window, &subjects, output);
+        self.carry_out(outcome, state, entity, window, &elements, output);
+        let health = SystemCounters {
+            elements_not_reached: missed,
+            script_errors: errors,
+            scripts_quarantined: quarantined,
+            ..SystemCounters::default()
+        };
+        state.health.add(&health);
+        if let Some(next) = next {
+            state.resume.insert((kind, window.granularity), next);
+            self.count_error("elements_not_reached", missed);
+        }
     }
 
     fn tell(&mut self, transitions: Vec<Transition>, output: &mut Output) {
@@ -301,9 +319,19 @@ impl InterfaceState {
         interface.live_flows = delta.interface.live_flows;
         interface.watermark = interface.watermark.max(delta.watermark);
         interface.tally.add(&delta.interface.counters);
+        let InterfaceCounters { drops, decode_errors, flows_evicted, hook_skips, .. } =
+            delta.interface.counters;
+        let health = SystemCounters { drops, decode_errors, flows_evicted, hook_skips, ..Default::default() };
+        self.health.add(&health);
         interface.add_l7(&delta.interface.l7);
         for host in &delta.hosts {
             self.hosts.apply(host, delta.from);
+        }
+        self.health.total.hosts_evicted = self.hosts.evicted();
+        for contact in &delta.contacts {
+            if let Some(host) = delta.hosts.get(contact.host as usize) {
+                self.hosts.contact(host.key, contact.kind, contact.hash);
+            }
         }
         for network in &delta.networks {
             self.networks.entry(network.network).or_default().tally.add(&network.counters);
@@ -313,6 +341,7 @@ impl InterfaceState {
     fn ran(&mut self, granularity: Granularity) {
         self.interface.tally.ran(granularity);
         self.hosts.ran(granularity);
+        self.health.ran(granularity);
         for network in self.networks.values_mut() {
             network.tally.ran(granularity);
         }

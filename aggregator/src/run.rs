@@ -59,7 +59,7 @@ impl ScriptStates {
 }
 
 /// An element as a run calls it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct RunElement {
     /// What the hook is called with.
     pub params: ElementParams,
@@ -100,23 +100,34 @@ struct Active<'a> {
 
 impl RunPlan<'_> {
     /// Runs: `setup` of each script, every script's hook for each element, `teardown` of each.
-    pub fn run(&self, elements: &[RunElement], states: &mut ScriptStates) -> Outcome {
+    ///
+    /// There are `count` elements; `element` makes one when its turn comes, or tells that it is gone.
+    pub fn run(
+        &self,
+        count: usize,
+        element: impl Fn(usize) -> Option<RunElement>,
+        states: &mut ScriptStates,
+    ) -> Outcome {
         let mut outcome = Outcome::default();
         let mut active = self.start(states, &mut outcome);
         let watch = Stopwatch::start();
-        for (number, element) in elements.iter().enumerate() {
+        for number in 0..count {
             if watch.elapsed() > self.deadline {
                 break;
             }
-            for script in &mut active {
-                self.call(script, number, element, states, &mut outcome);
+            if let Some(element) = element(number) {
+                for script in &mut active {
+                    self.call(script, number, &element, states, &mut outcome);
+                }
             }
-            active.retain(|script| !outcome.quarantined.contains(&script.entry.script.meta().key));
+            if !outcome.quarantined.is_empty() {
+                active.retain(|script| !outcome.quarantined.contains(&script.entry.script.meta().key));
+            }
             outcome.reached = number + 1;
         }
         for script in active {
             let key = script.entry.script.meta().key.clone();
-            if outcome.reached == elements.len() && !script.failed {
+            if outcome.reached == count && !script.failed {
                 outcome.complete.push(key.clone());
             }
             if script.entry.script.meta().lifecycle == Lifecycle::Load {
@@ -221,6 +232,7 @@ impl RunPlan<'_> {
 mod tests {
     use super::*;
     use shared::script::ScriptLimits;
+    use shared::script::element::InfoValue;
     use shared::script::source::{Origin, ScriptSource};
 
     fn registry(engine: &ScriptEngine, text: &str) -> Registry {
@@ -240,7 +252,7 @@ mod tests {
             params: ElementParams {
                 granularity: Some(Granularity::Min),
                 entity_value: (*ip).to_owned(),
-                info: BTreeMap::from([("ip".to_owned(), serde_json::json!(ip))]),
+                info: vec![("ip", InfoValue::Text((*ip).to_owned()))],
                 ..ElementParams::default()
             },
             local: *local,
@@ -263,7 +275,8 @@ mod tests {
             deadline,
             quarantine_after: 3,
         };
-        plan.run(&elements(hosts), states)
+        let elements = elements(hosts);
+        plan.run(elements.len(), |n| elements.get(n).cloned(), states)
     }
 
     const LONG: Duration = Duration::from_secs(60);
@@ -333,7 +346,7 @@ mod tests {
                 deadline: LONG,
                 quarantine_after: 3,
             };
-            logged.extend(plan.run(&elements(&[("a", true)]), &mut states).asked);
+            logged.extend(plan.run(1, |n| elements(&[("a", true)]).get(n).cloned(), &mut states).asked);
         }
         let texts: Vec<_> = logged
             .iter()

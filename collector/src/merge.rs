@@ -4,13 +4,13 @@
 //! when every shard has closed its interval; what the shards counted is added up. Everything else
 //! passes at once, under the interface's own numbers.
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ipnet::IpNet;
 use shared::model::alert::derive_id;
 use shared::model::query::{DEFAULT_LIMIT, MAX_LIMIT, Page};
-use shared::model::{FlowRecord, HostKey, NetworkCounters, Timestamp};
+use shared::model::{Contact, ContactKind, FlowRecord, HostKey, NetworkCounters, Timestamp};
 use shared::wire::delta::{Delta, HostDelta, InterfaceDelta, NetworkDelta, Producer};
 
 use crate::pipeline::{HOSTS_PER_DELTA, Item};
@@ -53,6 +53,7 @@ struct Held {
     /// Live flows by shard, where it said so.
     live_flows: BTreeMap<usize, u64>,
     hosts: BTreeMap<HostKey, HostDelta>,
+    contacts: BTreeMap<HostKey, BTreeSet<(ContactKind, u64)>>,
     networks: BTreeMap<IpNet, NetworkCounters>,
     traceparent: Option<String>,
     /// Shards for which this was the last delta.
@@ -175,19 +176,23 @@ impl Merger {
         let live_flows = self.shards.iter().map(|shard| shard.live_flows).sum();
         let over = held.ends == self.shards.len() && self.held.is_empty();
         let mut hosts = held.hosts.into_values();
+        let contacts = held.contacts;
         while hosts.len() > HOSTS_PER_DELTA {
+            let part: Vec<_> = hosts.by_ref().take(HOSTS_PER_DELTA).collect();
             let part = Delta {
                 producer: self.producer(&held.producer),
                 from: held.from,
                 to: held.to,
                 watermark: held.from.min(self.watermark),
                 interface: InterfaceDelta { live_flows, ..InterfaceDelta::default() },
-                hosts: hosts.by_ref().take(HOSTS_PER_DELTA).collect(),
+                contacts: contacts_of(&part, &contacts),
+                hosts: part,
                 ..Delta::default()
             };
             out.push(Item::Delta(Box::new(part)));
         }
         let networks = held.networks.into_iter();
+        let hosts: Vec<_> = hosts.collect();
         let last = Delta {
             producer: self.producer(&held.producer),
             from: held.from,
@@ -195,7 +200,8 @@ impl Merger {
             watermark: self.watermark,
             end_of_stream: over,
             interface: InterfaceDelta { live_flows, ..held.interface },
-            hosts: hosts.collect(),
+            contacts: contacts_of(&hosts, &contacts),
+            hosts,
             networks: networks.map(|(network, counters)| NetworkDelta { network, counters }).collect(),
             traceparent: held.traceparent,
         };
@@ -223,6 +229,11 @@ impl Held {
             sum.bytes += l7.bytes;
         }
         shared::model::counters::add_counts(&mut self.interface.hooks, &delta.interface.hooks);
+        for Contact { host, kind, hash } in delta.contacts {
+            if let Some(host) = delta.hosts.get(host as usize) {
+                self.contacts.entry(host.key).or_default().insert((kind, hash));
+            }
+        }
         for host in delta.hosts {
             match self.hosts.entry(host.key) {
                 Entry::Vacant(place) => {
@@ -240,6 +251,14 @@ impl Held {
             self.networks.entry(network.network).or_default().add(&network.counters);
         }
     }
+}
+
+/// The contacts of `hosts`, by their places.
+fn contacts_of(hosts: &[HostDelta], of: &BTreeMap<HostKey, BTreeSet<(ContactKind, u64)>>) -> Vec<Contact> {
+    let places = (0..).zip(hosts);
+    let found =
+        places.flat_map(|(host, delta)| of.get(&delta.key).into_iter().flatten().map(move |c| (host, c)));
+    found.map(|(host, (kind, hash))| Contact { host, kind: *kind, hash: *hash }).collect()
 }
 
 /// One page of live flows out of one of each shard, all of the same question with this `limit`.

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::hash::BuildHasher;
 
+use shared::model::app::AppCategory;
 use shared::model::pool::Mac;
 use shared::model::{
-    HostCounters, HostKey, InterfaceCounters, L4, LocalNetworks, NetworkCounters, Timestamp,
+    Contact, HostCounters, HostKey, InterfaceCounters, L4, LocalNetworks, NetworkCounters, Timestamp,
 };
 use shared::wire::delta::{HostDelta, InterfaceDelta, L7Counters, NetworkDelta};
 
@@ -15,6 +16,13 @@ use crate::flow::prefetch::prefetch_all;
 use crate::flow::state::Direction;
 use crate::flow::{Flow, Growth};
 use crate::pipeline::HOSTS_PER_DELTA;
+
+mod contacts;
+
+use contacts::Contacts;
+
+/// Hosts that go out together, whom they got in touch with.
+pub type HostPart = (Vec<HostDelta>, Vec<Contact>);
 
 /// Collects one delta.
 #[derive(Debug)]
@@ -30,6 +38,8 @@ pub struct Summary {
     /// Places of the hosts.
     places: Index,
     hasher: foldhash::fast::RandomState,
+    /// Whom local hosts got in touch with.
+    contacts: Contacts,
     networks: BTreeMap<usize, NetworkCounters>,
     /// Ended flows by number of the name.
     l7: Vec<L7Counters>,
@@ -45,6 +55,7 @@ impl Summary {
             host_networks: Vec::new(),
             places: Index::new(),
             hasher: foldhash::fast::RandomState::default(),
+            contacts: Contacts::default(),
             networks: BTreeMap::new(),
             l7: Vec::new(),
         }
@@ -77,21 +88,36 @@ impl Summary {
         let icmp = matches!(flow.l4(), L4::ICMP | L4::ICMPV6);
         let Growth { cli2srv, srv2cli, .. } = growth;
 
-        let (client, from) = self.host(client_key, macs[0], flow.last_seen, networks);
+        let silent = ended && flow.srv2cli.packets == 0;
+        let fin_scan = ended && flow.is_fin_scan();
+        let remote_access =
+            growth.named && flow.l7().is_some_and(|l7| l7.category() == AppCategory::RemoteAccess);
+        let (place, client, from) = self.host(client_key, macs[0], flow.last_seen, networks);
         count(client, cli2srv, srv2cli, icmp);
         client.flows_ended += u64::from(ended);
         client.flows_as_client += u64::from(growth.begun);
         client.syn_unanswered_sent += u64::from(growth.failed);
         client.dns_queries_sent += u64::from(growth.dns_queries);
         client.dns_errors_rcvd += u64::from(growth.dns_errors);
+        client.dns_replies_rcvd += u64::from(growth.dns_replies);
+        client.flows_unanswered_sent += u64::from(silent);
+        client.fin_unanswered_sent += u64::from(fin_scan);
+        client.remote_access_flows += u64::from(remote_access);
+        if from.is_some() && (growth.begun || growth.named) {
+            self.contacts.of_flow(place, flow, server_key.ip, growth);
+        }
 
-        let (server, to) = self.host(server_key, macs[1], flow.last_seen, networks);
+        let (_, server, to) = self.host(server_key, macs[1], flow.last_seen, networks);
         // A host that talks to itself is one host: its packets count once.
         if client_key != server_key {
             count(server, srv2cli, cli2srv, icmp);
             server.flows_ended += u64::from(ended);
             server.flows_as_server += u64::from(growth.begun);
             server.syn_unanswered_rcvd += u64::from(growth.failed);
+            server.dns_queries_rcvd += u64::from(growth.dns_queries);
+            server.flows_unanswered_rcvd += u64::from(silent);
+            server.fin_unanswered_rcvd += u64::from(fin_scan);
+            server.remote_access_flows += u64::from(remote_access);
         }
         if from.is_some() || to.is_some() {
             self.networks(from, to, growth);
@@ -120,7 +146,7 @@ impl Summary {
         let counters = HostCounters { flow_alerts: 1, score: score.into(), ..HostCounters::default() };
         let mut found = Vec::with_capacity(2);
         for key in hosts {
-            let (host, network) = self.host(key, None, at, networks);
+            let (_, host, network) = self.host(key, None, at, networks);
             host.add(&counters);
             found.extend(network);
         }
@@ -140,7 +166,7 @@ impl Summary {
         mac: Option<Mac>,
         last_seen: Timestamp,
         networks: &LocalNetworks,
-    ) -> (&mut HostCounters, Option<usize>) {
+    ) -> (u32, &mut HostCounters, Option<usize>) {
         let hash = self.hasher.hash_one(key);
         let Self { hosts, host_networks, places, .. } = self;
         let known = places.find(hash, |place| hosts.get(place as usize).is_some_and(|host| host.key == key));
@@ -152,11 +178,11 @@ impl Summary {
             host_networks.push(network);
             places.insert(hash, place);
             place
-        }) as usize;
-        let host = hosts.get_mut(place);
+        });
+        let host = hosts.get_mut(place as usize);
         host.mac = host.mac.or(mac);
         host.last_seen = host.last_seen.max(last_seen);
-        (&mut host.counters, host_networks[place])
+        (place, &mut host.counters, host_networks[place as usize])
     }
 
     /// Asks for the places of a flow's hosts to be brought near.
@@ -185,6 +211,13 @@ impl Summary {
     fn networks(&mut self, from: Option<usize>, to: Option<usize>, growth: &Growth) {
         let Growth { cli2srv, srv2cli, .. } = growth;
         let (bytes, packets) = (cli2srv.bytes + srv2cli.bytes, cli2srv.packets + srv2cli.packets);
+        for (network, sent) in [(from, cli2srv), (to, srv2cli)] {
+            if let Some(network) = network {
+                let counters = self.networks.entry(network).or_default();
+                counters.tcp_retransmissions += u64::from(sent.retransmissions);
+                counters.tcp_out_of_order += u64::from(sent.out_of_order);
+            }
+        }
         if let Some(network) = from {
             let counters = self.networks.entry(network).or_default();
             counters.flows_as_client += u64::from(growth.begun);
@@ -219,7 +252,7 @@ impl Summary {
         &mut self,
         networks: &LocalNetworks,
         names: &Names,
-    ) -> (InterfaceDelta, Vec<Vec<HostDelta>>, Vec<NetworkDelta>) {
+    ) -> (InterfaceDelta, Vec<HostPart>, Vec<NetworkDelta>) {
         let mut interface = std::mem::take(&mut self.interface);
         for (name, counters) in names.all().iter().zip(self.l7.drain(..)).filter(|(_, c)| c.flows > 0) {
             let sum = interface.l7.entry(name.text.to_string()).or_insert(L7Counters { flows: 0, bytes: 0 });
@@ -227,6 +260,8 @@ impl Summary {
             sum.bytes += counters.bytes;
         }
         let hosts = self.hosts.take();
+        let contacts = self.contacts.take(hosts.len());
+        let hosts = hosts.into_iter().zip(contacts).collect();
         self.host_networks.clear();
         self.places.clear();
         let rows = std::mem::take(&mut self.networks).into_iter().filter_map(|(index, counters)| {

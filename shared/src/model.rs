@@ -5,6 +5,7 @@
 pub mod alert;
 pub mod app;
 pub mod category;
+pub mod contact;
 pub mod counters;
 pub mod entity;
 pub mod flow;
@@ -21,7 +22,8 @@ pub mod time;
 pub use alert::{Alert, AlertAction, Party};
 pub use app::{AppCategory, Breed};
 pub use category::Category;
-pub use counters::{HostCounters, InterfaceCounters, NetworkCounters};
+pub use contact::{Contact, ContactKind};
+pub use counters::{HostCounters, InterfaceCounters, NetworkCounters, SystemCounters};
 pub use entity::Entity;
 pub use flow::{FlowEnd, FlowRecord, L4, L7Source, TcpState};
 pub use host::HostKey;

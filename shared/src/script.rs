@@ -4,14 +4,14 @@
 //! returns [`Effect`]s, and the actor that made the call carries them out. [`engine`] and [`value`]
 //! alone know Rhai.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Category, Entity, Granularity, Severity, Timestamp};
+use crate::model::{Category, Severity};
 
 pub mod effect;
+pub mod element;
 pub mod engine;
 mod functions;
 pub mod live;
@@ -20,9 +20,11 @@ pub mod meta;
 pub mod observer;
 pub mod registry;
 pub mod source;
+mod threshold;
 pub mod value;
 
 pub use effect::{AlertRequest, Effect, LogLevel};
+pub use element::ElementParams;
 pub use meta::{FlowHook, HookName, Lifecycle, ScriptKind, ScriptMeta};
 
 /// Limits on one call of a script.
@@ -94,31 +96,6 @@ impl ScriptError {
             (line, column) => format!(" line {line} column {column}"),
         }
     }
-}
-
-/// What an element hook is called with (seed 000): every key for every element.
-#[derive(Clone, Debug, Default)]
-pub struct ElementParams {
-    /// Which of the periods runs.
-    pub granularity: Option<Granularity>,
-    /// Entity the element is.
-    pub entity: Option<Entity>,
-    /// The identifying string: `ip@vlan`, prefix, interface name.
-    pub entity_value: String,
-    /// Fields of `entity_info`, such as `ip`, `vlan`, `mac`, `local`, `name`.
-    pub info: BTreeMap<String, serde_json::Value>,
-    /// The element's counters since it is known.
-    pub stats: BTreeMap<String, u64>,
-    /// The counters' growth since the last run of this granularity.
-    pub delta: BTreeMap<String, u64>,
-    /// Alerts of the element engaged now.
-    pub cur_alerts: Vec<CurrentAlert>,
-    /// Event time of the run.
-    pub when: Timestamp,
-    /// Interface id.
-    pub ifid: u32,
-    /// True when time series are kept for this element type.
-    pub ts_enabled: bool,
 }
 
 /// An engaged alert as a script sees it.

@@ -15,15 +15,20 @@ use shared::model::flow::{TCP_ACK, TCP_FIN, TCP_PSH, TCP_RST, TCP_SYN};
 use shared::model::{Alert, FlowEnd, LocalNetworks, Timestamp};
 use shared::script::registry::{ScriptSettings, ScriptSetup};
 use shared::script::source::builtin;
+use shared::wire::delta::Delta;
 
 const CLIENT: ([u8; 4], u16) = ([192, 168, 1, 10], 50_000);
 const SERVER: [u8; 4] = [203, 0, 113, 5];
+
+/// When everything begins: a whole minute.
+pub const START: Timestamp = Timestamp::from_secs(1_700_000_040);
 
 /// A pipeline with every built-in script on, and what it was told.
 pub struct Wire {
     pipeline: Pipeline,
     at: Timestamp,
     alerts: Vec<Alert>,
+    summaries: Vec<Delta>,
 }
 
 impl Wire {
@@ -45,10 +50,10 @@ impl Wire {
             feed: None,
             table: FlowTable::new(CollectorConfig::default().table(hooks.periodic_s(), 1)),
             hooks,
-            summary_interval_s: 60,
-            summaries: false,
+            summary_interval_s: 1,
+            summaries: true,
         });
-        Self { pipeline, at: Timestamp::from_secs(1_700_000_000), alerts: Vec::new() }
+        Self { pipeline, at: START, alerts: Vec::new(), summaries: Vec::new() }
     }
 
     /// Lets time pass.
@@ -98,6 +103,24 @@ impl Wire {
         self.ip(6, from_client, SERVER, &segment);
     }
 
+    /// A TCP segment without payload, from the client's `source` port or to it.
+    pub fn flags(&mut self, flags: u8, from_client: bool, server: [u8; 4], source: u16, port: u16) {
+        let (from, to) = if from_client { (source, port) } else { (port, source) };
+        let mut segment = [from.to_be_bytes(), to.to_be_bytes()].concat();
+        segment.extend([0, 0, 0, 1, 0, 0, 0, 0, 0x50, flags, 0xff, 0xff, 0, 0, 0, 0]);
+        self.ip(6, from_client, server, &segment);
+    }
+
+    /// One UDP datagram from the client's `source` port, or to it.
+    pub fn datagram(&mut self, from_client: bool, server: [u8; 4], source: u16, port: u16, payload: &[u8]) {
+        let (from, to) = if from_client { (source, port) } else { (port, source) };
+        let mut datagram = [from.to_be_bytes(), to.to_be_bytes()].concat();
+        datagram.extend((8 + payload.len() as u16).to_be_bytes());
+        datagram.extend([0, 0]);
+        datagram.extend(payload);
+        self.ip(17, from_client, server, &datagram);
+    }
+
     /// One IP packet between client and `server`.
     pub fn ip(&mut self, protocol: u8, from_client: bool, server: [u8; 4], payload: &[u8]) {
         let mut frame = vec![2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1, 8, 0, 0x45, 0];
@@ -125,22 +148,34 @@ impl Wire {
     fn show(&mut self, batch: &Batch) {
         let mut items = Vec::new();
         self.pipeline.packets(batch, &mut || None, &mut items);
-        keep(&mut self.alerts, &mut items);
+        keep((&mut self.alerts, &mut self.summaries), &mut items);
     }
 
     /// The alerts of all that was shown, after every flow has ended.
-    pub fn alerts(mut self) -> Vec<Alert> {
-        let (mut items, alerts) = (Vec::new(), &mut self.alerts);
-        let mut take = |items: &mut Vec<Item>| keep(alerts, items);
+    pub fn alerts(self) -> Vec<Alert> {
+        self.end().0
+    }
+
+    /// The summaries of all that was shown, after every flow has ended.
+    pub fn summaries(self) -> Vec<Delta> {
+        self.end().1
+    }
+
+    fn end(mut self) -> (Vec<Alert>, Vec<Delta>) {
+        let (mut items, kept) = (Vec::new(), (&mut self.alerts, &mut self.summaries));
+        let (alerts, summaries) = kept;
+        let mut take = |items: &mut Vec<Item>| keep((&mut *alerts, &mut *summaries), items);
         self.pipeline.finish(FlowEnd::EndOfFile, true, &mut || None, &mut items, &mut take);
-        self.alerts
+        (self.alerts, self.summaries)
     }
 }
 
-fn keep(alerts: &mut Vec<Alert>, items: &mut Vec<Item>) {
+fn keep((alerts, summaries): (&mut Vec<Alert>, &mut Vec<Delta>), items: &mut Vec<Item>) {
     for item in items.drain(..) {
-        if let Item::Alert(alert) = item {
-            alerts.push(*alert);
+        match item {
+            Item::Alert(alert) => alerts.push(*alert),
+            Item::Delta(delta) => summaries.push(*delta),
+            _ => {}
         }
     }
 }

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::{Value, json};
-use shared::model::pool::{Mac, mac_text};
-use shared::model::{Granularity, HostCounters, HostKey, Timestamp};
+use shared::model::pool::Mac;
+use shared::model::{ContactKind, Granularity, HostCounters, HostKey, Timestamp};
+use shared::script::element::InfoValue;
 use shared::wire::delta::HostDelta;
 
 use super::Tally;
+use super::contacts::Contacts;
 
 /// One host in this many makes room when the table is full.
 const EVICTED_SHARE: usize = 64;
@@ -28,8 +29,10 @@ pub struct HostLimits {
 pub struct Host {
     /// Counters.
     pub tally: Tally<HostCounters>,
-    /// Hardware address seen with it.
+    /// Hardware address seen with it last.
     pub mac: Option<Mac>,
+    /// Whom it got in touch with within the running hour; local hosts only.
+    pub contacts: Option<Box<Contacts>>,
     /// True when a local network holds it.
     pub local: bool,
     /// Time of its first delta.
@@ -44,17 +47,13 @@ pub struct Host {
 
 impl Host {
     /// Fields of `entity_info`.
-    pub fn info(&self, key: HostKey) -> BTreeMap<String, Value> {
-        let mut info = BTreeMap::from([
-            ("ip".to_owned(), json!(key.ip.to_string())),
-            ("vlan".to_owned(), json!(key.vlan)),
-            ("local".to_owned(), json!(self.local)),
-            ("mac".to_owned(), json!("")),
-        ]);
-        if let Some(mac) = &self.mac {
-            info.insert("mac".to_owned(), json!(mac_text(mac)));
-        }
-        info
+    pub fn info(&self, key: HostKey) -> Vec<(&'static str, InfoValue)> {
+        vec![
+            ("ip", InfoValue::Ip(key.ip)),
+            ("vlan", InfoValue::Int(key.vlan.into())),
+            ("local", InfoValue::Bool(self.local)),
+            ("mac", InfoValue::Mac(self.mac)),
+        ]
     }
 }
 
@@ -62,7 +61,8 @@ impl Host {
 #[derive(Clone, Debug)]
 pub struct Hosts {
     limits: HostLimits,
-    hosts: BTreeMap<HostKey, Host>,
+    /// In boxes: an ordered map has room to spare.
+    hosts: BTreeMap<HostKey, Box<Host>>,
     evicted: u64,
 }
 
@@ -77,14 +77,26 @@ impl Hosts {
         if !self.hosts.contains_key(&delta.key) && self.hosts.len() >= self.limits.max_hosts {
             self.evict();
         }
-        let new = || Host { first_seen: at, ..Host::default() };
+        let new = || Box::new(Host { first_seen: at, ..Host::default() });
         let host = self.hosts.entry(delta.key).or_insert_with(new);
         host.tally.add(&delta.counters);
-        host.mac = host.mac.or(delta.mac);
+        if let Some(mac) = delta.mac {
+            // Remote hosts all come with the router's.
+            let other = host.mac.is_some_and(|known| known != mac);
+            host.tally.total.mac_changes += u64::from(other && delta.local);
+            host.mac = Some(mac);
+        }
         host.local = delta.local;
         host.last_counted = at;
         host.idle = false;
         host.last_seen = host.last_seen.max(delta.last_seen);
+    }
+
+    /// Notes whom a known host got in touch with.
+    pub fn contact(&mut self, key: HostKey, kind: ContactKind, hash: u64) {
+        if let Some(host) = self.hosts.get_mut(&key) {
+            host.contacts.get_or_insert_default().note(kind, hash);
+        }
     }
 
     /// Marks hosts that are idle at `now`; gives those that have just become so.
@@ -109,7 +121,7 @@ impl Hosts {
     /// `since` the window began.
     pub fn of_run(&self, granularity: Granularity, since: Timestamp) -> Vec<HostKey> {
         let long = matches!(granularity, Granularity::Hour | Granularity::Day);
-        let called = |(_, host): &(&HostKey, &Host)| !host.idle || (long && host.last_seen >= since);
+        let called = |(_, host): &(&HostKey, &Box<Host>)| !host.idle || (long && host.last_seen >= since);
         self.hosts.iter().filter(called).map(|(key, _)| *key).collect()
     }
 
@@ -117,6 +129,9 @@ impl Hosts {
     pub fn ran(&mut self, granularity: Granularity) {
         for host in self.hosts.values_mut() {
             host.tally.ran(granularity);
+            if granularity == Granularity::Hour {
+                host.contacts = None;
+            }
         }
     }
 
@@ -127,19 +142,19 @@ impl Hosts {
 
     /// One host.
     pub fn get(&self, key: HostKey) -> Option<&Host> {
-        self.hosts.get(&key)
+        self.hosts.get(&key).map(|host| &**host)
     }
 
     /// All hosts in order.
     pub fn iter(&self) -> impl Iterator<Item = (&HostKey, &Host)> {
-        self.hosts.iter()
+        self.hosts.iter().map(|(key, host)| (key, &**host))
     }
 
     /// Hosts after `key` in order.
     pub fn after(&self, key: Option<HostKey>) -> impl Iterator<Item = (&HostKey, &Host)> {
         use std::ops::Bound;
         let from = key.map_or(Bound::Unbounded, Bound::Excluded);
-        self.hosts.range((from, Bound::Unbounded))
+        self.hosts.range((from, Bound::Unbounded)).map(|(key, host)| (key, &**host))
     }
 
     /// Hosts dropped because there were too many.
@@ -158,7 +173,7 @@ impl Hosts {
     /// Many at once, because finding them looks at every host: a scan that fills the table brings
     /// hosts faster than that.
     fn evict(&mut self) {
-        let by_age = |(key, host): (&HostKey, &Host)| (!host.idle, host.last_seen, *key);
+        let by_age = |(key, host): (&HostKey, &Box<Host>)| (!host.idle, host.last_seen, *key);
         let mut by_age: Vec<_> = self.hosts.iter().map(by_age).collect();
         let room = (by_age.len() / EVICTED_SHARE).max(1).min(by_age.len());
         if room < by_age.len() {

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::{Value, json};
 use shared::model::{InterfaceCounters, Timestamp};
+use shared::script::element::InfoValue;
 use shared::wire::delta::{L7Counters, Producer};
 
 use super::Tally;
@@ -53,13 +53,13 @@ impl Interface {
     }
 
     /// Fields of `entity_info`.
-    pub fn info(&self) -> BTreeMap<String, Value> {
-        BTreeMap::from([
-            ("name".to_owned(), json!(self.name)),
-            ("id".to_owned(), json!(self.id)),
-            ("site".to_owned(), json!(self.site)),
-            ("node".to_owned(), json!(self.node)),
-            ("live_flows".to_owned(), json!(self.live_flows)),
-        ])
+    pub fn info(&self) -> Vec<(&'static str, InfoValue)> {
+        vec![
+            ("name", InfoValue::Text(self.name.clone())),
+            ("id", InfoValue::Int(self.id.into())),
+            ("site", InfoValue::Text(self.site.clone())),
+            ("node", InfoValue::Text(self.node.clone())),
+            ("live_flows", InfoValue::Int(i64::try_from(self.live_flows).unwrap_or(i64::MAX))),
+        ]
     }
 }

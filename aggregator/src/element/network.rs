@@ -1,10 +1,8 @@
 //! The configured local networks of one interface.
 
-use std::collections::BTreeMap;
-
-use serde_json::{Value, json};
 use shared::model::NetworkCounters;
 use shared::model::network::IpNet;
+use shared::script::element::InfoValue;
 
 use super::Tally;
 
@@ -17,12 +15,7 @@ pub struct Network {
 
 impl Network {
     /// Fields of `entity_info`.
-    pub fn info(prefix: IpNet) -> BTreeMap<String, Value> {
-        let text = json!(prefix.to_string());
-        BTreeMap::from([
-            ("network".to_owned(), text.clone()),
-            ("prefix".to_owned(), text.clone()),
-            ("name".to_owned(), text),
-        ])
+    pub fn info(prefix: IpNet) -> Vec<(&'static str, InfoValue)> {
+        ["network", "prefix", "name"].map(|name| (name, InfoValue::Text(prefix.to_string()))).into()
     }
 }

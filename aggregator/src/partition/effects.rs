@@ -6,6 +6,7 @@ use shared::model::{Category, Entity, Severity};
 use shared::script::{AlertRequest, Effect, LogLevel, ScriptMeta};
 use shared::wire::proto::HttpPost;
 
+use super::elements::{Elements, SYSTEM};
 use super::{InterfaceState, Output, Partition};
 use crate::alert::{AlertState, Subject, alert_type};
 use crate::run::{Asked, Outcome};
@@ -19,7 +20,7 @@ impl Partition {
         state: &InterfaceState,
         entity: Entity,
         window: Closed,
-        subjects: &[Subject],
+        elements: &Elements<'_>,
         output: &mut Output,
     ) {
         let mut triggered = BTreeSet::new();
@@ -27,8 +28,8 @@ impl Partition {
         self.alerts.begin_run(window.at.since(window.from) < length);
         for (ordinal, Asked { script, element, effect }) in outcome.asked.into_iter().enumerate() {
             let meta = self.registry.scripts()[script].script.meta().clone();
-            let subject = element.and_then(|place| subjects.get(place));
-            match (effect, subject) {
+            let subject = element.and_then(|place| elements.subject(place));
+            match (effect, subject.as_ref()) {
                 (Effect::Trigger(request), Some(subject)) => {
                     let kind = alert_type(request.alert_type.clone(), &meta);
                     triggered.insert((meta.key.clone(), subject.value.clone(), kind));
@@ -123,7 +124,7 @@ impl Partition {
     fn system_subject(&self, state: &InterfaceState) -> Subject {
         Subject {
             entity: Entity::System,
-            value: "flowhook".to_owned(),
+            value: SYSTEM.to_owned(),
             site: state.interface.site.clone(),
             node: state.interface.node.clone(),
             ifid: state.interface.id,

@@ -1,93 +1,173 @@
 //! The elements of a run: what their hooks are called with, and whom their alerts are about.
-
-use std::collections::BTreeMap;
+//!
+//! Each is made when its turn comes: a million hosts at once would be a gigabyte.
 
 use shared::model::network::IpNet;
 use shared::model::pool::mac_text;
-use shared::model::{Entity, HostKey, Party};
+use shared::model::{ContactKind, Entity, HostKey, Party};
+use shared::script::element::{Counts, InfoValue};
 use shared::script::{ElementParams, ScriptKind};
 
-use super::{InterfaceState, Partition};
-use crate::alert::Subject;
-use crate::element::{Counters, Network};
+use super::InterfaceState;
+use crate::alert::{AlertState, Subject};
+use crate::element::{Counters, Host, Network, Tally};
 use crate::run::RunElement;
 use crate::schedule::Closed;
 
-/// An element of a run: what its hook sees and whom its alerts are about.
-pub(super) struct Element {
-    pub(super) run: RunElement,
-    pub(super) subject: Subject,
+/// How flowhook names itself.
+pub(super) const SYSTEM: &str = "flowhook";
+
+/// Which elements of an interface a run calls.
+enum Keys {
+    Interface,
+    Networks(Vec<IpNet>),
+    Hosts(Vec<HostKey>),
+    System,
 }
 
-impl Partition {
-    /// The elements of a run, in order.
-    pub(super) fn elements(&self, state: &InterfaceState, kind: ScriptKind, window: Closed) -> Vec<Element> {
-        let make = |entity, value: String, info, tally: (BTreeMap<_, _>, BTreeMap<_, _>), local, party| {
-            let interface = &state.interface;
-            let params = ElementParams {
-                granularity: Some(window.granularity),
-                entity: Some(entity),
-                cur_alerts: self.alerts.current(state.place(), entity, &value),
-                entity_value: value.clone(),
-                info,
-                stats: tally.0,
-                delta: tally.1,
-                when: window.at,
-                ifid: interface.id,
-                ts_enabled: self.config.time_series,
-            };
-            let subject = Subject {
-                entity,
-                value,
-                site: interface.site.clone(),
-                node: interface.node.clone(),
-                ifid: interface.id,
-                interface: interface.name.clone(),
-                party,
-            };
-            Element { run: RunElement { params, local }, subject }
+/// The elements of one run, in its order.
+pub(super) struct Elements<'a> {
+    state: &'a InterfaceState,
+    window: Closed,
+    keys: Keys,
+    ts_enabled: bool,
+}
+
+impl<'a> Elements<'a> {
+    pub(super) fn new(state: &'a InterfaceState, kind: ScriptKind, window: Closed, ts_enabled: bool) -> Self {
+        let keys = match kind {
+            ScriptKind::Interface => Keys::Interface,
+            ScriptKind::Network => Keys::Networks(state.networks.keys().copied().collect()),
+            ScriptKind::Host => Keys::Hosts(state.hosts.of_run(window.granularity, window.from)),
+            ScriptKind::System => Keys::System,
+            ScriptKind::Flow => Keys::Hosts(Vec::new()),
         };
-        let granularity = window.granularity;
-        match kind {
-            ScriptKind::Interface => {
-                let tally = &state.interface.tally;
-                let mut counts = (tally.total.named(), tally.since_run(granularity).named());
-                let (hosts, local) = state.hosts.active();
-                for (name, value) in
-                    [("live_flows", state.interface.live_flows), ("hosts", hosts), ("local_hosts", local)]
-                {
-                    counts.0.insert(name.to_owned(), value);
-                }
-                let name = state.interface.name.clone();
-                vec![make(Entity::Interface, name, state.interface.info(), counts, true, None)]
-            }
-            ScriptKind::Network => {
-                let element = |(prefix, network): (&IpNet, &Network)| {
-                    let tally = &network.tally;
-                    let counts = (tally.total.named(), tally.since_run(granularity).named());
-                    make(Entity::Network, prefix.to_string(), Network::info(*prefix), counts, true, None)
-                };
-                state.networks.iter().map(element).collect()
-            }
-            ScriptKind::Host => {
-                let element = |key: HostKey| {
-                    let host = state.hosts.get(key)?;
-                    let counts = (host.tally.total.named(), host.tally.since_run(granularity).named());
-                    let party = Party {
-                        ip: key.ip,
-                        port: 0,
-                        vlan: key.vlan,
-                        mac: host.mac.as_ref().map(mac_text),
-                        local: host.local,
-                        pool: String::new(),
-                        is_attacker: false,
-                        is_victim: false,
-                    };
-                    Some(make(Entity::Host, key.to_string(), host.info(key), counts, host.local, Some(party)))
-                };
-                state.hosts.of_run(granularity, window.from).into_iter().filter_map(element).collect()
-            }
-            ScriptKind::Flow | ScriptKind::System => Vec::new(),
+        Self { state, window, keys, ts_enabled }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        match &self.keys {
+            Keys::Interface | Keys::System => 1,
+            Keys::Networks(networks) => networks.len(),
+            Keys::Hosts(hosts) => hosts.len(),
         }
+    }
+
+    /// Lets the run begin at the element that the last one did not reach.
+    pub(super) fn begin_at(&mut self, value: &str) {
+        match &mut self.keys {
+            Keys::Interface | Keys::System => {}
+            Keys::Networks(networks) => {
+                let place = networks.iter().position(|network| network.to_string() == value);
+                networks.rotate_left(place.unwrap_or(0));
+            }
+            Keys::Hosts(hosts) => {
+                let key = value.parse().ok();
+                let place = hosts.iter().position(|host| Some(*host) == key);
+                hosts.rotate_left(place.unwrap_or(0));
+            }
+        }
+    }
+
+    /// The identifying string of the n-th.
+    pub(super) fn value(&self, n: usize) -> Option<String> {
+        match &self.keys {
+            Keys::Interface => Some(self.state.interface.name.clone()),
+            Keys::System => Some(SYSTEM.to_owned()),
+            Keys::Networks(networks) => networks.get(n).map(ToString::to_string),
+            Keys::Hosts(hosts) => hosts.get(n).map(ToString::to_string),
+        }
+    }
+
+    /// What the n-th one's hooks are called with.
+    pub(super) fn get(&self, n: usize, alerts: &AlertState) -> Option<RunElement> {
+        let state = self.state;
+        let (entity, info, stats, delta, local) = match &self.keys {
+            Keys::Interface => {
+                let (mut stats, delta) = self.counts(&state.interface.tally);
+                let (hosts, local) = state.hosts.active();
+                let live_flows = state.interface.live_flows;
+                stats.extend([("live_flows", live_flows), ("hosts", hosts), ("local_hosts", local)]);
+                (Entity::Interface, state.interface.info(), stats, delta, true)
+            }
+            Keys::System => {
+                let (mut stats, delta) = self.counts(&state.health);
+                stats.extend([("hosts", state.hosts.len() as u64), ("engaged_alerts", alerts.len() as u64)]);
+                let info = vec![("name", InfoValue::Text(SYSTEM.to_owned()))];
+                (Entity::System, info, stats, delta, true)
+            }
+            Keys::Networks(networks) => {
+                let prefix = networks.get(n)?;
+                let (stats, delta) = self.counts(&state.networks.get(prefix)?.tally);
+                (Entity::Network, Network::info(*prefix), stats, delta, true)
+            }
+            Keys::Hosts(hosts) => {
+                let key = *hosts.get(n)?;
+                let host = state.hosts.get(key)?;
+                let (mut stats, delta) = self.counts(&host.tally);
+                add_contacts(&mut stats, host);
+                (Entity::Host, host.info(key), stats, delta, host.local)
+            }
+        };
+        let entity_value = self.value(n)?;
+        let params = ElementParams {
+            granularity: Some(self.window.granularity),
+            entity: Some(entity),
+            cur_alerts: alerts.current(state.place(), entity, &entity_value),
+            entity_value,
+            info,
+            stats,
+            delta,
+            when: self.window.at,
+            ifid: state.interface.id,
+            ts_enabled: self.ts_enabled,
+        };
+        Some(RunElement { params, local })
+    }
+
+    fn counts<C: Counters>(&self, tally: &Tally<C>) -> (Counts, Counts) {
+        (tally.total.counts(), tally.since_run(self.window.granularity).counts())
+    }
+
+    /// Whom alerts on the n-th are about.
+    pub(super) fn subject(&self, n: usize) -> Option<Subject> {
+        let interface = &self.state.interface;
+        let (entity, party) = match &self.keys {
+            Keys::Interface => (Entity::Interface, None),
+            Keys::System => (Entity::System, None),
+            Keys::Networks(_) => (Entity::Network, None),
+            Keys::Hosts(hosts) => (Entity::Host, hosts.get(n).and_then(|key| self.party(*key))),
+        };
+        Some(Subject {
+            entity,
+            value: self.value(n)?,
+            site: interface.site.clone(),
+            node: interface.node.clone(),
+            ifid: interface.id,
+            interface: interface.name.clone(),
+            party,
+        })
+    }
+
+    fn party(&self, key: HostKey) -> Option<Party> {
+        let host = self.state.hosts.get(key)?;
+        Some(Party {
+            ip: key.ip,
+            port: 0,
+            vlan: key.vlan,
+            mac: host.mac.as_ref().map(mac_text),
+            local: host.local,
+            pool: String::new(),
+            is_attacker: false,
+            is_victim: false,
+        })
+    }
+}
+
+/// How many others the host got in touch with, every kind in its place.
+fn add_contacts(stats: &mut Counts, host: &Host) {
+    match &host.contacts {
+        Some(contacts) => stats.extend(contacts.counts()),
+        None => stats.extend(ContactKind::ALL.map(|kind| (kind.counter(), 0))),
     }
 }

@@ -69,6 +69,7 @@ fn delta(at: i64, hosts: &[(&str, u64)]) -> Delta {
         end_of_stream: false,
         interface: InterfaceDelta { counters, ..InterfaceDelta::default() },
         hosts: hosts.iter().map(host).collect(),
+        contacts: Vec::new(),
         networks: vec![NetworkDelta {
             network: "10.0.0.0/8".parse().unwrap(),
             counters: NetworkCounters { bytes_egress: bytes, ..NetworkCounters::default() },

@@ -86,6 +86,7 @@ fn of_minute(site: &str, number: u64, packets: u64) -> Delta {
             counters: InterfaceCounters { packets, ..InterfaceCounters::default() },
             ..InterfaceDelta::default()
         },
+        contacts: Vec::new(),
         hosts: Vec::new(),
         networks: Vec::new(),
         traceparent: None,

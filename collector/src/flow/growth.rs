@@ -18,10 +18,14 @@ pub struct Growth {
     pub dns_queries: u32,
     /// DNS answers with an error.
     pub dns_errors: u32,
+    /// DNS answers.
+    pub dns_replies: u32,
     /// The flow is new to the summary.
     pub begun: bool,
     /// The connection has failed, and that is new.
     pub failed: bool,
+    /// What the flow carries has become known.
+    pub named: bool,
 }
 
 /// A flow's counters when the last summary was made.
@@ -30,7 +34,7 @@ struct Before {
     place: FlowIndex,
     cli2srv: Direction,
     srv2cli: Direction,
-    dns: (u32, u32),
+    dns: [u32; 3],
 }
 
 /// The flows touched since the last summary.
@@ -70,17 +74,23 @@ impl Touched {
         if failed {
             flow.marks.set(Marks::FAILED, true);
         }
+        let named = flow.l7().is_some() && !flow.marks.has(Marks::NAMED);
+        if named {
+            flow.marks.set(Marks::NAMED, true);
+        }
         let Some(before) = before else {
-            return Growth { begun, failed, ..Growth::default() };
+            return Growth { begun, failed, named, ..Growth::default() };
         };
         let dns = flow.dns_counts();
         Growth {
             cli2srv: since(&flow.cli2srv, &before.cli2srv),
             srv2cli: since(&flow.srv2cli, &before.srv2cli),
-            dns_queries: dns.0.saturating_sub(before.dns.0),
-            dns_errors: dns.1.saturating_sub(before.dns.1),
+            dns_queries: dns[0].saturating_sub(before.dns[0]),
+            dns_errors: dns[1].saturating_sub(before.dns[1]),
+            dns_replies: dns[2].saturating_sub(before.dns[2]),
             begun,
             failed,
+            named,
         }
     }
 

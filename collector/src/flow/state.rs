@@ -1,6 +1,6 @@
 //! One live flow, in 224 bytes.
 
-use shared::model::flow::{DirectionCounters, L7Info, TCP_ACK, TCP_RST, TCP_SYN};
+use shared::model::flow::{DirectionCounters, L7Info, TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN};
 use shared::model::status::{FlowStatus, StatusBits};
 use shared::model::{HostKey, L4, L7Source, TcpState, Timestamp};
 
@@ -88,6 +88,8 @@ impl Marks {
     pub(super) const ICMP: u16 = 1 << 7;
     /// The first payload is random throughout.
     pub(super) const RANDOM: u16 = 1 << 8;
+    /// What the flow became known as was counted in a summary.
+    pub(super) const NAMED: u16 = 1 << 9;
 
     pub(super) fn has(self, bit: u16) -> bool {
         self.0 & bit != 0
@@ -335,10 +337,26 @@ impl Flow {
         self.l4() == L4::TCP && self.cli2srv.syns > 0 && !self.tcp.handshake_ok() && self.goodput() == 0
     }
 
-    /// DNS questions and errors seen.
-    pub fn dns_counts(&self) -> (u32, u32) {
+    /// DNS questions, errors and answers seen.
+    pub fn dns_counts(&self) -> [u32; 3] {
         let dns = self.info().and_then(|info| info.dns.as_ref());
-        dns.map_or((0, 0), |dns| (dns.queries, dns.errors))
+        dns.map_or([0; 3], |dns| [dns.queries, dns.errors, dns.replies])
+    }
+
+    /// The name of the server that the client said: of TLS, HTTP, or the one asked of DNS.
+    pub fn server_name(&self) -> Option<&str> {
+        let info = self.info()?;
+        let tls = info.tls.as_ref().map(|tls| &tls.sni);
+        let http = info.http.as_ref().map(|http| &http.host);
+        let dns = info.dns.as_ref().map(|dns| &dns.query);
+        [tls, http, dns].into_iter().flatten().map(|name| &**name).find(|name| !name.is_empty())
+    }
+
+    /// The client said FIN although there was no connection.
+    pub fn is_fin_scan(&self) -> bool {
+        let flags = self.cli2srv.tcp_flags;
+        let odd = flags & TCP_FIN != 0 && flags & (TCP_SYN | TCP_ACK) == 0;
+        self.l4() == L4::TCP && odd && self.goodput() == 0
     }
 
     /// Client's and server's port.

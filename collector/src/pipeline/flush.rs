@@ -62,8 +62,8 @@ impl Pipeline {
         if !self.parts.summaries {
             return;
         }
-        let last_hosts = hosts.pop().unwrap_or_default();
-        for hosts in hosts {
+        let (last_hosts, last_contacts) = hosts.pop().unwrap_or_default();
+        for (hosts, contacts) in hosts {
             let part = Delta {
                 producer: self.next_producer(),
                 from,
@@ -72,6 +72,7 @@ impl Pipeline {
                 end_of_stream: false,
                 interface: InterfaceDelta { live_flows: interface.live_flows, ..InterfaceDelta::default() },
                 hosts,
+                contacts,
                 networks: Vec::new(),
                 traceparent: None,
             };
@@ -87,6 +88,7 @@ impl Pipeline {
             end_of_stream,
             interface,
             hosts: last_hosts,
+            contacts: last_contacts,
             networks,
             traceparent: None,
         };

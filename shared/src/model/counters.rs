@@ -7,17 +7,20 @@
 use std::collections::BTreeMap;
 
 macro_rules! counters {
-    ($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident,)+ }) => {
+    ($(#[$doc:meta])* $name:ident { $($(#[doc = $field_doc:literal])+ $field:ident,)+ }) => {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
         #[serde(default)]
         pub struct $name {
-            $($(#[$field_doc])* pub $field: u64,)+
+            $($(#[doc = $field_doc])+ pub $field: u64,)+
         }
 
         impl $name {
             /// Counter names in order of their ids.
             pub const NAMES: &'static [&'static str] = &[$(stringify!($field)),+];
+
+            /// What each counts, in order of their ids.
+            pub const DOCS: &'static [&'static str] = &[$(concat!($($field_doc),+)),+];
 
             /// The values in order of their ids.
             pub fn values(&self) -> [u64; Self::NAMES.len()] {
@@ -91,6 +94,22 @@ counters! {
         flow_alerts,
         /// Sum of the scores of those alerts.
         score,
+        /// DNS questions received.
+        dns_queries_rcvd,
+        /// DNS answers received.
+        dns_replies_rcvd,
+        /// Flows of the host, as client, that ended without any answer.
+        flows_unanswered_sent,
+        /// Flows to the host that ended without any answer of its.
+        flows_unanswered_rcvd,
+        /// Flows of the host, as client, that said FIN without a connection: a FIN scan.
+        fin_unanswered_sent,
+        /// Flows to the host that said FIN without a connection.
+        fin_unanswered_rcvd,
+        /// Flows that became known as remote access (SSH, RDP, VNC and the like), on either side.
+        remote_access_flows,
+        /// Times a local host came with another hardware address than before; counted by the aggregator.
+        mac_changes,
     }
 }
 
@@ -121,6 +140,10 @@ counters! {
         flow_alerts,
         /// Sum of the scores of those alerts.
         score,
+        /// TCP segments sent again by hosts of the network.
+        tcp_retransmissions,
+        /// TCP segments of hosts of the network that came out of order.
+        tcp_out_of_order,
     }
 }
 
@@ -157,6 +180,32 @@ counters! {
     }
 }
 
+counters! {
+    /// How well flowhook itself keeps up with one interface.
+    SystemCounters {
+        /// Packets dropped before they were counted, by whomever.
+        drops,
+        /// Packets that could not be decoded.
+        decode_errors,
+        /// Flows evicted because the table was full.
+        flows_evicted,
+        /// Flow hook calls skipped because of overload.
+        hook_skips,
+        /// Summaries that never came.
+        summaries_missing,
+        /// Hosts dropped because there were too many.
+        hosts_evicted,
+        /// Elements that a run did not reach before its deadline.
+        elements_not_reached,
+        /// Failed calls of element scripts.
+        script_errors,
+        /// Scripts that failed too often and were no longer called.
+        scripts_quarantined,
+        /// Alerts refused because too many were engaged.
+        alerts_refused,
+    }
+}
+
 /// Adds counts by name.
 pub fn add_counts(to: &mut BTreeMap<String, u64>, from: &BTreeMap<String, u64>) {
     for (name, count) in from {
@@ -175,7 +224,7 @@ mod tests {
             *counters.slot(id).unwrap() = id as u64 + 1;
         }
         assert_eq!(counters.bytes_sent, 1);
-        assert_eq!(counters.score, HostCounters::NAMES.len() as u64);
+        assert_eq!((counters.score, counters.mac_changes), (20, HostCounters::NAMES.len() as u64));
         assert!(counters.slot(HostCounters::NAMES.len()).is_none());
     }
 

@@ -3,7 +3,7 @@
 //! A script file is evaluated anew for every run; the closures in the map that it ends in capture
 //! its variables, and those are the run's state. Calls return effects; nothing is carried out here.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
 
 use rhai::{AST, Dynamic, Engine, EvalAltResult, FnPtr, FuncArgs, Map, ParseError, Position, Scope};
@@ -12,9 +12,9 @@ use serde_json::Value;
 use super::lowered::{Input, Program};
 use super::observer::{Observed, Observer};
 use super::source::{Origin, ScriptSource};
-use super::value::{EntityInfo, from_counters, from_json};
+use super::value::{Counters, EntityInfo, from_json};
 use super::{CallResult, ElementParams, FlowHook, HookName, ScriptError, ScriptLimits, ScriptMeta};
-use crate::model::{FlowRecord, Timestamp};
+use crate::model::{FlowRecord, Granularity, Timestamp};
 
 mod attributes;
 mod functions;
@@ -48,6 +48,16 @@ pub struct Script {
     ast: AST,
     hash: String,
     origin: Origin,
+    programs: Rc<Programs>,
+}
+
+/// The hooks of a script that are lowered.
+#[derive(Debug, Default)]
+struct Programs {
+    flow: [Option<Program>; FlowHook::ALL.len()],
+    element: [Option<Program>; Granularity::PERIODS.len()],
+    /// Every hook is, and a run needs nothing else: what a run begins with may wait until it is needed.
+    suffice: bool,
 }
 
 impl Script {
@@ -79,9 +89,9 @@ pub struct Started {
 pub struct Run {
     key: String,
     ast: AST,
-    hooks: Map,
-    /// Lowered flow hooks.
-    programs: [Option<Program>; FlowHook::ALL.len()],
+    /// The functions of the hooks; of a script whose programs suffice only once one has given up.
+    hooks: OnceCell<Map>,
+    programs: Rc<Programs>,
     teardown: Option<FnPtr>,
     /// The last configuration as the script sees it; it seldom changes.
     config: RefCell<Option<(Value, Dynamic)>>,
@@ -147,21 +157,32 @@ impl ScriptEngine {
         let map = self.evaluate(&script.meta.key, &script.ast);
         self.host.take_effects();
         let hooks = hooks_of(&map?);
-        let explained = script.meta.hooks.iter().map(|hook| match hook {
-            HookName::Flow(flow_hook) => (*hook, self.lower(&script.ast, &hooks, *flow_hook).map(drop)),
-            HookName::Element(_) => (*hook, Err("is no flow hook".to_owned())),
-        });
+        let explained =
+            script.meta.hooks.iter().map(|hook| (*hook, self.lower(&script.ast, &hooks, *hook).map(drop)));
         Ok(explained.collect())
     }
 
-    fn lower(&self, ast: &AST, hooks: &Map, hook: FlowHook) -> Result<Program, String> {
+    fn lower(&self, ast: &AST, hooks: &Map, hook: HookName) -> Result<Program, String> {
         let function = function(hooks, hook.name()).or_else(|| function(hooks, "all"));
-        let program = lower::lower(ast, &function.ok_or("there is no such hook")?)?;
+        let program = lower::lower(ast, &function.ok_or("there is no such hook")?, hook)?;
         // A program does a bounded number of things; a lower limit is the interpreter's to watch.
         match self.host.limits().max_operations < MANY_OPERATIONS {
             true => Err("scripts.limits.max_operations is low".to_owned()),
             false => Ok(program),
         }
+    }
+
+    /// What a lowered hook is called with.
+    fn input<'a>(
+        &self,
+        flow: Option<&'a FlowRecord>,
+        element: Option<&'a ElementParams>,
+        old_status: u64,
+        now: Timestamp,
+        config: &'a Value,
+    ) -> Input<'a> {
+        let ScriptLimits { max_string, max_effects, .. } = *self.host.limits();
+        Input { flow, element, old_status, now: now.secs(), config, max_string, max_effects }
     }
 
     /// Compiles a script and reads its attributes.
@@ -178,14 +199,35 @@ impl ScriptEngine {
                 "asks for something while it is loaded; do that in setup or in a hook".to_owned(),
             ));
         }
-        let meta = attributes::read(&map?, source).map_err(wrong)?;
+        let map = map?;
+        let meta = attributes::read(&map, source).map_err(wrong)?;
         let hash = format!("{:016x}", xxhash_rust::xxh3::xxh3_64(source.text.as_bytes()));
-        Ok(Script { meta, ast, hash, origin: source.origin.clone() })
+        let programs = Rc::new(self.programs(&ast, &map, &meta));
+        Ok(Script { meta, ast, hash, origin: source.origin.clone(), programs })
+    }
+
+    fn programs(&self, ast: &AST, map: &Map, meta: &ScriptMeta) -> Programs {
+        let hooks = hooks_of(map);
+        let lowered = |hook: HookName| {
+            let has = meta.hooks.contains(&hook);
+            has.then(|| self.lower(ast, &hooks, hook).ok()).flatten()
+        };
+        let flow = FlowHook::ALL.map(|hook| lowered(HookName::Flow(hook)));
+        let element = Granularity::PERIODS.map(|period| lowered(HookName::Element(period)));
+        let all = flow.iter().chain(&element).flatten().count() == meta.hooks.len();
+        let suffice = all && !meta.has_teardown && function(map, "setup").is_none();
+        Programs { flow, element, suffice }
     }
 
     /// Begins a run: fresh state, then `setup`.
     pub fn start(&self, script: &Script, now: Timestamp) -> Started {
         let key = script.meta.key.clone();
+        if script.programs.suffice && !self.interprets.get() {
+            return Started {
+                run: Some(Run::new(script, OnceCell::new(), None)),
+                result: CallResult::default(),
+            };
+        }
         self.host.begin(None, 0, now);
         let outcome = self.evaluate(&key, &script.ast).and_then(|map| {
             let accepted = match function(&map, "setup") {
@@ -196,15 +238,8 @@ impl ScriptEngine {
                     answer.as_bool().unwrap_or(false)
                 }
             };
-            let hooks = hooks_of(&map);
-            let programs = FlowHook::ALL.map(|hook| {
-                let of_flows = script.meta.hooks.contains(&HookName::Flow(hook));
-                of_flows.then(|| self.lower(&script.ast, &hooks, hook).ok()).flatten()
-            });
             let teardown = function(&map, "teardown");
-            let ast = script.ast.clone();
-            let run = Run { key: key.clone(), ast, hooks, programs, teardown, config: RefCell::new(None) };
-            Ok(accepted.then_some(run))
+            Ok(accepted.then(|| Run::new(script, OnceCell::from(hooks_of(&map)), teardown)))
         });
         let effects = self.host.take_effects();
         let (run, error) = match outcome {
@@ -284,6 +319,24 @@ impl ScriptEngine {
 }
 
 impl Run {
+    fn new(script: &Script, hooks: OnceCell<Map>, teardown: Option<FnPtr>) -> Self {
+        let (key, ast) = (script.meta.key.clone(), script.ast.clone());
+        Self { key, ast, hooks, programs: Rc::clone(&script.programs), teardown, config: RefCell::new(None) }
+    }
+
+    /// The function of a hook for the interpreter; the file is evaluated now if it was not.
+    fn function(&self, engine: &ScriptEngine, hook: &str) -> Result<Option<FnPtr>, ScriptError> {
+        let hooks = match self.hooks.get() {
+            Some(hooks) => hooks,
+            None => {
+                engine.host.begin(None, 0, Timestamp::ZERO);
+                let map = engine.evaluate(&self.key, &self.ast)?;
+                self.hooks.get_or_init(|| hooks_of(&map))
+            }
+        };
+        Ok(function(hooks, hook).or_else(|| function(hooks, "all")))
+    }
+
     /// Calls a flow hook; a script without it does nothing.
     pub fn flow(
         &mut self,
@@ -294,24 +347,18 @@ impl Run {
         now: Timestamp,
         config: &Value,
     ) -> CallResult {
-        if let Some(program) = self.programs[hook as usize].as_ref().filter(|_| !engine.interprets.get()) {
-            let limits = engine.host.limits();
-            let input = Input {
-                flow,
-                old_status,
-                now: now.secs(),
-                config,
-                max_string: limits.max_string,
-                max_effects: limits.max_effects,
-            };
+        if let Some(program) = self.programs.flow[hook as usize].as_ref().filter(|_| !engine.interprets.get())
+        {
+            let input = engine.input(Some(flow), None, old_status, now, config);
             let mut effects = Vec::new();
             if program.run(&input, &mut effects).is_ok() {
                 return CallResult { effects, error: None };
             }
         }
-        let Some(function) = function(&self.hooks, hook.name()).or_else(|| function(&self.hooks, "all"))
-        else {
-            return CallResult::default();
+        let function = match self.function(engine, hook.name()) {
+            Ok(Some(function)) => function,
+            Ok(None) => return CallResult::default(),
+            Err(error) => return CallResult { effects: Vec::new(), error: Some(error) },
         };
         engine.host.begin(Some(Rc::new(flow.clone())), old_status, now);
         let config = self.config(config);
@@ -322,9 +369,20 @@ impl Run {
     /// Calls an element hook; a script without it does nothing.
     pub fn element(&mut self, engine: &ScriptEngine, params: &ElementParams, config: &Value) -> CallResult {
         let Some(granularity) = params.granularity else { return CallResult::default() };
+        let place = Granularity::PERIODS.iter().position(|period| *period == granularity);
+        let program = place.and_then(|place| self.programs.element[place].as_ref());
+        if let Some(program) = program.filter(|_| !engine.interprets.get()) {
+            let input = engine.input(None, Some(params), 0, params.when, config);
+            let mut effects = Vec::new();
+            if program.run(&input, &mut effects).is_ok() {
+                return CallResult { effects, error: None };
+            }
+        }
         let name = HookName::Element(granularity).name();
-        let Some(function) = function(&self.hooks, name).or_else(|| function(&self.hooks, "all")) else {
-            return CallResult::default();
+        let function = match self.function(engine, name) {
+            Ok(Some(function)) => function,
+            Ok(None) => return CallResult::default(),
+            Err(error) => return CallResult { effects: Vec::new(), error: Some(error) },
         };
         engine.host.begin(None, 0, params.when);
         let map = params_map(params, self.config(config), &self.key);
@@ -375,7 +433,8 @@ fn params_map(params: &ElementParams, config: Dynamic, key: &str) -> Map {
     let mut alert_entity = Map::new();
     alert_entity.insert("entity".into(), entity.into());
     alert_entity.insert("value".into(), text.into());
-    let info = EntityInfo { text: text.into(), fields: Rc::new(params.info.clone()) };
+    let fields = params.info.iter().map(|(name, value)| ((*name).to_owned(), value.json()));
+    let info = EntityInfo { text: text.into(), fields: Rc::new(fields.collect()) };
     let alerts: rhai::Array = params
         .cur_alerts
         .iter()
@@ -390,10 +449,11 @@ fn params_map(params: &ElementParams, config: Dynamic, key: &str) -> Map {
     set("user_script_config", config);
     set("user_script", key.into());
     set("when", params.when.secs().into());
+    set("seconds", params.seconds().into());
     set("ifid", i64::from(params.ifid).into());
     set("ts_enabled", params.ts_enabled.into());
-    set("stats", from_counters(&params.stats).into());
-    set("delta", from_counters(&params.delta).into());
+    set("stats", Dynamic::from(Counters(Rc::new(params.stats.clone()))));
+    set("delta", Dynamic::from(Counters(Rc::new(params.delta.clone()))));
     map
 }
 

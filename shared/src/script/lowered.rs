@@ -1,4 +1,4 @@
-//! Flow hooks as programs of our own, for those that are simple enough: some tens of nanoseconds a
+//! Hooks as programs of our own, for those that are simple enough: some tens of nanoseconds a
 //! call, where the interpreter takes a microsecond.
 //!
 //! A program knows only the way on which nothing is unusual. Whatever else comes (another type, a key
@@ -6,8 +6,11 @@
 //! and the interpreter does the whole call. So both ways end the same by construction where they could
 //! differ, and `tests` hold them together where they run side by side.
 
+use std::cell::Cell;
+
 use serde_json::Value as Json;
 
+use super::ElementParams;
 use super::effect::LogLevel;
 use crate::model::FlowRecord;
 use crate::model::flow_field::FieldValue;
@@ -17,8 +20,10 @@ mod run;
 
 /// What a call sees.
 pub struct Input<'a> {
-    /// The flow.
-    pub flow: &'a FlowRecord,
+    /// The flow, of a flow hook.
+    pub flow: Option<&'a FlowRecord>,
+    /// The element, of an element's hook.
+    pub element: Option<&'a ElementParams>,
     /// Status bits at the previous call.
     pub old_status: StatusBits,
     /// Event time, seconds since the epoch.
@@ -113,6 +118,15 @@ pub enum Search {
     EndsWith,
 }
 
+/// Since when a counter of an element counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Span {
+    /// Since the element is known.
+    Stats,
+    /// Since the last run of the period.
+    Delta,
+}
+
 /// Something with a value.
 #[derive(Clone, Debug)]
 pub enum Expr {
@@ -138,6 +152,18 @@ pub enum Expr {
     Now,
     /// A value of the configuration, by its path.
     Config(Vec<String>),
+    /// A counter of the element since it is known, or since the last run; and where it was found last.
+    Counter(Span, String, Cell<usize>),
+    /// The element's identifying string.
+    EntityValue,
+    /// A field of `entity_info`.
+    Info(String),
+    /// Name of the period that runs.
+    Period,
+    /// Its length in seconds.
+    PeriodSeconds,
+    /// Interface id.
+    InterfaceId,
     /// A variable.
     Local(usize),
     /// `!`
@@ -202,6 +228,8 @@ pub enum Ask {
     SetStatus(u8),
     /// `flow.clear_status`
     ClearStatus(u8),
+    /// `check_threshold`: value and metric
+    CheckThreshold(Box<(Expr, Expr)>),
     /// `log` and its kin
     Log(LogLevel, Expr),
 }

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use rhai::{Array, Dynamic, FLOAT, INT, ImmutableString, Map};
 use serde_json::Value;
 
+use super::element::Counts;
 use crate::model::flow_field::FieldValue;
 
 /// Nesting of values that crosses the border at most.
@@ -19,6 +20,27 @@ pub struct EntityInfo {
     pub text: ImmutableString,
     /// Fields such as `ip`, `vlan`, `mac`.
     pub fields: Rc<BTreeMap<String, Value>>,
+}
+
+/// What `params.stats` and `params.delta` are: they read as maps of counters, and cost nothing until read.
+#[derive(Clone, Debug)]
+pub struct Counters(pub Rc<Counts>);
+
+impl Counters {
+    /// One counter; `()` when there is none of that name, as in a map.
+    pub fn get(&self, name: &str) -> Dynamic {
+        let found = self.0.iter().find(|(known, _)| *known == name);
+        found.map_or(Dynamic::UNIT, |(_, count)| Dynamic::from(whole(*count)))
+    }
+
+    /// A map of all.
+    pub fn map(&self) -> Map {
+        self.0.iter().map(|(name, count)| ((*name).into(), Dynamic::from(whole(*count)))).collect()
+    }
+}
+
+fn whole(count: u64) -> INT {
+    INT::try_from(count).unwrap_or(INT::MAX)
 }
 
 /// JSON as a script sees it. Numbers that fit are integers; `null` is `()`.
@@ -75,6 +97,10 @@ fn json_at(value: &Dynamic, depth: usize) -> Result<Value, String> {
         let pairs = fields.iter().map(|(k, v)| json_at(v, depth + 1).map(|v| (k.to_string(), v)));
         return pairs.collect::<Result<_, _>>().map(Value::Object);
     }
+    if let Some(counters) = value.read_lock::<Counters>() {
+        let pairs = counters.0.iter().map(|(name, count)| ((*name).to_owned(), whole(*count).into()));
+        return Ok(Value::Object(pairs.collect()));
+    }
     if let Some(entity) = value.read_lock::<EntityInfo>() {
         return Ok(Value::String(entity.text.to_string()));
     }
@@ -89,14 +115,6 @@ pub fn from_field(value: FieldValue<'_>) -> Dynamic {
         FieldValue::Text(text) => text.into_owned().into(),
         FieldValue::List(items) => items.into_iter().map(Dynamic::from).collect::<Array>().into(),
     }
-}
-
-/// A map of counters as a script sees it.
-pub fn from_counters(counters: &BTreeMap<String, u64>) -> Map {
-    counters
-        .iter()
-        .map(|(name, count)| (name.as_str().into(), Dynamic::from(INT::try_from(*count).unwrap_or(INT::MAX))))
-        .collect()
 }
 
 /// A number, whole or not.

@@ -12,7 +12,9 @@ use prost::Message;
 
 use super::{WireError, proto};
 use crate::model::pool::Mac;
-use crate::model::{HostCounters, HostKey, InterfaceCounters, NetworkCounters, Timestamp};
+use crate::model::{
+    Contact, ContactKind, HostCounters, HostKey, InterfaceCounters, NetworkCounters, Timestamp,
+};
 
 mod columns;
 #[cfg(test)]
@@ -54,6 +56,8 @@ pub struct Delta {
     pub interface: InterfaceDelta,
     /// Hosts that counted something.
     pub hosts: Vec<HostDelta>,
+    /// Whom local ones of these hosts got in touch with, each once.
+    pub contacts: Vec<Contact>,
     /// Local networks that counted something.
     pub networks: Vec<NetworkDelta>,
     /// W3C trace context of the packet batch that closed this delta; mostly absent.
@@ -118,7 +122,7 @@ impl Delta {
             watermark_ns: self.watermark.ns(),
             end_of_stream: self.end_of_stream,
             interface: Some(self.interface.to_proto()),
-            hosts: (!self.hosts.is_empty()).then(|| hosts_to_proto(&self.hosts)),
+            hosts: (!self.hosts.is_empty()).then(|| hosts_to_proto(&self.hosts, &self.contacts)),
             networks: (!self.networks.is_empty()).then(|| networks_to_proto(&self.networks)),
             traceparent: self.traceparent.clone().unwrap_or_default(),
         };
@@ -132,6 +136,7 @@ impl Delta {
     /// length, or a value is out of its range.
     pub fn decode(bytes: &[u8]) -> Result<Self, WireError> {
         let batch = proto::DeltaBatch::decode(bytes).map_err(|e| malformed(&e))?;
+        let hosts = batch.hosts.unwrap_or_default();
         Ok(Self {
             producer: Producer::from_proto(batch.producer, WHAT)?,
             from: Timestamp::from_ns(batch.from_ns),
@@ -139,7 +144,8 @@ impl Delta {
             watermark: Timestamp::from_ns(batch.watermark_ns),
             end_of_stream: batch.end_of_stream,
             interface: InterfaceDelta::from_proto(batch.interface.unwrap_or_default())?,
-            hosts: hosts_from_proto(&batch.hosts.unwrap_or_default())?,
+            contacts: contacts_from_proto(&hosts)?,
+            hosts: hosts_from_proto(&hosts)?,
             networks: networks_from_proto(&batch.networks.unwrap_or_default())?,
             traceparent: (!batch.traceparent.is_empty()).then_some(batch.traceparent),
         })
@@ -203,7 +209,7 @@ impl InterfaceDelta {
     }
 }
 
-fn hosts_to_proto(hosts: &[HostDelta]) -> proto::HostDeltas {
+fn hosts_to_proto(hosts: &[HostDelta], contacts: &[Contact]) -> proto::HostDeltas {
     proto::HostDeltas {
         addresses: hosts.iter().map(|host| address_to_wire(host.key.ip)).collect(),
         vlans: hosts.iter().map(|host| host.key.vlan.into()).collect(),
@@ -211,7 +217,30 @@ fn hosts_to_proto(hosts: &[HostDelta]) -> proto::HostDeltas {
         local: hosts.iter().map(|host| host.local).collect(),
         last_seen_ns: hosts.iter().map(|host| host.last_seen.ns()).collect(),
         columns: columns::write(hosts.iter().map(|host| &host.counters)),
+        contact_rows: contacts.iter().map(|contact| contact.host).collect(),
+        contact_kinds: contacts.iter().map(|contact| contact.kind as u32).collect(),
+        contact_hashes: contacts.iter().map(|contact| contact.hash).collect(),
     }
+}
+
+/// Contacts of kinds that are known; those of later versions are skipped.
+fn contacts_from_proto(wire: &proto::HostDeltas) -> Result<Vec<Contact>, WireError> {
+    let rows = wire.contact_rows.len();
+    same_length("contact_kinds", wire.contact_kinds.len(), rows)?;
+    same_length("contact_hashes", wire.contact_hashes.len(), rows)?;
+    let mut contacts = Vec::with_capacity(rows);
+    for (row, host) in wire.contact_rows.iter().enumerate() {
+        if *host as usize >= wire.addresses.len() {
+            return Err(malformed(&format!("contact {row} is of host {host} of {}", wire.addresses.len())));
+        }
+        let kind = ContactKind::ALL.get(wire.contact_kinds[row] as usize);
+        contacts.extend(kind.map(|kind| Contact {
+            host: *host,
+            kind: *kind,
+            hash: wire.contact_hashes[row],
+        }));
+    }
+    Ok(contacts)
 }
 
 fn hosts_from_proto(wire: &proto::HostDeltas) -> Result<Vec<HostDelta>, WireError> {

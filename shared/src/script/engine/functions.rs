@@ -8,6 +8,7 @@ use super::host::{Answer, Host};
 use crate::model::{Category, Granularity, Severity};
 use crate::script::effect::Role;
 use crate::script::functions::{format_bytes, ip_in, is_private, parse_ip};
+use crate::script::threshold::Crossing;
 use crate::script::value::{EntityInfo, from_json, number, to_json};
 use crate::script::{AlertRequest, Effect, LogLevel};
 
@@ -152,48 +153,17 @@ fn check_threshold(host: &Host, params: &Map, value: &Dynamic, metric: &str) -> 
     let threshold =
         config.get("threshold").and_then(number).ok_or("the configuration has no number 'threshold'")?;
     let operator = config.get("operator").and_then(|o| o.clone().into_string().ok());
-    let (crossed, sign) = match operator.as_deref() {
-        None | Some("gt") => (value > threshold, '>'),
-        Some("lt") => (value < threshold, '<'),
-        Some(other) => return Err(format!("operator '{other}' is neither gt nor lt").into()),
-    };
-    const TYPE: &str = "threshold_cross";
-    if !crossed {
-        host.ask(Effect::Release(Some(TYPE.to_owned())))?;
-        return Ok(false);
-    }
     let text = |key: &str| params.get(key).map(ToString::to_string).unwrap_or_default();
     let entity = params.get("alert_entity").and_then(|e| e.read_lock::<Map>().map(|e| e.clone()));
     let entity = entity.and_then(|e| e.get("entity").map(ToString::to_string)).unwrap_or_default();
     let name = params.get("entity_info").and_then(|e| e.read_lock::<EntityInfo>().map(|e| e.text.clone()));
-    let name = name.unwrap_or_default();
-    let bytes = metric.contains("bytes");
-    let shown = |n: f64| if bytes { format_bytes(n) } else { format!("{n}") };
-    let message = format!(
-        "{} {} crossed by {entity} {} [{} {sign} {}]",
-        period(&text("granularity")),
-        if bytes { "traffic" } else { metric },
-        name,
-        shown(value),
-        shown(threshold),
-    );
-    host.ask(Effect::Trigger(AlertRequest {
-        alert_type: Some(TYPE.to_owned()),
-        message: Some(message),
-        value: Some(value),
-        threshold: Some(threshold),
-        metric: Some(metric.to_owned()),
-        ..AlertRequest::default()
-    }))?;
-    Ok(true)
-}
-
-fn period(granularity: &str) -> &'static str {
-    match Granularity::parse(granularity) {
-        Some(Granularity::Min) => "Minute",
-        Some(Granularity::FiveMins) => "5-minute",
-        Some(Granularity::Hour) => "Hour",
-        Some(Granularity::Day) => "Day",
-        _ => "Current",
-    }
+    let about = Crossing {
+        granularity: Granularity::parse(&text("granularity")),
+        entity: &entity,
+        name: &name.unwrap_or_default(),
+        metric,
+    };
+    let (effect, crossed) = about.effect(operator.as_deref(), value, threshold)?;
+    host.ask(effect)?;
+    Ok(crossed)
 }

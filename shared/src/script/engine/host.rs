@@ -9,7 +9,7 @@ use crate::clock::Stopwatch;
 use crate::model::flow_field::FLOW_FIELDS;
 use crate::model::status;
 use crate::model::{FlowRecord, Timestamp};
-use crate::script::value::{EntityInfo, from_field, from_json};
+use crate::script::value::{Counters, EntityInfo, from_field, from_json};
 use crate::script::{AlertRequest, Effect, ScriptLimits};
 
 /// A function's answer, or an error with a position.
@@ -164,6 +164,25 @@ pub fn register(engine: &mut Engine, host: &Rc<Host>) {
         flow.0.ask(Effect::Trigger(AlertRequest { score: Some(score), message, ..AlertRequest::default() }))
     });
     register_entity_info(engine);
+    register_counters(engine);
+}
+
+/// What maps can do.
+fn register_counters(engine: &mut Engine) {
+    engine.register_type_with_name::<Counters>("Counters");
+    engine.register_indexer_get(|counters: &mut Counters, name: &str| counters.get(name));
+    engine.register_fn("get", |counters: &mut Counters, name: &str| counters.get(name));
+    engine.register_fn("contains", |counters: &mut Counters, name: &str| !counters.get(name).is_unit());
+    engine.register_fn("len", |counters: &mut Counters| counters.0.len() as i64);
+    engine.register_fn("keys", |counters: &mut Counters| {
+        counters.map().into_keys().map(|k| Dynamic::from(ImmutableString::from(k))).collect::<rhai::Array>()
+    });
+    engine.register_fn("values", |counters: &mut Counters| {
+        counters.map().into_values().collect::<rhai::Array>()
+    });
+    engine.register_fn("to_map", |counters: &mut Counters| counters.map());
+    engine.register_fn("to_string", |counters: &mut Counters| format!("{:?}", counters.map()));
+    engine.register_fn("to_debug", |counters: &mut Counters| format!("{:?}", counters.map()));
 }
 
 fn register_entity_info(engine: &mut Engine) {

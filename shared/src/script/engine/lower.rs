@@ -1,12 +1,18 @@
-//! Rhai's syntax tree of a flow hook becomes a program of our own, or a reason why not.
+//! Rhai's syntax tree of a hook becomes a program of our own, or a reason why not.
 
 use rhai::{AST, ASTFlags, ASTNode, Dynamic, Expr as Ast, FnCallExpr, FnPtr, Stmt as AstStmt};
 
 use super::host::FlowHandle;
 use crate::model::flow_field::FLOW_FIELDS;
 use crate::model::status;
+use crate::script::HookName;
 use crate::script::effect::LogLevel;
-use crate::script::lowered::{AlertKey, Arithmetic, Ask, Compare, Expr, Program, Search, Stmt};
+use crate::script::lowered::{AlertKey, Ask, Compare, Expr, Program, Stmt};
+
+mod names;
+mod params;
+
+use names::{alert_key, arithmetic, compare, search};
 
 /// Why a hook is left to the interpreter.
 pub type Reason = String;
@@ -17,6 +23,8 @@ enum Binding {
     Flow,
     Now,
     Config,
+    /// `params`, or a map within it.
+    Params(Vec<String>),
     Local(usize),
 }
 
@@ -24,12 +32,17 @@ enum Binding {
 ///
 /// # Errors
 /// What the function does that no program can.
-pub fn lower(ast: &AST, function: &FnPtr) -> Result<Program, Reason> {
+pub fn lower(ast: &AST, function: &FnPtr, hook: HookName) -> Result<Program, Reason> {
     let name = function.fn_name();
     let definition = ast.iter_fn_def().find(|def| def.name == name).ok_or("is not a function of the file")?;
     let captured = function.curry();
-    let Some([now, config]) = definition.params.get(captured.len()..) else {
-        return Err("takes other parameters than two".to_owned());
+    let own: Vec<(String, Binding)> = match (hook, definition.params.get(captured.len()..)) {
+        (HookName::Flow(_), Some([now, config])) => {
+            vec![(now.to_string(), Binding::Now), (config.to_string(), Binding::Config)]
+        }
+        (HookName::Element(_), Some([params])) => vec![(params.to_string(), Binding::Params(Vec::new()))],
+        (HookName::Flow(_), _) => return Err("takes other parameters than two".to_owned()),
+        (HookName::Element(_), _) => return Err("takes other parameters than one".to_owned()),
     };
     let mut names = Vec::new();
     for (name, value) in definition.params.iter().zip(captured) {
@@ -38,8 +51,7 @@ pub fn lower(ast: &AST, function: &FnPtr) -> Result<Program, Reason> {
         }
         names.push((name.to_string(), Binding::Flow));
     }
-    names.push((now.to_string(), Binding::Now));
-    names.push((config.to_string(), Binding::Config));
+    names.extend(own);
     let own = ast.iter_fn_def().map(|def| def.name.to_string()).collect();
     let mut lowering = Lowering { names, locals: 0, own };
     let alone = ast.clone_functions_only_filtered(|_, _, _, other, _| other == name);
@@ -83,6 +95,12 @@ impl Lowering {
                 to.push(Stmt::If(condition, then, otherwise));
             }
             AstStmt::Var(declared, ..) => {
+                if let Some(path) = self.params_path(&declared.1)
+                    && params::is_inner(&path)
+                {
+                    self.names.push((declared.0.name.to_string(), Binding::Params(path)));
+                    return Ok(());
+                }
                 let value = self.expr(&declared.1)?;
                 let place = self.local();
                 self.names.push((declared.0.name.to_string(), Binding::Local(place)));
@@ -163,6 +181,13 @@ impl Lowering {
             ("store_alert", [map]) => Ask::Store(self.alert(map)?),
             ("release_alert", []) => Ask::Release(None),
             ("release_alert", [kind]) => Ask::Release(Some(self.expr(kind)?)),
+            ("check_threshold", [params, value, metric]) => {
+                match self.params_path(params) {
+                    Some(path) if path.is_empty() => {}
+                    _ => return Err("gives check_threshold other params".to_owned()),
+                }
+                Ask::CheckThreshold(Box::new((self.expr(value)?, self.expr(metric)?)))
+            }
             ("log", [text]) => Ask::Log(LogLevel::Info, self.expr(text)?),
             ("log_warn", [text]) => Ask::Log(LogLevel::Warn, self.expr(text)?),
             ("log_debug", [text]) => Ask::Log(LogLevel::Debug, self.expr(text)?),
@@ -233,13 +258,16 @@ impl Lowering {
             Ast::FloatConstant(value, _) => Expr::Float(**value),
             Ast::StringConstant(text, _) => Expr::Text(text.to_string()),
             Ast::DynamicConstant(value, _) => constant(value)?,
-            Ast::InterpolatedString(parts, _) => Expr::Join(self.exprs(&**parts)?),
+            Ast::InterpolatedString(parts, _) => {
+                Expr::Join(parts.iter().map(|part| self.joined(part)).collect::<Result<_, _>>()?)
+            }
             Ast::Array(items, _) => Expr::List(self.exprs(&**items)?),
             Ast::Variable(variable, ..) => match self.find(&variable.1)? {
                 Binding::Now => Expr::Now,
                 Binding::Config => Expr::Config(Vec::new()),
                 Binding::Local(place) => Expr::Local(place),
                 Binding::Flow => return Err("hands the flow itself on".to_owned()),
+                Binding::Params(path) => params::read(&path)?,
             },
             Ast::And(parts, _) => Expr::And(self.exprs(parts.iter())?),
             Ast::Or(parts, _) => Expr::Or(self.exprs(parts.iter())?),
@@ -247,7 +275,10 @@ impl Lowering {
                 self.check_own(&call.name)?;
                 self.call(call)?
             }
-            Ast::Dot(pair, flags, _) => self.dot(&pair.lhs, &pair.rhs, *flags)?,
+            Ast::Dot(pair, flags, _) => match self.params_path(expr) {
+                Some(path) => params::read(&path)?,
+                None => self.dot(&pair.lhs, &pair.rhs, *flags)?,
+            },
             _ => return Err("has an expression that is not lowered".to_owned()),
         })
     }
@@ -274,6 +305,42 @@ impl Lowering {
             }
             _ => return Err(unknown(name)),
         })
+    }
+
+    /// A part of a text with parts; `entity_info` is a text there.
+    fn joined(&self, expr: &Ast) -> Result<Expr, Reason> {
+        match self.params_path(expr) {
+            Some(path) if path == ["entity_info"] => Ok(Expr::EntityValue),
+            _ => self.expr(expr),
+        }
+    }
+
+    /// The keys of a chain that begins at `params`, without methods.
+    fn params_path(&self, expr: &Ast) -> Option<Vec<String>> {
+        let (mut path, mut rest) = match expr {
+            Ast::Variable(variable, ..) => match self.find(&variable.1) {
+                Ok(Binding::Params(path)) => return Some(path),
+                _ => return None,
+            },
+            Ast::Dot(pair, flags, _) if !flags.intersects(ASTFlags::NEGATED) => {
+                (self.params_path(&pair.lhs)?, &pair.rhs)
+            }
+            _ => return None,
+        };
+        loop {
+            match rest {
+                Ast::Property(property, _) => {
+                    path.push(property.2.to_string());
+                    return Some(path);
+                }
+                Ast::Dot(pair, flags, _) if !flags.intersects(ASTFlags::NEGATED) => {
+                    let Ast::Property(property, _) = &pair.lhs else { return None };
+                    path.push(property.2.to_string());
+                    rest = &pair.rhs;
+                }
+                _ => return None,
+            }
+        }
     }
 
     /// A chain of properties and methods.
@@ -377,52 +444,4 @@ fn compared(compare: Compare, pair: (Expr, Expr)) -> Expr {
         },
         _ => Expr::Compare(compare, Box::new(pair)),
     }
-}
-
-fn compare(name: &str) -> Option<Compare> {
-    Some(match name {
-        "==" => Compare::Eq,
-        "!=" => Compare::Ne,
-        "<" => Compare::Lt,
-        "<=" => Compare::Le,
-        ">" => Compare::Gt,
-        ">=" => Compare::Ge,
-        _ => return None,
-    })
-}
-
-fn arithmetic(name: &str) -> Option<Arithmetic> {
-    Some(match name {
-        "+" => Arithmetic::Add,
-        "-" => Arithmetic::Subtract,
-        "*" => Arithmetic::Multiply,
-        "/" => Arithmetic::Divide,
-        "%" => Arithmetic::Remainder,
-        _ => return None,
-    })
-}
-
-fn search(name: &str) -> Option<Search> {
-    Some(match name {
-        "contains" => Search::Contains,
-        "starts_with" => Search::StartsWith,
-        "ends_with" => Search::EndsWith,
-        _ => return None,
-    })
-}
-
-fn alert_key(name: &str) -> Option<AlertKey> {
-    Some(match name {
-        "type" => AlertKey::Type,
-        "severity" => AlertKey::Severity,
-        "category" => AlertKey::Category,
-        "score" => AlertKey::Score,
-        "message" => AlertKey::Message,
-        "value" => AlertKey::Value,
-        "threshold" => AlertKey::Threshold,
-        "metric" => AlertKey::Metric,
-        "attacker" => AlertKey::Attacker,
-        "victim" => AlertKey::Victim,
-        _ => return None,
-    })
 }

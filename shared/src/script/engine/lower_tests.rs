@@ -8,8 +8,12 @@ use serde_json::json;
 
 use super::*;
 use crate::model::flow::{DirectionCounters, DnsInfo, FlowSide, HttpInfo, L7Info, TlsCertificate, TlsInfo};
-use crate::model::{AppCategory, Breed, L4, L7Source, TcpState};
+use crate::model::{
+    AppCategory, Breed, ContactKind, Entity, HostCounters, InterfaceCounters, L4, L7Source, NetworkCounters,
+    SystemCounters, TcpState,
+};
 use crate::script::ScriptKind;
+use crate::script::element::InfoValue;
 use crate::script::source::{builtin, load_dir};
 
 /// Numbers without a pattern, the same every time (SplitMix64).
@@ -242,16 +246,8 @@ fn compare(
             assert_eq!(format!("{lowered:?}"), format!("{interpreted:?}"), "{text}\n{flow:?}");
             counts.calls += 1;
             counts.failed += u64::from(interpreted.1.is_some());
-            let Some(program) = &run.programs[hook as usize] else { continue };
-            let limits = engine.host.limits();
-            let input = Input {
-                flow,
-                old_status: 5,
-                now: flow.last_seen.secs(),
-                config,
-                max_string: limits.max_string,
-                max_effects: limits.max_effects,
-            };
+            let Some(program) = &run.programs.flow[hook as usize] else { continue };
+            let input = engine.input(Some(flow), None, 5, flow.last_seen, config);
             counts.done += u64::from(program.run(&input, &mut Vec::new()).is_ok());
         }
     }
@@ -289,6 +285,93 @@ fn lowered_and_interpreted_hooks_do_the_same() {
     // What fails is part of the comparison, and not all of it; most calls are done without help.
     assert!((1000..calls / 2).contains(&failed), "{failed} of {calls} failed");
     assert!(done > calls / 2, "{done} of {calls} were done by the program");
+}
+
+/// An element with every counter that scripts may ask for.
+fn element(chance: &mut Chance, kind: ScriptKind, granularity: Granularity) -> ElementParams {
+    let (entity, names): (_, &[&'static str]) = match kind {
+        ScriptKind::Host => (Entity::Host, HostCounters::NAMES),
+        ScriptKind::Network => (Entity::Network, NetworkCounters::NAMES),
+        ScriptKind::Interface => (Entity::Interface, InterfaceCounters::NAMES),
+        _ => (Entity::System, SystemCounters::NAMES),
+    };
+    let contacts = ContactKind::ALL.map(ContactKind::counter);
+    let more = ["bytes", "packets", "hosts", "local_hosts", "live_flows"];
+    let more = more.iter().filter(|name| !names.contains(name));
+    let names: Vec<&'static str> = names.iter().chain(&contacts).chain(more).copied().collect();
+    let mut counts = || names.iter().map(|name| (*name, chance.count())).collect();
+    let (stats, delta) = (counts(), counts());
+    ElementParams {
+        granularity: Some(granularity),
+        entity: Some(entity),
+        entity_value: chance.one_of(&["10.0.0.1", "192.168.0.0/16", "eth0", "flowhook"]).to_owned(),
+        info: vec![("ip", InfoValue::Ip([10, 0, 0, 1].into())), ("mac", InfoValue::Mac(None))],
+        stats,
+        delta,
+        when: Timestamp::from_secs(chance.below(1 << 30) as i64),
+        ifid: 3,
+        ..ElementParams::default()
+    }
+}
+
+/// Calls every element hook of a script both ways, with fresh state each.
+fn compare_elements(engine: &ScriptEngine, script: &Script, chance: &mut Chance, counts: &mut Counts) {
+    for granularity in Granularity::PERIODS {
+        if !script.meta.hooks.contains(&HookName::Element(granularity)) {
+            continue;
+        }
+        let mut runs =
+            [false, true].map(|interpreted| (interpreted, engine.start(script, Timestamp::ZERO).run));
+        for _ in 0..300 {
+            let params = element(chance, script.meta.kind, granularity);
+            let config = match chance.below(4) {
+                0 => {
+                    json!({ "threshold": chance.below(5000) as f64 + 0.5, "operator": chance.one_of(&["lt", "gt", "is"]) })
+                }
+                _ => script.meta.default_value.clone(),
+            };
+            let [lowered, interpreted] = runs.each_mut().map(|(interpreted, run)| {
+                engine.interpret_all(*interpreted);
+                let CallResult { effects, error } = run.as_mut().unwrap().element(engine, &params, &config);
+                (effects, error)
+            });
+            assert_eq!(format!("{lowered:?}"), format!("{interpreted:?}"), "{}\n{params:?}", script.meta.key);
+            counts.calls += 1;
+            counts.failed += u64::from(interpreted.1.is_some());
+        }
+    }
+}
+
+#[test]
+fn lowered_and_interpreted_element_hooks_do_the_same() {
+    let engine = ScriptEngine::new(ScriptLimits::default());
+    let (mut chance, mut counts) = (Chance(2), Counts::default());
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../config/scripts");
+    let known = ["examples", "templates"].map(|folder| load_dir(&examples.join(folder)).unwrap());
+    for source in builtin().into_iter().chain(known.into_iter().flatten()) {
+        let script = engine.compile(&source).unwrap();
+        compare_elements(&engine, &script, &mut chance, &mut counts);
+    }
+    let Counts { calls, failed, .. } = counts;
+    assert!(calls >= 20_000 && failed > 100 && failed < calls / 4, "{calls} calls, {failed} failed");
+}
+
+#[test]
+fn built_in_element_hooks_are_lowered() {
+    let engine = ScriptEngine::new(ScriptLimits::default());
+    let (mut all, mut interpreted) = (0, Vec::new());
+    for source in builtin() {
+        let script = engine.compile(&source).unwrap();
+        for (hook, how) in engine.explain(&script).unwrap() {
+            if matches!(hook, HookName::Element(_)) {
+                all += 1;
+                interpreted.extend(how.err().map(|why| format!("{} {}: {why}", source.name, hook.name())));
+            }
+        }
+    }
+    assert!(all > 60, "{all}");
+    // One keeps state between runs, one asks for a field by a computed name.
+    assert_eq!(interpreted.len(), 2, "{interpreted:?}");
 }
 
 #[test]
@@ -331,6 +414,14 @@ fn what_is_not_lowered_says_why() {
         engine.explain(&compile(&engine, own)).unwrap()[0].1,
         Err("calls the file's function 'now'".into())
     );
-    let elements = compile(&engine, "#{ hooks: #{ min: |params| () } }");
-    assert_eq!(engine.explain(&elements).unwrap()[0].1, Err("is no flow hook".into()));
+    let element = |body: &str| {
+        let script = compile(&engine, &format!("#{{ hooks: #{{ min: |params| {{ {body} }} }} }}"));
+        engine.explain(&script).unwrap().remove(0).1
+    };
+    assert_eq!(element("let d = params.delta; if d.bytes > 5 { log(`${params.entity_info}`); }"), Ok(()));
+    assert_eq!(element("let e = params.cur_alerts;"), Err("uses params.cur_alerts".into()));
+    assert_eq!(
+        element("let d = params.delta; d.bytes = 3;"),
+        Err("assigns to something else than a variable".into())
+    );
 }

@@ -10,6 +10,7 @@ use crate::model::flow::{DirectionCounters, DnsInfo, FlowSide, L7Info};
 use crate::model::flow_field::FLOW_FIELDS;
 use crate::model::status::FlowStatus;
 use crate::model::{Entity, FlowRecord, Granularity, L4, L7Source, Severity, TcpState, Timestamp};
+use crate::script::element::InfoValue;
 use crate::script::registry::{Registry, ScriptSettings};
 use crate::script::source::{Origin, ScriptSource, builtin};
 use crate::script::{
@@ -90,9 +91,9 @@ fn host_params(ip: &str) -> ElementParams {
         granularity: Some(Granularity::Min),
         entity: Some(Entity::Host),
         entity_value: format!("{ip}@42"),
-        info: BTreeMap::from([("ip".to_owned(), json!(ip)), ("vlan".to_owned(), json!(42))]),
-        stats: BTreeMap::from([("bytes".to_owned(), 5000)]),
-        delta: BTreeMap::from([("bytes".to_owned(), 2048), ("syn_unanswered_sent".to_owned(), 300)]),
+        info: vec![("ip", InfoValue::Text(ip.to_owned())), ("vlan", InfoValue::Int(42))],
+        stats: vec![("bytes", 5000)],
+        delta: vec![("bytes", 2048), ("syn_unanswered_sent", 300)],
         cur_alerts: Vec::new(),
         when: NOW,
         ifid: 3,
@@ -163,6 +164,7 @@ fn params_have_every_key_of_the_contract() {
         log(\"host \" + params.entity_info);
         log(to_json(#{ who: params.entity_info, entity: params.alert_entity }));
         log(`${params.granularity} ${params.user_script} ${params.when} ${params.ifid} ${params.ts_enabled}`);
+        log(`${to_json(params.delta)} ${params.delta.contains(`bytes`)} ${params.delta.syn} ${params.delta.keys()}`);
         log(`${params.user_script_config.limit} ${params.stats.bytes} ${params.delta.bytes} ${params.cur_alerts.len()}`);
     } } }";
     let mut run = started(&engine, text).run.unwrap();
@@ -170,12 +172,13 @@ fn params_have_every_key_of_the_contract() {
     assert_eq!(
         logged(&result),
         [
-            r#"["alert_entity","cur_alerts","delta","entity_info","granularity","ifid","stats","ts_enabled","user_script","user_script_config","when"]"#,
+            r#"["alert_entity","cur_alerts","delta","entity_info","granularity","ifid","seconds","stats","ts_enabled","user_script","user_script_config","when"]"#,
             "192.0.2.1@42 192.0.2.1 42",
             "true",
             "host 192.0.2.1@42",
             r#"{"entity":{"entity":"host","value":"192.0.2.1@42"},"who":"192.0.2.1@42"}"#,
             "min test 1700000060 3 true",
+            r#"{"bytes":2048,"syn_unanswered_sent":300} true  ["bytes", "syn_unanswered_sent"]"#,
             "9 5000 2048 0",
         ]
     );
@@ -446,7 +449,7 @@ fn built_in_checks_load_and_find_what_they_look_for() {
         assert_eq!(triggered(&result), 1);
     }
     let mut silent = host_params("eth0");
-    silent.delta.insert("packets".to_owned(), 0);
+    silent.delta.push(("packets", 0));
     assert_eq!(triggered(&run_of("no_activity").element(&engine, &silent, &json!({}))), 1);
     let tls = FlowRecord { status: FlowStatus::ObsoleteTls.bit(), ..flow() };
     assert_eq!(

@@ -1,15 +1,18 @@
 //! What a program does.
 
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::net::IpAddr;
 
 use serde_json::Value as Json;
 
-use super::{AlertKey, Arithmetic, Ask, Compare, Expr, GiveUp, Input, Program, Search, Stmt};
+use super::{AlertKey, Arithmetic, Ask, Compare, Expr, GiveUp, Input, Program, Search, Span, Stmt};
 use crate::model::flow_field::{FLOW_FIELDS, FieldValue};
-use crate::model::{Category, Severity};
+use crate::model::{Category, FlowRecord, Severity};
 use crate::script::effect::{AlertRequest, Effect, Role};
+use crate::script::element::{ElementParams, InfoValue};
 use crate::script::functions::{format_bytes, ip_in, is_private};
+use crate::script::threshold::Crossing;
 
 /// A value under way.
 #[derive(Clone, Debug)]
@@ -83,8 +86,8 @@ impl<'a> Running<'a, '_> {
     fn holds(&self, expr: &'a Expr) -> Result<bool, GiveUp> {
         match expr {
             Expr::Bool(value) => Ok(*value),
-            Expr::StatusSet(bits) => Ok(self.input.flow.status & bits != 0),
-            Expr::FieldIs(read, compare, constant) => match read(self.input.flow) {
+            Expr::StatusSet(bits) => Ok(self.flow()?.status & bits != 0),
+            Expr::FieldIs(read, compare, constant) => match read(self.flow()?) {
                 FieldValue::Int(value) => Ok(compare.holds(value.cmp(constant))),
                 _ => Err(GiveUp),
             },
@@ -132,7 +135,7 @@ impl<'a> Running<'a, '_> {
             }
             Expr::Field(place) => {
                 let field = FLOW_FIELDS.get(*place).ok_or(GiveUp)?;
-                match (field.read)(self.input.flow) {
+                match (field.read)(self.flow()?) {
                     FieldValue::Bool(value) => Value::Bool(value),
                     FieldValue::Int(value) => Value::Int(value),
                     FieldValue::Text(text) => Value::Text(text),
@@ -147,6 +150,16 @@ impl<'a> Running<'a, '_> {
                 let at = path.iter().try_fold(self.input.config, |at, key| at.as_object()?.get(key));
                 from_json(at.ok_or(GiveUp)?)?
             }
+            Expr::Counter(span, name, place) => Value::Int(self.counter(*span, name, place)?),
+            Expr::EntityValue => Value::Text(Cow::Borrowed(&self.element()?.entity_value)),
+            Expr::Info(name) => match self.element()?.info(name).ok_or(GiveUp)? {
+                InfoValue::Int(number) => Value::Int(*number),
+                InfoValue::Bool(yes) => Value::Bool(*yes),
+                other => Value::Text(other.text().ok_or(GiveUp)?),
+            },
+            Expr::Period => Value::Text(Cow::Borrowed(self.element()?.granularity.ok_or(GiveUp)?.name())),
+            Expr::PeriodSeconds => Value::Int(self.element()?.seconds()),
+            Expr::InterfaceId => Value::Int(self.element()?.ifid.into()),
             Expr::Local(place) => self.locals.get(*place).ok_or(GiveUp)?.clone(),
             Expr::Arithmetic(operation, pair) => {
                 self.arithmetic(*operation, self.value(&pair.0)?, self.value(&pair.1)?)?
@@ -172,6 +185,49 @@ impl<'a> Running<'a, '_> {
             | Expr::IpIn(_)
             | Expr::IsPrivate(_) => Value::Bool(self.holds(expr)?),
         })
+    }
+
+    fn flow(&self) -> Result<&'a FlowRecord, GiveUp> {
+        self.input.flow.ok_or(GiveUp)
+    }
+
+    fn element(&self) -> Result<&'a ElementParams, GiveUp> {
+        self.input.element.ok_or(GiveUp)
+    }
+
+    /// A counter; the counters of all elements of a run are in the same places.
+    fn counter(&self, span: Span, name: &str, place: &Cell<usize>) -> Result<i64, GiveUp> {
+        let element = self.element()?;
+        let counts = if span == Span::Stats { &element.stats } else { &element.delta };
+        let value = match counts.get(place.get()) {
+            Some((known, value)) if *known == name => *value,
+            _ => {
+                let found = counts.iter().position(|(known, _)| *known == name).ok_or(GiveUp)?;
+                place.set(found);
+                counts.get(found).ok_or(GiveUp)?.1
+            }
+        };
+        Ok(i64::try_from(value).unwrap_or(i64::MAX))
+    }
+
+    fn check_threshold(&self, value: &'a Expr, metric: &'a Expr) -> Result<Effect, GiveUp> {
+        let number = |value| match value {
+            Value::Int(value) => Ok(value as f64),
+            Value::Float(value) => Ok(value),
+            _ => Err(GiveUp),
+        };
+        let element = self.element()?;
+        let value = number(self.value(value)?)?;
+        let config = self.input.config;
+        let threshold = number(from_json(config.get("threshold").ok_or(GiveUp)?)?)?;
+        let operator = config.get("operator").and_then(Json::as_str);
+        let about = Crossing {
+            granularity: element.granularity,
+            entity: element.entity.map_or("", crate::model::Entity::name),
+            name: &element.entity_value,
+            metric: &self.text(metric)?,
+        };
+        about.effect(operator, value, threshold).map(|(effect, _)| effect).map_err(|_| GiveUp)
     }
 
     fn text(&self, expr: &'a Expr) -> Result<Cow<'a, str>, GiveUp> {
@@ -279,6 +335,7 @@ impl<'a> Running<'a, '_> {
             Ask::Release(Some(kind)) => Effect::Release(Some(self.text(kind)?.into_owned())),
             Ask::SetStatus(bit) => Effect::SetStatus(*bit),
             Ask::ClearStatus(bit) => Effect::ClearStatus(*bit),
+            Ask::CheckThreshold(pair) => self.check_threshold(&pair.0, &pair.1)?,
             Ask::Log(level, text) => Effect::Log(*level, self.text(text)?.into_owned()),
         })
     }

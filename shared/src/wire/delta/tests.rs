@@ -54,6 +54,7 @@ fn sample() -> Delta {
             collected: false,
         },
         hosts: vec![host(1, 0), host(2, 1000), v6],
+        contacts: Vec::new(),
         networks: vec![NetworkDelta {
             network: "192.0.2.0/24".parse().unwrap(),
             counters: NetworkCounters { bytes_inner: 9, ..Default::default() },
@@ -73,7 +74,7 @@ fn the_golden_file_of_version_1_still_reads() {
 
 #[test]
 fn counters_that_are_zero_everywhere_are_left_out() {
-    let hosts = hosts_to_proto(&sample().hosts);
+    let hosts = hosts_to_proto(&sample().hosts, &[]);
     let ids: Vec<u32> = hosts.columns.iter().map(|column| column.counter).collect();
     assert_eq!(ids, [0, 3, 19], "bytes_sent, packets_rcvd, score");
     assert_eq!(hosts.columns[0].values, [0, 1000, 0]);
@@ -125,6 +126,14 @@ fn malformed_messages_are_named() {
             "macs has 2 values",
         ),
         (broken(|batch| hosts(batch).local.clear()), "local has 0 values"),
+        (broken(|batch| hosts(batch).contact_kinds.push(1)), "contact_kinds has 1 values for 0 rows"),
+        (
+            broken(|batch| {
+                let hosts = hosts(batch);
+                (hosts.contact_rows, hosts.contact_kinds, hosts.contact_hashes) = (vec![3], vec![0], vec![9]);
+            }),
+            "contact 0 is of host 3 of 3",
+        ),
         (broken(|batch| hosts(batch).last_seen_ns.clear()), "last_seen_ns has 0 values"),
         (broken(|batch| hosts(batch).addresses[0] = Bytes::from_static(b"12345")), "an address of 5 bytes"),
         (broken(|batch| hosts(batch).macs[0] = Bytes::from_static(b"12")), "a hardware address of 2 bytes"),
@@ -194,11 +203,17 @@ prop_compose! {
         times in any::<[i64; 3]>(), end_of_stream in any::<bool>(), interface in interfaces(),
         hosts in prop::collection::vec(hosts(), 0..20), networks in prop::collection::vec(networks(), 0..5),
         traceparent in prop::option::of("[0-9a-f-]{1,55}"),
+        contacts in prop::collection::vec(any::<(u32, prop::sample::Index, u64)>(), 0..9),
     ) -> Delta {
+        let kind = |place: &prop::sample::Index| ContactKind::ALL[place.index(ContactKind::ALL.len())];
+        let contact = |(host, place, hash): &(u32, prop::sample::Index, u64)| {
+            (!hosts.is_empty()).then(|| Contact { host: host % hosts.len() as u32, kind: kind(place), hash: *hash })
+        };
+        let contacts = contacts.iter().filter_map(contact).collect();
         let [site, node, name] = names;
         let [from, to, watermark] = times.map(Timestamp::from_ns);
         let producer = Producer { site, node, ifid, interface: name, epoch: numbers.0, sequence: numbers.1 };
-        Delta { producer, from, to, watermark, end_of_stream, interface, hosts, networks, traceparent }
+        Delta { producer, from, to, watermark, end_of_stream, interface, hosts, contacts, networks, traceparent }
     }
 }
 
