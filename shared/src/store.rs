@@ -76,8 +76,13 @@ pub trait AlertStore: Send + Sync + 'static {
     /// A page of the history, newest first.
     async fn history(&self, query: AlertQuery) -> Result<Page<StoredAlert>, StoreError>;
 
-    /// Marks a row of the history as acknowledged; false when there is no such row.
-    async fn acknowledge(&self, row: i64, by: &str, at: Timestamp) -> Result<bool, StoreError>;
+    /// Notes what an operator says of the rows of the history that `of` asks for, whatever its limit.
+    /// Returns how many rows are changed.
+    async fn mark(&self, of: AlertQuery, mark: AlertMark, by: &str, at: Timestamp)
+    -> Result<u64, StoreError>;
+
+    /// Deletes the rows of the history that `of` asks for, whatever its limit; returns how many.
+    async fn delete_history(&self, of: AlertQuery) -> Result<u64, StoreError>;
 
     /// Applies changes of the engaged set and queues their transitions in the outbox, in one
     /// transaction. A transition already queued or told is not queued again.
@@ -94,6 +99,17 @@ pub trait AlertStore: Send + Sync + 'static {
 
     /// Deletes history older than `before`; returns how many rows.
     async fn prune_history(&self, before: Timestamp) -> Result<u64, StoreError>;
+}
+
+/// What an operator says of alerts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AlertMark {
+    /// They are seen to. Who said so first stays on record.
+    Acknowledged,
+    /// They are not.
+    NotAcknowledged,
+    /// A word of his own; an empty one goes.
+    Label(String),
 }
 
 /// A flow record as kept, with where it came from.

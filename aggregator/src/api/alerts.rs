@@ -1,12 +1,19 @@
-//! Alerts: the history, what is engaged, and acknowledging.
+//! Alerts: the history, what is engaged, and what operators say of them.
 
-use actix_web::{HttpRequest, HttpResponse, get, post, web};
+use actix_web::{HttpRequest, HttpResponse, delete, get, post, web};
+use serde::Deserialize;
 use shared::model::query::{AlertQuery, Page, StoredAlert};
 use shared::model::{Alert, AlertAction, Category, Entity, Severity};
+use shared::store::AlertMark;
 
 use super::query::Parameters;
 use super::{ApiDeps, ApiError};
 
+/// Parameters that choose alerts.
+const FILTERS: &[&str] =
+    &["from", "to", "severity", "entity", "entity_value", "category", "type", "action", "acknowledged"];
+
+/// Those, and the parameters of a page.
 const PARAMETERS: &[&str] = &[
     "from",
     "to",
@@ -20,6 +27,9 @@ const PARAMETERS: &[&str] = &[
     "limit",
     "cursor",
 ];
+
+/// Bytes of what an operator says at most.
+const MAX_SAID: usize = 256;
 
 /// The alert history, newest first.
 #[utoipa::path(get, path = "/api/v1/alerts", params(
@@ -37,8 +47,15 @@ const PARAMETERS: &[&str] = &[
     responses((status = 200, body = Page<StoredAlert>), (status = 400, body = super::error::ErrorBody)))]
 #[get("/alerts")]
 pub async fn history(deps: web::Data<ApiDeps>, request: HttpRequest) -> Result<HttpResponse, ApiError> {
-    let parameters = Parameters::read(&request, PARAMETERS)?;
-    let query = AlertQuery {
+    let query = query(&request, PARAMETERS)?;
+    Ok(HttpResponse::Ok().json(deps.alerts.history(query).await?))
+}
+
+/// Which alerts the parameters ask for.
+fn query(request: &HttpRequest, known: &[&str]) -> Result<AlertQuery, ApiError> {
+    let parameters = Parameters::read(request, known)?;
+    Ok(AlertQuery {
+        row: None,
         from: parameters.parsed("from")?,
         to: parameters.parsed("to")?,
         min_severity: parameters.named("severity", Severity::parse)?,
@@ -50,8 +67,7 @@ pub async fn history(deps: web::Data<ApiDeps>, request: HttpRequest) -> Result<H
         acknowledged: parameters.parsed("acknowledged")?,
         before_row: parameters.parsed("cursor")?,
         limit: parameters.limit()?,
-    };
-    Ok(HttpResponse::Ok().json(deps.alerts.history(query).await?))
+    })
 }
 
 /// Alerts engaged now, oldest first: always all of them, whatever recipients there are.
@@ -64,19 +80,139 @@ pub async fn engaged(deps: web::Data<ApiDeps>, request: HttpRequest) -> Result<H
     Ok(HttpResponse::Ok().json(Page { items, next: None }))
 }
 
+/// What an operator says of an alert.
+#[derive(Debug, Default, Deserialize, utoipa::ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Said {
+    /// Who says so; `api` when absent.
+    by: Option<String>,
+    /// A word for it, at most 256 bytes; an empty one takes it away.
+    label: Option<String>,
+}
+
+impl Said {
+    /// Reads a body; there may be none.
+    fn read(body: &[u8]) -> Result<Self, ApiError> {
+        let said: Self = match body {
+            [] => Self::default(),
+            body => serde_json::from_slice(body).map_err(|e| ApiError::bad_field("body", e.to_string()))?,
+        };
+        for (name, text) in [("by", &said.by), ("label", &said.label)] {
+            if text.as_ref().is_some_and(|text| text.len() > MAX_SAID || text.contains(char::is_control)) {
+                let cause = format!("{name} must be at most {MAX_SAID} bytes without control characters");
+                return Err(ApiError::bad_field(name, cause));
+            }
+        }
+        Ok(said)
+    }
+}
+
+/// Notes what is said of one alert.
+async fn said(
+    deps: &ApiDeps,
+    row: i64,
+    mark: AlertMark,
+    by: Option<String>,
+) -> Result<HttpResponse, ApiError> {
+    let of = AlertQuery { row: Some(row), limit: 1, ..AlertQuery::default() };
+    deps.alerts.mark(of.clone(), mark, by.as_deref().unwrap_or("api"), deps.clock.now()).await?;
+    let found = deps.alerts.history(of).await?.items.into_iter().next();
+    found
+        .map(|alert| HttpResponse::Ok().json(alert))
+        .ok_or_else(|| ApiError::not_found(format!("no alert {row}")))
+}
+
 /// Marks an alert of the history as acknowledged.
 #[utoipa::path(post, path = "/api/v1/alerts/{row}/acknowledge",
-    params(("row" = i64, Path, description = "`row` of the alert")),
-    responses((status = 200), (status = 404, body = super::error::ErrorBody)))]
+    params(("row" = i64, Path, description = "`row` of the alert")), request_body = Option<Said>,
+    responses((status = 200, body = StoredAlert), (status = 404, body = super::error::ErrorBody)))]
 #[post("/alerts/{row}/acknowledge")]
 pub async fn acknowledge(
     deps: web::Data<ApiDeps>,
     row: web::Path<i64>,
     request: HttpRequest,
+    body: web::Bytes,
 ) -> Result<HttpResponse, ApiError> {
     Parameters::none(&request)?;
-    match deps.alerts.acknowledge(*row, "api", deps.clock.now()).await? {
-        true => Ok(HttpResponse::Ok().json(serde_json::json!({ "row": *row, "acknowledged": true }))),
-        false => Err(ApiError::not_found(format!("no alert {row}"))),
+    said(&deps, *row, AlertMark::Acknowledged, Said::read(&body)?.by).await
+}
+
+/// Marks an alert of the history as not acknowledged.
+#[utoipa::path(delete, path = "/api/v1/alerts/{row}/acknowledge",
+    params(("row" = i64, Path, description = "`row` of the alert")),
+    responses((status = 200, body = StoredAlert), (status = 404, body = super::error::ErrorBody)))]
+#[delete("/alerts/{row}/acknowledge")]
+pub async fn unacknowledge(
+    deps: web::Data<ApiDeps>,
+    row: web::Path<i64>,
+    request: HttpRequest,
+) -> Result<HttpResponse, ApiError> {
+    Parameters::none(&request)?;
+    said(&deps, *row, AlertMark::NotAcknowledged, None).await
+}
+
+/// Gives an alert of the history a label.
+#[utoipa::path(post, path = "/api/v1/alerts/{row}/label",
+    params(("row" = i64, Path, description = "`row` of the alert")), request_body = Said,
+    responses((status = 200, body = StoredAlert), (status = 404, body = super::error::ErrorBody)))]
+#[post("/alerts/{row}/label")]
+pub async fn label(
+    deps: web::Data<ApiDeps>,
+    row: web::Path<i64>,
+    request: HttpRequest,
+    body: web::Bytes,
+) -> Result<HttpResponse, ApiError> {
+    Parameters::none(&request)?;
+    let Said { by, label } = Said::read(&body)?;
+    let label = label.ok_or_else(|| ApiError::bad_field("label", "the body names no label".to_owned()))?;
+    said(&deps, *row, AlertMark::Label(label), by).await
+}
+
+/// Acknowledges all alerts of the history that the parameters ask for.
+#[utoipa::path(post, path = "/api/v1/alerts/acknowledge", request_body = Option<Said>,
+    params(("type" = Option<String>, Query, description = "Alert type; and all others of the history")),
+    responses((status = 200, body = serde_json::Value), (status = 400, body = super::error::ErrorBody)))]
+#[post("/alerts/acknowledge")]
+pub async fn acknowledge_all(
+    deps: web::Data<ApiDeps>,
+    request: HttpRequest,
+    body: web::Bytes,
+) -> Result<HttpResponse, ApiError> {
+    let of = query(&request, FILTERS)?;
+    let by = Said::read(&body)?.by;
+    let by = by.as_deref().unwrap_or("api");
+    let changed = deps.alerts.mark(of, AlertMark::Acknowledged, by, deps.clock.now()).await?;
+    Ok(HttpResponse::Ok().json(serde_json::json!({ "acknowledged": changed })))
+}
+
+/// Deletes one alert of the history.
+#[utoipa::path(delete, path = "/api/v1/alerts/{row}",
+    params(("row" = i64, Path, description = "`row` of the alert")),
+    responses((status = 200, body = serde_json::Value), (status = 404, body = super::error::ErrorBody)))]
+#[delete("/alerts/{row}")]
+pub async fn delete_one(
+    deps: web::Data<ApiDeps>,
+    row: web::Path<i64>,
+    request: HttpRequest,
+) -> Result<HttpResponse, ApiError> {
+    Parameters::none(&request)?;
+    match deps.alerts.delete_history(AlertQuery { row: Some(*row), ..AlertQuery::default() }).await? {
+        0 => Err(ApiError::not_found(format!("no alert {row}"))),
+        deleted => Ok(HttpResponse::Ok().json(serde_json::json!({ "deleted": deleted }))),
     }
+}
+
+/// Deletes all alerts of the history that the parameters ask for; without any of them it is refused.
+#[utoipa::path(delete, path = "/api/v1/alerts",
+    params(("to" = Option<String>, Query, description = "Before; and all others of the history")),
+    responses((status = 200, body = serde_json::Value), (status = 400, body = super::error::ErrorBody)))]
+#[delete("/alerts")]
+pub async fn delete_all(deps: web::Data<ApiDeps>, request: HttpRequest) -> Result<HttpResponse, ApiError> {
+    let of = query(&request, FILTERS)?;
+    if of == (AlertQuery { limit: of.limit, ..AlertQuery::default() }) {
+        let cause = "name what to delete, such as to=2026-01-01T00:00:00Z".to_owned();
+        return Err(ApiError::bad_field("query", cause));
+    }
+    let deleted = deps.alerts.delete_history(of).await?;
+    Ok(HttpResponse::Ok().json(serde_json::json!({ "deleted": deleted })))
 }

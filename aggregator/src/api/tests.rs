@@ -73,6 +73,7 @@ async fn every_documented_path_has_a_route_and_the_other_way_round() {
             let request = match method.as_str() {
                 "get" => test::TestRequest::get(),
                 "post" => test::TestRequest::post(),
+                "delete" => test::TestRequest::delete(),
                 other => panic!("{other}"),
             };
             let (_, body) = ask(&deps, request.uri(&concrete)).await;
@@ -83,8 +84,11 @@ async fn every_documented_path_has_a_route_and_the_other_way_round() {
     }
     let known = [
         "/api/v1/alerts",
+        "/api/v1/alerts/acknowledge",
         "/api/v1/alerts/engaged",
+        "/api/v1/alerts/{row}",
         "/api/v1/alerts/{row}/acknowledge",
+        "/api/v1/alerts/{row}/label",
         "/api/v1/flows",
         "/api/v1/flows/live",
         "/api/v1/health",
@@ -148,8 +152,8 @@ async fn a_wrong_method_is_told_which_ones_there_are() {
     let (deps, _store, _bus) = deps();
     let app = test::init_service(App::new().app_data(web::Data::new(deps.clone())).configure(routes)).await;
     for (request, path, allow) in [
-        (test::TestRequest::delete(), "/api/v1/alerts", "GET"),
-        (test::TestRequest::get(), "/api/v1/alerts/7/acknowledge", "POST"),
+        (test::TestRequest::patch(), "/api/v1/alerts", "DELETE, GET"),
+        (test::TestRequest::get(), "/api/v1/alerts/7/acknowledge", "DELETE, POST"),
         (test::TestRequest::post(), "/metrics", "GET"),
     ] {
         let response = test::call_service(&app, request.uri(path).to_request()).await;
@@ -182,6 +186,50 @@ async fn the_history_is_paged_filtered_and_acknowledged() {
     assert_eq!(ids(&seen), [4]);
     let (status, _) = ask(&deps, test::TestRequest::post().uri("/api/v1/alerts/99/acknowledge")).await;
     assert_eq!(status.as_u16(), 404);
+}
+
+#[actix_web::test]
+async fn alerts_are_labelled_taken_back_and_deleted() {
+    let (deps, store, _bus) = deps();
+    let alerts = (1..=6).map(|n| alert(n, if n % 2 == 0 { "error" } else { "notice" })).collect();
+    store.add_history(alerts).await.unwrap();
+    let send = async |request: test::TestRequest, path: &str, body: Value| {
+        let request = if body.is_null() { request } else { request.set_payload(body.to_string()) };
+        let (status, body) = ask(&deps, request.uri(path)).await;
+        (status.as_u16(), body)
+    };
+    let post = test::TestRequest::post;
+    let (_, told) =
+        send(post(), "/api/v1/alerts/3/label", json!({ "label": "our scanner", "by": "ann" })).await;
+    assert_eq!(
+        (&told["label"], &told["labelled_by"], &told["row"]),
+        (&json!("our scanner"), &json!("ann"), &json!(3))
+    );
+    let (_, told) = send(post(), "/api/v1/alerts/3/acknowledge", json!({ "by": "ann" })).await;
+    assert_eq!((&told["acknowledged"], &told["acknowledged_by"]), (&json!(true), &json!("ann")));
+    let (_, told) = send(test::TestRequest::delete(), "/api/v1/alerts/3/acknowledge", Value::Null).await;
+    assert_eq!((&told["acknowledged"], told.get("acknowledged_by")), (&json!(false), None));
+    for (body, wrong) in [
+        (json!({ "text": "x" }), "unknown field `text`"),
+        (json!({ "by": "ann" }), "names no label"),
+        (json!({ "label": "a\nb" }), "without control characters"),
+    ] {
+        let (status, told) = send(post(), "/api/v1/alerts/3/label", body).await;
+        let message = told["error"]["message"].as_str().unwrap();
+        assert!(status == 400 && message.contains(wrong), "{status} {message}");
+    }
+    let (_, told) = send(post(), "/api/v1/alerts/acknowledge?severity=error", Value::Null).await;
+    assert_eq!(told, json!({ "acknowledged": 3 }));
+    let delete = test::TestRequest::delete;
+    assert_eq!(send(delete(), "/api/v1/alerts", Value::Null).await.0, 400, "not everything by an oversight");
+    assert_eq!(send(delete(), "/api/v1/alerts/1", Value::Null).await, (200, json!({ "deleted": 1 })));
+    assert_eq!(send(delete(), "/api/v1/alerts/1", Value::Null).await.0, 404);
+    assert_eq!(
+        send(delete(), "/api/v1/alerts?acknowledged=true", Value::Null).await.1,
+        json!({ "deleted": 3 })
+    );
+    let (_, rest) = get(&deps, "/api/v1/alerts").await;
+    assert_eq!(rest["items"].as_array().unwrap().len(), 2);
 }
 
 #[actix_web::test]

@@ -121,8 +121,8 @@ impl Hosts {
     /// `since` the window began.
     pub fn of_run(&self, granularity: Granularity, since: Timestamp) -> Vec<HostKey> {
         let long = matches!(granularity, Granularity::Hour | Granularity::Day);
-        let called = |(_, host): &(&HostKey, &Box<Host>)| !host.idle || (long && host.last_seen >= since);
-        self.hosts.iter().filter(called).map(|(key, _)| *key).collect()
+        let called = |(_, host): &(&HostKey, &Host)| !host.idle || (long && host.last_seen >= since);
+        self.iter().filter(called).map(|(key, _)| *key).collect()
     }
 
     /// Notes that a run of this period took place.
@@ -173,8 +173,8 @@ impl Hosts {
     /// Many at once, because finding them looks at every host: a scan that fills the table brings
     /// hosts faster than that.
     fn evict(&mut self) {
-        let by_age = |(key, host): (&HostKey, &Box<Host>)| (!host.idle, host.last_seen, *key);
-        let mut by_age: Vec<_> = self.hosts.iter().map(by_age).collect();
+        let by_age = |(key, host): (&HostKey, &Host)| (!host.idle, host.last_seen, *key);
+        let mut by_age: Vec<_> = self.iter().map(by_age).collect();
         let room = (by_age.len() / EVICTED_SHARE).max(1).min(by_age.len());
         if room < by_age.len() {
             by_age.select_nth_unstable(room);

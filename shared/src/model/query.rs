@@ -26,6 +26,8 @@ pub struct Page<T> {
 /// Which alerts of the history to return. Every absent field means any.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct AlertQuery {
+    /// This row alone.
+    pub row: Option<i64>,
     /// Not before.
     pub from: Option<Timestamp>,
     /// Before.
@@ -57,6 +59,23 @@ pub struct StoredAlert {
     pub row: i64,
     /// True when an operator has acknowledged it.
     pub acknowledged: bool,
+    /// Who did, first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub acknowledged_by: Option<String>,
+    /// When.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub acknowledged_at: Option<Timestamp>,
+    /// What an operator calls it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
+    /// Who said so, last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub labelled_by: Option<String>,
+    /// When.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub labelled_at: Option<Timestamp>,
     /// The transition.
     #[serde(flatten)]
     pub alert: Alert,

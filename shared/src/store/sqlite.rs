@@ -18,8 +18,13 @@ mod worker;
 use connection::{Database, Durability, Schema};
 
 /// The schema of `ledger.db`, oldest step first.
-const LEDGER: Schema =
-    Schema { file: "ledger.db", steps: &[include_str!("migrations/sqlite/ledger_001.sql")] };
+const LEDGER: Schema = Schema {
+    file: "ledger.db",
+    steps: &[
+        include_str!("migrations/sqlite/ledger_001.sql"),
+        include_str!("migrations/sqlite/ledger_002.sql"),
+    ],
+};
 /// The schema of `flows.db`, oldest step first.
 const FLOWS: Schema = Schema { file: "flows.db", steps: &[include_str!("migrations/sqlite/flows_001.sql")] };
 

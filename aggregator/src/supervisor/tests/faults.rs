@@ -8,6 +8,7 @@ use prost::Message as _;
 use shared::bus::{Bus, BusError, Consumer, Receipt, Subscription};
 use shared::model::query::{AlertQuery, FlowQuery, Page, StoredAlert};
 use shared::script::source::{Origin, ScriptSource};
+use shared::store::AlertMark;
 use shared::store::conformance::samples;
 use shared::store::{EngagedAlert, FlowStore, StoreError, StoredFlow, Transition};
 use shared::wire::flow_batch::FlowBatch;
@@ -64,8 +65,18 @@ impl AlertStore for FailsOnce<SqliteStore> {
         self.inner.history(query).await
     }
 
-    async fn acknowledge(&self, row: i64, by: &str, at: Timestamp) -> Result<bool, StoreError> {
-        self.inner.acknowledge(row, by, at).await
+    async fn mark(
+        &self,
+        of: AlertQuery,
+        mark: AlertMark,
+        by: &str,
+        at: Timestamp,
+    ) -> Result<u64, StoreError> {
+        self.inner.mark(of, mark, by, at).await
+    }
+
+    async fn delete_history(&self, of: AlertQuery) -> Result<u64, StoreError> {
+        self.inner.delete_history(of).await
     }
 
     async fn apply(&self, transitions: Vec<Transition>) -> Result<(), StoreError> {

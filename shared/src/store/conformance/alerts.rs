@@ -5,7 +5,7 @@ use std::slice;
 use super::samples::{alert, at};
 use crate::model::query::{AlertQuery, DEFAULT_LIMIT, MAX_LIMIT};
 use crate::model::{Alert, AlertAction, Category, Entity, Severity};
-use crate::store::{AlertStore, EngagedAlert, Transition};
+use crate::store::{AlertMark, AlertStore, EngagedAlert, Transition};
 
 use AlertAction::{Engage, Release, Store};
 
@@ -105,9 +105,20 @@ pub(super) async fn acknowledging_marks_one_row(store: &dyn AlertStore) {
     };
     let rows = store.history(query(false)).await.unwrap().items;
     assert_eq!(rows.len(), 2);
-    assert!(store.acknowledge(rows[0].row, "ann", at(5)).await.unwrap());
-    assert!(store.acknowledge(rows[0].row, "bob", at(6)).await.unwrap(), "again is no error");
-    assert!(!store.acknowledge(i64::MAX, "ann", at(5)).await.unwrap());
+    let row = |row| AlertQuery { row: Some(row), ..AlertQuery::default() };
+    let mark = async |of, mark, by: &str, when| store.mark(of, mark, by, at(when)).await.unwrap();
+    assert_eq!(mark(row(rows[0].row), AlertMark::Acknowledged, "ann", 5).await, 1);
+    assert_eq!(mark(row(rows[0].row), AlertMark::Acknowledged, "bob", 6).await, 0, "it is so already");
+    assert_eq!(mark(row(i64::MAX), AlertMark::Acknowledged, "ann", 5).await, 0);
+    let label = |text: &str| AlertMark::Label(text.to_owned());
+    assert_eq!(mark(row(rows[0].row), label("scanner"), "ann", 7).await, 1);
+    assert_eq!(mark(row(rows[0].row), label("our scanner"), "bob", 8).await, 1);
+    assert_eq!(mark(row(rows[0].row), label("our scanner"), "ann", 9).await, 0);
+    let told = store.history(row(rows[0].row)).await.unwrap().items.remove(0);
+    assert_eq!((told.acknowledged_by.as_deref(), told.acknowledged_at), (Some("ann"), Some(at(5))));
+    assert_eq!((told.label.as_deref(), told.labelled_by.as_deref()), (Some("our scanner"), Some("bob")));
+    assert_eq!(mark(row(rows[0].row), label(""), "bob", 9).await, 1);
+    assert_eq!(store.history(row(rows[0].row)).await.unwrap().items[0].label, None);
     let done = store.history(query(true)).await.unwrap().items;
     assert_eq!(
         done.iter().map(|stored| (stored.row, stored.acknowledged)).collect::<Vec<_>>(),

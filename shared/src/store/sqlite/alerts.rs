@@ -7,7 +7,7 @@ use super::filter::{Filter, page, page_limit};
 use super::{PRUNE_ROWS, SqliteStore};
 use crate::model::query::{AlertQuery, Page, StoredAlert};
 use crate::model::{Alert, Timestamp};
-use crate::store::{AlertStore, EngagedAlert, StoreError, Transition};
+use crate::store::{AlertMark, AlertStore, EngagedAlert, StoreError, Transition};
 
 #[async_trait]
 impl AlertStore for SqliteStore {
@@ -20,9 +20,19 @@ impl AlertStore for SqliteStore {
         self.ledger.read(move |conn| history(conn, query)).await
     }
 
-    async fn acknowledge(&self, row: i64, by: &str, at: Timestamp) -> Result<bool, StoreError> {
+    async fn mark(
+        &self,
+        of: AlertQuery,
+        mark: AlertMark,
+        by: &str,
+        at: Timestamp,
+    ) -> Result<u64, StoreError> {
         let by = by.to_owned();
-        self.ledger.write(move |conn| acknowledge(conn, row, &by, at)).await
+        self.ledger.write_in_steps(PRUNE_ROWS, move |conn| set_mark(conn, &of, &mark, &by, at)).await
+    }
+
+    async fn delete_history(&self, of: AlertQuery) -> Result<u64, StoreError> {
+        self.ledger.write_in_steps(PRUNE_ROWS, move |conn| delete_history(conn, &of)).await
     }
 
     async fn apply(&self, transitions: Vec<Transition>) -> Result<(), StoreError> {
@@ -84,9 +94,9 @@ fn add_history(conn: &Connection, rows: &[(Alert, String)]) -> Result<u64, Store
     Ok(added)
 }
 
-fn history(conn: &Connection, query: AlertQuery) -> Result<Page<StoredAlert>, StoreError> {
-    let limit = page_limit(query.limit);
+fn conditions(query: AlertQuery) -> Filter {
     let mut filter = Filter::default();
+    filter.and("row = :row", ":row", query.row);
     filter.and("tstamp >= :from", ":from", query.from.map(Timestamp::ns));
     filter.and("tstamp < :to", ":to", query.to.map(Timestamp::ns));
     filter.and("severity >= :severity", ":severity", query.min_severity.map(|s| i64::from(s.id())));
@@ -97,27 +107,83 @@ fn history(conn: &Connection, query: AlertQuery) -> Result<Page<StoredAlert>, St
     filter.and("action = :action", ":action", query.action.map(|a| a.name().to_owned()));
     filter.and("acknowledged = :acknowledged", ":acknowledged", query.acknowledged.map(i64::from));
     filter.and("row < :before", ":before", query.before_row);
+    filter
+}
+
+fn history(conn: &Connection, query: AlertQuery) -> Result<Page<StoredAlert>, StoreError> {
+    let limit = page_limit(query.limit);
+    let mut filter = conditions(query);
     filter.bind(":limit", limit as i64 + 1);
     let sql = format!(
-        "SELECT row, acknowledged, json FROM alert WHERE {} ORDER BY row DESC LIMIT :limit",
+        "SELECT row, acknowledged, json, acknowledged_by, acknowledged_at, label, labelled_by, labelled_at
+         FROM alert WHERE {} ORDER BY row DESC LIMIT :limit",
         filter.text()
     );
     let rows = filter.query(conn, &sql, |row| {
         let number = row.get(0)?;
         let alert = serde_json::from_str(row.get_ref(2)?.as_str().map_err(rusqlite::Error::from)?)?;
-        Ok((number, StoredAlert { row: number, acknowledged: row.get(1)?, alert }))
+        let time = |at: Option<i64>| at.map(Timestamp::from_ns);
+        let stored = StoredAlert {
+            row: number,
+            acknowledged: row.get(1)?,
+            acknowledged_by: row.get(3)?,
+            acknowledged_at: time(row.get(4)?),
+            label: row.get(5)?,
+            labelled_by: row.get(6)?,
+            labelled_at: time(row.get(7)?),
+            alert,
+        };
+        Ok((number, stored))
     })?;
     Ok(page(rows, limit))
 }
 
-fn acknowledge(conn: &Connection, row: i64, by: &str, at: Timestamp) -> Result<bool, StoreError> {
-    // Who acknowledged first stays on record.
-    let mut update = conn.prepare_cached(
-        "UPDATE alert SET acknowledged = 1, acknowledged_by = coalesce(acknowledged_by, ?2),
-                          acknowledged_at = coalesce(acknowledged_at, ?3)
-         WHERE row = ?1",
-    )?;
-    Ok(update.execute(params![row, by, at.ns()])? > 0)
+/// Marks some of the rows that are not marked so yet.
+fn set_mark(
+    conn: &Connection,
+    of: &AlertQuery,
+    mark: &AlertMark,
+    by: &str,
+    at: Timestamp,
+) -> Result<usize, StoreError> {
+    let mut filter = conditions(of.clone());
+    let (set, unless) = match mark {
+        AlertMark::Acknowledged => {
+            ("acknowledged = 1, acknowledged_by = :by, acknowledged_at = :at", "acknowledged = 0")
+        }
+        AlertMark::NotAcknowledged => {
+            ("acknowledged = 0, acknowledged_by = NULL, acknowledged_at = NULL", "acknowledged = 1")
+        }
+        AlertMark::Label(label) if label.is_empty() => {
+            ("label = NULL, labelled_by = NULL, labelled_at = NULL", "label IS NOT NULL")
+        }
+        AlertMark::Label(label) => {
+            filter.bind(":label", label.clone());
+            ("label = :label, labelled_by = :by, labelled_at = :at", "label IS NOT :label")
+        }
+    };
+    if set.contains(":by") {
+        filter.bind(":by", by.to_owned());
+        filter.bind(":at", at.ns());
+    }
+    filter.bind(":limit", PRUNE_ROWS as i64);
+    let which = filter.text();
+    filter.execute(
+        conn,
+        &format!(
+            "UPDATE alert SET {set} WHERE row IN (SELECT row FROM alert WHERE {which} AND {unless} LIMIT :limit)"
+        ),
+    )
+}
+
+fn delete_history(conn: &Connection, of: &AlertQuery) -> Result<usize, StoreError> {
+    let mut filter = conditions(of.clone());
+    filter.bind(":limit", PRUNE_ROWS as i64);
+    let which = filter.text();
+    filter.execute(
+        conn,
+        &format!("DELETE FROM alert WHERE row IN (SELECT row FROM alert WHERE {which} LIMIT :limit)"),
+    )
 }
 
 /// A transition with the JSON of what it writes.

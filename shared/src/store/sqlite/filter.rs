@@ -32,6 +32,14 @@ impl Filter {
         if self.conditions.is_empty() { "TRUE".to_owned() } else { self.conditions.join(" AND ") }
     }
 
+    /// Runs `sql`, made with [`Filter::text`], which changes rows; tells how many.
+    pub fn execute(&self, conn: &Connection, sql: &str) -> Result<usize, StoreError> {
+        let mut statement = conn.prepare_cached(sql)?;
+        let values: Vec<(&str, &dyn ToSql)> =
+            self.values.iter().map(|(name, value)| (*name, value as &dyn ToSql)).collect();
+        Ok(statement.execute(values.as_slice())?)
+    }
+
     /// Runs `sql`, made with [`Filter::text`], and reads its rows.
     pub fn query<T>(
         &self,
