@@ -16,6 +16,7 @@ struct Instruments {
     script_calls: Counter<u64>,
     script_errors: Counter<u64>,
     script_time: Counter<u64>,
+    script_skips: Counter<u64>,
     hosts: Gauge<u64>,
     engaged: Gauge<u64>,
     backlog: Gauge<u64>,
@@ -34,6 +35,7 @@ static INSTRUMENTS: LazyLock<Instruments> = LazyLock::new(|| {
         restarts: counter("flowhook.aggregator.restarts", "Shards and tasks started again after a failure"),
         script_calls: counter("flowhook.aggregator.script_calls", "Element hook calls by script"),
         script_errors: counter("flowhook.aggregator.script_errors", "Failed calls by script"),
+        script_skips: counter("flowhook.aggregator.script_skips", "Runs left out of a failing script"),
         script_time: meter
             .u64_counter("flowhook.aggregator.script_time")
             .with_unit("us")
@@ -61,6 +63,7 @@ pub fn publish(before: &AggregatorReport, now: &AggregatorReport) {
         all.script_calls.add(grown(Some(&told.calls), counts.calls), &label);
         all.script_errors.add(grown(Some(&told.errors), counts.errors), &label);
         all.script_time.add(grown(Some(&told.micros), counts.micros), &label);
+        all.script_skips.add(grown(Some(&told.skips), counts.skips), &label);
     }
     for (kind, actions) in &now.alerts {
         let told = before.alerts.get(kind);

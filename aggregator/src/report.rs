@@ -2,31 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
 use shared::model::counters::add_counts;
-
-/// What one element script has done.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, utoipa::ToSchema)]
-pub struct ScriptCounts {
-    /// Calls of its hooks.
-    pub calls: u64,
-    /// Calls that failed, `setup` and `teardown` included.
-    pub errors: u64,
-    /// Microseconds of wall time its hooks took.
-    pub micros: u64,
-    /// Partitions in which it failed too often and is no longer called.
-    pub quarantined: u64,
-}
-
-impl ScriptCounts {
-    /// Adds another script's counts, or the same one's from elsewhere.
-    pub fn add(&mut self, other: &Self) {
-        self.calls = self.calls.saturating_add(other.calls);
-        self.errors = self.errors.saturating_add(other.errors);
-        self.micros = self.micros.saturating_add(other.micros);
-        self.quarantined = self.quarantined.saturating_add(other.quarantined);
-    }
-}
+use shared::script::ScriptCounts;
 
 /// Totals of one partition, or of several added up.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -6,10 +6,9 @@ use std::time::Duration;
 use shared::clock::Stopwatch;
 use shared::model::{Granularity, Timestamp};
 use shared::script::engine::{Run, ScriptEngine};
+use shared::script::quarantine::Quarantine;
 use shared::script::registry::{Entry, Registry};
-use shared::script::{Effect, ElementParams, HookName, Lifecycle, ScriptKind};
-
-use crate::report::ScriptCounts;
+use shared::script::{Effect, ElementParams, HookName, Lifecycle, ScriptCounts, ScriptKind};
 
 /// Something a script asked for in a run.
 #[derive(Debug)]
@@ -37,7 +36,7 @@ pub struct Outcome {
     pub errors: BTreeMap<String, u64>,
     /// What each script did, by its place in the registry.
     pub counts: BTreeMap<usize, ScriptCounts>,
-    /// Scripts that have failed too often and are no longer called.
+    /// Scripts that have failed too often and are left alone for a while.
     pub quarantined: Vec<String>,
 }
 
@@ -46,8 +45,8 @@ pub struct Outcome {
 pub struct ScriptStates {
     /// Runs that live from load to unload, by script, site and interface.
     loaded: BTreeMap<(String, String, u32), Run>,
-    /// Failures in a row, by script.
-    failures: BTreeMap<String, u32>,
+    /// Scripts that have failed of late.
+    failures: BTreeMap<String, Quarantine>,
 }
 
 impl ScriptStates {
@@ -152,7 +151,11 @@ impl RunPlan<'_> {
             let wanted = meta.kind == self.kind
                 && entry.enabled(HookName::Element(self.granularity))
                 && !(meta.packet_interface_only && self.collected);
-            if !wanted || states.failures.get(&meta.key).is_some_and(|n| *n >= self.quarantine_after) {
+            if !wanted {
+                continue;
+            }
+            if states.failures.get(&meta.key).is_some_and(|failing| failing.holds(self.when)) {
+                outcome.counts.entry(place).or_default().skips += 1;
                 continue;
             }
             let kept = states.loaded.remove(&self.loaded_key(&meta.key));
@@ -206,7 +209,7 @@ impl RunPlan<'_> {
     ) {
         outcome.asked.extend(result.effects.into_iter().map(|effect| Asked { script, element, effect }));
         let Some(error) = result.error else {
-            if element.is_some() {
+            if element.is_some() && !states.failures.is_empty() {
                 states.failures.remove(key);
             }
             return;
@@ -218,10 +221,9 @@ impl RunPlan<'_> {
         }
         let counts = outcome.counts.entry(script).or_default();
         counts.errors = counts.errors.saturating_add(1);
-        let failures = states.failures.entry(key.to_owned()).or_default();
-        *failures += 1;
-        if *failures == self.quarantine_after {
-            tracing::error!(script = key, "script failed too often and is quarantined");
+        let failing = states.failures.entry(key.to_owned()).or_default();
+        if failing.failed(self.quarantine_after, self.when) {
+            tracing::error!(script = key, "script failed too often and is left alone for a while");
             counts.quarantined = 1;
             outcome.quarantined.push(key.to_owned());
         }

@@ -2,22 +2,29 @@
 
 use std::collections::BTreeMap;
 
+use shared::clock::Stopwatch;
 use shared::model::status::StatusBits;
 use shared::model::{FlowRecord, L4, Timestamp};
 use shared::script::engine::{Run, ScriptEngine};
 use shared::script::observer::Observer;
+use shared::script::quarantine::Quarantine;
 use shared::script::registry::{Registry, ScriptInfo, ScriptSetup};
-use shared::script::{Effect, FlowHook, HookName, ScriptError, ScriptKind, ScriptLimits, ScriptMeta};
+use shared::script::{
+    Effect, FlowHook, HookName, ScriptCounts, ScriptError, ScriptKind, ScriptLimits, ScriptMeta,
+};
 
 use crate::flow::Flow;
 use crate::l7::ProtocolId;
+
+/// Of so many calls of a script one is timed.
+const SAMPLED: u64 = 64;
 
 /// Calls made and failed since the last time.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HookCounts {
     /// Calls by hook.
     pub calls: BTreeMap<String, u64>,
-    /// Scripts that failed too often and are no longer called.
+    /// Scripts that failed too often and are left alone for a while.
     pub quarantined: Vec<String>,
 }
 
@@ -32,10 +39,8 @@ pub struct Asked {
 
 struct Hooked {
     run: Option<Run>,
-    /// Failed calls in a row.
-    failures: u32,
-    /// Failed calls.
-    errors: u64,
+    quarantine: Quarantine,
+    counts: ScriptCounts,
     interval_s: u32,
 }
 
@@ -163,7 +168,12 @@ impl HookRunner {
                 run = started.run;
             }
             let interval_s = meta.periodic_update_seconds.unwrap_or(self.default_periodic_s);
-            states.push(Hooked { run, failures: 0, errors: 0, interval_s });
+            states.push(Hooked {
+                run,
+                quarantine: Quarantine::default(),
+                counts: ScriptCounts::default(),
+                interval_s,
+            });
         }
         for (entry, state) in before.scripts().iter().zip(old) {
             let Some(run) = state.and_then(|state| state.run) else { continue };
@@ -226,11 +236,11 @@ impl HookRunner {
         called.map(|(hook, calls)| (hook.name().to_owned(), calls)).collect()
     }
 
-    /// All failed calls by script.
-    pub fn total_errors(&self) -> impl Iterator<Item = (&str, u64)> {
+    /// What each script that was called has done.
+    pub fn script_counts(&self) -> impl Iterator<Item = (&str, &ScriptCounts)> {
         let scripts = self.registry.scripts().iter().zip(&self.states);
-        let failed = scripts.filter(|(_, state)| state.errors > 0);
-        failed.map(|(entry, state)| (entry.script.meta().key.as_str(), state.errors))
+        let called = scripts.filter(|(_, state)| state.counts != ScriptCounts::default());
+        called.map(|(entry, state)| (entry.script.meta().key.as_str(), &state.counts))
     }
 
     /// Calls `hook` of every script that wants `flow`; `tick` is the flow's age in base intervals.
@@ -246,7 +256,9 @@ impl HookRunner {
         let news = news(hook, flow.status, old_status);
         for (place, entry) in self.registry.scripts().iter().enumerate() {
             let state = &mut self.states[place];
-            let Some(run) = &mut state.run else { continue };
+            if state.run.is_none() && state.quarantine.is_clean() {
+                continue;
+            }
             let name = HookName::Flow(hook);
             if !entry.enabled(name) || !entry.accepts_flow(flow, news) {
                 continue;
@@ -254,22 +266,47 @@ impl HookRunner {
             if hook == FlowHook::PeriodicUpdate && !due(tick, self.periodic_s, state.interval_s) {
                 continue;
             }
+            if state.quarantine.holds(now) {
+                state.counts.skips += 1;
+                continue;
+            }
+            if state.run.is_none() {
+                // Its time is over: it begins anew.
+                let started = self.engine.start(&entry.script, now);
+                asked
+                    .extend(started.result.effects.into_iter().map(|effect| Asked { script: place, effect }));
+                state.run = started.run;
+                if started.result.error.is_some() {
+                    state.counts.errors += 1;
+                    state.quarantine.failed(self.limits.quarantine_after, now);
+                }
+            }
+            let Some(run) = &mut state.run else { continue };
+            // Reading the clock costs as much as a lowered call does.
+            let watch = (state.counts.calls % SAMPLED == 0).then(Stopwatch::start);
             let result = run.flow(&self.engine, hook, flow, old_status, now, entry.config(name));
+            if let Some(watch) = watch {
+                let took = u64::try_from(watch.elapsed().as_nanos()).unwrap_or(u64::MAX);
+                state.counts.micros = state.counts.micros.saturating_add(took.saturating_mul(SAMPLED) / 1000);
+            }
+            state.counts.calls += 1;
             self.calls[hook as usize] += 1;
             asked.extend(result.effects.into_iter().map(|effect| Asked { script: place, effect }));
             let Some(error) = result.error else {
-                state.failures = 0;
+                if !state.quarantine.is_clean() {
+                    state.quarantine.succeeded();
+                }
                 continue;
             };
-            if state.failures == 0 {
+            if state.quarantine.is_clean() {
                 tracing::warn!(script = %error.script, line = error.line, cause = %error.cause, "flow hook failed");
             }
-            state.failures += 1;
-            state.errors += 1;
+            state.counts.errors += 1;
             let key = &entry.script.meta().key;
-            if state.failures >= self.limits.quarantine_after {
-                tracing::error!(script = %key, "script failed too often and is quarantined");
+            if state.quarantine.failed(self.limits.quarantine_after, now) {
+                tracing::error!(script = %key, "script failed too often and is left alone for a while");
                 state.run = None;
+                state.counts.quarantined += 1;
                 self.quarantined.push(key.clone());
             }
         }

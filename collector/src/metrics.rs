@@ -18,6 +18,10 @@ struct Instruments {
     drops: Counter<u64>,
     exports: Counter<u64>,
     live_flows: Gauge<u64>,
+    script_calls: Counter<u64>,
+    script_errors: Counter<u64>,
+    script_skips: Counter<u64>,
+    script_time: Counter<u64>,
     restarts: Counter<u64>,
     append_retries: Counter<u64>,
 }
@@ -38,6 +42,14 @@ static INSTRUMENTS: LazyLock<Instruments> = LazyLock::new(|| {
         live_flows: meter
             .u64_gauge("flowhook.collector.live_flows")
             .with_description("Flows in the table")
+            .build(),
+        script_calls: counter("flowhook.collector.script_calls", "Flow hook calls by script"),
+        script_errors: counter("flowhook.collector.script_errors", "Failed calls by script"),
+        script_skips: counter("flowhook.collector.script_skips", "Calls left out of a failing script"),
+        script_time: meter
+            .u64_counter("flowhook.collector.script_time")
+            .with_unit("us")
+            .with_description("Wall time of flow hooks by script, from one call in 64")
             .build(),
         restarts: counter("flowhook.collector.restarts", "Interfaces started again after a failure"),
         append_retries: counter("flowhook.collector.append_retries", "Messages the bus refused at first"),
@@ -60,6 +72,14 @@ pub fn publish(interface: &str, before: &CollectorReport, now: &CollectorReport,
     }
     for (kind, count) in grown(&before.errors, &now.errors) {
         all.errors.add(count, &on("kind", kind));
+    }
+    for (script, counts) in &now.scripts {
+        let told = before.scripts.get(script).copied().unwrap_or_default();
+        let (new, label) = (counts.since(&told), on("script", script));
+        all.script_calls.add(new.calls, &label);
+        all.script_errors.add(new.errors, &label);
+        all.script_skips.add(new.skips, &label);
+        all.script_time.add(new.micros, &label);
     }
     let drops = now.drops.since(&before.drops);
     for (by, count) in [("kernel", drops.kernel), ("interface", drops.interface), ("capture", drops.own)] {

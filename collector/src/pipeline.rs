@@ -161,8 +161,9 @@ impl Pipeline {
             *report.flows_by_protocol.entry(name.text.to_string()).or_default() += flows;
         }
         report.hooks = self.parts.hooks.total_calls();
-        for (script, count) in self.parts.hooks.total_errors() {
-            report.error(&format!("script.{script}"), count);
+        for (script, counts) in self.parts.hooks.script_counts() {
+            report.error(&format!("script.{script}"), counts.errors);
+            report.scripts.insert(script.to_owned(), *counts);
         }
         let decoder = self.parts.decoder.stats();
         report.error("fragments_orphaned", decoder.fragments_orphaned);

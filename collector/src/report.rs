@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use shared::model::counters::add_counts;
+use shared::script::ScriptCounts;
 
 /// Totals of one interface, or of several added up.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,6 +26,9 @@ pub struct CollectorReport {
     pub alerts_by_severity: BTreeMap<String, u64>,
     /// Errors by kind: decoding, capture, scripts, loss.
     pub errors: BTreeMap<String, u64>,
+    /// What flow scripts did, by key; not part of the report on paper: times differ from run to run.
+    #[serde(skip)]
+    pub scripts: BTreeMap<String, ScriptCounts>,
     /// Packets dropped before they were counted.
     #[serde(default)]
     pub drops: Drops,
@@ -82,6 +86,9 @@ impl CollectorReport {
         add_counts(&mut self.hooks, &other.hooks);
         add_counts(&mut self.errors, &other.errors);
         add_counts(&mut self.alerts_by_severity, &other.alerts_by_severity);
+        for (script, counts) in &other.scripts {
+            self.scripts.entry(script.clone()).or_default().add(counts);
+        }
         if !other.exporters.is_empty() {
             let mine = Arc::make_mut(&mut self.exporters);
             for (exporter, counts) in other.exporters.iter() {

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{Category, Severity};
 
+pub mod counts;
 pub mod effect;
 pub mod element;
 pub mod engine;
@@ -18,11 +19,13 @@ pub mod live;
 pub mod lowered;
 pub mod meta;
 pub mod observer;
+pub mod quarantine;
 pub mod registry;
 pub mod source;
 mod threshold;
 pub mod value;
 
+pub use counts::ScriptCounts;
 pub use effect::{AlertRequest, Effect, LogLevel};
 pub use element::ElementParams;
 pub use meta::{FlowHook, HookName, Lifecycle, ScriptKind, ScriptMeta};

@@ -11,12 +11,11 @@ use serde_json::Value;
 use shared::script::engine::ScriptEngine;
 use shared::script::live::LiveScripts;
 use shared::script::registry::{BrokenScript, Registry, ScriptInfo, ScriptSetup};
-use shared::script::{ScriptError, ScriptKind};
+use shared::script::{ScriptCounts, ScriptError, ScriptKind};
 
 use super::page::Listing;
 use super::query::Parameters;
 use super::{ApiDeps, ApiError};
-use crate::report::ScriptCounts;
 
 /// How long a collector may take to answer.
 const PATIENCE: Duration = Duration::from_secs(2);

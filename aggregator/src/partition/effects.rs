@@ -111,7 +111,7 @@ impl Partition {
             alert_type: Some("script_quarantined".to_owned()),
             severity: Some(Severity::Error),
             category: Some(Category::Internals),
-            message: Some(format!("Script {script} failed too often and is no longer called")),
+            message: Some(format!("Script {script} failed too often and is left alone for a while")),
             ..AlertRequest::default()
         };
         let meta = entry.script.meta().clone();

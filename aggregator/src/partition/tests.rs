@@ -337,3 +337,20 @@ fn what_each_script_did_is_counted() {
     let counts = partition.report().scripts["test"];
     assert_eq!((counts.calls, counts.errors, counts.quarantined), (3, 1, 0));
 }
+
+#[test]
+fn a_script_that_keeps_failing_is_left_alone_and_tried_again() {
+    let text = format!(
+        "#{{ hooks: #{{ min: |p| {{ if p.when < {} {{ throw \"no\" }} store_alert(#{{ message: \"works\" }}) }} }} }}",
+        START + 300
+    );
+    let mut partition = partition(script(&text), serde_json::json!({}));
+    let outputs = seconds(&mut partition, 0..1021, |_| vec![("10.0.0.1", 1)]);
+    let stored = transitions(&outputs);
+    let told: Vec<_> = stored.iter().map(|(_, element, at)| (element.as_str(), *at)).collect();
+    // Three failures, ten minutes of quarantine, of which somebody is told, then every minute.
+    let works = (13..=17).map(|minute| ("10.0.0.1", minute * 60));
+    assert_eq!(told, [("flowhook", 180)].into_iter().chain(works).collect::<Vec<_>>());
+    let counts = partition.report().scripts["test"];
+    assert_eq!((counts.calls, counts.errors, counts.quarantined, counts.skips), (8, 3, 1, 9));
+}
