@@ -100,6 +100,8 @@ pub struct ScriptsConfig {
     pub reload_s: u32,
     /// Limits on each call.
     pub limits: ScriptLimits,
+    /// Files of lists that scripts look things up in, by name of the list.
+    pub lists: BTreeMap<String, Vec<PathBuf>>,
     /// What to switch on and off and how to configure it, by script key.
     pub settings: BTreeMap<String, ScriptSettings>,
 }
@@ -111,6 +113,7 @@ impl Default for ScriptsConfig {
             dir: PathBuf::new(),
             reload_s: 2,
             limits: ScriptLimits::default(),
+            lists: BTreeMap::new(),
             settings: BTreeMap::new(),
         }
     }

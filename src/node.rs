@@ -19,6 +19,7 @@ use shared::bus::{BusError, SharedBus};
 use shared::clock::{SharedClock, SystemClock};
 use shared::model::{HostPools, LocalNetworks};
 use shared::script::engine::ScriptEngine;
+use shared::script::lists::Lists;
 use shared::script::registry::Registry;
 use shared::script::source::{self, ScriptSource};
 use shared::store::sqlite::SqliteStore;
@@ -186,7 +187,8 @@ impl Node {
     ) -> Result<(), NodeError> {
         let prefixes = config.node.local_networks.iter().filter_map(|n| n.parse().ok());
         let networks = Arc::new(LocalNetworks::new(prefixes));
-        let (scripts, watcher) = scripts::watch(config, sources);
+        let lists = script_lists(config)?;
+        let (scripts, watcher) = scripts::watch(config, sources, lists);
         self.watcher = watcher.filter(|_| roles.collector || roles.aggregator).map(|w| tokio::spawn(w.run()));
         if let Some(store) = self.store.clone().filter(|_| roles.notifier) {
             let deps = NotifierDeps {
@@ -413,6 +415,14 @@ pub fn script_sources(config: &Config) -> Result<Vec<ScriptSource>, shared::scri
         sources.extend(source::load_dir(&config.scripts.dir)?);
     }
     Ok(sources)
+}
+
+/// The lists that scripts look things up in.
+///
+/// # Errors
+/// Names the file that cannot be read.
+pub fn script_lists(config: &Config) -> Result<Lists, NodeError> {
+    Lists::load(&config.scripts.lists).map_err(|wrong| NodeError::Config(vec![wrong]))
 }
 
 /// Makes sure that one process alone uses the state directory.

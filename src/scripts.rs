@@ -2,10 +2,11 @@
 //! leaves in force what was there before.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use shared::script::engine::ScriptEngine;
+use shared::script::lists::Lists;
 use shared::script::live::{LiveScripts, ScriptSender};
 use shared::script::registry::{BrokenScript, Registry, ScriptSetup};
 use shared::script::source::{self, Origin, ScriptSource};
@@ -22,25 +23,28 @@ pub struct Watcher {
     glance: Glance,
     /// The last right text of each file.
     right: BTreeMap<String, ScriptSource>,
+    lists: Lists,
     broken: Vec<BrokenScript>,
 }
 
 /// The scripts in force, and who looks after them; nobody where nothing can change.
-pub fn watch(config: &Config, sources: Vec<ScriptSource>) -> (LiveScripts, Option<Watcher>) {
+pub fn watch(config: &Config, sources: Vec<ScriptSource>, lists: Lists) -> (LiveScripts, Option<Watcher>) {
     let setup = ScriptSetup {
         sources: sources.clone(),
         settings: config.scripts.settings.clone(),
         limits: config.scripts.limits.clone(),
+        lists: lists.clone(),
         broken: Vec::new(),
     };
     let (sender, scripts) = LiveScripts::channel(setup);
-    if config.scripts.dir.as_os_str().is_empty() || config.scripts.reload_s == 0 {
+    let nothing = config.scripts.dir.as_os_str().is_empty() && config.scripts.lists.is_empty();
+    if nothing || config.scripts.reload_s == 0 {
         return (scripts, None);
     }
     let right = sources.into_iter().map(|source| (source.origin.to_string(), source));
     let right = right.filter(|(_, source)| source.origin != Origin::Builtin).collect();
-    let glance = look(&config.scripts.dir);
-    let watcher = Watcher { config: config.clone(), sender, glance, right, broken: Vec::new() };
+    let glance = look(config);
+    let watcher = Watcher { config: config.clone(), sender, glance, right, lists, broken: Vec::new() };
     (scripts, Some(watcher))
 }
 
@@ -68,18 +72,21 @@ impl Watcher {
 
     /// Takes on what has changed in the folder since the last time.
     pub fn check(&mut self) {
-        let glance = look(&self.config.scripts.dir);
+        let glance = look(&self.config);
         if glance == self.glance {
             return;
         }
-        let sources = match source::load_dir(&self.config.scripts.dir) {
+        // What cannot be read now may be so in a moment: it stays news.
+        let dir = &self.config.scripts.dir;
+        let read = if dir.as_os_str().is_empty() { Ok(Vec::new()) } else { source::load_dir(dir) };
+        let sources = match read {
             Ok(sources) => sources,
-            Err(error) => {
-                // What cannot be read now may be so in a moment: it stays news.
-                tracing::error!(%error, "scripts are not reloaded");
-                return;
-            }
+            Err(error) => return tracing::error!(%error, "scripts are not reloaded"),
         };
+        match Lists::load(&self.config.scripts.lists) {
+            Ok(lists) => self.lists = lists,
+            Err(error) => return tracing::error!(%error, "lists are not reloaded"),
+        }
         self.glance = glance;
         let engine = ScriptEngine::new(self.config.scripts.limits.clone());
         let mut right = BTreeMap::new();
@@ -120,15 +127,23 @@ impl Watcher {
             sources,
             settings: scripts.settings.clone(),
             limits: scripts.limits.clone(),
+            lists: self.lists.clone(),
             broken: self.broken.clone(),
         }));
     }
 }
 
-fn look(dir: &Path) -> Glance {
+fn look(config: &Config) -> Glance {
+    let dir = config.scripts.dir.as_path();
     let folders = std::iter::once(dir.to_owned())
         .chain(shared::script::ScriptKind::ALL.map(|kind| dir.join(kind.name())));
+    let folders = folders.filter(|_| !dir.as_os_str().is_empty());
     let mut glance = Glance::new();
+    for path in config.scripts.lists.values().flatten() {
+        if let Ok(meta) = std::fs::metadata(path) {
+            glance.insert(path.clone(), (meta.len(), meta.modified().ok()));
+        }
+    }
     for folder in folders {
         for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
             let (path, meta) = (entry.path(), entry.metadata());
@@ -161,7 +176,7 @@ mod tests {
         config.scripts.dir = dir.path().to_owned();
         config.scripts.builtin = false;
         let sources = source::load_dir(dir.path()).unwrap();
-        let (mut scripts, watcher) = watch(&config, sources);
+        let (mut scripts, watcher) = watch(&config, sources, Lists::default());
         let mut watcher = watcher.unwrap();
         watcher.check();
         assert!(scripts.news().is_none(), "nothing has changed");

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use shared::model::{ContactKind, HostCounters, InterfaceCounters, NetworkCounters, SystemCounters};
 use shared::script::engine::ScriptEngine;
+use shared::script::lists::{List, Lists};
 use shared::script::registry::Registry;
 use shared::script::source::builtin;
 use shared::script::{ScriptKind, ScriptLimits};
@@ -178,6 +179,43 @@ fn what_flows_do() {
     });
     let expected = BTreeSet::from(["clear_text_credentials", "clear_text_protocol"].map(str::to_owned));
     assert_eq!(ftp, expected);
+}
+
+#[test]
+fn what_is_on_a_list_and_what_is_not() {
+    let seen = |listed: &str| {
+        let (mut lists, mut list) = (Lists::default(), List::default());
+        list.add(listed);
+        lists.insert("blacklist", list);
+        let mut wire = Wire::with(&BTreeMap::new(), lists);
+        let ask = dns("www.evil.example.org", 0x0100);
+        wire.udp(53, &[(true, &ask), (false, &dns("www.evil.example.org", 0x8180))]);
+        wire.alerts().into_iter().map(|alert| (alert.alert_type, alert.message)).collect::<Vec<_>>()
+    };
+    let one = |message: &str| vec![("blacklisted".to_owned(), message.to_owned())];
+    assert_eq!(seen("203.0.113.0/24\nexample.org"), one("203.0.113.5 is on the list blacklist"));
+    assert_eq!(seen("192.168.1.10"), one("192.168.1.10 is on the list blacklist"));
+    let name = "192.168.1.10 asked for www.evil.example.org, which is on the list blacklist";
+    assert_eq!(seen("evil.example.org"), one(name));
+    assert_eq!(seen("vil.example.org\n203.0.113.6"), []);
+
+    let servers = |servers: &str| {
+        let config = serde_json::json!({ "servers": [servers] });
+        let checks = ["unexpected_dns", "unexpected_ntp", "unexpected_smtp"];
+        let configs = checks.map(|check| (check, config.clone())).into();
+        let mut wire = Wire::with(&configs, Lists::default());
+        wire.udp(53, &[(true, &dns("www.example.org", 0x0100)), (false, &dns("www.example.org", 0x8180))]);
+        let clock = |mode: u8| [&[mode, 0, 6, 0xec][..], &[0; 44]].concat();
+        wire.datagram(true, [203, 0, 113, 5], 123, 123, &clock(0x23));
+        wire.datagram(false, [203, 0, 113, 5], 123, 123, &clock(0x24));
+        let mail =
+            [(false, &b"220 mail.example.org ESMTP\r\n"[..]), (true, b"EHLO x\r\n"), (false, b"250 OK\r\n")];
+        wire.tcp(25, &mail, false);
+        types(wire)
+    };
+    let all = ["unexpected_dns", "unexpected_ntp", "unexpected_smtp"].map(str::to_owned);
+    assert_eq!(servers("198.51.100.0/24"), BTreeSet::from(all));
+    assert_eq!(servers("203.0.113.5"), BTreeSet::new());
 }
 
 #[test]

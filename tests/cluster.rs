@@ -53,6 +53,7 @@ pub fn alert(number: usize) -> Alert {
         flow: None,
         traceparent: None,
         mitre: Vec::new(),
+        flapping: false,
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! An alert engages when a script triggers it and is not engaged; triggering it again updates what
 //! is shown and tells nobody. It is released when its script says so, when a complete run of the
-//! same script and period does not trigger it again, or when its host goes idle.
+//! same script and period does not trigger it again, or when its host goes idle. [`Damping`] may
+//! delay either: until several runs agree, or until it has been quiet for a while.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,6 +11,11 @@ use shared::model::alert::{ALERT_SCHEMA_VERSION, derive_id};
 use shared::model::{Alert, AlertAction, Entity, Granularity, Party, Timestamp};
 use shared::script::{AlertRequest, CurrentAlert, ScriptMeta};
 use shared::store::{EngagedAlert, Transition};
+
+mod damping;
+
+pub use damping::Damping;
+use damping::Flaps;
 
 /// Engaged alerts of one partition at most.
 const MAX_ENGAGED: usize = 100_000;
@@ -89,11 +95,24 @@ fn clipped(mut text: String, max: usize) -> String {
     text
 }
 
+/// An alert that is engaged.
+#[derive(Debug)]
+struct Engaged {
+    alert: Alert,
+    /// How long it has to be quiet before it is released, in seconds.
+    hold_s: i64,
+    /// Since when nothing triggers it, where it is held.
+    quiet_since: Option<Timestamp>,
+}
+
 /// The alert state of one partition.
 #[derive(Debug, Default)]
 pub struct AlertState {
     partition: u32,
-    engaged: BTreeMap<Key, Alert>,
+    engaged: BTreeMap<Key, Engaged>,
+    /// Triggered, but not yet in as many runs in a row as it takes.
+    pending: BTreeMap<Key, u32>,
+    flaps: Flaps,
     /// Engaged before a restart and not triggered since: a window seen only in part says nothing
     /// about them.
     restored: BTreeSet<Key>,
@@ -106,9 +125,10 @@ pub struct AlertState {
 impl AlertState {
     /// State with what was engaged before a restart.
     pub fn new(partition: u32, engaged: Vec<EngagedAlert>) -> Self {
-        let engaged: BTreeMap<_, _> = engaged.into_iter().map(|e| (Key::of(&e.alert), e.alert)).collect();
+        let known = |alert: Alert| (Key::of(&alert), Engaged { alert, hold_s: 0, quiet_since: None });
+        let engaged: BTreeMap<_, _> = engaged.into_iter().map(|e| known(e.alert)).collect();
         let restored = engaged.keys().cloned().collect();
-        Self { partition, engaged, restored, partial: false, refused: 0 }
+        Self { partition, engaged, restored, ..Self::default() }
     }
 
     /// A run's wishes follow; `partial` when its window was seen only in part, as the first one after
@@ -139,23 +159,60 @@ impl AlertState {
         subject: &Subject,
         granularity: Granularity,
         now: Timestamp,
+        damping: &Damping,
     ) -> Option<Transition> {
         let alert = build(request, meta, subject, granularity, now, AlertAction::Engage);
         let key = Key::of(&alert);
-        self.restored.remove(&key);
-        if let Some(engaged) = self.engaged.get_mut(&key) {
-            let shown = Alert { id: engaged.id.clone(), tstamp: engaged.tstamp, ..alert };
-            let changed = *engaged != shown;
-            *engaged = shown.clone();
-            return changed
-                .then_some(Transition::Update(EngagedAlert { partition: self.partition, alert: shown }));
+        if self.engaged.contains_key(&key) {
+            return self.update(&key, alert, damping);
         }
-        if self.engaged.len() >= MAX_ENGAGED {
+        let runs = self.pending.get(&key).copied().unwrap_or_default() + 1;
+        if self.engaged.len() >= MAX_ENGAGED || self.pending.len() >= MAX_ENGAGED {
             self.refused += 1;
             return None;
         }
-        self.engaged.insert(key, alert.clone());
+        if runs < damping.engage_after {
+            self.pending.insert(key, runs);
+            return None;
+        }
+        self.pending.remove(&key);
+        let flapping = self.flaps.engaged(&key, now, damping);
+        let hold_s = damping.hold_s(flapping);
+        let alert = Alert { flapping, ..alert };
+        self.engaged.insert(key, Engaged { alert: alert.clone(), hold_s, quiet_since: None });
         Some(Transition::Engage(EngagedAlert { partition: self.partition, alert }))
+    }
+
+    /// A script says that what it engaged is still so, without a reason to engage it anew.
+    pub fn keep(
+        &mut self,
+        request: AlertRequest,
+        meta: &ScriptMeta,
+        subject: &Subject,
+        granularity: Granularity,
+        now: Timestamp,
+        damping: &Damping,
+    ) -> Option<Transition> {
+        let alert = build(request, meta, subject, granularity, now, AlertAction::Engage);
+        let key = Key::of(&alert);
+        self.pending.remove(&key);
+        self.update(&key, alert, damping)
+    }
+
+    /// Shows what is new of an engaged alert, if it is engaged and something is.
+    fn update(&mut self, key: &Key, alert: Alert, damping: &Damping) -> Option<Transition> {
+        self.restored.remove(key);
+        let engaged = self.engaged.get_mut(key)?;
+        engaged.quiet_since = None;
+        engaged.hold_s = damping.hold_s(engaged.alert.flapping);
+        let before = &engaged.alert;
+        let shown =
+            Alert { id: before.id.clone(), tstamp: before.tstamp, flapping: before.flapping, ..alert };
+        if *before == shown {
+            return None;
+        }
+        engaged.alert = shown.clone();
+        Some(Transition::Update(EngagedAlert { partition: self.partition, alert: shown }))
     }
 
     /// A script releases its alert of a type.
@@ -176,10 +233,23 @@ impl AlertState {
             script: meta.key.clone(),
             granularity,
         };
+        if !self.pending.is_empty() {
+            self.pending.remove(&key);
+        }
         if self.is_kept(&key) {
             return None;
         }
-        self.engaged.remove(&key).map(|alert| released(alert, now))
+        self.quiet(&key, now)
+    }
+
+    /// Releases what nothing triggers any more, as soon as it has been quiet long enough.
+    fn quiet(&mut self, key: &Key, now: Timestamp) -> Option<Transition> {
+        let engaged = self.engaged.get_mut(key)?;
+        let since = *engaged.quiet_since.get_or_insert(now);
+        if now.since(since) < engaged.hold_s * shared::model::time::NS_PER_S {
+            return None;
+        }
+        self.engaged.remove(key).map(|engaged| released(engaged.alert, now))
     }
 
     /// A one-shot alert; `ordinal` tells those of one run and script apart.
@@ -207,18 +277,17 @@ impl AlertState {
         triggered: &BTreeSet<(String, String, String)>,
         now: Timestamp,
     ) -> Vec<Transition> {
-        let (partial, restored) = (self.partial, std::mem::take(&mut self.restored));
-        let gone = |key: &Key| {
+        let unconfirmed = |key: &Key| {
             key.is_at(place)
                 && key.entity == entity
                 && key.granularity == granularity
                 && scripts.contains(&key.script)
                 && !triggered.contains(&(key.script.clone(), key.value.clone(), key.alert_type.clone()))
-                && !(partial && restored.contains(key))
         };
-        let released = self.release_where(gone, now);
-        self.restored = restored;
-        released
+        self.pending.retain(|key, _| !unconfirmed(key));
+        let quiet = self.engaged.keys().filter(|key| unconfirmed(key) && !self.is_kept(key));
+        let quiet: Vec<Key> = quiet.cloned().collect();
+        quiet.iter().filter_map(|key| self.quiet(key, now)).collect()
     }
 
     /// A host went idle: all its alerts are released.
@@ -229,7 +298,9 @@ impl AlertState {
         value: &str,
         now: Timestamp,
     ) -> Vec<Transition> {
-        self.release_where(|key| key.is_at(place) && key.entity == entity && key.value == value, now)
+        let gone = |key: &Key| key.is_at(place) && key.entity == entity && key.value == value;
+        self.pending.retain(|key, _| !gone(key));
+        self.release_where(gone, now)
     }
 
     /// Releases what was engaged before a restart by a script that `runs` no more: nobody else would.
@@ -257,8 +328,8 @@ impl AlertState {
             granularity: Granularity::Aperiodic,
         };
         let of_element =
-            |(key, _): &(&Key, &Alert)| key.is_at(place) && key.entity == entity && key.value == value;
-        let shown = |(_, alert): (&Key, &Alert)| CurrentAlert {
+            |(key, _): &(&Key, &Engaged)| key.is_at(place) && key.entity == entity && key.value == value;
+        let shown = |(_, Engaged { alert, .. }): (&Key, &Engaged)| CurrentAlert {
             alert_type: alert.alert_type.clone(),
             script: alert.script.clone(),
             severity: alert.severity,
@@ -271,7 +342,8 @@ impl AlertState {
 
     fn release_where(&mut self, gone: impl Fn(&Key) -> bool, now: Timestamp) -> Vec<Transition> {
         let keys: Vec<Key> = self.engaged.keys().filter(|key| gone(key)).cloned().collect();
-        keys.iter().filter_map(|key| self.engaged.remove(key)).map(|alert| released(alert, now)).collect()
+        let removed = keys.iter().filter_map(|key| self.engaged.remove(key));
+        removed.map(|engaged| released(engaged.alert, now)).collect()
     }
 }
 
@@ -332,6 +404,7 @@ fn build(
         flow: None,
         traceparent: None,
         mitre: meta.mitre.clone(),
+        flapping: false,
     }
 }
 

@@ -25,8 +25,27 @@ pub struct AggregatorConfig {
     pub flow_retention_days: u32,
     /// Days that the alert history is kept; 0 for ever.
     pub alert_retention_days: u32,
+    /// How alerts engage and release.
+    pub alerts: AlertsConfig,
     /// The REST API.
     pub api: ApiConfig,
+}
+
+/// The `[aggregator.alerts]` section.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AlertsConfig {
+    /// An alert that engages more often than this within `flap_window_s` is marked as flapping and is
+    /// not released before it has been quiet for as long; 0 never does that.
+    pub flap_engages: u32,
+    /// Seconds of event time.
+    pub flap_window_s: u32,
+}
+
+impl Default for AlertsConfig {
+    fn default() -> Self {
+        Self { flap_engages: 5, flap_window_s: 1800 }
+    }
 }
 
 /// The `[aggregator.api]` section.
@@ -56,6 +75,7 @@ impl Default for AggregatorConfig {
             time_series: true,
             flow_retention_days: 7,
             alert_retention_days: 30,
+            alerts: AlertsConfig::default(),
             api: ApiConfig::default(),
         }
     }

@@ -131,6 +131,7 @@ impl Partition {
     /// Takes on other scripts. What has not changed keeps its state; alerts of what is no more are
     /// released with the next run.
     pub fn reload_scripts(&mut self, setup: &ScriptSetup) {
+        self.engine.set_lists(setup.lists.clone());
         // What is wrong with scripts was told by whoever changed them.
         let (registry, _) = Registry::load(&self.engine, setup.sources.clone(), &setup.settings);
         let before = std::mem::replace(&mut self.registry, registry);

@@ -200,6 +200,7 @@ impl ShardState {
             let engaged = self.args.alerts.engaged(Some(self.args.partition)).await?;
             let scripts = self.args.scripts.take();
             let engine = ScriptEngine::new(scripts.limits.clone());
+            engine.set_lists(scripts.lists.clone());
             // What is wrong with scripts was told when the role started.
             let (registry, _) = Registry::load(&engine, scripts.sources.clone(), &scripts.settings);
             self.partition = Some(Box::new(Partition::new(

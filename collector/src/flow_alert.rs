@@ -97,6 +97,7 @@ pub fn build(
         }),
         traceparent,
         mitre: meta.mitre.clone(),
+        flapping: false,
     }
 }
 
@@ -136,5 +137,6 @@ pub fn interface_alert(
         flow: None,
         traceparent: None,
         mitre: Vec::new(),
+        flapping: false,
     }
 }

@@ -147,6 +147,7 @@ impl HookRunner {
         setup: &ScriptSetup,
         now: Timestamp,
     ) -> (Vec<(String, Effect)>, Vec<ScriptError>, Vec<Asked>) {
+        self.engine.set_lists(setup.lists.clone());
         let (registry, mut errors) = Registry::load(&self.engine, setup.sources.clone(), &setup.settings);
         let before = std::mem::replace(&mut self.registry, registry);
         let mut old: Vec<Option<Hooked>> = std::mem::take(&mut self.states).into_iter().map(Some).collect();
@@ -283,7 +284,7 @@ impl HookRunner {
             }
             let Some(run) = &mut state.run else { continue };
             // Reading the clock costs as much as a lowered call does.
-            let watch = (state.counts.calls % SAMPLED == 0).then(Stopwatch::start);
+            let watch = state.counts.calls.is_multiple_of(SAMPLED).then(Stopwatch::start);
             let result = run.flow(&self.engine, hook, flow, old_status, now, entry.config(name));
             if let Some(watch) = watch {
                 let took = u64::try_from(watch.elapsed().as_nanos()).unwrap_or(u64::MAX);

@@ -38,6 +38,7 @@ pub fn alert(id: &str) -> Alert {
         flow: None,
         traceparent: None,
         mitre: Vec::new(),
+        flapping: false,
     }
 }
 

@@ -15,6 +15,7 @@ pub mod effect;
 pub mod element;
 pub mod engine;
 mod functions;
+pub mod lists;
 pub mod live;
 pub mod lowered;
 pub mod meta;

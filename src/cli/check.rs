@@ -2,6 +2,7 @@
 
 use serde_json::json;
 use shared::script::engine::ScriptEngine;
+use shared::script::lists::Lists;
 use shared::script::registry::Registry;
 
 use super::{Output, print, print_json};
@@ -12,6 +13,7 @@ use crate::node::script_sources;
 /// Checks the configuration and every script.
 pub fn check(config: &Config, output: Output) -> Result<(), Failure> {
     let mut wrong = config.check();
+    wrong.extend(Lists::load(&config.scripts.lists).err());
     let mut scripts = 0;
     let mut warnings: Vec<String> = Vec::new();
     match script_sources(config) {

@@ -25,7 +25,7 @@ use super::print_json;
 use super::progress::{Bar, Watched};
 use crate::config::Config;
 use crate::exit::{self, Failure};
-use crate::node::{self, NodeError};
+use crate::node::{self, NodeError, script_lists};
 
 /// `flowhook flows …`
 #[derive(Debug, Args)]
@@ -158,6 +158,7 @@ pub fn pipeline(
         sources,
         settings: config.scripts.settings.clone(),
         limits: config.scripts.limits.clone(),
+        lists: script_lists(config)?,
         broken: Vec::new(),
     };
     let (hooks, mut errors, _) =

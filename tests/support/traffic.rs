@@ -13,6 +13,7 @@ use collector::hooks::HookRunner;
 use collector::pipeline::{Item, Pipeline, PipelineParts};
 use shared::model::flow::{TCP_ACK, TCP_FIN, TCP_PSH, TCP_RST, TCP_SYN};
 use shared::model::{Alert, FlowEnd, LocalNetworks, Timestamp};
+use shared::script::lists::Lists;
 use shared::script::registry::{ScriptSettings, ScriptSetup};
 use shared::script::source::builtin;
 use shared::wire::delta::Delta;
@@ -34,11 +35,20 @@ pub struct Wire {
 impl Wire {
     /// A wire on which nothing was seen yet. Local networks are the private ones.
     pub fn new() -> Self {
-        let on = ScriptSettings { enabled: Some(true), ..ScriptSettings::default() };
+        Self::with(&BTreeMap::new(), Lists::default())
+    }
+
+    /// One whose scripts have these configurations and lists.
+    pub fn with(configs: &BTreeMap<&str, serde_json::Value>, lists: Lists) -> Self {
+        let on = |name: &str| ScriptSettings {
+            enabled: Some(true),
+            config: configs.get(name).cloned(),
+            ..ScriptSettings::default()
+        };
         let sources = builtin();
         let settings: BTreeMap<_, _> =
-            sources.iter().map(|source| (source.name.clone(), on.clone())).collect();
-        let setup = ScriptSetup { sources, settings, ..ScriptSetup::default() };
+            sources.iter().map(|source| (source.name.clone(), on(&source.name))).collect();
+        let setup = ScriptSetup { sources, settings, lists, ..ScriptSetup::default() };
         let (hooks, errors, _) = HookRunner::load(&setup, 120, Timestamp::ZERO);
         assert!(errors.is_empty(), "{errors:?}");
         let networks = ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"].map(|net| net.parse().unwrap());

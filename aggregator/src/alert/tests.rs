@@ -35,7 +35,14 @@ fn at(secs: i64) -> Timestamp {
 fn trigger(state: &mut AlertState, host: &str, value: f64, now: i64) -> Option<Transition> {
     let request =
         AlertRequest { value: Some(value), metric: Some("bytes".to_owned()), ..AlertRequest::default() };
-    state.trigger(request, &meta(), &subject(host), G, at(now))
+    state.trigger(request, &meta(), &subject(host), G, at(now), &AT_ONCE)
+}
+
+/// Nothing is damped.
+const AT_ONCE: Damping = Damping { engage_after: 1, hold_seconds: 0, flap_engages: 0, flap_window_s: 0 };
+
+fn damped(state: &mut AlertState, now: i64, damping: &Damping) -> Option<Transition> {
+    state.trigger(AlertRequest::default(), &meta(), &subject("a"), G, at(now), damping)
 }
 
 fn end_run(state: &mut AlertState, triggered: &[&str], now: i64) -> Vec<Transition> {
@@ -140,7 +147,7 @@ fn two_sites_have_their_own_alerts_of_the_same_host() {
     let mut state = AlertState::new(5, Vec::new());
     let there = Subject { site: "t".to_owned(), ..subject("a") };
     let here = engaged_id(trigger(&mut state, "a", 1.0, 60));
-    let other = engaged_id(state.trigger(AlertRequest::default(), &meta(), &there, G, at(60)));
+    let other = engaged_id(state.trigger(AlertRequest::default(), &meta(), &there, G, at(60), &AT_ONCE));
     assert_ne!(here, other);
     assert_eq!(end_run(&mut state, &[], 120).len(), 1);
     assert_eq!(state.current(Place { site: "t", ifid: 1 }, Entity::Host, "a").len(), 1);
@@ -164,7 +171,7 @@ fn endless_texts_are_cut_between_characters_and_still_make_one_episode() {
         metric: Some("m".repeat(1000)),
         ..AlertRequest::default()
     };
-    match state.trigger(request(), &meta(), &subject("a"), G, at(60)) {
+    match state.trigger(request(), &meta(), &subject("a"), G, at(60), &AT_ONCE) {
         Some(Transition::Engage(engaged)) => {
             assert_eq!(engaged.alert.alert_type, "ä".repeat(64));
             assert_eq!(engaged.alert.message, "€".repeat(1365));
@@ -186,4 +193,75 @@ fn a_window_seen_only_in_part_releases_nothing_of_before_the_restart() {
     assert!(end_run(&mut restarted, &[], 90).is_empty());
     restarted.begin_run(false);
     assert_eq!(end_run(&mut restarted, &[], 150).len(), 1);
+}
+
+#[test]
+fn an_alert_that_needs_several_runs_engages_when_they_agree_in_a_row() {
+    let mut state = AlertState::new(5, Vec::new());
+    let damping = Damping { engage_after: 3, ..AT_ONCE };
+    for now in [60, 120] {
+        assert!(damped(&mut state, now, &damping).is_none());
+        assert!(end_run(&mut state, &["a"], now).is_empty());
+    }
+    assert!(end_run(&mut state, &[], 180).is_empty(), "one run says otherwise, and it begins anew");
+    for now in [240, 300] {
+        assert!(damped(&mut state, now, &damping).is_none());
+        assert!(end_run(&mut state, &["a"], now).is_empty());
+    }
+    assert!(matches!(damped(&mut state, 360, &damping), Some(Transition::Engage(_))));
+}
+
+#[test]
+fn an_alert_is_held_until_it_has_been_quiet_for_long() {
+    let mut state = AlertState::new(5, Vec::new());
+    let damping = Damping { hold_seconds: 120, ..AT_ONCE };
+    let id = engaged_id(damped(&mut state, 60, &damping));
+    assert!(end_run(&mut state, &[], 120).is_empty());
+    assert!(damped(&mut state, 180, &damping).is_none(), "it was engaged all the time");
+    assert!(end_run(&mut state, &["a"], 180).is_empty());
+    // Also when the script says itself that it is over.
+    assert!(state.release(None, &meta(), &subject("a"), G, at(240)).is_none());
+    assert!(end_run(&mut state, &[], 240).is_empty());
+    assert!(end_run(&mut state, &[], 300).is_empty());
+    match &end_run(&mut state, &[], 360)[..] {
+        [Transition::Release(alert)] => assert_eq!((&alert.id, alert.tstamp), (&id, at(360))),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn between_two_thresholds_an_alert_is_kept_and_none_engages() {
+    let mut state = AlertState::new(5, Vec::new());
+    let keep = |state: &mut AlertState, value, now| {
+        let request =
+            AlertRequest { value: Some(value), metric: Some("bytes".to_owned()), ..AlertRequest::default() };
+        state.keep(request, &meta(), &subject("a"), G, at(now), &AT_ONCE)
+    };
+    assert!(keep(&mut state, 8.0, 60).is_none() && state.is_empty());
+    let id = engaged_id(trigger(&mut state, "a", 10.0, 120));
+    match keep(&mut state, 8.0, 180) {
+        Some(Transition::Update(shown)) => assert_eq!((shown.alert.id, shown.alert.value), (id, Some(8.0))),
+        other => panic!("{other:?}"),
+    }
+    assert!(end_run(&mut state, &["a"], 180).is_empty());
+}
+
+#[test]
+fn an_alert_that_comes_and_goes_is_held_and_says_so() {
+    let mut state = AlertState::new(5, Vec::new());
+    let damping = Damping { flap_engages: 3, flap_window_s: 600, ..AT_ONCE };
+    let mut engages = Vec::new();
+    let mut releases = Vec::new();
+    for minute in 1..=40 {
+        let now = minute * 60;
+        let shaky = minute <= 12 && minute % 2 == 1;
+        if shaky && let Some(Transition::Engage(engaged)) = damped(&mut state, now, &damping) {
+            engages.push((minute, engaged.alert.flapping));
+        }
+        let released = end_run(&mut state, if shaky { &["a"] } else { &[] }, now);
+        releases.extend(released.iter().map(|_| minute));
+    }
+    assert_eq!(engages, [(1, false), (3, false), (5, false), (7, true)]);
+    // Triggered for the last time in minute 11, not in minute 12, and held ten minutes from then.
+    assert_eq!(releases, [2, 4, 6, 22]);
 }

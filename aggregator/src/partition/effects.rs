@@ -8,7 +8,7 @@ use shared::wire::proto::HttpPost;
 
 use super::elements::{Elements, SYSTEM};
 use super::{InterfaceState, Output, Partition};
-use crate::alert::{AlertState, Subject, alert_type};
+use crate::alert::{AlertState, Damping, Subject, alert_type};
 use crate::run::{Asked, Outcome};
 use crate::schedule::Closed;
 
@@ -33,7 +33,17 @@ impl Partition {
                 (Effect::Trigger(request), Some(subject)) => {
                     let kind = alert_type(request.alert_type.clone(), &meta);
                     triggered.insert((meta.key.clone(), subject.value.clone(), kind));
-                    let told = self.alerts.trigger(request, &meta, subject, window.granularity, window.at);
+                    let damping = Damping::of(&meta, &self.config.alerts);
+                    let (granularity, at) = (window.granularity, window.at);
+                    let told = self.alerts.trigger(request, &meta, subject, granularity, at, &damping);
+                    self.tell(told.into_iter().collect(), output);
+                }
+                (Effect::Keep(request), Some(subject)) => {
+                    let kind = alert_type(request.alert_type.clone(), &meta);
+                    triggered.insert((meta.key.clone(), subject.value.clone(), kind));
+                    let damping = Damping::of(&meta, &self.config.alerts);
+                    let (granularity, at) = (window.granularity, window.at);
+                    let told = self.alerts.keep(request, &meta, subject, granularity, at, &damping);
                     self.tell(told.into_iter().collect(), output);
                 }
                 (Effect::Release(kind), Some(subject)) => {

@@ -179,6 +179,9 @@ pub struct Alert {
     /// Techniques of MITRE ATT&CK that it may be a sign of, such as `T1071.004`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub mitre: Vec<String>,
+    /// It engages and releases again and again; it is held engaged until it has been quiet for long.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub flapping: bool,
 }
 
 impl Alert {

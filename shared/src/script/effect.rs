@@ -66,6 +66,8 @@ pub enum LogLevel {
 pub enum Effect {
     /// Engage an alert (element scripts), or store one (flow scripts).
     Trigger(AlertRequest),
+    /// Update an alert while it is engaged; engages nothing (element scripts).
+    Keep(AlertRequest),
     /// Release the script's alert of this type (its key when left out).
     Release(Option<String>),
     /// A one-shot alert.

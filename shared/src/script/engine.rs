@@ -9,6 +9,7 @@ use std::rc::Rc;
 use rhai::{AST, Dynamic, Engine, EvalAltResult, FnPtr, FuncArgs, Map, ParseError, Position, Scope};
 use serde_json::Value;
 
+use super::lists::Lists;
 use super::lowered::{Input, Program};
 use super::observer::{Observed, Observer};
 use super::source::{Origin, ScriptSource};
@@ -143,6 +144,11 @@ impl ScriptEngine {
         }
     }
 
+    /// Gives scripts these lists to look things up in.
+    pub fn set_lists(&self, lists: Lists) {
+        self.host.set_lists(lists);
+    }
+
     /// Whether lowered hooks are interpreted all the same, to compare.
     pub fn interpret_all(&self, on: bool) {
         self.interprets.set(on);
@@ -182,7 +188,8 @@ impl ScriptEngine {
         config: &'a Value,
     ) -> Input<'a> {
         let ScriptLimits { max_string, max_effects, .. } = *self.host.limits();
-        Input { flow, element, old_status, now: now.secs(), config, max_string, max_effects }
+        let lists = self.host.lists();
+        Input { flow, element, old_status, now: now.secs(), config, lists, max_string, max_effects }
     }
 
     /// Compiles a script and reads its attributes.

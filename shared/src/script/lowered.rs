@@ -7,11 +7,13 @@
 //! differ, and `tests` hold them together where they run side by side.
 
 use std::cell::Cell;
+use std::rc::Rc;
 
 use serde_json::Value as Json;
 
 use super::ElementParams;
 use super::effect::LogLevel;
+use super::lists::Lists;
 use crate::model::FlowRecord;
 use crate::model::flow_field::FieldValue;
 use crate::model::status::StatusBits;
@@ -30,6 +32,8 @@ pub struct Input<'a> {
     pub now: i64,
     /// The script's configuration.
     pub config: &'a Json,
+    /// Lists to look things up in.
+    pub lists: Rc<Lists>,
     /// Longest text.
     pub max_string: usize,
     /// Effects of one call at most.
@@ -184,6 +188,8 @@ pub enum Expr {
     Len(Box<Expr>),
     /// `ip_in`
     IpIn(Box<(Expr, Expr)>),
+    /// `in_list`: list and what may be in it
+    InList(Box<(Expr, Expr)>),
     /// `is_private`
     IsPrivate(Box<Expr>),
     /// `format_bytes`
@@ -220,6 +226,8 @@ pub enum AlertKey {
 pub enum Ask {
     /// `trigger_alert`
     Trigger(Vec<(AlertKey, Expr)>),
+    /// `keep_alert`
+    Keep(Vec<(AlertKey, Expr)>),
     /// `store_alert`
     Store(Vec<(AlertKey, Expr)>),
     /// `release_alert`

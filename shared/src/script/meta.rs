@@ -176,6 +176,10 @@ pub struct ScriptMeta {
     pub three_way_handshake_ok: bool,
     /// Interval of `periodicUpdate` in seconds; the collector's when absent.
     pub periodic_update_seconds: Option<u32>,
+    /// Runs in a row that have to trigger an alert before it engages; 0 and 1 say at once.
+    pub engage_after: u32,
+    /// Seconds for which nothing may trigger an alert before it is released.
+    pub hold_seconds: u32,
     /// How long its state lives.
     pub lifecycle: Lifecycle,
     /// True when it has a `teardown`.
@@ -210,6 +214,8 @@ impl ScriptMeta {
             flow_status: 0,
             three_way_handshake_ok: false,
             periodic_update_seconds: None,
+            engage_after: 1,
+            hold_seconds: 0,
             lifecycle: Lifecycle::Run,
             has_teardown: false,
             expect: Vec::new(),

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::engine::{Script, ScriptEngine};
+use super::lists::Lists;
 use super::source::ScriptSource;
 use super::{FlowHook, HookName, ScriptError, ScriptKind, ScriptLimits};
 use crate::model::status::StatusBits;
@@ -47,6 +48,8 @@ pub struct ScriptSetup {
     pub settings: BTreeMap<String, ScriptSettings>,
     /// Limits on each call.
     pub limits: ScriptLimits,
+    /// Lists that scripts look things up in.
+    pub lists: Lists,
     /// Files that were changed and cannot be used as they are; what they held before still runs.
     pub broken: Vec<BrokenScript>,
 }

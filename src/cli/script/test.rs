@@ -159,6 +159,7 @@ fn shown(effect: &Effect) -> String {
     };
     match effect {
         Effect::Trigger(request) => alert("trigger", request),
+        Effect::Keep(request) => alert("keep", request),
         Effect::Store(request) => alert("store", request),
         Effect::Release(kind) => format!("release {}", kind.as_deref().unwrap_or("its own type")),
         Effect::SetStatus(bit) => format!("set status {}", status::names(1 << bit).concat()),

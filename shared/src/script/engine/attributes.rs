@@ -27,11 +27,9 @@ pub fn read(map: &Map, source: &ScriptSource) -> Result<ScriptMeta, String> {
             "kind" => kind = Some(one_of(name, value, ScriptKind::parse)?),
             "category" => meta.category = one_of(name, value, Category::parse)?,
             "severity" => meta.severity = Some(one_of(name, value, Severity::parse)?),
-            "score" => {
-                let score =
-                    u32::try_from(int(name, value)?).map_err(|_| format!("{name}: must be 0 or more"))?;
-                meta.score = Some(score);
-            }
+            "score" => meta.score = Some(count(name, value)?),
+            "engage_after" => meta.engage_after = count(name, value)?,
+            "hold_seconds" => meta.hold_seconds = count(name, value)?,
             "attacker" => meta.attacker = Some(one_of(name, value, Role::parse)?),
             "victim" => meta.victim = Some(one_of(name, value, Role::parse)?),
             "mitre" => meta.mitre = techniques(name, value)?,
@@ -160,6 +158,10 @@ fn text(name: &str, value: &Dynamic) -> Result<String, String> {
 
 fn int(name: &str, value: &Dynamic) -> Result<i64, String> {
     value.as_int().map_err(|_| wrong(name, "a whole number", value))
+}
+
+fn count(name: &str, value: &Dynamic) -> Result<u32, String> {
+    u32::try_from(int(name, value)?).map_err(|_| format!("{name}: must be 0 or more"))
 }
 
 fn flag(name: &str, value: &Dynamic) -> Result<bool, String> {

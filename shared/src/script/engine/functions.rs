@@ -16,6 +16,7 @@ use crate::script::{AlertRequest, Effect, LogLevel};
 #[cfg(test)]
 pub const NAMES: &[&str] = &[
     "trigger_alert",
+    "keep_alert",
     "release_alert",
     "store_alert",
     "check_threshold",
@@ -29,6 +30,7 @@ pub const NAMES: &[&str] = &[
     "parse_json",
     "ip_in",
     "is_private",
+    "in_list",
     "format_bytes",
 ];
 
@@ -56,6 +58,8 @@ pub fn register(engine: &mut Engine, host: &Rc<Host>) {
         }
         Ok(false)
     });
+    let h = Rc::clone(host);
+    engine.register_fn("in_list", move |list: &str, entry: &str| h.lists().has(list, entry));
     engine.register_fn("is_private", |ip: &str| -> Answer<bool> { Ok(is_private(parse_ip(ip)?)) });
     engine.register_fn("format_bytes", |bytes: i64| format_bytes(bytes as f64));
 }
@@ -63,6 +67,8 @@ pub fn register(engine: &mut Engine, host: &Rc<Host>) {
 fn register_alerts(engine: &mut Engine, host: &Rc<Host>) {
     let h = Rc::clone(host);
     engine.register_fn("trigger_alert", move |map: Map| h.ask(Effect::Trigger(request(&map)?)));
+    let h = Rc::clone(host);
+    engine.register_fn("keep_alert", move |map: Map| h.ask(Effect::Keep(request(&map)?)));
     let h = Rc::clone(host);
     engine.register_fn("store_alert", move |map: Map| h.ask(Effect::Store(request(&map)?)));
     let h = Rc::clone(host);
@@ -152,6 +158,7 @@ fn check_threshold(host: &Host, params: &Map, value: &Dynamic, metric: &str) -> 
     let config = config.ok_or("check_threshold needs the params of the hook")?;
     let threshold =
         config.get("threshold").and_then(number).ok_or("the configuration has no number 'threshold'")?;
+    let clear = config.get("clear_threshold").and_then(number);
     let operator = config.get("operator").and_then(|o| o.clone().into_string().ok());
     let text = |key: &str| params.get(key).map(ToString::to_string).unwrap_or_default();
     let entity = params.get("alert_entity").and_then(|e| e.read_lock::<Map>().map(|e| e.clone()));
@@ -163,7 +170,7 @@ fn check_threshold(host: &Host, params: &Map, value: &Dynamic, metric: &str) -> 
         name: &name.unwrap_or_default(),
         metric,
     };
-    let (effect, crossed) = about.effect(operator.as_deref(), value, threshold)?;
+    let (effect, crossed) = about.effect(operator.as_deref(), value, threshold, clear)?;
     host.ask(effect)?;
     Ok(crossed)
 }

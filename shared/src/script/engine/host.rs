@@ -9,6 +9,7 @@ use crate::clock::Stopwatch;
 use crate::model::flow_field::FLOW_FIELDS;
 use crate::model::status;
 use crate::model::{FlowRecord, Timestamp};
+use crate::script::lists::Lists;
 use crate::script::value::{Counters, EntityInfo, from_field, from_json};
 use crate::script::{AlertRequest, Effect, ScriptLimits};
 
@@ -23,6 +24,7 @@ pub struct Host {
     flow: RefCell<Option<Rc<FlowRecord>>>,
     old_status: Cell<u64>,
     effects: RefCell<Vec<Effect>>,
+    lists: RefCell<Rc<Lists>>,
     /// Operations of the call so far; kept only while somebody watches.
     operations: Cell<u64>,
     /// Which of the flow's fields were read, while somebody watches.
@@ -39,6 +41,7 @@ impl Host {
             flow: RefCell::new(None),
             old_status: Cell::new(0),
             effects: RefCell::new(Vec::new()),
+            lists: RefCell::default(),
             operations: Cell::new(0),
             reads: RefCell::new(None),
         }
@@ -88,6 +91,16 @@ impl Host {
     /// Event time of the call.
     pub fn now(&self) -> Timestamp {
         self.now.get()
+    }
+
+    /// Sets what lists there are.
+    pub fn set_lists(&self, lists: Lists) {
+        *self.lists.borrow_mut() = Rc::new(lists);
+    }
+
+    /// What lists there are.
+    pub fn lists(&self) -> Rc<Lists> {
+        Rc::clone(&self.lists.borrow())
     }
 
     /// Notes what the script asks for.

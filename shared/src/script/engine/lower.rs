@@ -178,6 +178,7 @@ impl Lowering {
         self.check_own(&call.name)?;
         let ask = match (&*call.name, &call.args[..]) {
             ("trigger_alert", [map]) => Ask::Trigger(self.alert(map)?),
+            ("keep_alert", [map]) => Ask::Keep(self.alert(map)?),
             ("store_alert", [map]) => Ask::Store(self.alert(map)?),
             ("release_alert", []) => Ask::Release(None),
             ("release_alert", [kind]) => Ask::Release(Some(self.expr(kind)?)),
@@ -297,6 +298,7 @@ impl Lowering {
                     return Ok(compared(compare, pair));
                 }
                 match (name, arithmetic(name), search(name)) {
+                    ("in_list", ..) => Expr::InList(Box::new(pair)),
                     ("ip_in", ..) => Expr::IpIn(Box::new(pair)),
                     (_, Some(operation), _) => Expr::Arithmetic(operation, Box::new(pair)),
                     (_, _, Some(search)) => Expr::Search(search, Box::new(pair)),

@@ -113,6 +113,7 @@ impl<'a> Running<'a, '_> {
             }
             Expr::Search(search, pair) => self.search(*search, self.value(&pair.0)?, &self.value(&pair.1)?),
             Expr::IpIn(pair) => self.ip_in(&self.value(&pair.0)?, self.value(&pair.1)?),
+            Expr::InList(pair) => Ok(self.input.lists.has(&self.text(&pair.0)?, &self.text(&pair.1)?)),
             Expr::IsPrivate(ip) => {
                 let ip = self.text(ip)?;
                 let ip: IpAddr = ip.split('@').next().unwrap_or(&ip).parse().map_err(|_| GiveUp)?;
@@ -183,6 +184,7 @@ impl<'a> Running<'a, '_> {
             | Expr::Compare(..)
             | Expr::Search(..)
             | Expr::IpIn(_)
+            | Expr::InList(_)
             | Expr::IsPrivate(_) => Value::Bool(self.holds(expr)?),
         })
     }
@@ -220,6 +222,9 @@ impl<'a> Running<'a, '_> {
         let value = number(self.value(value)?)?;
         let config = self.input.config;
         let threshold = number(from_json(config.get("threshold").ok_or(GiveUp)?)?)?;
+        // What is no number is none to the interpreter too.
+        let clear = config.get("clear_threshold").map(from_json);
+        let clear = clear.and_then(|value| number(value.ok()?).ok());
         let operator = config.get("operator").and_then(Json::as_str);
         let about = Crossing {
             granularity: element.granularity,
@@ -227,7 +232,7 @@ impl<'a> Running<'a, '_> {
             name: &element.entity_value,
             metric: &self.text(metric)?,
         };
-        about.effect(operator, value, threshold).map(|(effect, _)| effect).map_err(|_| GiveUp)
+        about.effect(operator, value, threshold, clear).map(|(effect, _)| effect).map_err(|_| GiveUp)
     }
 
     fn text(&self, expr: &'a Expr) -> Result<Cow<'a, str>, GiveUp> {
@@ -330,6 +335,7 @@ impl<'a> Running<'a, '_> {
     fn effect(&self, ask: &'a Ask) -> Result<Effect, GiveUp> {
         Ok(match ask {
             Ask::Trigger(keys) => Effect::Trigger(self.alert(keys)?),
+            Ask::Keep(keys) => Effect::Keep(self.alert(keys)?),
             Ask::Store(keys) => Effect::Store(self.alert(keys)?),
             Ask::Release(None) => Effect::Release(None),
             Ask::Release(Some(kind)) => Effect::Release(Some(self.text(kind)?.into_owned())),

@@ -44,6 +44,7 @@ pub fn alert(name: &str, action: AlertAction, secs: i64) -> Alert {
         flow: None,
         traceparent: None,
         mitre: Vec::new(),
+        flapping: false,
     }
 }
 
