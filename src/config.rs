@@ -8,6 +8,7 @@ use collector::CollectorConfig;
 use notifier::NotifierConfig;
 use serde::{Deserialize, Serialize};
 use shared::bus::nats::NatsConfig;
+use shared::model::AlertRule;
 use shared::model::pool::HostPool;
 use shared::script::ScriptLimits;
 use shared::script::registry::ScriptSettings;
@@ -29,6 +30,12 @@ pub struct Config {
     /// Host pools.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub pool: Vec<HostPool>,
+    /// Alerts that are not raised, by name of the exclusion.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub exclusions: BTreeMap<String, AlertRule>,
+    /// Alerts that nobody is told of, by name of the silence.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub silences: BTreeMap<String, AlertRule>,
     /// Capture and flows.
     pub collector: CollectorConfig,
     /// Elements, alerts and the API.
@@ -191,6 +198,10 @@ impl Config {
         let mut wrong = self.collector.check();
         wrong.extend(self.aggregator.check());
         wrong.extend(self.notifier.check());
+        for (kind, rules) in [("exclusions", &self.exclusions), ("silences", &self.silences)] {
+            let odd = |(name, rule): (&String, &AlertRule)| Some((name.clone(), rule.check().err()?));
+            wrong.extend(rules.iter().filter_map(odd).map(|(name, cause)| format!("{kind}.{name}: {cause}")));
+        }
         for (place, network) in self.node.local_networks.iter().enumerate() {
             if network.parse::<shared::model::network::IpNet>().is_err() {
                 wrong.push(format!("node.local_networks[{place}]: '{network}' is not a prefix"));

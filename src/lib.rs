@@ -8,3 +8,4 @@ pub mod exit;
 pub mod node;
 pub mod report;
 pub mod scripts;
+pub mod settings;

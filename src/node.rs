@@ -17,11 +17,12 @@ use shared::bus::memory::{MemoryBus, MemoryConfig};
 use shared::bus::nats::NatsBus;
 use shared::bus::{BusError, SharedBus};
 use shared::clock::{SharedClock, SystemClock};
-use shared::model::{HostPools, LocalNetworks};
+use shared::model::LocalNetworks;
 use shared::script::engine::ScriptEngine;
 use shared::script::lists::Lists;
 use shared::script::registry::Registry;
 use shared::script::source::{self, ScriptSource};
+use shared::store::documents::DocumentStore;
 use shared::store::sqlite::SqliteStore;
 use shared::store::{Ledger, StoreError};
 use shared::wire::subject::Subjects;
@@ -29,7 +30,8 @@ use shared::wire::subject::Subjects;
 use crate::config::{BusKind, Config};
 use crate::exit::{self, Failure};
 use crate::report::Report;
-use crate::scripts;
+use crate::scripts::{self, Lifecycle};
+use crate::settings::{self, Keeper};
 
 /// Which roles a process plays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,8 +115,10 @@ pub struct Node {
     collector: Option<Collector>,
     aggregator: Option<Aggregator>,
     notifier: Option<NotifierRole>,
-    /// Looks after the folder of scripts.
-    watcher: Option<tokio::task::JoinHandle<()>>,
+    /// Look after settings and scripts.
+    watchers: Vec<tokio::task::JoinHandle<()>>,
+    /// What scripts have to say at the end.
+    last_words: Option<scripts::LastWords>,
     _lock: Option<File>,
 }
 
@@ -161,7 +165,8 @@ impl Node {
             collector: None,
             aggregator: None,
             notifier: None,
-            watcher: None,
+            watchers: Vec::new(),
+            last_words: None,
             _lock: lock,
         };
         let started = node.start_roles(config, roles, options, sources, name, clock, subjects).await;
@@ -188,21 +193,36 @@ impl Node {
         let prefixes = config.node.local_networks.iter().filter_map(|n| n.parse().ok());
         let networks = Arc::new(LocalNetworks::new(prefixes));
         let lists = script_lists(config)?;
-        let (scripts, watcher) = scripts::watch(config, sources, lists);
-        self.watcher = watcher.filter(|_| roles.collector || roles.aggregator).map(|w| tokio::spawn(w.run()));
+        let documents = self.store.clone().filter(|_| roles.aggregator);
+        let documents = documents.map(|store| Arc::new(store) as Arc<dyn DocumentStore>);
+        let file = settings::of_file(config);
+        let (bus, known) = (Arc::clone(&self.bus), subjects.clone());
+        let (settings, keeper) = Keeper::start(file.clone(), documents.clone(), bus, known).await?;
+        self.watchers.push(tokio::spawn(keeper.run()));
+        let lifecycle = roles.aggregator.then(|| Lifecycle {
+            bus: Arc::clone(&self.bus),
+            subjects: subjects.clone(),
+            site: config.node.site.clone(),
+            clock: Arc::clone(&clock),
+        });
+        let (scripts, watcher) = scripts::watch(config, sources, lists, settings.clone(), lifecycle);
+        self.last_words = watcher.last_words();
+        if roles.collector || roles.aggregator {
+            self.watchers.push(tokio::spawn(watcher.run()));
+        }
         if let Some(store) = self.store.clone().filter(|_| roles.notifier) {
             let deps = NotifierDeps {
                 bus: Arc::clone(&self.bus),
                 ledger: Arc::new(store),
                 clock: Arc::clone(&clock),
                 subjects: subjects.clone(),
-                pools: Arc::new(HostPools::new(config.pool.clone())),
+                settings: settings.clone(),
                 config: config.notifier.clone(),
                 owner: name.clone(),
             };
             self.notifier = Some(notifier::spawn(deps).await?);
         }
-        if let Some(store) = self.store.clone().filter(|_| roles.aggregator) {
+        if let (Some(store), Some(documents)) = (self.store.clone(), documents) {
             let deps = AggregatorDeps {
                 bus: Arc::clone(&self.bus),
                 alerts: Arc::new(store.clone()),
@@ -212,6 +232,9 @@ impl Node {
                 networks: Arc::clone(&networks),
                 config: config.aggregator.clone(),
                 scripts: scripts.clone(),
+                documents,
+                file_settings: file,
+                settings,
                 node: name.clone(),
                 metrics_text: options.metrics.unwrap_or_else(|| Arc::new(String::new)),
             };
@@ -336,8 +359,11 @@ impl Node {
 
     /// Stops in order: who produces first, each draining what it has; then closes bus and store.
     pub async fn stop(mut self) {
-        if let Some(watcher) = self.watcher.take() {
+        for watcher in self.watchers.drain(..) {
             watcher.abort();
+        }
+        if let Some(last_words) = self.last_words.take() {
+            last_words.say().await;
         }
         if let Some(collector) = self.collector.take() {
             stop_actor(&collector.actor.get_cell(), collector.handle, "collector").await;

@@ -1,8 +1,9 @@
-//! Watches the folder of scripts: what is changed there is in force soon after, and what is broken
-//! leaves in force what was there before.
+//! Watches the folder of scripts and their settings: what is changed there is in force soon after, and
+//! what is broken leaves in force what was there before.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use shared::script::engine::ScriptEngine;
@@ -10,8 +11,13 @@ use shared::script::lists::Lists;
 use shared::script::live::{LiveScripts, ScriptSender};
 use shared::script::registry::{BrokenScript, Registry, ScriptSetup};
 use shared::script::source::{self, Origin, ScriptSource};
+use shared::settings::{LiveSettings, Settings};
 
 use crate::config::Config;
+
+mod lifecycle;
+
+pub use lifecycle::{LastWords, Lifecycle};
 
 /// What a look at the folder shows without reading the files.
 type Glance = BTreeMap<PathBuf, (u64, Option<SystemTime>)>;
@@ -25,35 +31,77 @@ pub struct Watcher {
     right: BTreeMap<String, ScriptSource>,
     lists: Lists,
     broken: Vec<BrokenScript>,
+    settings: LiveSettings,
+    /// What is in force.
+    setup: Arc<ScriptSetup>,
+    /// Carries out what scripts ask for when they come, go or are configured; one process does.
+    lifecycle: Option<Lifecycle>,
 }
 
-/// The scripts in force, and who looks after them; nobody where nothing can change.
-pub fn watch(config: &Config, sources: Vec<ScriptSource>, lists: Lists) -> (LiveScripts, Option<Watcher>) {
-    let setup = ScriptSetup {
-        sources: sources.clone(),
-        settings: config.scripts.settings.clone(),
-        limits: config.scripts.limits.clone(),
-        lists: lists.clone(),
-        broken: Vec::new(),
-    };
-    let (sender, scripts) = LiveScripts::channel(setup);
-    let nothing = config.scripts.dir.as_os_str().is_empty() && config.scripts.lists.is_empty();
-    if nothing || config.scripts.reload_s == 0 {
-        return (scripts, None);
-    }
+/// The scripts in force, and who looks after them.
+pub fn watch(
+    config: &Config,
+    sources: Vec<ScriptSource>,
+    lists: Lists,
+    mut settings: LiveSettings,
+    lifecycle: Option<Lifecycle>,
+) -> (LiveScripts, Watcher) {
+    let setup = setup(config, sources.clone(), lists.clone(), Vec::new(), &settings.borrow_and_update());
+    let (sender, mut scripts) = LiveScripts::channel(setup);
     let right = sources.into_iter().map(|source| (source.origin.to_string(), source));
     let right = right.filter(|(_, source)| source.origin != Origin::Builtin).collect();
-    let glance = look(config);
-    let watcher = Watcher { config: config.clone(), sender, glance, right, lists, broken: Vec::new() };
-    (scripts, Some(watcher))
+    let watcher = Watcher {
+        config: config.clone(),
+        sender,
+        glance: look(config),
+        right,
+        lists,
+        broken: Vec::new(),
+        settings,
+        setup: scripts.take(),
+        lifecycle,
+    };
+    (scripts, watcher)
+}
+
+fn setup(
+    config: &Config,
+    sources: Vec<ScriptSource>,
+    lists: Lists,
+    broken: Vec<BrokenScript>,
+    settings: &Settings,
+) -> ScriptSetup {
+    ScriptSetup {
+        sources,
+        settings: settings.scripts.clone(),
+        limits: config.scripts.limits.clone(),
+        lists,
+        pools: Arc::clone(&settings.pools),
+        exclusions: settings.exclusions.clone(),
+        broken,
+    }
 }
 
 impl Watcher {
-    /// Looks every `scripts.reload_s` seconds, for ever.
+    /// Looks every `scripts.reload_s` seconds, and when settings have changed, for ever.
     pub async fn run(mut self) {
-        let interval = Duration::from_secs(self.config.scripts.reload_s.into());
+        let scripts = &self.config.scripts;
+        let nothing = scripts.dir.as_os_str().is_empty() && scripts.lists.is_empty();
+        let interval = match scripts.reload_s {
+            reload_s if reload_s > 0 && !nothing => Duration::from_secs(reload_s.into()),
+            _ => Duration::MAX,
+        };
+        if let Some(lifecycle) = &self.lifecycle {
+            lifecycle.carry_out(lifecycle::first_words(&self.setup)).await;
+        }
         loop {
-            tokio::time::sleep(interval).await;
+            tokio::select! {
+                () = tokio::time::sleep(interval) => {}
+                // Who keeps the settings may have ended; then they stay as they are.
+                Err(_) = self.settings.changed() => tokio::time::sleep(interval).await,
+                else => {}
+            }
+            let before = Arc::clone(&self.setup);
             // Reading and compiling take their time, and a folder may be on a slow network.
             let Ok(watcher) = tokio::task::spawn_blocking(move || {
                 self.check();
@@ -67,13 +115,27 @@ impl Watcher {
                 return;
             };
             self = watcher;
+            if let Some(lifecycle) = &self.lifecycle
+                && !Arc::ptr_eq(&before, &self.setup)
+            {
+                lifecycle.carry_out(lifecycle::words_between(&before, &self.setup)).await;
+            }
         }
+    }
+
+    /// What has to be said at the end of the process.
+    pub fn last_words(&self) -> Option<LastWords> {
+        self.lifecycle.clone().map(|lifecycle| LastWords::new(lifecycle, self.sender.subscribe()))
     }
 
     /// Takes on what has changed in the folder since the last time.
     pub fn check(&mut self) {
         let glance = look(&self.config);
+        let edited = self.settings.has_changed().unwrap_or(false);
         if glance == self.glance {
+            if edited {
+                self.publish(&ScriptEngine::new(self.config.scripts.limits.clone()));
+            }
             return;
         }
         // What cannot be read now may be so in a moment: it stays news.
@@ -113,23 +175,20 @@ impl Watcher {
         self.publish(&engine);
     }
 
-    fn publish(&self, engine: &ScriptEngine) {
+    fn publish(&mut self, engine: &ScriptEngine) {
         let scripts = &self.config.scripts;
         let mut sources = if scripts.builtin { source::builtin() } else { Vec::new() };
         sources.extend(self.right.values().cloned());
+        let settings = Arc::clone(&self.settings.borrow_and_update());
         // A setting may be for a script that has just been taken away: told, and no more.
-        let (registry, errors) = Registry::load(engine, sources.clone(), &scripts.settings);
+        let (registry, errors) = Registry::load(engine, sources.clone(), &settings.scripts);
         for error in errors {
             tracing::warn!("{error}");
         }
         tracing::info!(scripts = registry.scripts().len(), broken = self.broken.len(), "scripts reloaded");
-        self.sender.send_replace(std::sync::Arc::new(ScriptSetup {
-            sources,
-            settings: scripts.settings.clone(),
-            limits: scripts.limits.clone(),
-            lists: self.lists.clone(),
-            broken: self.broken.clone(),
-        }));
+        let setup = setup(&self.config, sources, self.lists.clone(), self.broken.clone(), &settings);
+        self.setup = Arc::new(setup);
+        self.sender.send_replace(Arc::clone(&self.setup));
     }
 }
 
@@ -176,8 +235,8 @@ mod tests {
         config.scripts.dir = dir.path().to_owned();
         config.scripts.builtin = false;
         let sources = source::load_dir(dir.path()).unwrap();
-        let (mut scripts, watcher) = watch(&config, sources, Lists::default());
-        let mut watcher = watcher.unwrap();
+        let settings = tokio::sync::watch::channel(Arc::default()).1;
+        let (mut scripts, mut watcher) = watch(&config, sources, Lists::default(), settings, None);
         watcher.check();
         assert!(scripts.news().is_none(), "nothing has changed");
 

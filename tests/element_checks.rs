@@ -10,7 +10,7 @@ use shared::model::flow::{TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN};
 use shared::model::{Alert, InterfaceCounters, LocalNetworks};
 use shared::script::ScriptLimits;
 use shared::script::engine::ScriptEngine;
-use shared::script::registry::{Registry, ScriptSettings};
+use shared::script::registry::{Registry, ScriptSettings, ScriptSetup};
 use shared::script::source::builtin;
 use shared::store::Transition;
 use shared::wire::delta::Delta;
@@ -34,7 +34,15 @@ fn partition(on: &str, config: &str) -> Partition {
     let (registry, errors) = Registry::load(&engine, sources, &settings);
     assert!(errors.is_empty(), "{errors:?}");
     let networks = Arc::new(LocalNetworks::new(["192.168.0.0/16".parse().unwrap()]));
-    Partition::new(0, engine, registry, 3, AggregatorConfig::default(), networks, Vec::new())
+    Partition::new(
+        0,
+        engine,
+        registry,
+        &ScriptSetup::default(),
+        AggregatorConfig::default(),
+        networks,
+        Vec::new(),
+    )
 }
 
 /// What a check says of these summaries: engaged and stored alerts.

@@ -14,8 +14,8 @@ fn every_script_is_listed_and_explained() {
     let explained = run_json(&["script", "explain", "-O", "json"]);
     let of =
         |key: &str| explained.as_array().unwrap().iter().find(|hook| hook["script"] == key).unwrap().clone();
-    assert_eq!(of("obsolete_tls")["lowered"], true);
-    assert_eq!(of("syn_scan")["lowered"], true);
+    assert_eq!(of("obsolete_tls")["tier"], "lowered");
+    assert_eq!(of("syn_scan")["tier"], "lowered");
     assert_eq!(of("ip_reassignment")["reason"], "uses params");
     let shown = run(&["script", "explain", "obsolete_tls"]);
     assert_eq!(String::from_utf8_lossy(&shown.stdout), "obsolete_tls statusChanged: lowered\n");

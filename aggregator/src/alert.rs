@@ -6,9 +6,11 @@
 //! delay either: until several runs agree, or until it has been quiet for a while.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use shared::model::alert::{ALERT_SCHEMA_VERSION, derive_id};
-use shared::model::{Alert, AlertAction, Entity, Granularity, Party, Timestamp};
+use shared::model::{Alert, AlertAction, AlertRules, Entity, Granularity, HostPools, Party, Timestamp};
+use shared::script::registry::ScriptSetup;
 use shared::script::{AlertRequest, CurrentAlert, ScriptMeta};
 use shared::store::{EngagedAlert, Transition};
 
@@ -113,6 +115,9 @@ pub struct AlertState {
     /// Triggered, but not yet in as many runs in a row as it takes.
     pending: BTreeMap<Key, u32>,
     flaps: Flaps,
+    /// What is not raised.
+    exclusions: AlertRules,
+    pools: Arc<HostPools>,
     /// Engaged before a restart and not triggered since: a window seen only in part says nothing
     /// about them.
     restored: BTreeSet<Key>,
@@ -129,6 +134,22 @@ impl AlertState {
         let engaged: BTreeMap<_, _> = engaged.into_iter().map(|e| known(e.alert)).collect();
         let restored = engaged.keys().cloned().collect();
         Self { partition, engaged, restored, ..Self::default() }
+    }
+
+    /// With what is not raised.
+    pub fn with_exclusions(mut self, setup: &ScriptSetup) -> Self {
+        self.set_exclusions(setup);
+        self
+    }
+
+    /// Changes what is not raised; what is engaged of it is released when it is triggered again.
+    pub fn set_exclusions(&mut self, setup: &ScriptSetup) {
+        self.exclusions = setup.exclusions.clone();
+        self.pools = Arc::clone(&setup.pools);
+    }
+
+    fn is_excluded(&self, alert: &Alert) -> bool {
+        self.exclusions.find(alert, alert.tstamp, &self.pools).is_some()
     }
 
     /// A run's wishes follow; `partial` when its window was seen only in part, as the first one after
@@ -163,6 +184,10 @@ impl AlertState {
     ) -> Option<Transition> {
         let alert = build(request, meta, subject, granularity, now, AlertAction::Engage);
         let key = Key::of(&alert);
+        if !self.exclusions.is_empty() && self.is_excluded(&alert) {
+            self.pending.remove(&key);
+            return self.engaged.remove(&key).map(|engaged| released(engaged.alert, now));
+        }
         if self.engaged.contains_key(&key) {
             return self.update(&key, alert, damping);
         }
@@ -254,16 +279,17 @@ impl AlertState {
 
     /// A one-shot alert; `ordinal` tells those of one run and script apart.
     pub fn store(
+        &self,
         request: AlertRequest,
         meta: &ScriptMeta,
         subject: &Subject,
         granularity: Granularity,
         now: Timestamp,
         ordinal: usize,
-    ) -> Transition {
+    ) -> Option<Transition> {
         let mut alert = build(request, meta, subject, granularity, now, AlertAction::Store);
         alert.id = derive_id(&[&alert.id, "store", &ordinal.to_string()]);
-        Transition::Store(alert)
+        (!self.is_excluded(&alert)).then_some(Transition::Store(alert))
     }
 
     /// A run over elements of `entity` on an interface has ended. What the `scripts` that completed

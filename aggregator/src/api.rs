@@ -10,6 +10,8 @@ use actix_web::dev::{Server, ServerHandle};
 use actix_web::{App, HttpServer, web};
 use shared::bus::SharedBus;
 use shared::clock::Stopwatch;
+use shared::settings::{FileSettings, LiveSettings};
+use shared::store::documents::DocumentStore;
 use shared::store::{AlertStore, FlowStore};
 use shared::wire::subject::Subjects;
 
@@ -29,6 +31,7 @@ mod page;
 mod query;
 mod recipients;
 mod scripts;
+mod settings;
 #[cfg(test)]
 mod tests;
 
@@ -48,6 +51,9 @@ pub struct ApiDeps {
     alerts: Arc<dyn AlertStore>,
     flows: Arc<dyn FlowStore>,
     clock: shared::clock::SharedClock,
+    documents: Arc<dyn DocumentStore>,
+    file_settings: Arc<FileSettings>,
+    settings: LiveSettings,
     live: LiveState,
     /// Scripts as this aggregator has them.
     scripts: scripts::Loaded,
@@ -67,6 +73,9 @@ impl ApiDeps {
             alerts: Arc::clone(&deps.alerts),
             flows: Arc::clone(&deps.flows),
             clock: Arc::clone(&deps.clock),
+            documents: Arc::clone(&deps.documents),
+            file_settings: Arc::new(deps.file_settings.clone()),
+            settings: deps.settings.clone(),
             live,
             scripts: scripts::Loaded::new(deps.scripts.clone()),
             up: Stopwatch::start(),
@@ -102,6 +111,12 @@ fn routes(config: &mut web::ServiceConfig) {
         .service(recipients::list)
         .service(recipients::test)
         .service(scripts::list)
+        .service(settings::list)
+        .service(settings::one)
+        .service(settings::set)
+        .service(settings::remove)
+        .service(settings::history)
+        .service(settings::rollback)
         .service(contract::document)
         .default_service(web::route().to(error::no_route));
     config

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use jiff::tz::TimeZone;
 use shared::model::network::IpNet;
-use shared::model::{Entity, Granularity, InterfaceCounters, LocalNetworks, SystemCounters, Timestamp};
+use shared::model::{
+    Entity, Granularity, HostPools, InterfaceCounters, LocalNetworks, SystemCounters, Timestamp,
+};
 use shared::script::ScriptKind;
 use shared::script::engine::ScriptEngine;
 use shared::script::registry::{Entry, Registry, ScriptSetup};
@@ -91,6 +93,7 @@ pub struct Partition {
     engine: ScriptEngine,
     registry: Registry,
     quarantine_after: u32,
+    pools: Arc<HostPools>,
     config: AggregatorConfig,
     zone: TimeZone,
     networks: Arc<LocalNetworks>,
@@ -107,7 +110,7 @@ impl Partition {
         number: u32,
         engine: ScriptEngine,
         registry: Registry,
-        quarantine_after: u32,
+        setup: &ScriptSetup,
         config: AggregatorConfig,
         networks: Arc<LocalNetworks>,
         engaged: Vec<EngagedAlert>,
@@ -116,11 +119,12 @@ impl Partition {
         Self {
             engine,
             registry,
-            quarantine_after,
+            quarantine_after: setup.limits.quarantine_after,
+            pools: Arc::clone(&setup.pools),
             config,
             zone,
             networks,
-            alerts: AlertState::new(number, engaged),
+            alerts: AlertState::new(number, engaged).with_exclusions(setup),
             ingest: Ingest::default(),
             states: ScriptStates::default(),
             interfaces: BTreeMap::new(),
@@ -132,6 +136,8 @@ impl Partition {
     /// released with the next run.
     pub fn reload_scripts(&mut self, setup: &ScriptSetup) {
         self.engine.set_lists(setup.lists.clone());
+        self.pools = Arc::clone(&setup.pools);
+        self.alerts.set_exclusions(setup);
         // What is wrong with scripts was told by whoever changed them.
         let (registry, _) = Registry::load(&self.engine, setup.sources.clone(), &setup.settings);
         let before = std::mem::replace(&mut self.registry, registry);
@@ -269,6 +275,7 @@ impl Partition {
             when: window.at,
             deadline: Duration::from_millis(self.config.run_deadline_ms),
             quarantine_after: self.quarantine_after,
+            pools: &self.pools,
         };
         let outcome = plan.run(elements.len(), |n| elements.get(n, &self.alerts), &mut self.states);
         let next = elements.value(outcome.reached).filter(|_| outcome.reached < elements.len());

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use shared::clock::Stopwatch;
-use shared::model::{Granularity, Timestamp};
+use shared::model::{Granularity, HostPools, Timestamp};
 use shared::script::engine::{Run, ScriptEngine};
 use shared::script::quarantine::Quarantine;
 use shared::script::registry::{Entry, Registry};
@@ -88,6 +88,8 @@ pub struct RunPlan<'a> {
     pub deadline: Duration,
     /// Failures in a row after which a script is no longer called.
     pub quarantine_after: u32,
+    /// Host pools, by which settings may differ.
+    pub pools: &'a HostPools,
 }
 
 struct Active<'a> {
@@ -186,7 +188,10 @@ impl RunPlan<'_> {
         if meta.local_hosts && !element.local {
             return;
         }
-        let config = script.entry.config(HookName::Element(self.granularity));
+        let hook = HookName::Element(self.granularity);
+        let Some(config) = script.entry.config_for(hook, || element.params.target(), self.pools) else {
+            return;
+        };
         let watch = Stopwatch::start();
         let result = script.run.element(self.engine, &element.params, config);
         let took = u64::try_from(watch.elapsed().as_micros()).unwrap_or(u64::MAX);
@@ -276,6 +281,7 @@ mod tests {
             when: Timestamp::from_secs(60),
             deadline,
             quarantine_after: 3,
+            pools: &HostPools::default(),
         };
         let elements = elements(hosts);
         plan.run(elements.len(), |n| elements.get(n).cloned(), states)
@@ -347,6 +353,7 @@ mod tests {
                 when: Timestamp::from_secs(60),
                 deadline: LONG,
                 quarantine_after: 3,
+                pools: &HostPools::default(),
             };
             logged.extend(plan.run(1, |n| elements(&[("a", true)]).get(n).cloned(), &mut states).asked);
         }

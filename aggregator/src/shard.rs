@@ -207,7 +207,7 @@ impl ShardState {
                 self.args.partition,
                 engine,
                 registry,
-                scripts.limits.quarantine_after,
+                &scripts,
                 self.args.config.clone(),
                 Arc::clone(&self.args.networks),
                 engaged,

@@ -12,6 +12,8 @@ use shared::bus::SharedBus;
 use shared::clock::SharedClock;
 use shared::model::LocalNetworks;
 use shared::script::live::LiveScripts;
+use shared::settings::{FileSettings, LiveSettings};
+use shared::store::documents::DocumentStore;
 use shared::store::{AlertStore, FlowStore};
 use shared::supervise::{Decision, RestartBudget, RestartPolicy};
 use shared::wire::partition::PARTITIONS;
@@ -61,6 +63,12 @@ pub struct AggregatorDeps {
     pub config: AggregatorConfig,
     /// Scripts.
     pub scripts: LiveScripts,
+    /// What users edit.
+    pub documents: Arc<dyn DocumentStore>,
+    /// What the configuration file says of what users edit.
+    pub file_settings: FileSettings,
+    /// Both together, as they are in force.
+    pub settings: LiveSettings,
     /// Name of this node.
     pub node: String,
     /// Metrics for `/metrics`.

@@ -8,6 +8,7 @@ use serde_json::json;
 use shared::bus::{BusError, Consumer, Message, Queued, SharedBus, Stream, Subscription};
 use shared::clock::SharedClock;
 use shared::model::{Alert, Timestamp};
+use shared::store::documents::DocumentStore;
 use shared::store::{AlertStore, FlowStore, StoredFlow};
 use shared::wire::flow_batch::FlowBatch;
 use shared::wire::subject::Subjects;
@@ -79,6 +80,23 @@ async fn store_alerts(store: &dyn AlertStore, request: Message) {
         Err(error) => failed("bad_request", format!("not a list of alerts: {error}")),
     };
     reply.send(answer.to_string());
+}
+
+/// Where questions for what users have edited come from.
+pub async fn document_requests(bus: &SharedBus, subjects: &Subjects) -> Result<Subscription, BusError> {
+    bus.subscribe(&subjects.request_role("aggregator", "documents")).await
+}
+
+/// Answers with all that users have edited, until the bus closes.
+pub async fn documents(mut requests: Subscription, store: Arc<dyn DocumentStore>) {
+    while let Some(request) = requests.next().await {
+        let Some(reply) = request.reply else { continue };
+        match store.documents(None).await {
+            Ok(documents) => reply.send(json!(documents).to_string()),
+            // No answer is one that the asker can tell from an empty one.
+            Err(error) => tracing::error!(%error, "edited settings cannot be read"),
+        }
+    }
 }
 
 /// Deletes what is older than its retention, once an hour, for ever.

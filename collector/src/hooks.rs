@@ -1,10 +1,11 @@
 //! Flow events become calls of scripts, and calls become effects.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use shared::clock::Stopwatch;
 use shared::model::status::StatusBits;
-use shared::model::{FlowRecord, L4, Timestamp};
+use shared::model::{Alert, AlertRules, FlowRecord, HostPools, L4, Timestamp};
 use shared::script::engine::{Run, ScriptEngine};
 use shared::script::observer::Observer;
 use shared::script::quarantine::Quarantine;
@@ -97,6 +98,10 @@ impl Filters {
 /// Runs the flow scripts of one interface. Lives on the interface's thread.
 pub struct HookRunner {
     engine: ScriptEngine,
+    /// Host pools, by which settings may differ.
+    pools: Arc<HostPools>,
+    /// Alerts that are not raised.
+    exclusions: AlertRules,
     registry: Registry,
     /// State of the registry's scripts, by place.
     states: Vec<Hooked>,
@@ -125,6 +130,8 @@ impl HookRunner {
         let (registry, _) = Registry::load(&engine, Vec::new(), &BTreeMap::new());
         let mut runner = Self {
             engine,
+            pools: Arc::default(),
+            exclusions: AlertRules::default(),
             registry,
             states: Vec::new(),
             filters: Default::default(),
@@ -148,6 +155,8 @@ impl HookRunner {
         now: Timestamp,
     ) -> (Vec<(String, Effect)>, Vec<ScriptError>, Vec<Asked>) {
         self.engine.set_lists(setup.lists.clone());
+        self.pools = Arc::clone(&setup.pools);
+        self.exclusions = setup.exclusions.clone();
         let (registry, mut errors) = Registry::load(&self.engine, setup.sources.clone(), &setup.settings);
         let before = std::mem::replace(&mut self.registry, registry);
         let mut old: Vec<Option<Hooked>> = std::mem::take(&mut self.states).into_iter().map(Some).collect();
@@ -215,6 +224,11 @@ impl HookRunner {
     /// Attributes of a script.
     pub fn meta(&self, script: usize) -> &ScriptMeta {
         self.registry.scripts()[script].script.meta()
+    }
+
+    /// True for an alert that is not raised.
+    pub fn excludes(&self, alert: &Alert) -> bool {
+        !self.exclusions.is_empty() && self.exclusions.find(alert, alert.tstamp, &self.pools).is_some()
     }
 
     /// Loaded scripts for the API.
@@ -285,7 +299,8 @@ impl HookRunner {
             let Some(run) = &mut state.run else { continue };
             // Reading the clock costs as much as a lowered call does.
             let watch = state.counts.calls.is_multiple_of(SAMPLED).then(Stopwatch::start);
-            let result = run.flow(&self.engine, hook, flow, old_status, now, entry.config(name));
+            let Some(config) = entry.config_for(name, || flow.target(), &self.pools) else { continue };
+            let result = run.flow(&self.engine, hook, flow, old_status, now, config);
             if let Some(watch) = watch {
                 let took = u64::try_from(watch.elapsed().as_nanos()).unwrap_or(u64::MAX);
                 state.counts.micros = state.counts.micros.saturating_add(took.saturating_mul(SAMPLED) / 1000);

@@ -11,7 +11,7 @@ use aggregator::partition::Partition;
 use shared::clock::Stopwatch;
 use shared::model::{Granularity, HostCounters, HostKey, InterfaceCounters, LocalNetworks, Timestamp};
 use shared::script::engine::ScriptEngine;
-use shared::script::registry::Registry;
+use shared::script::registry::{Registry, ScriptSetup};
 use shared::script::source::builtin;
 use shared::script::{ScriptKind, ScriptLimits};
 use shared::wire::delta::{Delta, HostDelta, InterfaceDelta, Producer};
@@ -32,7 +32,8 @@ fn main() {
     let networks = Arc::new(LocalNetworks::new("10.0.0.0/8".parse()));
     let config =
         AggregatorConfig { max_hosts: hosts as usize * 2, run_deadline_ms: 600_000, ..Default::default() };
-    let mut partition = Partition::new(0, engine, registry, 20, config, networks, Vec::new());
+    let mut partition =
+        Partition::new(0, engine, registry, &ScriptSetup::default(), config, networks, Vec::new());
     let before = resident_kib();
 
     let filling = Stopwatch::start();

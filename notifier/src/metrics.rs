@@ -9,6 +9,7 @@ use shared::store::{Outcome, RecipientStats};
 struct Instruments {
     accepted: Counter<u64>,
     malformed: Counter<u64>,
+    silenced: Counter<u64>,
     attempts: Counter<u64>,
     deliveries: Counter<u64>,
     attempt_seconds: Histogram<f64>,
@@ -29,6 +30,7 @@ static INSTRUMENTS: LazyLock<Instruments> = LazyLock::new(|| {
     Instruments {
         accepted: counter("flowhook.notifier.accepted", "Events written to the ledger, by kind"),
         malformed: counter("flowhook.notifier.malformed", "Messages that could not be read, by kind"),
+        silenced: counter("flowhook.notifier.silenced", "Alerts that a silence kept from recipients"),
         attempts: counter("flowhook.notifier.attempts", "Tries by recipient"),
         deliveries: counter("flowhook.notifier.deliveries", "Ends of tries by recipient and outcome"),
         attempt_seconds: meter
@@ -54,6 +56,11 @@ static INSTRUMENTS: LazyLock<Instruments> = LazyLock::new(|| {
 
 fn recipient(name: &str) -> KeyValue {
     KeyValue::new("recipient", name.to_owned())
+}
+
+/// A silence kept an alert from its recipients.
+pub fn silenced() {
+    INSTRUMENTS.silenced.add(1, &[]);
 }
 
 /// Events of this kind that were new to the ledger.

@@ -6,6 +6,7 @@ use prost::Message;
 use shared::model::alert::derive_id;
 use shared::model::pool::parse_mac;
 use shared::model::{Alert, HostPools, Severity};
+use shared::settings::{LiveSettings, Settings};
 use shared::store::{EventKind, LedgerEvent};
 use shared::wire::WireError;
 use shared::wire::proto::HttpPost;
@@ -13,6 +14,7 @@ use shared::wire::proto::HttpPost;
 use crate::config::NotifierConfig;
 use crate::criteria::{Criteria, Reason, Verdict, evaluate, passes};
 use crate::endpoint::http_post::StoredPost;
+use crate::metrics;
 
 /// The built-in recipient that keeps the history; it gets every alert.
 pub const ALERT_STORE: &str = "alert_store";
@@ -27,7 +29,7 @@ const MAX_ID: usize = 1024;
 #[derive(Clone, Debug)]
 pub struct Router {
     recipients: Vec<Wanting>,
-    pools: Arc<HostPools>,
+    settings: LiveSettings,
     config_version: String,
 }
 
@@ -40,7 +42,7 @@ struct Wanting {
 
 impl Router {
     /// The configured recipients and the built-in ones.
-    pub fn new(config: &NotifierConfig, pools: Arc<HostPools>) -> Self {
+    pub fn new(config: &NotifierConfig, settings: LiveSettings) -> Self {
         let recipients = config.recipient.iter().map(|recipient| Wanting {
             name: recipient.name.clone(),
             enabled: recipient.enabled,
@@ -48,7 +50,8 @@ impl Router {
         });
         // Secrets are hidden in it, and do not decide anything.
         let written = serde_json::to_string(&config.recipient).unwrap_or_default();
-        Self { recipients: recipients.collect(), pools, config_version: derive_id(&[&written]).split_off(16) }
+        let config_version = derive_id(&[&written]).split_off(16);
+        Self { recipients: recipients.collect(), settings, config_version }
     }
 
     /// Reads an alert and decides who gets it.
@@ -61,8 +64,14 @@ impl Router {
         if alert.id.is_empty() || alert.id.len() > MAX_ID {
             return Err(malformed(&"id is empty or too long"));
         }
-        self.fill_pools(&mut alert);
-        let wanting = self.recipients.iter().filter(|r| r.enabled && passes(&alert, &r.criteria));
+        let settings = self.settings();
+        fill_pools(&mut alert, &settings.pools);
+        let silent = silence(&alert, &settings).is_some();
+        if silent {
+            metrics::silenced();
+        }
+        let wants = |r: &&Wanting| !silent && r.enabled && passes(&alert, &r.criteria);
+        let wanting = self.recipients.iter().filter(wants);
         let mut recipients = vec![ALERT_STORE.to_owned()];
         recipients.extend(wanting.map(|recipient| recipient.name.clone()));
         Ok(LedgerEvent {
@@ -112,8 +121,14 @@ impl Router {
             _ => {}
         }
         let wanting = self.recipients.iter().find(|wanting| wanting.name == recipient)?;
-        self.fill_pools(&mut alert);
+        let settings = self.settings();
+        fill_pools(&mut alert, &settings.pools);
         let mut verdict = evaluate(&alert, &wanting.criteria);
+        if let Some(name) = silence(&alert, &settings) {
+            let detail = format!("silence '{name}' is in force");
+            verdict.reasons.insert(0, Reason { criterion: "silences", passes: false, detail });
+            verdict.passes = false;
+        }
         if !wanting.enabled {
             let detail = "the recipient is disabled".to_owned();
             verdict.reasons.insert(0, Reason { criterion: "enabled", passes: false, detail });
@@ -122,20 +137,34 @@ impl Router {
         Some(verdict)
     }
 
-    /// Looks up the pools that the alert's producer did not know.
-    fn fill_pools(&self, alert: &mut Alert) {
-        for party in [&mut alert.client, &mut alert.server].into_iter().flatten() {
-            if party.pool.is_empty() {
-                let mac = party.mac.as_deref().and_then(parse_mac);
-                party.pool = self.pools.find(party.ip, party.vlan, mac.as_ref()).to_owned();
-            }
+    fn settings(&self) -> Arc<Settings> {
+        Arc::clone(&self.settings.borrow())
+    }
+}
+
+/// Looks up the pools that the alert's producer did not know.
+fn fill_pools(alert: &mut Alert, pools: &HostPools) {
+    for party in [&mut alert.client, &mut alert.server].into_iter().flatten() {
+        if party.pool.is_empty() {
+            let mac = party.mac.as_deref().and_then(parse_mac);
+            party.pool = pools.find(party.ip, party.vlan, mac.as_ref()).to_owned();
         }
     }
+}
+
+/// The silence that keeps an alert from its recipients. What was told to begin is told to end: a
+/// release is silent only when its engage was.
+fn silence(alert: &Alert, settings: &Settings) -> Option<String> {
+    let began = alert.engaged_at.unwrap_or(alert.tstamp);
+    settings.silences.find(alert, began, &settings.pools).map(str::to_owned)
 }
 
 #[cfg(test)]
 mod tests {
     use shared::model::pool::HostPool;
+    use shared::model::{AlertAction, Timestamp};
+    use shared::settings::FileSettings;
+    use shared::store::documents::{Document, DocumentKind};
 
     use super::*;
     use crate::testing::{alert, flow_alert};
@@ -159,7 +188,40 @@ mod tests {
         )
         .unwrap();
         let lan = HostPool { name: "lan".to_owned(), members: vec!["192.168.1.100".parse().unwrap()] };
-        Router::new(&config, Arc::new(HostPools::new(vec![lan])))
+        let files = FileSettings { pools: vec![lan], ..FileSettings::default() };
+        let night = serde_json::json!({ "types": ["noisy"], "until": "1970-01-02T00:00:00Z" });
+        let documents = [Document {
+            kind: DocumentKind::Silences,
+            name: "night".to_owned(),
+            value: night,
+            revision: 1,
+            by: String::new(),
+            at: Timestamp::ZERO,
+        }];
+        let (settings, wrong) = files.with(&documents, &Settings::default());
+        assert!(wrong.is_empty(), "{wrong:?}");
+        Router::new(&config, tokio::sync::watch::channel(Arc::new(settings)).1)
+    }
+
+    #[test]
+    fn what_is_silenced_goes_into_the_history_alone_and_what_was_told_to_begin_is_told_to_end() {
+        let told = |action, secs, engaged: Option<i64>| {
+            let alert = Alert {
+                alert_type: "noisy".to_owned(),
+                action,
+                tstamp: Timestamp::from_secs(secs),
+                engaged_at: engaged.map(Timestamp::from_secs),
+                ..flow_alert("a")
+            };
+            let event = router().alert(&serde_json::to_vec(&alert).unwrap()).unwrap();
+            event.recipients.len() > 1
+        };
+        assert!(!told(AlertAction::Engage, 100, None), "in the silence");
+        assert!(told(AlertAction::Engage, 90_000, None), "after it");
+        assert!(!told(AlertAction::Release, 90_000, Some(100)), "its engage was silent");
+        let alert = Alert { alert_type: "noisy".to_owned(), tstamp: Timestamp::ZERO, ..flow_alert("a") };
+        let verdict = router().explain(alert, "lan").unwrap();
+        assert!(!verdict.passes && verdict.reasons[0].detail.contains("night"), "{verdict:?}");
     }
 
     #[test]

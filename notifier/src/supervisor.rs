@@ -12,7 +12,7 @@ use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, Supervisio
 use shared::backoff::unit_random;
 use shared::bus::SharedBus;
 use shared::clock::SharedClock;
-use shared::model::HostPools;
+use shared::settings::LiveSettings;
 use shared::store::{Ledger, StoreError};
 use shared::supervise::{Decision, RestartBudget, RestartPolicy};
 use shared::wire::subject::Subjects;
@@ -49,8 +49,8 @@ pub struct NotifierDeps {
     pub clock: SharedClock,
     /// Subjects.
     pub subjects: Subjects,
-    /// Host pools.
-    pub pools: Arc<HostPools>,
+    /// Host pools and silences.
+    pub settings: LiveSettings,
     /// Its section of the configuration.
     pub config: NotifierConfig,
     /// Name of this node, in whose name deliveries are claimed.
@@ -129,7 +129,7 @@ impl Plan {
         let http = HttpClient::new(timeout, deps.config.allow_private_targets, Arc::clone(&deps.clock))
             .map_err(NotifierError::Http)?;
         let known = recipients(&deps, &http).map_err(|e| NotifierError::Config(vec![e]))?;
-        let router = Arc::new(Router::new(&deps.config, Arc::clone(&deps.pools)));
+        let router = Arc::new(Router::new(&deps.config, deps.settings.clone()));
         let lanes = lanes(&deps, &known).await?;
         let handles = lanes.iter().map(|(name, lane)| (name.clone(), Arc::clone(&lane.handle))).collect();
         let dispatcher = DispatcherArgs {

@@ -2,7 +2,7 @@
 //! the script engine and a few small helpers.
 //!
 //! The arrows inside this crate point one way: `model ← wire ← bus`, `model ← store`,
-//! `model ← script`. `clock`, `backoff`, `supervise`, `secret`, `metrics` and `telemetry` import
+//! `model ← script`; `settings` stands over `store` and `script`. `clock`, `backoff`, `supervise`, `secret`, `metrics` and `telemetry` import
 //! nothing of ours. This crate never names a role. Start reading at [`model`].
 
 pub mod backoff;
@@ -12,6 +12,7 @@ pub mod metrics;
 pub mod model;
 pub mod script;
 pub mod secret;
+pub mod settings;
 pub mod store;
 pub mod supervise;
 pub mod telemetry;

@@ -3,7 +3,9 @@
 //! Nothing here does I/O, reads a clock or draws a random number.
 
 pub mod alert;
+pub mod alert_rule;
 pub mod app;
+pub mod calendar;
 pub mod category;
 pub mod contact;
 pub mod counters;
@@ -20,6 +22,7 @@ pub mod status;
 pub mod time;
 
 pub use alert::{Alert, AlertAction, Party};
+pub use alert_rule::{AlertRule, AlertRules};
 pub use app::{AppCategory, Breed};
 pub use category::Category;
 pub use contact::{Contact, ContactKind};

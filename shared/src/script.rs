@@ -22,6 +22,8 @@ pub mod meta;
 pub mod observer;
 pub mod quarantine;
 pub mod registry;
+pub mod schema;
+pub mod settings;
 pub mod source;
 mod threshold;
 pub mod value;

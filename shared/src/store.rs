@@ -1,7 +1,7 @@
 //! What is on disk.
 //!
-//! Three traits, each with one owner: [`AlertStore`] (aggregator), [`FlowStore`] (aggregator) and
-//! [`Ledger`] (notifier). [`sqlite`] implements all three in one folder; every backend runs
+//! Each trait has one owner: [`AlertStore`], [`FlowStore`] and [`documents::DocumentStore`] are the
+//! aggregator's, [`Ledger`] is the notifier's. [`sqlite`] implements all in one folder; every backend runs
 //! [`conformance`].
 
 use std::time::Duration;
@@ -13,6 +13,7 @@ use crate::model::query::{AlertQuery, FlowQuery, Page, StoredAlert};
 use crate::model::{Alert, FlowRecord, Severity, Timestamp};
 
 pub mod conformance;
+pub mod documents;
 pub mod sqlite;
 
 /// Why the store could not do what was asked.

@@ -14,7 +14,7 @@ use collector::flow::FlowTable;
 use collector::flow_alert::Place;
 use collector::hooks::HookRunner;
 use collector::pipeline::{Item, Pipeline, PipelineParts};
-use shared::model::{FlowRecord, LocalNetworks, Timestamp};
+use shared::model::{FlowRecord, HostPools, LocalNetworks, Timestamp};
 use shared::script::ScriptError;
 use shared::script::observer::Observer;
 use shared::script::registry::ScriptSetup;
@@ -159,6 +159,8 @@ pub fn pipeline(
         settings: config.scripts.settings.clone(),
         limits: config.scripts.limits.clone(),
         lists: script_lists(config)?,
+        pools: Arc::new(HostPools::new(config.pool.clone())),
+        exclusions: crate::settings::of_file(config).alone().exclusions,
         broken: Vec::new(),
     };
     let (hooks, mut errors, _) =

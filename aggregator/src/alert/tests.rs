@@ -1,7 +1,7 @@
 //! Episodes: engage, update, release, restart.
 
 use super::*;
-use shared::model::{Category, Severity};
+use shared::model::{AlertRule, Category, Severity};
 
 const G: Granularity = Granularity::Min;
 
@@ -127,17 +127,12 @@ fn a_run_releases_only_what_it_could_have_triggered() {
 
 #[test]
 fn one_shot_alerts_of_one_run_are_told_apart() {
-    let store = |ordinal| match AlertState::store(
-        AlertRequest::default(),
-        &meta(),
-        &subject("a"),
-        G,
-        at(60),
-        ordinal,
-    ) {
-        Transition::Store(alert) => alert,
-        other => panic!("{other:?}"),
-    };
+    let state = AlertState::default();
+    let store =
+        |ordinal| match state.store(AlertRequest::default(), &meta(), &subject("a"), G, at(60), ordinal) {
+            Some(Transition::Store(alert)) => alert,
+            other => panic!("{other:?}"),
+        };
     assert_ne!(store(0).id, store(1).id);
     assert_eq!((store(0).severity, store(0).score), (Severity::Error, 100));
 }
@@ -264,4 +259,21 @@ fn an_alert_that_comes_and_goes_is_held_and_says_so() {
     assert_eq!(engages, [(1, false), (3, false), (5, false), (7, true)]);
     // Triggered for the last time in minute 11, not in minute 12, and held ten minutes from then.
     assert_eq!(releases, [2, 4, 6, 22]);
+}
+
+#[test]
+fn what_is_excluded_is_not_raised_and_what_was_is_released() {
+    let mut state = AlertState::new(5, Vec::new());
+    trigger(&mut state, "a", 1.0, 60);
+    trigger(&mut state, "b", 1.0, 60);
+    let rule = AlertRule { values: vec!["a".to_owned()], ..AlertRule::default() };
+    let (exclusions, wrong) = AlertRules::new([("of a".to_owned(), rule)], &AlertRules::default());
+    assert!(wrong.is_empty());
+    state.set_exclusions(&ScriptSetup { exclusions: exclusions.clone(), ..ScriptSetup::default() });
+    assert!(matches!(trigger(&mut state, "a", 1.0, 120), Some(Transition::Release(_))));
+    assert!(trigger(&mut state, "a", 1.0, 180).is_none());
+    assert!(trigger(&mut state, "b", 1.0, 180).is_none() && state.len() == 1);
+    assert!(state.store(AlertRequest::default(), &meta(), &subject("a"), G, at(180), 0).is_none());
+    assert!(state.store(AlertRequest::default(), &meta(), &subject("b"), G, at(180), 0).is_some());
+    assert_eq!(exclusions.hits().collect::<Vec<_>>(), [("of a", 3)]);
 }

@@ -54,6 +54,11 @@ impl ApiError {
         Self::new(StatusCode::NOT_FOUND, "not_found", message)
     }
 
+    /// Somebody else was faster (RFC 9110 §15.5.13).
+    pub fn conflict(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::PRECONDITION_FAILED, "conflict", message)
+    }
+
     /// There is no such thing, as far as those can tell who answered.
     pub fn not_there(message: String, missing: &[String]) -> Self {
         match missing {

@@ -41,6 +41,11 @@ impl Loaded {
         Self(Arc::new(Mutex::new(Known { scripts, setup, infos: Arc::new(infos) })))
     }
 
+    /// What is needed to load the scripts in force.
+    pub fn setup(&self) -> Arc<ScriptSetup> {
+        self.get().1
+    }
+
     /// Scripts, and files that cannot be used as they are.
     fn get(&self) -> (Arc<Vec<ScriptInfo>>, Arc<ScriptSetup>) {
         let mut known = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);

@@ -27,6 +27,9 @@ fn deps() -> (ApiDeps, SqliteStore, SharedBus) {
         alerts: Arc::new(store.clone()),
         flows: Arc::new(store.clone()),
         clock: ManualClock::new(Timestamp::from_secs(1)),
+        documents: Arc::new(store.clone()),
+        file_settings: Arc::default(),
+        settings: tokio::sync::watch::channel(Arc::default()).1,
         live: LiveState::new(),
         scripts: super::scripts::Loaded::new(shared::script::live::LiveScripts::default()),
         up: Stopwatch::start(),
@@ -69,10 +72,12 @@ async fn every_documented_path_has_a_route_and_the_other_way_round() {
                 .replace("{ifid}", "0")
                 .replace("{host}", "192.0.2.1")
                 .replace("{row}", "1")
+                .replace("{kind}", "pools")
                 .replace("{name}", "x");
             let request = match method.as_str() {
                 "get" => test::TestRequest::get(),
                 "post" => test::TestRequest::post(),
+                "put" => test::TestRequest::put(),
                 "delete" => test::TestRequest::delete(),
                 other => panic!("{other}"),
             };
@@ -101,6 +106,10 @@ async fn every_documented_path_has_a_route_and_the_other_way_round() {
         "/api/v1/recipients",
         "/api/v1/recipients/{name}/test",
         "/api/v1/scripts",
+        "/api/v1/settings/{kind}",
+        "/api/v1/settings/{kind}/{name}",
+        "/api/v1/settings/{kind}/{name}/history",
+        "/api/v1/settings/{kind}/{name}/rollback",
         "/metrics",
     ];
     assert_eq!(paths.keys().collect::<Vec<_>>(), known);
@@ -271,4 +280,50 @@ async fn recipients_are_asked_of_the_notifier() {
 async fn metrics_are_plain_text() {
     let (deps, _store, _bus) = deps();
     assert_eq!(get(&deps, "/metrics").await.1, json!("up 1\n"));
+}
+
+#[actix_web::test]
+async fn settings_are_edited_with_revisions_and_history() {
+    let (deps, _store, bus) = deps();
+    let mut edited = bus.subscribe(&deps.subjects.settings_edited()).await.unwrap();
+    let put = |path: &'static str, revision: Option<&'static str>, body: Value| {
+        let request = test::TestRequest::put().uri(path).set_json(body);
+        let request = match revision {
+            Some(revision) => request.insert_header(("If-Match", revision)),
+            None => request,
+        };
+        ask(&deps, request)
+    };
+    let path = "/api/v1/settings/pools/lan?by=ann";
+    let (status, entry) = put(path, Some("\"0\""), json!({ "members": ["10.0.0.0/8"] })).await;
+    assert_eq!((status, &entry["revision"], &entry["by"]), (StatusCode::OK, &json!(1), &json!("ann")));
+    assert_eq!(&edited.next().await.unwrap().payload[..], b"pools");
+    let (status, error) = put(path, Some("\"0\""), json!({ "members": [] })).await;
+    assert_eq!((status, &error["error"]["code"]), (StatusCode::PRECONDITION_FAILED, &json!("conflict")));
+    let (status, error) = put(path, None, json!({ "members": ["10.0.0.0/99"] })).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+    assert!(error["error"]["message"].as_str().unwrap().contains("10.0.0.0/99"), "{error}");
+    assert_eq!(put(path, Some("1"), json!({ "members": ["10.1.0.0/16"] })).await.0, StatusCode::OK);
+
+    let (_, list) = get(&deps, "/api/v1/settings/pools").await;
+    assert_eq!(list["items"][0]["value"], json!({ "members": ["10.1.0.0/16"] }));
+    let back = test::TestRequest::post().uri("/api/v1/settings/pools/lan/rollback");
+    let (status, entry) = ask(&deps, back.set_json(json!({ "revision": 1 }))).await;
+    assert_eq!((status, &entry["revision"]), (StatusCode::OK, &json!(3)));
+    assert_eq!(entry["value"], json!({ "members": ["10.0.0.0/8"] }));
+    assert_eq!(
+        ask(&deps, test::TestRequest::delete().uri("/api/v1/settings/pools/lan")).await.0,
+        StatusCode::OK
+    );
+    let again = ask(&deps, test::TestRequest::delete().uri("/api/v1/settings/pools/lan")).await;
+    assert_eq!(again.0, StatusCode::NOT_FOUND);
+    let (_, history) = get(&deps, "/api/v1/settings/pools/lan/history").await;
+    let revisions: Vec<_> =
+        history["items"].as_array().unwrap().iter().map(|v| v["revision"].clone()).collect();
+    assert_eq!(revisions, [4, 3, 2, 1]);
+    assert_eq!(get(&deps, "/api/v1/settings/hats").await.0, StatusCode::NOT_FOUND);
+    let (status, error) = put("/api/v1/settings/scripts/none", None, json!({ "enabled": true })).await;
+    assert_eq!(status, StatusCode::NOT_FOUND, "{error}");
+    let (status, _) = put("/api/v1/settings/silences/all", None, json!({})).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
 }

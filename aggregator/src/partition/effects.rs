@@ -8,7 +8,7 @@ use shared::wire::proto::HttpPost;
 
 use super::elements::{Elements, SYSTEM};
 use super::{InterfaceState, Output, Partition};
-use crate::alert::{AlertState, Damping, Subject, alert_type};
+use crate::alert::{Damping, Subject, alert_type};
 use crate::run::{Asked, Outcome};
 use crate::schedule::Closed;
 
@@ -54,8 +54,8 @@ impl Partition {
                     let own = self.system_subject(state);
                     let subject = subject.unwrap_or(&own);
                     let granularity = window.granularity;
-                    let told = AlertState::store(request, &meta, subject, granularity, window.at, ordinal);
-                    self.tell(vec![told], output);
+                    let told = self.alerts.store(request, &meta, subject, granularity, window.at, ordinal);
+                    self.tell(told.into_iter().collect(), output);
                 }
                 (other, _) => self.carry_out_other(other, &meta, state, window, ordinal, output),
             }
@@ -126,8 +126,8 @@ impl Partition {
         };
         let meta = entry.script.meta().clone();
         let subject = self.system_subject(state);
-        let told = AlertState::store(request, &meta, &subject, window.granularity, window.at, 0);
-        self.tell(vec![told], output);
+        let told = self.alerts.store(request, &meta, &subject, window.granularity, window.at, 0);
+        self.tell(told.into_iter().collect(), output);
     }
 
     /// flowhook itself, as seen from an interface.

@@ -32,7 +32,9 @@ fn restarted(sources: Vec<ScriptSource>, settings: Value, engaged: Vec<EngagedAl
     let (registry, errors) = Registry::load(&engine, sources, &settings);
     assert!(errors.is_empty(), "{errors:?}");
     let networks = Arc::new(LocalNetworks::new(["10.0.0.0/8".parse().unwrap()]));
-    Partition::new(7, engine, registry, 3, AggregatorConfig::default(), networks, engaged)
+    let limits = ScriptLimits { quarantine_after: 3, ..ScriptLimits::default() };
+    let setup = ScriptSetup { limits, ..ScriptSetup::default() };
+    Partition::new(7, engine, registry, &setup, AggregatorConfig::default(), networks, engaged)
 }
 
 fn script(text: &str) -> Vec<ScriptSource> {

@@ -19,6 +19,8 @@ pub enum Task {
     Flows,
     /// Stores alerts for the notifier.
     Alerts,
+    /// Tells other processes what users have edited.
+    Documents,
     /// Deletes what is older than its retention.
     Prune,
     /// Tells alert transitions.
@@ -29,7 +31,8 @@ pub enum Task {
 
 impl Task {
     /// All but the API.
-    pub(super) const WORK: [Self; 4] = [Self::Flows, Self::Alerts, Self::Prune, Self::Outbox];
+    pub(super) const WORK: [Self; 5] =
+        [Self::Flows, Self::Alerts, Self::Documents, Self::Prune, Self::Outbox];
 }
 
 impl SupervisorState {
@@ -50,6 +53,10 @@ impl SupervisorState {
             Task::Alerts => {
                 let requests = writer::alert_requests(&deps.bus, &deps.subjects).await?;
                 writer::alerts(requests, alerts).boxed()
+            }
+            Task::Documents => {
+                let requests = writer::document_requests(&deps.bus, &deps.subjects).await?;
+                writer::documents(requests, Arc::clone(&deps.documents)).boxed()
             }
             Task::Prune => {
                 let (flows, clock) = (Arc::clone(&deps.flows), Arc::clone(&deps.clock));

@@ -35,6 +35,9 @@ async fn start(bus: &SharedBus, store: &SqliteStore) -> Aggregator {
 fn deps(bus: &SharedBus, store: &SqliteStore) -> AggregatorDeps {
     AggregatorDeps {
         bus: Arc::clone(bus),
+        documents: Arc::new(store.clone()),
+        file_settings: Default::default(),
+        settings: tokio::sync::watch::channel(Arc::default()).1,
         alerts: Arc::new(store.clone()),
         flows: Arc::new(store.clone()),
         clock: SystemClock::shared(),

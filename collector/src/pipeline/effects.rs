@@ -176,6 +176,9 @@ impl Pipeline {
                     }
                     extra.alerts.push(once);
                     let alert = flow_alert::build(request, meta, record, &self.parts.place, now, trace());
+                    if self.parts.hooks.excludes(&alert) {
+                        continue;
+                    }
                     extra.score = extra.score.saturating_add(alert.score);
                     record.score = extra.score;
                     let hosts = [record.client_host(), record.server_host()];

@@ -7,7 +7,7 @@ use prost::Message;
 use shared::bus::Bus;
 use shared::bus::memory::MemoryBus;
 use shared::clock::ManualClock;
-use shared::model::{Alert, HostPools, Severity, Timestamp};
+use shared::model::{Alert, Severity, Timestamp};
 use shared::store::sqlite::SqliteStore;
 use shared::store::{DeadLetter, Delivery, Outcome, RecipientStats, StoreError};
 use shared::wire::proto::HttpPost;
@@ -106,7 +106,7 @@ async fn start(failures: u32) -> Setup {
         ledger: Arc::clone(&ledger) as Arc<dyn Ledger>,
         clock: ManualClock::new(NOW),
         subjects: subjects.clone(),
-        router: Arc::new(Router::new(&config, Arc::new(HostPools::default()))),
+        router: Arc::new(Router::new(&config, tokio::sync::watch::channel(Arc::default()).1)),
         lanes: Arc::default(),
         batch: 64,
     };
@@ -199,7 +199,10 @@ async fn a_dispatcher_that_died_leaves_its_messages_to_the_next() {
         ledger: Arc::clone(&setup.ledger) as Arc<dyn Ledger>,
         clock: ManualClock::new(NOW),
         subjects: setup.subjects.clone(),
-        router: Arc::new(Router::new(&NotifierConfig::default(), Arc::new(HostPools::default()))),
+        router: Arc::new(Router::new(
+            &NotifierConfig::default(),
+            tokio::sync::watch::channel(Arc::default()).1,
+        )),
         lanes: Arc::default(),
         batch: 64,
     };

@@ -27,7 +27,7 @@ impl Setup {
             ledger: Arc::new(store.clone()),
             clock: SystemClock::shared(),
             subjects: Subjects::new("t"),
-            pools: Arc::default(),
+            settings: tokio::sync::watch::channel(Arc::default()).1,
             config: toml::from_str(config).unwrap(),
             owner: "n1".to_owned(),
         };

@@ -45,6 +45,16 @@ pub enum PoolMember {
     Mac(Mac),
 }
 
+impl PoolMember {
+    /// True for a host that it names.
+    pub fn has(&self, ip: IpAddr, vlan: u16, mac: Option<&Mac>) -> bool {
+        match self {
+            Self::Mac(own) => Some(own) == mac,
+            Self::Prefix { net, vlan: own } => net.contains(&ip) && own.is_none_or(|own| own == vlan),
+        }
+    }
+}
+
 impl std::str::FromStr for PoolMember {
     type Err = String;
 

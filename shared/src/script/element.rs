@@ -9,6 +9,7 @@ use std::net::IpAddr;
 use serde_json::Value;
 
 use super::CurrentAlert;
+use super::settings::Target;
 use crate::model::pool::{Mac, mac_text};
 use crate::model::{Entity, Granularity, Timestamp};
 
@@ -44,6 +45,23 @@ impl ElementParams {
     /// Seconds of the period; 0 when there is none.
     pub fn seconds(&self) -> i64 {
         self.granularity.map_or(0, Granularity::seconds)
+    }
+
+    /// Which element it is, for settings that differ.
+    pub fn target(&self) -> Target<'_> {
+        let mut target = Target { value: &self.entity_value, hosts: [None, None] };
+        if let Some(InfoValue::Ip(ip)) = self.info("ip") {
+            let vlan = match self.info("vlan") {
+                Some(InfoValue::Int(vlan)) => u16::try_from(*vlan).unwrap_or(0),
+                _ => 0,
+            };
+            let mac = match self.info("mac") {
+                Some(InfoValue::Mac(mac)) => *mac,
+                _ => None,
+            };
+            target.hosts[0] = Some((*ip, vlan, mac));
+        }
+        target
     }
 
     /// A field of `entity_info`.

@@ -10,8 +10,9 @@ use rhai::{AST, Dynamic, Engine, EvalAltResult, FnPtr, FuncArgs, Map, ParseError
 use serde_json::Value;
 
 use super::lists::Lists;
-use super::lowered::{Input, Program};
+use super::lowered::{Expr, GiveUp, How, Input, Program};
 use super::observer::{Observed, Observer};
+use super::schema::Schema;
 use super::source::{Origin, ScriptSource};
 use super::value::{Counters, EntityInfo, from_json};
 use super::{CallResult, ElementParams, FlowHook, HookName, ScriptError, ScriptLimits, ScriptMeta};
@@ -25,11 +26,12 @@ mod lower;
 mod lower_tests;
 #[cfg(test)]
 mod tests;
+mod when;
 
 use host::{FlowHandle, Host};
 
-/// A hook, and why it is interpreted if it is.
-pub type Explained = (HookName, Result<(), String>);
+/// A hook, and how it runs.
+pub type Explained = (HookName, How);
 
 /// Operations that no lowered hook does; see [`ScriptEngine::explain`].
 const MANY_OPERATIONS: u64 = 100_000;
@@ -50,6 +52,7 @@ pub struct Script {
     hash: String,
     origin: Origin,
     programs: Rc<Programs>,
+    schema: Rc<Schema>,
 }
 
 /// The hooks of a script that are lowered.
@@ -57,6 +60,8 @@ pub struct Script {
 struct Programs {
     flow: [Option<Program>; FlowHook::ALL.len()],
     element: [Option<Program>; Granularity::PERIODS.len()],
+    /// What has to be so for any hook to be called.
+    when: Option<Expr>,
     /// Every hook is, and a run needs nothing else: what a run begins with may wait until it is needed.
     suffice: bool,
 }
@@ -70,6 +75,11 @@ impl Script {
     /// XXH3-64 of its text in hexadecimal.
     pub fn hash(&self) -> &str {
         &self.hash
+    }
+
+    /// What its configuration may be.
+    pub fn schema(&self) -> &Schema {
+        &self.schema
     }
 
     /// Where it came from.
@@ -163,9 +173,12 @@ impl ScriptEngine {
         let map = self.evaluate(&script.meta.key, &script.ast);
         self.host.take_effects();
         let hooks = hooks_of(&map?);
-        let explained =
-            script.meta.hooks.iter().map(|hook| (*hook, self.lower(&script.ast, &hooks, *hook).map(drop)));
-        Ok(explained.collect())
+        let how = |hook: HookName| match self.lower(&script.ast, &hooks, hook) {
+            Ok(Program { gap: None, .. }) => How::Lowered,
+            Ok(Program { gap: Some(reason), .. }) => How::Lifted(reason),
+            Err(reason) => How::Interpreted(reason),
+        };
+        Ok(script.meta.hooks.iter().map(|hook| (*hook, how(*hook))).collect())
     }
 
     fn lower(&self, ast: &AST, hooks: &Map, hook: HookName) -> Result<Program, String> {
@@ -209,11 +222,22 @@ impl ScriptEngine {
         let map = map?;
         let meta = attributes::read(&map, source).map_err(wrong)?;
         let hash = format!("{:016x}", xxhash_rust::xxh3::xxh3_64(source.text.as_bytes()));
-        let programs = Rc::new(self.programs(&ast, &map, &meta));
-        Ok(Script { meta, ast, hash, origin: source.origin.clone(), programs })
+        let programs = Rc::new(self.programs(&ast, &map, &meta).map_err(wrong)?);
+        let schema = match meta.config_schema.clone() {
+            Some(schema) => {
+                let schema = Schema::new(schema).map_err(|cause| wrong(format!("config_schema: {cause}")))?;
+                schema
+                    .check(&meta.default_value)
+                    .map_err(|cause| wrong(format!("default_value: {cause}")))?;
+                schema
+            }
+            None => Schema::of_default(&meta.default_value),
+        };
+        let schema = Rc::new(schema);
+        Ok(Script { meta, ast, hash, origin: source.origin.clone(), programs, schema })
     }
 
-    fn programs(&self, ast: &AST, map: &Map, meta: &ScriptMeta) -> Programs {
+    fn programs(&self, ast: &AST, map: &Map, meta: &ScriptMeta) -> Result<Programs, String> {
         let hooks = hooks_of(map);
         let lowered = |hook: HookName| {
             let has = meta.hooks.contains(&hook);
@@ -221,9 +245,38 @@ impl ScriptEngine {
         };
         let flow = FlowHook::ALL.map(|hook| lowered(HookName::Flow(hook)));
         let element = Granularity::PERIODS.map(|period| lowered(HookName::Element(period)));
-        let all = flow.iter().chain(&element).flatten().count() == meta.hooks.len();
-        let suffice = all && !meta.has_teardown && function(map, "setup").is_none();
-        Programs { flow, element, suffice }
+        let whole = flow.iter().chain(&element).flatten().filter(|program| program.gap.is_none());
+        let suffice =
+            whole.count() == meta.hooks.len() && !meta.has_teardown && function(map, "setup").is_none();
+        let when = meta.when.as_deref().map(|text| when::compile(&self.engine, &self.host, text, meta.kind));
+        let when = when.transpose().map_err(|cause| format!("when: {cause}"))?;
+        Ok(Programs { flow, element, when, suffice })
+    }
+
+    /// Calls one of the functions that a script has for its own life (`onLoad`, `onUnload`, `onEnable`,
+    /// `onDisable`, `onUpdateConfig`) with a hook's name and configuration, on a fresh evaluation of its
+    /// file; `None` when it has no such function.
+    pub fn lifecycle(
+        &self,
+        script: &Script,
+        name: &str,
+        hook: HookName,
+        config: &Value,
+        now: Timestamp,
+    ) -> Option<CallResult> {
+        let key = &script.meta.key;
+        self.host.begin(None, 0, now);
+        let result = match self.evaluate(key, &script.ast) {
+            Err(error) => Err(error),
+            Ok(map) => {
+                let function = function(&map, name)?;
+                self.host.begin(None, 0, now);
+                self.call(key, &script.ast, &function, (hook.name().to_owned(), from_json(config)))
+            }
+        };
+        let result = CallResult { effects: self.host.take_effects(), error: result.err() };
+        self.observed(key, name, &|| hook.name().to_owned(), &result);
+        Some(result)
     }
 
     /// Begins a run: fresh state, then `setup`.
@@ -354,6 +407,13 @@ impl Run {
         now: Timestamp,
         config: &Value,
     ) -> CallResult {
+        if let Some(when) = &self.programs.when {
+            match when.is_so(&engine.input(Some(flow), None, old_status, now, config)) {
+                Ok(true) => {}
+                Ok(false) => return CallResult::default(),
+                Err(GiveUp) => return self.odd_condition(),
+            }
+        }
         if let Some(program) = self.programs.flow[hook as usize].as_ref().filter(|_| !engine.interprets.get())
         {
             let input = engine.input(Some(flow), None, old_status, now, config);
@@ -376,6 +436,13 @@ impl Run {
     /// Calls an element hook; a script without it does nothing.
     pub fn element(&mut self, engine: &ScriptEngine, params: &ElementParams, config: &Value) -> CallResult {
         let Some(granularity) = params.granularity else { return CallResult::default() };
+        if let Some(when) = &self.programs.when {
+            match when.is_so(&engine.input(None, Some(params), 0, params.when, config)) {
+                Ok(true) => {}
+                Ok(false) => return CallResult::default(),
+                Err(GiveUp) => return self.odd_condition(),
+            }
+        }
         let place = Granularity::PERIODS.iter().position(|period| *period == granularity);
         let program = place.and_then(|place| self.programs.element[place].as_ref());
         if let Some(program) = program.filter(|_| !engine.interprets.get()) {
@@ -395,6 +462,13 @@ impl Run {
         let map = params_map(params, self.config(config), &self.key);
         let result = engine.call(&self.key, &self.ast, &function, (map,));
         self.finish(engine, name, &|| params.entity_value.clone(), result)
+    }
+
+    /// A condition that compares what cannot be compared.
+    fn odd_condition(&self) -> CallResult {
+        let cause = "when: compares values of different types, or reads what is not there".to_owned();
+        let error = ScriptError { script: self.key.clone(), line: 0, column: 0, cause };
+        CallResult { effects: Vec::new(), error: Some(error) }
     }
 
     /// Ends the run.

@@ -51,6 +51,19 @@ pub struct Program {
     pub body: Vec<Stmt>,
     /// Places for variables.
     pub locals: usize,
+    /// Why some way through it ends in [`Stmt::GiveUp`]; `None` when none does.
+    pub gap: Option<String>,
+}
+
+/// How a hook runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum How {
+    /// As a program.
+    Lowered,
+    /// As a program up to a point, which most calls do not reach; beyond it, interpreted, because …
+    Lifted(String),
+    /// Interpreted, because …
+    Interpreted(String),
 }
 
 /// Something to do.
@@ -62,6 +75,8 @@ pub enum Stmt {
     Set(usize, Expr),
     /// Ends the call.
     Return,
+    /// From here on the interpreter is needed.
+    GiveUp,
     /// Asks for something.
     Ask(Ask),
 }

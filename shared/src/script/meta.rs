@@ -162,6 +162,10 @@ pub struct ScriptMeta {
     pub default_enabled: bool,
     /// Configuration when the user gives none.
     pub default_value: serde_json::Value,
+    /// What the configuration may be, as JSON Schema; as `default_value` suggests when absent.
+    pub config_schema: Option<serde_json::Value>,
+    /// How a form for the configuration may look; null when the script does not say.
+    pub gui: serde_json::Value,
     /// Only local hosts (host scripts), only flows with a local side (flow scripts).
     pub local_hosts: bool,
     /// Not on interfaces whose flows come from exporters.
@@ -172,6 +176,8 @@ pub struct ScriptMeta {
     pub l7_proto: Option<String>,
     /// Only flows with one of these status bits; 0 for all flows.
     pub flow_status: StatusBits,
+    /// Only flows for which this condition holds, such as `bytes > 1000 && l7 == "TLS"`.
+    pub when: Option<String>,
     /// TCP flows only with a complete handshake.
     pub three_way_handshake_ok: bool,
     /// Interval of `periodicUpdate` in seconds; the collector's when absent.
@@ -207,11 +213,14 @@ impl ScriptMeta {
             prio: 0,
             default_enabled: true,
             default_value: serde_json::Value::Object(serde_json::Map::new()),
+            config_schema: None,
+            gui: serde_json::Value::Null,
             local_hosts: false,
             packet_interface_only: false,
             l4_proto: None,
             l7_proto: None,
             flow_status: 0,
+            when: None,
             three_way_handshake_ok: false,
             periodic_update_seconds: None,
             engage_after: 1,

@@ -1,43 +1,20 @@
 //! Which scripts are loaded, which of their hooks are on, and how they are configured.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::engine::{Script, ScriptEngine};
 use super::lists::Lists;
+use super::settings::{Override, Target};
 use super::source::ScriptSource;
 use super::{FlowHook, HookName, ScriptError, ScriptKind, ScriptLimits};
 use crate::model::status::StatusBits;
-use crate::model::{FlowRecord, Granularity, L4};
+use crate::model::{AlertRules, FlowRecord, Granularity, HostPools, L4};
 
-/// What the user sets for one script.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct ScriptSettings {
-    /// On or off; the script's `default_enabled` when absent.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub enabled: Option<bool>,
-    /// Configuration; the script's `default_value` when absent.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub config: Option<Value>,
-    /// Settings of single hooks, by hook name.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub hooks: BTreeMap<String, HookSettings>,
-}
-
-/// What the user sets for one hook of a script.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct HookSettings {
-    /// On or off; as the script when absent.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub enabled: Option<bool>,
-    /// Configuration; the script's when absent.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub config: Option<Value>,
-}
+pub use super::settings::{HookSettings, ScriptSettings};
 
 /// What is needed to load scripts, in a form that can be sent to the thread that runs them.
 #[derive(Clone, Debug, Default)]
@@ -50,6 +27,10 @@ pub struct ScriptSetup {
     pub limits: ScriptLimits,
     /// Lists that scripts look things up in.
     pub lists: Lists,
+    /// Host pools, by which settings differ.
+    pub pools: Arc<HostPools>,
+    /// Alerts that are not raised.
+    pub exclusions: AlertRules,
     /// Files that were changed and cannot be used as they are; what they held before still runs.
     pub broken: Vec<BrokenScript>,
 }
@@ -67,9 +48,13 @@ pub struct BrokenScript {
 pub struct Entry {
     /// The script.
     pub script: Script,
+    /// Hooks that are on for all, or for some.
     enabled: BTreeSet<HookName>,
+    /// Hooks that are on where no override says otherwise.
+    enabled_for_all: BTreeSet<HookName>,
     config: Value,
     hook_config: BTreeMap<HookName, Value>,
+    overrides: Vec<Override>,
 }
 
 impl Entry {
@@ -78,18 +63,19 @@ impl Entry {
         let on = settings.and_then(|s| s.enabled).unwrap_or(meta.default_enabled);
         let config = settings.and_then(|s| s.config.clone()).unwrap_or_else(|| meta.default_value.clone());
         let of_hook = |hook: &HookName| settings.and_then(|s| s.hooks.get(hook.name()));
-        let enabled = meta
-            .hooks
-            .iter()
-            .filter(|hook| of_hook(hook).and_then(|h| h.enabled).unwrap_or(on))
-            .copied()
-            .collect();
+        let enabled = |hook: &&HookName| of_hook(hook).and_then(|h| h.enabled).unwrap_or(on);
+        let enabled_for_all: BTreeSet<HookName> = meta.hooks.iter().filter(enabled).copied().collect();
+        let overrides = settings.map(|s| s.overrides.clone()).unwrap_or_default();
+        let enabled = match overrides.iter().any(|o| o.enabled == Some(true)) {
+            true => meta.hooks.clone(),
+            false => enabled_for_all.clone(),
+        };
         let hook_config = meta
             .hooks
             .iter()
             .filter_map(|hook| of_hook(hook).and_then(|h| h.config.clone()).map(|c| (*hook, c)))
             .collect();
-        Self { script, enabled, config, hook_config }
+        Self { script, enabled, enabled_for_all, config, hook_config, overrides }
     }
 
     /// True when it is the same text under the same settings.
@@ -97,6 +83,8 @@ impl Entry {
         self.script.meta().key == other.script.meta().key
             && self.script.hash() == other.script.hash()
             && self.enabled == other.enabled
+            && self.enabled_for_all == other.enabled_for_all
+            && self.overrides == other.overrides
             && self.config == other.config
             && self.hook_config == other.hook_config
     }
@@ -106,9 +94,25 @@ impl Entry {
         self.enabled.contains(&hook)
     }
 
-    /// The configuration the hook is called with.
+    /// The configuration the hook is called with where no override fits.
     pub fn config(&self, hook: HookName) -> &Value {
         self.hook_config.get(&hook).unwrap_or(&self.config)
+    }
+
+    /// The configuration the hook is called with for one element or flow; `None` when it is off there.
+    pub fn config_for<'t>(
+        &self,
+        hook: HookName,
+        target: impl FnOnce() -> Target<'t>,
+        pools: &HostPools,
+    ) -> Option<&Value> {
+        if self.overrides.is_empty() {
+            return Some(self.config(hook));
+        }
+        let target = target();
+        let fitting = self.overrides.iter().find(|o| o.fits(&target, pools));
+        let on = fitting.and_then(|o| o.enabled).unwrap_or_else(|| self.enabled_for_all.contains(&hook));
+        on.then(|| fitting.and_then(|o| o.config.as_ref()).unwrap_or_else(|| self.config(hook)))
     }
 
     /// True when the script's attributes let it be called for `flow`; `news` are the status bits that
@@ -145,6 +149,14 @@ pub struct ScriptInfo {
     pub prio: i64,
     /// Its configuration.
     pub config: Value,
+    /// What its configuration may be, as JSON Schema.
+    pub config_schema: Value,
+    /// What the script says about a form for its configuration.
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    pub gui: Value,
+    /// Settings for some elements.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub overrides: Vec<Override>,
     /// Things that are odd but not wrong.
     pub warnings: Vec<String>,
     /// What is wrong with the file as it is now; what is shown is what it held before.
@@ -179,6 +191,8 @@ impl Registry {
         }
         let with_settings = |script: Script| {
             let settings = settings.get(&script.meta().key);
+            let right = |settings: &&ScriptSettings| wrong_config(&script, settings).is_empty();
+            let settings = settings.filter(right);
             Entry::new(script, settings)
         };
         let mut entries: Vec<Entry> = scripts.into_values().map(with_settings).collect();
@@ -218,6 +232,9 @@ impl Registry {
                 hash: entry.script.hash().to_owned(),
                 prio: meta.prio,
                 config: entry.config.clone(),
+                config_schema: entry.script.schema().text().clone(),
+                gui: meta.gui.clone(),
+                overrides: entry.overrides.clone(),
                 warnings: meta.warnings.clone(),
                 error: None,
             }
@@ -238,7 +255,32 @@ fn wrong_setting(
         let cause = format!("scripts.settings.{key}: there is no such script");
         return if broken { Vec::new() } else { vec![wrong(cause)] };
     };
-    let has = |name: &String| HookName::parse(name).is_some_and(|hook| script.meta().hooks.contains(&hook));
+    wrong_config(script, settings)
+        .into_iter()
+        .map(|(place, cause)| wrong(format!("scripts.settings.{key}{place}: {cause}")))
+        .collect()
+}
+
+/// Which settings cannot be, each with its place and what is wrong; such settings are not taken at all.
+pub fn wrong_config(script: &Script, settings: &ScriptSettings) -> Vec<(String, String)> {
+    let mut wrong = Vec::new();
+    let mut check = |place: String, config: &Option<Value>| {
+        if let Some(Err(cause)) = config.as_ref().map(|config| script.schema().check(config)) {
+            wrong.push((format!("{place}.config"), cause));
+        }
+    };
+    check(String::new(), &settings.config);
+    for (name, hook) in &settings.hooks {
+        check(format!(".hooks.{name}"), &hook.config);
+    }
+    for (place, setting) in settings.overrides.iter().enumerate() {
+        check(format!(".overrides[{place}]"), &setting.config);
+    }
+    for (place, setting) in settings.overrides.iter().enumerate() {
+        wrong.extend(setting.check().err().map(|cause| (format!(".overrides[{place}]"), cause)));
+    }
+    let has = |name: &&String| HookName::parse(name).is_some_and(|hook| script.meta().hooks.contains(&hook));
     let unknown = settings.hooks.keys().filter(|name| !has(name));
-    unknown.map(|name| wrong(format!("scripts.settings.{key}.hooks: it has no hook '{name}'"))).collect()
+    wrong.extend(unknown.map(|name| (".hooks".to_owned(), format!("it has no hook '{name}'"))));
+    wrong
 }

@@ -10,9 +10,11 @@
     reason = "these are assertions that tests of several crates share; to panic is their purpose"
 )]
 
+use crate::store::documents::DocumentStore;
 use crate::store::{AlertStore, FlowStore, Ledger};
 
 mod alerts;
+mod documents;
 mod flows;
 mod ledger;
 pub mod samples;
@@ -40,6 +42,15 @@ pub async fn flow_store(store: &dyn FlowStore) {
     flows::pages_go_newest_first(store).await;
     flows::every_filter_selects(store).await;
     flows::pruning_deletes_only_what_is_older(store).await;
+}
+
+/// Documents and their versions.
+///
+/// # Panics
+/// When the store does not keep the contract of [`DocumentStore`].
+pub async fn document_store(store: &dyn DocumentStore) {
+    documents::the_last_version_is_in_force_and_none_is_forgotten(store).await;
+    documents::who_has_not_seen_the_last_version_changes_nothing(store).await;
 }
 
 /// Events, deliveries and attempts.

@@ -10,6 +10,7 @@ use crate::store::StoreError;
 
 mod alerts;
 mod connection;
+mod documents;
 mod filter;
 mod flows;
 mod ledger;
@@ -23,6 +24,7 @@ const LEDGER: Schema = Schema {
     steps: &[
         include_str!("migrations/sqlite/ledger_001.sql"),
         include_str!("migrations/sqlite/ledger_002.sql"),
+        include_str!("migrations/sqlite/ledger_003.sql"),
     ],
 };
 /// The schema of `flows.db`, oldest step first.

@@ -77,6 +77,11 @@ impl Subjects {
         format!("{}rq.v1._role.{}.{}", self.prefix, token(role), token(verb))
     }
 
+    /// Says that somebody has edited settings: `cf.v1.edited`.
+    pub fn settings_edited(&self) -> String {
+        format!("{}cf.v1.edited", self.prefix)
+    }
+
     /// Heartbeat of a node: `hb.v1.<node>`.
     pub fn heartbeat(&self, node: &str) -> String {
         format!("{}hb.v1.{}", self.prefix, token(node))

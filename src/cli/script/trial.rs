@@ -9,7 +9,7 @@ use collector::pipeline::Item;
 use shared::model::{AlertAction, FlowRecord, LocalNetworks};
 use shared::script::engine::ScriptEngine;
 use shared::script::observer::Observer;
-use shared::script::registry::{Registry, ScriptSettings};
+use shared::script::registry::{Registry, ScriptSettings, ScriptSetup};
 use shared::script::source::ScriptSource;
 use shared::store::Transition;
 
@@ -48,9 +48,9 @@ pub fn run(
     engine.observe(observer());
     let prefixes = config.node.local_networks.iter().filter_map(|network| network.parse().ok());
     let networks = Arc::new(LocalNetworks::new(prefixes));
-    let quarantine = config.scripts.limits.quarantine_after;
+    let setup = ScriptSetup { limits: config.scripts.limits.clone(), ..ScriptSetup::default() };
     let mut partition =
-        Partition::new(0, engine, registry, quarantine, config.aggregator.clone(), networks, Vec::new());
+        Partition::new(0, engine, registry, &setup, config.aggregator.clone(), networks, Vec::new());
     let mut trial = Trial::default();
     let mut file = collector::capture::files::open(&[capture.to_owned()])?;
     let read = collector::offline::run(&mut *file, &mut pipeline, |item| match item {

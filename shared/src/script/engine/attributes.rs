@@ -10,7 +10,7 @@ use crate::script::value::to_json;
 use crate::script::{FlowHook, HookName, Lifecycle, ScriptKind, ScriptMeta};
 
 /// Attributes that scripts may carry and that nothing here reads yet.
-const CARRIED: [&str; 4] = ["gui", "is_alert", "scope", "when"];
+const CARRIED: [&str; 2] = ["is_alert", "scope"];
 
 /// Reads the map of `source`.
 ///
@@ -46,6 +46,11 @@ pub fn read(map: &Map, source: &ScriptSource) -> Result<ScriptMeta, String> {
             "packet_interface_only" => meta.packet_interface_only = flag(name, value)?,
             "three_way_handshake_ok" => meta.three_way_handshake_ok = flag(name, value)?,
             "default_value" => meta.default_value = to_json(value).map_err(|e| format!("{name}: {e}"))?,
+            "config_schema" => {
+                meta.config_schema = Some(to_json(value).map_err(|e| format!("{name}: {e}"))?);
+            }
+            "gui" => meta.gui = to_json(value).map_err(|e| format!("{name}: {e}"))?,
+            "when" => meta.when = Some(text(name, value)?),
             "expect" => {
                 let value = to_json(value).map_err(|e| format!("{name}: {e}"))?;
                 meta.expect = serde_json::from_value(value).map_err(|e| format!("{name}: {e}"))?;
@@ -57,7 +62,9 @@ pub fn read(map: &Map, source: &ScriptSource) -> Result<ScriptMeta, String> {
                     _ => None,
                 })?;
             }
-            "setup" => drop(callable(name, value)?),
+            "setup" | "onLoad" | "onUnload" | "onEnable" | "onDisable" | "onUpdateConfig" => {
+                drop(callable(name, value)?);
+            }
             "teardown" => {
                 callable(name, value)?;
                 meta.has_teardown = true;

@@ -26,6 +26,8 @@ enum Binding {
     /// `params`, or a map within it.
     Params(Vec<String>),
     Local(usize),
+    /// A variable of the file, which is the run's state.
+    State,
 }
 
 /// The program of a hook's function.
@@ -46,14 +48,12 @@ pub fn lower(ast: &AST, function: &FnPtr, hook: HookName) -> Result<Program, Rea
     };
     let mut names = Vec::new();
     for (name, value) in definition.params.iter().zip(captured) {
-        if value.read_lock::<FlowHandle>().is_none() {
-            return Err(format!("keeps state in the variable '{name}' of the file"));
-        }
-        names.push((name.to_string(), Binding::Flow));
+        let of_flow = value.read_lock::<FlowHandle>().is_some();
+        names.push((name.to_string(), if of_flow { Binding::Flow } else { Binding::State }));
     }
     names.extend(own);
     let own = ast.iter_fn_def().map(|def| def.name.to_string()).collect();
-    let mut lowering = Lowering { names, locals: 0, own };
+    let mut lowering = Lowering { names, locals: 0, own, gap: None };
     let alone = ast.clone_functions_only_filtered(|_, _, _, other, _| other == name);
     let mut body: Vec<AstStmt> = Vec::new();
     alone.walk(&mut |path: &[ASTNode<'_>]| {
@@ -62,8 +62,40 @@ pub fn lower(ast: &AST, function: &FnPtr, hook: HookName) -> Result<Program, Rea
         }
         true
     });
-    let body = lowering.block(&body)?;
-    Ok(Program { body, locals: lowering.locals })
+    let body = lowering.lifted(&body);
+    match lowering.gap {
+        Some(reason) if always_gives_up(&body) => Err(reason),
+        gap => Ok(Program { body, locals: lowering.locals, gap }),
+    }
+}
+
+/// True when no way through a block does without the interpreter.
+fn always_gives_up(block: &[Stmt]) -> bool {
+    for stmt in block {
+        match stmt {
+            Stmt::GiveUp => return true,
+            Stmt::Return => return false,
+            Stmt::If(_, then, otherwise) => match (always_gives_up(then), always_gives_up(otherwise)) {
+                (true, true) => return true,
+                _ if may_return(then) || may_return(otherwise) => return false,
+                _ => {}
+            },
+            Stmt::Set(..) | Stmt::Ask(_) => {}
+        }
+    }
+    false
+}
+
+fn may_return(block: &[Stmt]) -> bool {
+    block.iter().any(|stmt| match stmt {
+        Stmt::Return => true,
+        Stmt::If(_, then, otherwise) => may_return(then) || may_return(otherwise),
+        _ => false,
+    })
+}
+
+fn keeps_state(name: &str) -> Reason {
+    format!("keeps state in the variable '{name}' of the file")
 }
 
 struct Lowering {
@@ -72,9 +104,28 @@ struct Lowering {
     locals: usize,
     /// Functions of the file, which go before those of the same name that everybody has.
     own: Vec<String>,
+    /// Why some part is left to the interpreter.
+    gap: Option<Reason>,
 }
 
 impl Lowering {
+    /// A block as far as it can be lowered; where it cannot, the interpreter is called.
+    fn lifted<'a>(&mut self, block: impl IntoIterator<Item = &'a AstStmt>) -> Vec<Stmt> {
+        let outside = self.names.len();
+        let mut lowered = Vec::new();
+        for stmt in block {
+            let before = lowered.len();
+            if let Err(reason) = self.stmt(stmt, &mut lowered) {
+                self.gap.get_or_insert(reason);
+                lowered.truncate(before);
+                lowered.push(Stmt::GiveUp);
+                break;
+            }
+        }
+        self.names.truncate(outside);
+        lowered
+    }
+
     fn block<'a>(&mut self, block: impl IntoIterator<Item = &'a AstStmt>) -> Result<Vec<Stmt>, Reason> {
         let outside = self.names.len();
         let mut lowered = Vec::new();
@@ -90,8 +141,8 @@ impl Lowering {
             AstStmt::Noop(_) => {}
             AstStmt::If(control, _) => {
                 let condition = self.expr(&control.expr)?;
-                let then = self.block(control.body.iter())?;
-                let otherwise = self.block(control.branch.iter())?;
+                let then = self.lifted(control.body.iter());
+                let otherwise = self.lifted(control.branch.iter());
                 to.push(Stmt::If(condition, then, otherwise));
             }
             AstStmt::Var(declared, ..) => {
@@ -112,7 +163,10 @@ impl Lowering {
                     return Err("assigns to something else than a variable".to_owned());
                 };
                 let Binding::Local(place) = self.find(&variable.1)? else {
-                    return Err(format!("assigns to '{}'", variable.1));
+                    return Err(match self.find(&variable.1)? {
+                        Binding::State => keeps_state(&variable.1),
+                        _ => format!("assigns to '{}'", variable.1),
+                    });
                 };
                 let value = self.expr(&sides.rhs)?;
                 let value = match operation.get_op_assignment_info() {
@@ -269,6 +323,7 @@ impl Lowering {
                 Binding::Local(place) => Expr::Local(place),
                 Binding::Flow => return Err("hands the flow itself on".to_owned()),
                 Binding::Params(path) => params::read(&path)?,
+                Binding::State => return Err(keeps_state(&variable.1)),
             },
             Ast::And(parts, _) => Expr::And(self.exprs(parts.iter())?),
             Ast::Or(parts, _) => Expr::Or(self.exprs(parts.iter())?),

@@ -275,7 +275,7 @@ fn lowered_and_interpreted_hooks_do_the_same() {
         // Chance also writes what Rhai sees to be wrong before it runs.
         let Ok(script) = made(&engine, &text) else { continue };
         compiled += 1;
-        lowered += u64::from(engine.explain(&script).unwrap()[0].1.is_ok());
+        lowered += u64::from(engine.explain(&script).unwrap()[0].1 == How::Lowered);
         let flows: Vec<_> = (0..64).map(|_| chance.flow()).collect();
         compare(&engine, &script, &config, &flows, &text, &mut counts);
     }
@@ -365,7 +365,9 @@ fn built_in_element_hooks_are_lowered() {
         for (hook, how) in engine.explain(&script).unwrap() {
             if matches!(hook, HookName::Element(_)) {
                 all += 1;
-                interpreted.extend(how.err().map(|why| format!("{} {}: {why}", source.name, hook.name())));
+                if how != How::Lowered {
+                    interpreted.push(format!("{} {}: {how:?}", source.name, hook.name()));
+                }
             }
         }
     }
@@ -385,8 +387,8 @@ fn built_in_flow_hooks_are_lowered() {
         }
         for (hook, how) in engine.explain(&script).unwrap() {
             all += 1;
-            if let Err(why) = how {
-                interpreted.push(format!("{} {}: {why}", source.name, hook.name()));
+            if how != How::Lowered {
+                interpreted.push(format!("{} {}: {how:?}", source.name, hook.name()));
             }
         }
     }
@@ -399,7 +401,10 @@ fn what_is_not_lowered_says_why() {
     let why = |body: &str| {
         let script =
             compile(&engine, &format!("let n = 0; #{{ hooks: #{{ flowEnd: |now, config| {{ {body} }} }} }}"));
-        engine.explain(&script).unwrap().remove(0).1.unwrap_err()
+        match engine.explain(&script).unwrap().remove(0).1 {
+            How::Interpreted(why) => why,
+            other => panic!("{other:?}"),
+        }
     };
     assert_eq!(why("n += 1;"), "keeps state in the variable 'n' of the file");
     assert_eq!(why("for i in 0..3 { log(`${i}`); }"), "has a loop");
@@ -408,20 +413,72 @@ fn what_is_not_lowered_says_why() {
     assert_eq!(why("if flow.nothing > 3 { log(\"x\"); }"), "reads flow.nothing");
     let low = ScriptEngine::new(ScriptLimits { max_operations: 100, ..ScriptLimits::default() });
     let script = compile(&low, "#{ hooks: #{ flowEnd: |now, config| { log(\"x\"); } } }");
-    assert!(low.explain(&script).unwrap()[0].1.is_err());
+    assert!(matches!(low.explain(&script).unwrap()[0].1, How::Interpreted(_)));
     let own = "fn now() { 7 } #{ hooks: #{ flowEnd: |n, c| { log(`${now()}`); } } }";
     assert_eq!(
         engine.explain(&compile(&engine, own)).unwrap()[0].1,
-        Err("calls the file's function 'now'".into())
+        How::Interpreted("calls the file's function 'now'".into())
     );
     let element = |body: &str| {
         let script = compile(&engine, &format!("#{{ hooks: #{{ min: |params| {{ {body} }} }} }}"));
         engine.explain(&script).unwrap().remove(0).1
     };
-    assert_eq!(element("let d = params.delta; if d.bytes > 5 { log(`${params.entity_info}`); }"), Ok(()));
-    assert_eq!(element("let e = params.cur_alerts;"), Err("uses params.cur_alerts".into()));
+    assert_eq!(
+        element("let d = params.delta; if d.bytes > 5 { log(`${params.entity_info}`); }"),
+        How::Lowered
+    );
+    assert_eq!(element("let e = params.cur_alerts;"), How::Interpreted("uses params.cur_alerts".into()));
     assert_eq!(
         element("let d = params.delta; d.bytes = 3;"),
-        Err("assigns to something else than a variable".into())
+        How::Interpreted("assigns to something else than a variable".into())
     );
+}
+
+/// A script whose dear part is behind a condition that seldom holds.
+const SELDOM: &str = "#{ hooks: #{ flowEnd: |now, config| {
+    if flow.bytes < 1000 || flow.l7 == \"TLS\" { return; }
+    for i in 0..3 { log(`${i}`); }
+} } }";
+
+#[test]
+fn what_stands_before_the_dear_part_is_lifted() {
+    let engine = ScriptEngine::new(ScriptLimits::default());
+    let script = compile(&engine, SELDOM);
+    let how = engine.explain(&script).unwrap().remove(0).1;
+    assert_eq!(how, How::Lifted("has a loop".to_owned()));
+    let (mut chance, mut counts) = (Chance(3), Counts::default());
+    let flows: Vec<_> = (0..2000).map(|_| chance.flow()).collect();
+    compare(&engine, &script, &json!({}), &flows, SELDOM, &mut counts);
+    assert!(
+        counts.done > 200 && counts.done < 1800,
+        "{} of {} without the interpreter",
+        counts.done,
+        counts.calls
+    );
+}
+
+#[test]
+fn a_condition_is_looked_at_before_the_call() {
+    let engine = ScriptEngine::new(ScriptLimits::default());
+    let text =
+        |when: &str| format!("#{{ when: \"{when}\", hooks: #{{ flowEnd: |now, config| log(\"x\") }} }}");
+    let script = compile(&engine, &text("bytes > 1000 && (l7 == 'TLS' || l7 == 'DNS')"));
+    let mut run = engine.start(&script, Timestamp::ZERO).run.unwrap();
+    let mut chance = Chance(4);
+    let mut called = 0;
+    for _ in 0..500 {
+        let flow = chance.flow();
+        let wanted = flow.bytes() > 1000 && ["TLS", "DNS"].contains(&&*flow.l7);
+        let result = run.flow(&engine, FlowHook::FlowEnd, &flow, 0, Timestamp::ZERO, &json!({}));
+        assert_eq!((result.error, result.effects.len()), (None, usize::from(wanted)));
+        called += usize::from(wanted);
+    }
+    assert!(called > 10 && called < 490, "{called}");
+    for (when, cause) in
+        [("bytes >", "when: "), ("nothing > 3", "when: "), ("flow.no_such == 1", "reads flow.no_such")]
+    {
+        let source = super::tests::source(&text(when));
+        let error = engine.compile(&source).err().unwrap().to_string();
+        assert!(error.contains(cause), "{error}");
+    }
 }

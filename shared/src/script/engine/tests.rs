@@ -19,7 +19,7 @@ use crate::script::{
 
 const NOW: Timestamp = Timestamp::from_secs(1_700_000_060);
 
-fn source(text: &str) -> ScriptSource {
+pub(super) fn source(text: &str) -> ScriptSource {
     ScriptSource { name: "test".to_owned(), origin: Origin::Inline, folder: None, text: text.to_owned() }
 }
 

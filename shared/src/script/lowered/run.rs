@@ -44,6 +44,16 @@ impl Program {
     }
 }
 
+impl Expr {
+    /// Whether a condition without variables holds.
+    ///
+    /// # Errors
+    /// [`GiveUp`] when something is unusual.
+    pub fn is_so(&self, input: &Input<'_>) -> Result<bool, GiveUp> {
+        Running { input, locals: Vec::new(), effects: &mut Vec::new() }.holds(self)
+    }
+}
+
 struct Running<'a, 'b> {
     input: &'a Input<'a>,
     locals: Vec<Value<'a>>,
@@ -67,6 +77,7 @@ impl<'a> Running<'a, '_> {
                     true
                 }
                 Stmt::Return => false,
+                Stmt::GiveUp => return Err(GiveUp),
                 Stmt::Ask(ask) => {
                     if self.effects.len() >= self.input.max_effects {
                         return Err(GiveUp);

@@ -16,6 +16,7 @@ use samples::{an_hour, at, event};
 async fn in_memory_keeps_the_contract() {
     let store = SqliteStore::in_memory().unwrap();
     conformance::alert_store(&store).await;
+    conformance::document_store(&store).await;
     conformance::flow_store(&store).await;
     conformance::ledger(&store).await;
 }
@@ -25,6 +26,7 @@ async fn on_disk_keeps_the_contract() {
     let dir = tempfile::tempdir().unwrap();
     let store = SqliteStore::open(&dir.path().join("made/on/demand")).unwrap();
     conformance::alert_store(&store).await;
+    conformance::document_store(&store).await;
     conformance::flow_store(&store).await;
     conformance::ledger(&store).await;
     store.close().await;

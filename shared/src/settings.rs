@@ -1,0 +1,169 @@
+//! What is in force of configuration files and of what users have edited since.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde_json::Value;
+use tokio::sync::watch;
+
+use crate::model::pool::HostPool;
+use crate::model::{AlertRule, AlertRules, HostPools};
+use crate::script::registry::ScriptSettings;
+use crate::store::documents::{Document, DocumentKind};
+
+/// Settings that may change while the program runs. What users edit wins over files, name by name.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// Of scripts, by key.
+    pub scripts: BTreeMap<String, ScriptSettings>,
+    /// Host pools.
+    pub pools: Arc<HostPools>,
+    /// Alerts that are not raised.
+    pub exclusions: AlertRules,
+    /// Alerts that nobody is told of.
+    pub silences: AlertRules,
+}
+
+/// Settings in force, which may change.
+pub type LiveSettings = watch::Receiver<Arc<Settings>>;
+
+/// What configuration files say.
+#[derive(Clone, Debug, Default)]
+pub struct FileSettings {
+    /// Of scripts, by key.
+    pub scripts: BTreeMap<String, ScriptSettings>,
+    /// Host pools, in order.
+    pub pools: Vec<HostPool>,
+    /// Exclusions by name.
+    pub exclusions: BTreeMap<String, AlertRule>,
+    /// Silences by name.
+    pub silences: BTreeMap<String, AlertRule>,
+}
+
+impl FileSettings {
+    /// Settings that never change.
+    pub fn alone(&self) -> Settings {
+        self.with(&[], &Settings::default()).0
+    }
+
+    /// These settings with `documents` over them, in place of `before`. What cannot be used is left out
+    /// and told.
+    pub fn with(&self, documents: &[Document], before: &Settings) -> (Settings, Vec<String>) {
+        let mut files = self.clone();
+        let mut wrong = Vec::new();
+        for Document { kind, name, value, .. } in documents {
+            if let Err(cause) = files.set(*kind, name, value) {
+                wrong.push(format!("{} {name}: {cause}", kind.name()));
+            }
+        }
+        let mut rules = |kind: DocumentKind, rules, before| {
+            let (rules, odd) = AlertRules::new(rules, before);
+            wrong.extend(odd.into_iter().map(|cause| format!("{} {cause}", kind.name())));
+            rules
+        };
+        let exclusions = rules(DocumentKind::Exclusions, files.exclusions, &before.exclusions);
+        let silences = rules(DocumentKind::Silences, files.silences, &before.silences);
+        let pools = Arc::new(HostPools::new(files.pools));
+        (Settings { scripts: files.scripts, pools, exclusions, silences }, wrong)
+    }
+
+    /// Puts one entry in place of what there is of its name.
+    ///
+    /// # Errors
+    /// Says what is wrong with the value.
+    pub fn set(&mut self, kind: DocumentKind, name: &str, value: &Value) -> Result<(), String> {
+        match kind {
+            DocumentKind::Scripts => drop(self.scripts.insert(name.to_owned(), read(value)?)),
+            DocumentKind::Exclusions => drop(self.exclusions.insert(name.to_owned(), rule(value)?)),
+            DocumentKind::Silences => drop(self.silences.insert(name.to_owned(), rule(value)?)),
+            DocumentKind::Pools => {
+                let pool = pool(name, value)?;
+                match self.pools.iter_mut().find(|known| known.name == name) {
+                    Some(known) => *known = pool,
+                    None => self.pools.push(pool),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Every entry of a kind as JSON, by name.
+    pub fn entries(&self, kind: DocumentKind) -> BTreeMap<String, Value> {
+        let json =
+            |name: &String, value: serde_json::Result<Value>| (name.clone(), value.unwrap_or_default());
+        match kind {
+            DocumentKind::Scripts => {
+                self.scripts.iter().map(|(n, v)| json(n, serde_json::to_value(v))).collect()
+            }
+            DocumentKind::Exclusions => {
+                self.exclusions.iter().map(|(n, v)| json(n, serde_json::to_value(v))).collect()
+            }
+            DocumentKind::Silences => {
+                self.silences.iter().map(|(n, v)| json(n, serde_json::to_value(v))).collect()
+            }
+            DocumentKind::Pools => {
+                let members = |pool: &HostPool| serde_json::json!({ "members": pool.members });
+                self.pools.iter().map(|pool| (pool.name.clone(), members(pool))).collect()
+            }
+        }
+    }
+}
+
+fn read<T: serde::de::DeserializeOwned>(value: &Value) -> Result<T, String> {
+    serde_json::from_value(value.clone()).map_err(|e| e.to_string())
+}
+
+fn rule(value: &Value) -> Result<AlertRule, String> {
+    let rule: AlertRule = read(value)?;
+    rule.check()?;
+    Ok(rule)
+}
+
+/// A pool is known by its document's name; a name inside has to be the same.
+fn pool(name: &str, value: &Value) -> Result<HostPool, String> {
+    let mut value = value.clone();
+    if let Some(map) = value.as_object_mut() {
+        let inside = map.entry("name").or_insert_with(|| name.into());
+        if inside.as_str() != Some(name) {
+            return Err(format!("name: must be '{name}' or absent"));
+        }
+    }
+    read(&value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Timestamp;
+    use serde_json::json;
+
+    fn document(kind: DocumentKind, name: &str, value: Value) -> Document {
+        let (name, by) = (name.to_owned(), "ann".to_owned());
+        Document { kind, name, value, revision: 1, by, at: Timestamp::ZERO }
+    }
+
+    #[test]
+    fn what_users_edit_wins_over_files_and_what_is_wrong_is_left_out() {
+        let mut files = FileSettings::default();
+        files.set(DocumentKind::Pools, "lan", &json!({ "members": ["10.0.0.0/8"] })).unwrap();
+        files.set(DocumentKind::Scripts, "scan", &json!({ "enabled": false })).unwrap();
+        files.set(DocumentKind::Silences, "night", &json!({ "types": ["a"] })).unwrap();
+        let documents = [
+            document(DocumentKind::Pools, "lan", json!({ "name": "lan", "members": ["192.168.0.0/16"] })),
+            document(DocumentKind::Scripts, "scan", json!({ "enabled": true })),
+            document(DocumentKind::Scripts, "other", json!({ "enabled": "perhaps" })),
+            document(DocumentKind::Exclusions, "all", json!({})),
+        ];
+        let (settings, wrong) = files.with(&documents, &Settings::default());
+        assert_eq!(settings.pools.find("10.0.0.1".parse().unwrap(), 0, None), "default");
+        assert_eq!(settings.pools.find("192.168.0.1".parse().unwrap(), 0, None), "lan");
+        assert_eq!(settings.scripts["scan"].enabled, Some(true));
+        assert!(settings.exclusions.is_empty() && !settings.silences.is_empty());
+        assert!(
+            wrong[0].starts_with("scripts other: ") && wrong[1].starts_with("exclusions all: "),
+            "{wrong:?}"
+        );
+        let odd = files.set(DocumentKind::Pools, "lan", &json!({ "name": "wan", "members": [] }));
+        assert!(odd.unwrap_err().contains("must be 'lan'"));
+    }
+}

@@ -1,0 +1,107 @@
+//! What users edit while the program runs: settings of scripts, exclusions, silences, host pools.
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::StoreError;
+use crate::model::Timestamp;
+
+/// What a document is.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, utoipa::ToSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum DocumentKind {
+    /// Settings of a script, by its key.
+    Scripts,
+    /// Alerts that are not raised.
+    Exclusions,
+    /// Alerts that nobody is told of.
+    Silences,
+    /// Host pools.
+    Pools,
+}
+
+impl DocumentKind {
+    /// Every kind.
+    pub const ALL: [Self; 4] = [Self::Scripts, Self::Exclusions, Self::Silences, Self::Pools];
+
+    /// The snake-case name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Scripts => "scripts",
+            Self::Exclusions => "exclusions",
+            Self::Silences => "silences",
+            Self::Pools => "pools",
+        }
+    }
+
+    /// Reads a name.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+}
+
+/// One version of a document.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Document {
+    /// What it is.
+    pub kind: DocumentKind,
+    /// Unique among its kind.
+    pub name: String,
+    /// Its content; null where this version says that it was deleted.
+    pub value: Value,
+    /// Grows by one with each change, also over a deletion.
+    pub revision: u64,
+    /// Who changed it.
+    pub by: String,
+    /// When.
+    #[schema(value_type = String)]
+    pub at: Timestamp,
+}
+
+/// Whether a change was made.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Put {
+    /// It was; the version that is in force now.
+    Done(Document),
+    /// Somebody else was faster: the revision in force, 0 when there is no such document.
+    Conflict(u64),
+}
+
+/// A change of a document.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Change {
+    /// Which kind.
+    pub kind: DocumentKind,
+    /// Which one.
+    pub name: String,
+    /// The new content; `None` deletes it.
+    pub value: Option<Value>,
+    /// The revision that is changed, 0 for one that must not be there; `None` changes any.
+    pub expected: Option<u64>,
+    /// Who changes it.
+    pub by: String,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// Documents with their history.
+#[async_trait]
+pub trait DocumentStore: Send + Sync + 'static {
+    /// Makes a change, in one transaction with its line in the history. To delete what is not there
+    /// is a conflict.
+    async fn change(&self, change: Change) -> Result<Put, StoreError>;
+
+    /// Documents of a kind, or all, by kind and name.
+    async fn documents(&self, kind: Option<DocumentKind>) -> Result<Vec<Document>, StoreError>;
+
+    /// The versions of a document, newest first, `limit` at most.
+    async fn versions(
+        &self,
+        kind: DocumentKind,
+        name: &str,
+        limit: usize,
+    ) -> Result<Vec<Document>, StoreError>;
+}
