@@ -9,12 +9,14 @@ use crate::exit::Failure;
 use crate::node::Roles;
 
 mod check;
+mod client;
 mod config;
 mod flows;
 mod progress;
 mod replay;
 mod run;
 mod script;
+mod settings;
 
 /// Tells what happens on your wires, and lets you act on it.
 #[derive(Debug, Parser)]
@@ -77,9 +79,11 @@ enum Command {
     Flows(flows::FlowsArgs),
     /// Check the configuration and every script
     Check,
-    /// List, write, test and measure scripts
+    /// List, write, test, measure, switch and configure scripts
     #[command(subcommand)]
     Script(script::ScriptCommand),
+    /// Show and edit scripts' settings, exclusions, silences and host pools of a node that runs
+    Settings(settings::SettingsArgs),
     /// Show the configuration
     #[command(subcommand)]
     Config(config::ConfigCommand),
@@ -102,6 +106,7 @@ pub fn execute(cli: Cli) -> Result<(), Failure> {
         Command::Flows(args) => flows::flows(&load()?, &args, progress),
         Command::Check => check::check(&load()?, common.output),
         Command::Script(command) => script::script(&command, &load()?, common.output),
+        Command::Settings(args) => settings::settings(&args, &load()?, common.output),
         Command::Config(command) => config::config(&command, &load()?, common.output),
     }
 }

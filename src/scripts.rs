@@ -32,6 +32,8 @@ pub struct Watcher {
     lists: Lists,
     broken: Vec<BrokenScript>,
     settings: LiveSettings,
+    /// The settings that `setup` was made with.
+    in_force: Arc<Settings>,
     /// What is in force.
     setup: Arc<ScriptSetup>,
     /// Carries out what scripts ask for when they come, go or are configured; one process does.
@@ -46,7 +48,8 @@ pub fn watch(
     mut settings: LiveSettings,
     lifecycle: Option<Lifecycle>,
 ) -> (LiveScripts, Watcher) {
-    let setup = setup(config, sources.clone(), lists.clone(), Vec::new(), &settings.borrow_and_update());
+    let in_force = Arc::clone(&settings.borrow_and_update());
+    let setup = setup(config, sources.clone(), lists.clone(), Vec::new(), &in_force);
     let (sender, mut scripts) = LiveScripts::channel(setup);
     let right = sources.into_iter().map(|source| (source.origin.to_string(), source));
     let right = right.filter(|(_, source)| source.origin != Origin::Builtin).collect();
@@ -58,6 +61,7 @@ pub fn watch(
         lists,
         broken: Vec::new(),
         settings,
+        in_force,
         setup: scripts.take(),
         lifecycle,
     };
@@ -95,11 +99,15 @@ impl Watcher {
             lifecycle.carry_out(lifecycle::first_words(&self.setup)).await;
         }
         loop {
+            let edited = async {
+                // Who keeps the settings may have ended; then they stay as they are.
+                if self.settings.changed().await.is_err() {
+                    std::future::pending::<()>().await;
+                }
+            };
             tokio::select! {
                 () = tokio::time::sleep(interval) => {}
-                // Who keeps the settings may have ended; then they stay as they are.
-                Err(_) = self.settings.changed() => tokio::time::sleep(interval).await,
-                else => {}
+                () = edited => {}
             }
             let before = Arc::clone(&self.setup);
             // Reading and compiling take their time, and a folder may be on a slow network.
@@ -131,7 +139,7 @@ impl Watcher {
     /// Takes on what has changed in the folder since the last time.
     pub fn check(&mut self) {
         let glance = look(&self.config);
-        let edited = self.settings.has_changed().unwrap_or(false);
+        let edited = !Arc::ptr_eq(&self.in_force, &self.settings.borrow());
         if glance == self.glance {
             if edited {
                 self.publish(&ScriptEngine::new(self.config.scripts.limits.clone()));
@@ -187,6 +195,7 @@ impl Watcher {
         }
         tracing::info!(scripts = registry.scripts().len(), broken = self.broken.len(), "scripts reloaded");
         let setup = setup(&self.config, sources, self.lists.clone(), self.broken.clone(), &settings);
+        self.in_force = settings;
         self.setup = Arc::new(setup);
         self.sender.send_replace(Arc::clone(&self.setup));
     }
@@ -224,6 +233,19 @@ mod tests {
         let setup = scripts.take();
         let names = setup.sources.iter().map(|source| format!("{}:{}", source.name, source.text.len()));
         (names.collect(), setup.broken.iter().map(|broken| broken.error.to_string()).collect())
+    }
+
+    #[test]
+    fn edited_settings_are_taken_on_once() {
+        let mut config = Config::default();
+        config.scripts.builtin = false;
+        let (edit, settings) = tokio::sync::watch::channel(Arc::default());
+        let (mut scripts, mut watcher) = watch(&config, Vec::new(), Lists::default(), settings, None);
+        edit.send_replace(Arc::default());
+        watcher.check();
+        assert!(scripts.news().is_some());
+        watcher.check();
+        assert!(scripts.news().is_none(), "nothing has changed since");
     }
 
     #[test]

@@ -93,11 +93,18 @@ fn libraries_stay_behind_their_files() {
     only(&["flate2", "zstd"], &["collector/src/capture/file/compressed"]);
     only(&["indicatif"], &["src/cli/progress.rs"]);
     only(&["rhai"], &["shared/src/script/engine", "shared/src/script/value", "shared/src/script/lower"]);
+    only(&["jsonschema"], &["shared/src/script/schema.rs"]);
     only(&["rusqlite"], &["shared/src/store/sqlite"]);
     only(&["tokio_postgres"], &["shared/src/store/postgres"]);
     only(
         &["reqwest"],
-        &["notifier/src/http.rs", "notifier/src/http/", "notifier/src/endpoint/", "aggregator/src/monitor/"],
+        &[
+            "notifier/src/http.rs",
+            "notifier/src/http/",
+            "notifier/src/endpoint/",
+            "aggregator/src/monitor/",
+            "src/cli/client.rs",
+        ],
     );
     // The registry of dissectors has a module of that name; the collector does not depend on the crate.
     only(&["syslog"], &["notifier/src/endpoint/syslog", "collector/src/l7/registry.rs"]);

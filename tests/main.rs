@@ -24,6 +24,7 @@ mod live;
 mod pipeline;
 mod replay;
 mod scripts;
+mod settings;
 mod support;
 mod syn_flood;
 mod syslog;

@@ -111,6 +111,7 @@ fn routes(config: &mut web::ServiceConfig) {
         .service(recipients::list)
         .service(recipients::test)
         .service(scripts::list)
+        .service(scripts::one)
         .service(settings::list)
         .service(settings::one)
         .service(settings::set)

@@ -6,6 +6,7 @@ use clap::{Subcommand, ValueEnum};
 use serde_json::json;
 use shared::script::ScriptError;
 use shared::script::engine::ScriptEngine;
+use shared::script::lowered::How;
 use shared::script::registry::{Registry, ScriptInfo};
 use shared::script::source::{Origin, ScriptSource, load_file};
 
@@ -15,6 +16,7 @@ use crate::exit::{self, Failure};
 use crate::node::script_sources;
 
 mod bench;
+mod switch;
 mod test;
 mod trial;
 
@@ -33,6 +35,12 @@ pub enum ScriptCommand {
     },
     /// Measure one flow script: nanoseconds a call of each of its hooks
     Bench(bench::BenchArgs),
+    /// Switch a script on, or one of its hooks, at a node that runs
+    Enable(switch::SwitchArgs),
+    /// Switch a script off, or one of its hooks, at a node that runs
+    Disable(switch::SwitchArgs),
+    /// Show or set the configuration of a script, or of one of its hooks, at a node that runs
+    Config(switch::ConfigArgs),
     /// Write a new script to begin with
     New {
         /// File to write, such as scripts/my_check.rhai
@@ -74,6 +82,9 @@ pub fn script(command: &ScriptCommand, config: &Config, output: Output) -> Resul
         ScriptCommand::Test(args) => test::test(args, config, output),
         ScriptCommand::Explain { file } => explain(file.as_deref(), config, output),
         ScriptCommand::Bench(args) => bench::bench(args, config, output),
+        ScriptCommand::Enable(args) => switch::switch(args, true, config, output),
+        ScriptCommand::Disable(args) => switch::switch(args, false, config, output),
+        ScriptCommand::Config(args) => switch::configure(args, config, output),
         ScriptCommand::New { file, kind } => new(file, *kind),
     }
 }
@@ -111,13 +122,17 @@ fn explain(file: Option<&std::path::Path>, config: &Config, output: Output) -> R
         let script = engine.compile(source).map_err(Failure::config)?;
         for (hook, how) in engine.explain(&script).map_err(Failure::config)? {
             let (key, hook) = (script.meta().key.clone(), hook.name());
-            match (output, &how) {
+            let (tier, reason) = match how {
+                How::Lowered => ("lowered", None),
+                How::Lifted(why) => ("lifted", Some(why)),
+                How::Interpreted(why) => ("interpreted", Some(why)),
+            };
+            match (output, &reason) {
                 (Output::Json, _) => {}
-                (Output::Text, Ok(())) => print(&format!("{key} {hook}: lowered\n")),
-                (Output::Text, Err(why)) => print(&format!("{key} {hook}: interpreted, because it {why}\n")),
+                (Output::Text, None) => print(&format!("{key} {hook}: {tier}\n")),
+                (Output::Text, Some(why)) => print(&format!("{key} {hook}: {tier}, because it {why}\n")),
             }
-            explained
-                .push(json!({ "script": key, "hook": hook, "lowered": how.is_ok(), "reason": how.err() }));
+            explained.push(json!({ "script": key, "hook": hook, "tier": tier, "reason": reason }));
         }
     }
     match output {

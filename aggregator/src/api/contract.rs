@@ -31,6 +31,7 @@ use super::query::Parameters;
         super::recipients::list,
         super::recipients::test,
         super::scripts::list,
+        super::scripts::one,
         super::settings::list,
         super::settings::one,
         super::settings::set,

@@ -93,6 +93,29 @@ struct ScriptRow {
 #[get("/scripts")]
 pub async fn list(deps: web::Data<ApiDeps>, request: HttpRequest) -> Result<HttpResponse, ApiError> {
     Parameters::none(&request)?;
+    let (items, missing) = rows(&deps).await;
+    Ok(HttpResponse::Ok().json(Listing { items, next: None, missing }))
+}
+
+/// One script.
+#[utoipa::path(get, path = "/api/v1/scripts/{key}", params(("key" = String, Path)),
+    responses((status = 200, body = Value), (status = 404, body = super::error::ErrorBody)))]
+#[get("/scripts/{key}")]
+pub async fn one(
+    deps: web::Data<ApiDeps>,
+    key: web::Path<String>,
+    request: HttpRequest,
+) -> Result<HttpResponse, ApiError> {
+    Parameters::none(&request)?;
+    let (rows, missing) = rows(&deps).await;
+    match rows.into_iter().find(|row| row.info.key == *key) {
+        Some(row) => Ok(HttpResponse::Ok().json(row)),
+        None => Err(ApiError::not_there(format!("there is no script '{key}'"), &missing)),
+    }
+}
+
+/// Every script, and who did not answer.
+async fn rows(deps: &ApiDeps) -> (Vec<ScriptRow>, Vec<String>) {
     let of_flows = |info: &ScriptInfo| info.kind == ScriptKind::Flow.name();
     let (infos, setup) = deps.scripts.get();
     let mut scripts: BTreeMap<String, ScriptInfo> =
@@ -101,7 +124,7 @@ pub async fn list(deps: web::Data<ApiDeps>, request: HttpRequest) -> Result<Http
     let mut missing = interfaces.missing;
     let nodes: BTreeSet<String> = interfaces.rows.into_iter().map(|interface| interface.node).collect();
     for node in nodes {
-        match ask(&deps, &node).await {
+        match ask(deps, &node).await {
             // Of what a collector has loaded it runs the flow scripts, and no others.
             Some(infos) => {
                 let infos = infos.into_iter().filter(of_flows);
@@ -119,8 +142,7 @@ pub async fn list(deps: web::Data<ApiDeps>, request: HttpRequest) -> Result<Http
         let counts = report.scripts.get(&info.key).copied().unwrap_or_default();
         ScriptRow { counts: (!of_flows(&info)).then_some(counts), info }
     };
-    let items: Vec<ScriptRow> = scripts.into_values().map(row).collect();
-    Ok(HttpResponse::Ok().json(Listing { items, next: None, missing }))
+    (scripts.into_values().map(row).collect(), missing)
 }
 
 /// A collector's scripts; `None` when it does not answer, or not with any.

@@ -1,0 +1,203 @@
+//! `flowhook settings`: scripts, exclusions, silences and host pools of a node that runs.
+
+use clap::{Args, Subcommand, ValueEnum};
+use serde_json::{Value, json};
+
+use super::client::{Client, Method, Where};
+use super::{Output, print, print_json};
+use crate::config::Config;
+use crate::exit::{self, Failure};
+
+/// `flowhook settings …`
+#[derive(Debug, Args)]
+pub struct SettingsArgs {
+    #[command(flatten)]
+    at: Where,
+    #[command(subcommand)]
+    command: SettingsCommand,
+}
+
+/// What is edited.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Kind {
+    /// On or off, configuration and overrides of scripts
+    Scripts,
+    /// Alerts that are not raised
+    Exclusions,
+    /// Alerts that nobody is told of
+    Silences,
+    /// Host pools
+    Pools,
+}
+
+impl Kind {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Scripts => "scripts",
+            Self::Exclusions => "exclusions",
+            Self::Silences => "silences",
+            Self::Pools => "pools",
+        }
+    }
+}
+
+#[derive(Debug, Subcommand)]
+enum SettingsCommand {
+    /// List the entries of a kind
+    List {
+        /// Of which kind
+        kind: Kind,
+    },
+    /// Show one entry
+    Show {
+        /// Of which kind
+        kind: Kind,
+        /// Which
+        name: String,
+    },
+    /// Set an entry
+    Set {
+        /// Of which kind
+        kind: Kind,
+        /// Which
+        name: String,
+        /// Its content as JSON (- reads standard input)
+        json: String,
+        #[command(flatten)]
+        edit: Edit,
+    },
+    /// Delete an edited entry; what the configuration file says is in force again
+    Delete {
+        /// Of which kind
+        kind: Kind,
+        /// Which
+        name: String,
+        #[command(flatten)]
+        edit: Edit,
+    },
+    /// Show who changed an entry, when and how, newest first
+    History {
+        /// Of which kind
+        kind: Kind,
+        /// Which
+        name: String,
+    },
+    /// Make an older version the newest
+    Rollback {
+        /// Of which kind
+        kind: Kind,
+        /// Which
+        name: String,
+        /// Revision of that version
+        to: u64,
+        #[command(flatten)]
+        edit: Edit,
+    },
+}
+
+/// How an edit is made.
+#[derive(Debug, Args)]
+pub struct Edit {
+    /// Only if this revision is still the one in force (0: not edited before)
+    #[arg(long)]
+    revision: Option<u64>,
+    /// Who is written down as the editor
+    #[arg(long, env = "USER", default_value = "command line")]
+    by: String,
+}
+
+/// Does what the command says.
+pub fn settings(args: &SettingsArgs, config: &Config, output: Output) -> Result<(), Failure> {
+    let client = Client::new(&args.at, config)?;
+    match &args.command {
+        SettingsCommand::List { kind } => {
+            let answer = found(client.get(&["settings", kind.name()])?, kind.name())?;
+            let entries = answer["items"].as_array().cloned().unwrap_or_default();
+            shown(&answer["items"], output, || entries.iter().map(line).collect())
+        }
+        SettingsCommand::Show { kind, name } => {
+            let entry = found(client.get(&["settings", kind.name(), name])?, name)?;
+            shown(&entry, output, || whole(&entry))
+        }
+        SettingsCommand::Set { kind, name, json, edit } => {
+            let entry = set(&client, kind.name(), name, &read(json)?, edit)?;
+            shown(&entry, output, || line(&entry))
+        }
+        SettingsCommand::Delete { kind, name, edit } => {
+            let path = ["settings", kind.name(), name];
+            let entry = client.send(Method::DELETE, &path, &[("by", &edit.by)], edit.revision, None)?;
+            shown(&entry, output, || format!("{name} is deleted\n"))
+        }
+        SettingsCommand::History { kind, name } => {
+            let answer = found(client.get(&["settings", kind.name(), name, "history"])?, name)?;
+            let versions = answer["items"].as_array().cloned().unwrap_or_default();
+            shown(&answer["items"], output, || versions.iter().map(line).collect())
+        }
+        SettingsCommand::Rollback { kind, name, to, edit } => {
+            let path = ["settings", kind.name(), name, "rollback"];
+            let body = json!({ "revision": to });
+            let entry = client.send(Method::POST, &path, &[("by", &edit.by)], edit.revision, Some(&body))?;
+            shown(&entry, output, || line(&entry))
+        }
+    }
+}
+
+/// Sets an entry.
+pub fn set(client: &Client, kind: &str, name: &str, value: &Value, edit: &Edit) -> Result<Value, Failure> {
+    client.send(Method::PUT, &["settings", kind, name], &[("by", &edit.by)], edit.revision, Some(value))
+}
+
+/// Changes a part of an entry, which is empty when there is none; nobody else's change gets lost.
+pub fn amend(
+    client: &Client,
+    kind: &str,
+    name: &str,
+    edit: &Edit,
+    amend: impl FnOnce(&mut serde_json::Map<String, Value>),
+) -> Result<Value, Failure> {
+    let entry = client.get(&["settings", kind, name])?.unwrap_or_default();
+    let mut value = entry["value"].as_object().cloned().unwrap_or_default();
+    amend(&mut value);
+    let revision = Some(edit.revision.unwrap_or_else(|| entry["revision"].as_u64().unwrap_or(0)));
+    set(client, kind, name, &Value::Object(value), &Edit { revision, by: edit.by.clone() })
+}
+
+/// JSON of an argument, or of standard input for `-`.
+pub fn read(text: &str) -> Result<Value, Failure> {
+    let text = match text {
+        "-" => std::io::read_to_string(std::io::stdin()).map_err(anyhow::Error::from)?,
+        text => text.to_owned(),
+    };
+    serde_json::from_str(&text).map_err(|error| Failure::config(format!("no JSON: {error}")))
+}
+
+fn found(value: Option<Value>, name: &str) -> Result<Value, Failure> {
+    value.ok_or_else(|| Failure::new(exit::FAILED, anyhow::anyhow!("there is no '{name}'")))
+}
+
+/// Prints what was answered.
+pub fn shown(value: &Value, output: Output, text: impl FnOnce() -> String) -> Result<(), Failure> {
+    match output {
+        Output::Json => print_json(value),
+        Output::Text => {
+            print(&text());
+            Ok(())
+        }
+    }
+}
+
+/// One entry or version in a line.
+pub fn line(entry: &Value) -> String {
+    let field = |key: &str| entry[key].as_str().unwrap_or_default();
+    let edited = match entry["revision"].as_u64() {
+        None | Some(0) => "from the configuration file".to_owned(),
+        Some(revision) => format!("revision {revision} by {} at {}", field("by"), field("at")),
+    };
+    let hits = entry["hits"].as_u64().map(|hits| format!(", {hits} hits")).unwrap_or_default();
+    let value = if entry["value"].is_null() { "deleted".to_owned() } else { entry["value"].to_string() };
+    format!("{}  {value}  ({edited}{hits})\n", field("name"))
+}
+
+fn whole(entry: &Value) -> String {
+    format!("{}\n", serde_json::to_string_pretty(entry).unwrap_or_default())
+}
