@@ -226,7 +226,9 @@ impl Node {
             let deps = AggregatorDeps {
                 bus: Arc::clone(&self.bus),
                 alerts: Arc::new(store.clone()),
-                flows: Arc::new(store),
+                flows: Arc::new(store.clone()),
+                memory: Arc::new(store.clone()),
+                series: Arc::new(store),
                 clock: Arc::clone(&clock),
                 subjects: subjects.clone(),
                 networks: Arc::clone(&networks),

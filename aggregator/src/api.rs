@@ -12,6 +12,7 @@ use shared::bus::SharedBus;
 use shared::clock::Stopwatch;
 use shared::settings::{FileSettings, LiveSettings};
 use shared::store::documents::DocumentStore;
+use shared::store::series::SeriesStore;
 use shared::store::{AlertStore, FlowStore};
 use shared::wire::subject::Subjects;
 
@@ -31,6 +32,7 @@ mod page;
 mod query;
 mod recipients;
 mod scripts;
+mod series;
 mod settings;
 #[cfg(test)]
 mod tests;
@@ -50,6 +52,7 @@ pub struct ApiDeps {
     subjects: Subjects,
     alerts: Arc<dyn AlertStore>,
     flows: Arc<dyn FlowStore>,
+    series: Arc<dyn SeriesStore>,
     clock: shared::clock::SharedClock,
     documents: Arc<dyn DocumentStore>,
     file_settings: Arc<FileSettings>,
@@ -72,6 +75,7 @@ impl ApiDeps {
             subjects: deps.subjects.clone(),
             alerts: Arc::clone(&deps.alerts),
             flows: Arc::clone(&deps.flows),
+            series: Arc::clone(&deps.series),
             clock: Arc::clone(&deps.clock),
             documents: Arc::clone(&deps.documents),
             file_settings: Arc::new(deps.file_settings.clone()),
@@ -112,6 +116,8 @@ fn routes(config: &mut web::ServiceConfig) {
         .service(recipients::test)
         .service(scripts::list)
         .service(scripts::one)
+        .service(series::of_element)
+        .service(series::top)
         .service(settings::list)
         .service(settings::one)
         .service(settings::set)

@@ -2,6 +2,7 @@
 
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
+use shared::model::{Entity, Granularity};
 
 use crate::element::host::HostLimits;
 
@@ -19,8 +20,8 @@ pub struct AggregatorConfig {
     pub run_deadline_ms: u64,
     /// Time zone whose midnight ends a day: an IANA name or a POSIX string; UTC when empty.
     pub time_zone: String,
-    /// True when time series are kept, told to scripts as `ts_enabled`.
-    pub time_series: bool,
+    /// Of what time series are kept, and how long.
+    pub time_series: TimeSeriesConfig,
     /// Days that ended flows are kept; 0 for ever.
     pub flow_retention_days: u32,
     /// Days that the alert history is kept; 0 for ever.
@@ -48,6 +49,71 @@ impl Default for AlertsConfig {
     }
 }
 
+/// The `[aggregator.time_series]` section. Scripts are told of each element as `ts_enabled`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TimeSeriesConfig {
+    /// Of interfaces, with their layer-7 protocols.
+    pub interfaces: bool,
+    /// Of local networks.
+    pub networks: bool,
+    /// Of local hosts.
+    pub local_hosts: bool,
+    /// Of remote hosts.
+    pub remote_hosts: bool,
+    /// Of flowhook itself.
+    pub system: bool,
+    /// Days that minutes are kept; 0 for ever, as for all of these.
+    pub min_days: u32,
+    /// Days that 5 minutes are kept.
+    #[serde(rename = "5mins_days")]
+    pub five_mins_days: u32,
+    /// Days that hours are kept.
+    pub hour_days: u32,
+    /// Days that days are kept.
+    pub day_days: u32,
+}
+
+impl Default for TimeSeriesConfig {
+    fn default() -> Self {
+        Self {
+            interfaces: true,
+            networks: true,
+            local_hosts: true,
+            remote_hosts: false,
+            system: true,
+            min_days: 2,
+            five_mins_days: 30,
+            hour_days: 365,
+            day_days: 1825,
+        }
+    }
+}
+
+impl TimeSeriesConfig {
+    /// True when series of such elements are kept; `local` tells of a host whether it is one of ours.
+    pub fn keeps(&self, entity: Entity, local: bool) -> bool {
+        match entity {
+            Entity::Interface => self.interfaces,
+            Entity::Network => self.networks,
+            Entity::Host if local => self.local_hosts,
+            Entity::Host => self.remote_hosts,
+            Entity::System => self.system,
+            _ => false,
+        }
+    }
+
+    /// Days that windows of a period are kept.
+    pub fn days(&self, period: Granularity) -> u32 {
+        match period {
+            Granularity::Aperiodic | Granularity::Min => self.min_days,
+            Granularity::FiveMins => self.five_mins_days,
+            Granularity::Hour => self.hour_days,
+            Granularity::Day => self.day_days,
+        }
+    }
+}
+
 /// The `[aggregator.api]` section.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -72,7 +138,7 @@ impl Default for AggregatorConfig {
             max_hosts: 1_000_000,
             run_deadline_ms: 10_000,
             time_zone: String::new(),
-            time_series: true,
+            time_series: TimeSeriesConfig::default(),
             flow_retention_days: 7,
             alert_retention_days: 30,
             alerts: AlertsConfig::default(),

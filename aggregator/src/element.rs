@@ -6,18 +6,17 @@ use shared::model::{
     ContactKind, Granularity, HostCounters, InterfaceCounters, NetworkCounters, SystemCounters,
 };
 
+use shared::model::packed::Packed;
 use shared::script::element::Counts;
 
 pub mod contacts;
 pub mod host;
 pub mod interface;
 pub mod network;
-mod packed;
 
 pub use host::{Host, Hosts};
 pub use interface::Interface;
 pub use network::Network;
-use packed::Packed;
 
 /// A set of counters, named.
 pub trait Counters: Copy + Default {
@@ -25,6 +24,8 @@ pub trait Counters: Copy + Default {
     fn merge(&mut self, other: &Self);
     /// The values in few bytes.
     fn pack(&self) -> Packed;
+    /// Those that were packed.
+    fn unpack(packed: &Packed) -> Self;
     /// What this has more than `earlier`.
     fn growth(&self, earlier: &Packed) -> Self;
     /// The counters with their names, and the sums `bytes` and `packets` where they make sense.
@@ -41,14 +42,18 @@ macro_rules! pack {
             Packed::new(&self.values())
         }
 
-        fn growth(&self, earlier: &Packed) -> Self {
-            let mut before = Self::default();
-            for (place, value) in earlier.values() {
-                if let Some(slot) = before.slot(place) {
+        fn unpack(packed: &Packed) -> Self {
+            let mut counters = Self::default();
+            for (place, value) in packed.values() {
+                if let Some(slot) = counters.slot(place) {
                     *slot = value;
                 }
             }
-            self.since(&before)
+            counters
+        }
+
+        fn growth(&self, earlier: &Packed) -> Self {
+            self.since(&Self::unpack(earlier))
         }
     };
 }

@@ -13,6 +13,7 @@ pub mod live;
 pub mod metrics;
 pub mod outbox;
 pub mod partition;
+mod prune;
 pub mod report;
 pub mod run;
 pub mod schedule;

@@ -5,6 +5,8 @@ use std::sync::LazyLock;
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Counter, Gauge, Meter};
 
+use shared::model::metric::Metric;
+
 use crate::report::AggregatorReport;
 
 struct Instruments {
@@ -17,6 +19,8 @@ struct Instruments {
     script_errors: Counter<u64>,
     script_time: Counter<u64>,
     script_skips: Counter<u64>,
+    script_counts: Counter<f64>,
+    script_levels: Gauge<f64>,
     hosts: Gauge<u64>,
     engaged: Gauge<u64>,
     backlog: Gauge<u64>,
@@ -36,6 +40,16 @@ static INSTRUMENTS: LazyLock<Instruments> = LazyLock::new(|| {
         script_calls: counter("flowhook.aggregator.script_calls", "Element hook calls by script"),
         script_errors: counter("flowhook.aggregator.script_errors", "Failed calls by script"),
         script_skips: counter("flowhook.aggregator.script_skips", "Runs left out of a failing script"),
+        script_counts: meter
+            .f64_counter("flowhook.script.counts")
+            .with_description("What scripts count, by script and name")
+            .build(),
+        script_levels: meter
+            .f64_gauge("flowhook.script.levels")
+            .with_description(
+                "Mean since the last minute of the levels that scripts note, by script and name",
+            )
+            .build(),
         script_time: meter
             .u64_counter("flowhook.aggregator.script_time")
             .with_unit("us")
@@ -64,6 +78,18 @@ pub fn publish(before: &AggregatorReport, now: &AggregatorReport) {
         all.script_errors.add(grown(Some(&told.errors), counts.errors), &label);
         all.script_time.add(grown(Some(&told.micros), counts.micros), &label);
         all.script_skips.add(grown(Some(&told.skips), counts.skips), &label);
+    }
+    for (name, metric) in &now.noted {
+        let told = before.noted.get(name).copied().unwrap_or_default();
+        let grown =
+            Metric { sum: metric.sum - told.sum, count: metric.count.saturating_sub(told.count), ..*metric };
+        let (script, own) = name.split_once('.').unwrap_or((name, ""));
+        let label = [KeyValue::new("script", script.to_owned()), KeyValue::new("name", own.to_owned())];
+        match metric.gauge {
+            true if grown.count > 0 => all.script_levels.record(grown.value(), &label),
+            true => {}
+            false => all.script_counts.add(grown.sum.max(0.0), &label),
+        }
     }
     for (kind, actions) in &now.alerts {
         let told = before.alerts.get(kind);

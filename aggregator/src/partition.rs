@@ -13,8 +13,10 @@ use shared::model::{
 use shared::script::ScriptKind;
 use shared::script::engine::ScriptEngine;
 use shared::script::registry::{Entry, Registry, ScriptSetup};
+use shared::store::memory::Remembered;
+use shared::store::series::SampleBatch;
 use shared::store::{EngagedAlert, Transition};
-use shared::wire::delta::Delta;
+use shared::wire::delta::{Delta, Producer};
 use shared::wire::proto::HttpPost;
 
 use crate::alert::{AlertState, Place};
@@ -27,8 +29,10 @@ use crate::schedule::{Closed, Schedule};
 
 mod effects;
 mod elements;
+mod series;
 
 use elements::Elements;
+use series::{Named, Noted};
 
 /// The latest time that is taken for one: 2200-01-01T00:00:00Z.
 const LATEST: Timestamp = Timestamp::from_secs(7_258_118_400);
@@ -51,6 +55,10 @@ pub struct Output {
     pub posts: Vec<HttpPost>,
     /// Scripts' own messages: site, subject, payload.
     pub messages: Vec<(String, String, String)>,
+    /// What scripts want to remember, to be stored before the delta is acknowledged.
+    pub remembered: Vec<Remembered>,
+    /// What elements counted in the windows that ended.
+    pub samples: Vec<SampleBatch>,
 }
 
 impl Output {
@@ -80,6 +88,8 @@ pub struct InterfaceState {
     pub networks: BTreeMap<IpNet, Network>,
     /// How well everything keeps up with it.
     pub health: Tally<SystemCounters>,
+    /// What it counted under names.
+    named: Named,
     schedule: Schedule,
     /// Alerts of scripts that run no more have been released.
     orphans_released: bool,
@@ -90,6 +100,7 @@ pub struct InterfaceState {
 
 /// The state of one partition.
 pub struct Partition {
+    number: u32,
     engine: ScriptEngine,
     registry: Registry,
     quarantine_after: u32,
@@ -101,6 +112,7 @@ pub struct Partition {
     ingest: Ingest,
     states: ScriptStates,
     interfaces: BTreeMap<(String, u32), InterfaceState>,
+    noted: Noted,
     report: AggregatorReport,
 }
 
@@ -117,6 +129,7 @@ impl Partition {
     ) -> Self {
         let zone = config.zone().unwrap_or(TimeZone::UTC);
         Self {
+            number,
             engine,
             registry,
             quarantine_after: setup.limits.quarantine_after,
@@ -128,8 +141,14 @@ impl Partition {
             ingest: Ingest::default(),
             states: ScriptStates::default(),
             interfaces: BTreeMap::new(),
+            noted: Noted::default(),
             report: AggregatorReport::default(),
         }
+    }
+
+    /// Puts back what scripts remembered before a restart.
+    pub fn recall(&mut self, remembered: Vec<Remembered>) {
+        self.states.recall(remembered);
     }
 
     /// Takes on other scripts. What has not changed keeps its state; alerts of what is no more are
@@ -153,6 +172,7 @@ impl Partition {
     /// What this partition has done.
     pub fn report(&self) -> AggregatorReport {
         let mut report = self.report.clone();
+        report.noted.clone_from(&self.noted.totals);
         let mut error = |kind: &str, count: u64| {
             if count > 0 {
                 *report.errors.entry(kind.to_owned()).or_default() += count;
@@ -196,17 +216,22 @@ impl Partition {
             // Of one site, two nodes whose interfaces have the same id are taken for one interface.
             self.count_error("interface_changed_node", 1);
         }
+        let cause = {
+            let Producer { node, epoch, sequence, .. } = &delta.producer;
+            format!("{node}/{epoch}/{sequence}")
+        };
         // Windows that ended before this delta began.
         state.interface.watermark = state.interface.watermark.max(delta.from);
         let closed = state.schedule.close_until(delta.from);
-        self.run_windows(&mut state, &closed, &mut output);
+        self.run_windows(&mut state, &closed, &cause, &mut output);
         state.health.total.summaries_missing += self.ingest.missing() - missing;
         state.apply(delta);
+        self.note_of_flows(&state, delta);
         let mut closed = state.schedule.close_until(delta.watermark);
         if delta.end_of_stream {
             closed.extend(state.schedule.close_all());
         }
-        self.run_windows(&mut state, &closed, &mut output);
+        self.run_windows(&mut state, &closed, &cause, &mut output);
         state.health.total.alerts_refused += self.alerts.refused - refused;
         self.interfaces.insert(key, state);
         output.caused_by(delta.traceparent.as_deref());
@@ -219,13 +244,20 @@ impl Partition {
             hosts: Hosts::new(self.config.host_limits()),
             networks: self.networks.iter().map(|prefix| (prefix, Network::default())).collect(),
             health: Tally::default(),
+            named: Named::default(),
             schedule: Schedule::new(self.zone.clone()),
             orphans_released: false,
             resume: BTreeMap::new(),
         }
     }
 
-    fn run_windows(&mut self, state: &mut InterfaceState, closed: &[Closed], output: &mut Output) {
+    fn run_windows(
+        &mut self,
+        state: &mut InterfaceState,
+        closed: &[Closed],
+        cause: &str,
+        output: &mut Output,
+    ) {
         for window in closed {
             // The end of a stream closes windows early: the time that was not seen makes nobody idle.
             let seen = window.at.min(state.interface.watermark);
@@ -241,6 +273,7 @@ impl Partition {
             for (kind, entity) in KINDS {
                 self.run(state, kind, entity, *window, output);
             }
+            output.samples.extend(self.sample(state, *window, cause));
             state.ran(window.granularity);
             if window.granularity == Granularity::Day && seen == window.at {
                 state.hosts.forget_idle();
@@ -332,6 +365,7 @@ impl InterfaceState {
         let health = SystemCounters { drops, decode_errors, flows_evicted, hook_skips, ..Default::default() };
         self.health.add(&health);
         interface.add_l7(&delta.interface.l7);
+        self.named.add_l7(&delta.interface.l7);
         for host in &delta.hosts {
             self.hosts.apply(host, delta.from);
         }

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use shared::model::counters::add_counts;
+use shared::model::metric::{Metrics, add_metrics};
 use shared::script::ScriptCounts;
 
 /// Totals of one partition, or of several added up.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct AggregatorReport {
     /// Hook calls by name.
     pub hooks: BTreeMap<String, u64>,
@@ -18,6 +19,8 @@ pub struct AggregatorReport {
     pub errors: BTreeMap<String, u64>,
     /// Element scripts by key.
     pub scripts: BTreeMap<String, ScriptCounts>,
+    /// Numbers that scripts noted, as `<script>.<name>`.
+    pub noted: Metrics,
 }
 
 impl AggregatorReport {
@@ -29,6 +32,7 @@ impl AggregatorReport {
         for (key, counts) in &other.scripts {
             self.scripts.entry(key.clone()).or_default().add(counts);
         }
+        add_metrics(&mut self.noted, other.noted.clone());
         for (kind, actions) in &other.alerts {
             add_counts(self.alerts.entry(kind.clone()).or_default(), actions);
         }

@@ -1,14 +1,17 @@
 //! One run: the scripts of one kind and period over the elements of one interface.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 use std::time::Duration;
 
 use shared::clock::Stopwatch;
 use shared::model::{Granularity, HostPools, Timestamp};
 use shared::script::engine::{Run, ScriptEngine};
+use shared::script::memory::SharedMemory;
 use shared::script::quarantine::Quarantine;
 use shared::script::registry::{Entry, Registry};
 use shared::script::{Effect, ElementParams, HookName, Lifecycle, ScriptCounts, ScriptKind};
+use shared::store::memory::Remembered;
 
 /// Something a script asked for in a run.
 #[derive(Debug)]
@@ -47,9 +50,22 @@ pub struct ScriptStates {
     loaded: BTreeMap<(String, String, u32), Run>,
     /// Scripts that have failed of late.
     failures: BTreeMap<String, Quarantine>,
+    /// What scripts remember, by script, site and interface.
+    memories: BTreeMap<(String, String, u32), SharedMemory>,
 }
 
 impl ScriptStates {
+    /// Puts back what scripts remembered before a restart.
+    pub fn recall(&mut self, remembered: Vec<Remembered>) {
+        for Remembered { site, ifid, script, key, value, .. } in remembered {
+            let value = value.as_deref().map(|text| (text.len(), serde_json::from_str(text)));
+            let Some((len, Ok(value))) = value else { continue };
+            let memory = self.memories.entry((script, site, ifid)).or_default();
+            // The quota may have been larger when it was remembered.
+            let _ = memory.borrow_mut().set(&key, value, len, usize::MAX);
+        }
+    }
+
     /// Forgets scripts that have changed: their next run begins anew.
     pub fn forget(&mut self, scripts: &[String]) {
         self.loaded.retain(|(script, ..), _| !scripts.contains(script));
@@ -96,6 +112,7 @@ struct Active<'a> {
     place: usize,
     entry: &'a Entry,
     run: Run,
+    memory: SharedMemory,
     failed: bool,
 }
 
@@ -135,6 +152,7 @@ impl RunPlan<'_> {
                 states.loaded.insert(self.loaded_key(&key), script.run);
                 continue;
             }
+            self.engine.set_memory(Some(script.memory));
             let result = script.run.teardown(self.engine, self.when);
             self.note(script.place, None, &key, result, states, &mut outcome);
         }
@@ -160,7 +178,10 @@ impl RunPlan<'_> {
                 outcome.counts.entry(place).or_default().skips += 1;
                 continue;
             }
-            let kept = states.loaded.remove(&self.loaded_key(&meta.key));
+            let of = self.loaded_key(&meta.key);
+            let kept = states.loaded.remove(&of);
+            let memory = Rc::clone(states.memories.entry(of).or_default());
+            self.engine.set_memory(Some(Rc::clone(&memory)));
             let run = match kept {
                 Some(run) => Some(run),
                 None => {
@@ -170,7 +191,7 @@ impl RunPlan<'_> {
                 }
             };
             if let Some(run) = run {
-                active.push(Active { place, entry, run, failed: false });
+                active.push(Active { place, entry, run, memory, failed: false });
             }
         }
         active
@@ -192,6 +213,7 @@ impl RunPlan<'_> {
         let Some(config) = script.entry.config_for(hook, || element.params.target(), self.pools) else {
             return;
         };
+        self.engine.set_memory(Some(Rc::clone(&script.memory)));
         let watch = Stopwatch::start();
         let result = script.run.element(self.engine, &element.params, config);
         let took = u64::try_from(watch.elapsed().as_micros()).unwrap_or(u64::MAX);

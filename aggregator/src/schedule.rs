@@ -78,6 +78,12 @@ impl Schedule {
         closed
     }
 
+    /// The minute that is under way.
+    pub fn minute(&self) -> Option<Closed> {
+        let [minute, ..] = self.open?;
+        Some(Closed { at: minute.end, granularity: Granularity::Min, from: minute.from })
+    }
+
     /// Nothing more will come: every open window that holds data closes, once.
     pub fn close_all(&mut self) -> Vec<Closed> {
         let Some(open) = self.open.take() else { return Vec::new() };

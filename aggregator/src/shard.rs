@@ -16,6 +16,8 @@ use shared::model::LocalNetworks;
 use shared::script::engine::ScriptEngine;
 use shared::script::live::LiveScripts;
 use shared::script::registry::Registry;
+use shared::store::memory::MemoryStore;
+use shared::store::series::{SampleBatch, SeriesStore};
 use shared::store::{AlertStore, StoreError};
 use shared::wire::delta::Delta;
 use shared::wire::proto::HttpPost;
@@ -45,6 +47,10 @@ pub struct ShardArgs {
     pub subjects: Subjects,
     /// The alert store.
     pub alerts: Arc<dyn AlertStore>,
+    /// What scripts remember.
+    pub memory: Arc<dyn MemoryStore>,
+    /// Time series.
+    pub series: Arc<dyn SeriesStore>,
     /// Woken when there is something in the outbox.
     pub outbox: Arc<Notify>,
     /// Local networks.
@@ -179,7 +185,8 @@ impl ThreadLocalActor for ShardActor {
         state: &mut Self::State,
     ) -> Result<(), ActorProcessingErr> {
         state.pump.abort();
-        Ok(())
+        let samples = state.partition.as_mut().map(|partition| partition.flush()).unwrap_or_default();
+        state.keep(samples).await
     }
 }
 
@@ -198,12 +205,13 @@ impl ShardState {
         };
         if self.partition.is_none() {
             let engaged = self.args.alerts.engaged(Some(self.args.partition)).await?;
+            let remembered = self.args.memory.remembered(self.args.partition).await?;
             let scripts = self.args.scripts.take();
             let engine = ScriptEngine::new(scripts.limits.clone());
             engine.set_lists(scripts.lists.clone());
             // What is wrong with scripts was told when the role started.
             let (registry, _) = Registry::load(&engine, scripts.sources.clone(), &scripts.settings);
-            self.partition = Some(Box::new(Partition::new(
+            let mut partition = Box::new(Partition::new(
                 self.args.partition,
                 engine,
                 registry,
@@ -211,7 +219,9 @@ impl ShardState {
                 self.args.config.clone(),
                 Arc::clone(&self.args.networks),
                 engaged,
-            )));
+            ));
+            partition.recall(remembered);
+            self.partition = Some(partition);
         }
         let Some(partition) = &mut self.partition else { return Ok(()) };
         if let Some(scripts) = self.args.scripts.news() {
@@ -248,6 +258,16 @@ impl ShardState {
             }
             self.args.outbox.notify_one();
         }
+        if !output.remembered.is_empty() {
+            while let Err(error) = self.args.memory.remember(output.remembered.clone()).await {
+                if matches!(error, StoreError::Closed) {
+                    return Err(error.into());
+                }
+                tracing::error!(%error, "what scripts remember cannot be stored, trying again");
+                tokio::time::sleep(RETRY).await;
+            }
+        }
+        self.keep(output.samples).await?;
         let mut receipts = Vec::new();
         for post in &output.posts {
             receipts.push(self.append(post).await);
@@ -260,6 +280,21 @@ impl ShardState {
             if let Err(error) = self.args.bus.publish(&subject, payload.into()).await {
                 tracing::warn!(%error, subject, "script's message lost");
                 metrics::lost("message");
+            }
+        }
+        Ok(())
+    }
+
+    /// Stores samples. They are worth less than alerts: when the store fails, the deltas do not wait.
+    async fn keep(&self, samples: Vec<SampleBatch>) -> Result<(), ActorProcessingErr> {
+        for batch in samples {
+            match self.args.series.add_samples(batch).await {
+                Ok(()) => {}
+                Err(StoreError::Closed) => return Err(StoreError::Closed.into()),
+                Err(error) => {
+                    tracing::error!(%error, "a minute of time series is lost");
+                    metrics::lost("samples");
+                }
             }
         }
         Ok(())

@@ -14,6 +14,8 @@ use shared::model::LocalNetworks;
 use shared::script::live::LiveScripts;
 use shared::settings::{FileSettings, LiveSettings};
 use shared::store::documents::DocumentStore;
+use shared::store::memory::MemoryStore;
+use shared::store::series::SeriesStore;
 use shared::store::{AlertStore, FlowStore};
 use shared::supervise::{Decision, RestartBudget, RestartPolicy};
 use shared::wire::partition::PARTITIONS;
@@ -53,6 +55,10 @@ pub struct AggregatorDeps {
     pub alerts: Arc<dyn AlertStore>,
     /// Ended flows.
     pub flows: Arc<dyn FlowStore>,
+    /// What scripts remember.
+    pub memory: Arc<dyn MemoryStore>,
+    /// Time series.
+    pub series: Arc<dyn SeriesStore>,
     /// Wall clock.
     pub clock: SharedClock,
     /// Subjects.
@@ -300,6 +306,8 @@ impl SupervisorState {
             bus: Arc::clone(&self.deps.bus),
             subjects: self.deps.subjects.clone(),
             alerts: Arc::clone(&self.deps.alerts),
+            memory: Arc::clone(&self.deps.memory),
+            series: Arc::clone(&self.deps.series),
             outbox: Arc::clone(&self.outbox),
             networks: Arc::clone(&self.deps.networks),
             config: self.deps.config.clone(),

@@ -1,13 +1,12 @@
 //! Writes what others bring into the store: ended flows from the bus, alerts from the notifier's
-//! alert store recipient. Deletes what is older than its retention.
+//! alert store recipient.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
 use shared::bus::{BusError, Consumer, Message, Queued, SharedBus, Stream, Subscription};
-use shared::clock::SharedClock;
-use shared::model::{Alert, Timestamp};
+use shared::model::Alert;
 use shared::store::documents::DocumentStore;
 use shared::store::{AlertStore, FlowStore, StoredFlow};
 use shared::wire::flow_batch::FlowBatch;
@@ -17,9 +16,6 @@ use crate::metrics;
 
 /// How long a batch waits that could not be stored.
 const RETRY: Duration = Duration::from_millis(500);
-
-/// How often old rows are deleted.
-const PRUNE_EVERY: Duration = Duration::from_secs(3600);
 
 /// Where ended flows come from. What is appended before nobody gets.
 pub async fn flow_batches(bus: &SharedBus, subjects: &Subjects) -> Result<Consumer, BusError> {
@@ -96,28 +92,5 @@ pub async fn documents(mut requests: Subscription, store: Arc<dyn DocumentStore>
             // No answer is one that the asker can tell from an empty one.
             Err(error) => tracing::error!(%error, "edited settings cannot be read"),
         }
-    }
-}
-
-/// Deletes what is older than its retention, once an hour, for ever.
-pub async fn prune(
-    alerts: Arc<dyn AlertStore>,
-    flows: Arc<dyn FlowStore>,
-    clock: SharedClock,
-    alert_days: u32,
-    flow_days: u32,
-) {
-    loop {
-        // 0 days keeps everything.
-        let before = |days: u32| match days {
-            0 => Timestamp::ZERO,
-            days => clock.now().plus_secs(-86_400 * i64::from(days)),
-        };
-        let pruned =
-            (alerts.prune_history(before(alert_days)).await, flows.prune_flows(before(flow_days)).await);
-        if let (Err(error), _) | (_, Err(error)) = pruned {
-            tracing::error!(%error, "old rows cannot be deleted");
-        }
-        tokio::time::sleep(PRUNE_EVERY).await;
     }
 }

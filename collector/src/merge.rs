@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ipnet::IpNet;
 use shared::model::alert::derive_id;
+use shared::model::metric::add_metrics;
 use shared::model::query::{DEFAULT_LIMIT, MAX_LIMIT, Page};
 use shared::model::{Contact, ContactKind, FlowRecord, HostKey, NetworkCounters, Timestamp};
 use shared::wire::delta::{Delta, HostDelta, InterfaceDelta, NetworkDelta, Producer};
@@ -229,6 +230,7 @@ impl Held {
             sum.bytes += l7.bytes;
         }
         shared::model::counters::add_counts(&mut self.interface.hooks, &delta.interface.hooks);
+        add_metrics(&mut self.interface.metrics, delta.interface.metrics);
         for Contact { host, kind, hash } in delta.contacts {
             if let Some(host) = delta.hosts.get(host as usize) {
                 self.contacts.entry(host.key).or_default().insert((kind, hash));

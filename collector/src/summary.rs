@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::hash::BuildHasher;
 
 use shared::model::app::AppCategory;
+use shared::model::metric::Metric;
 use shared::model::pool::Mac;
 use shared::model::{
     Contact, HostCounters, HostKey, InterfaceCounters, L4, LocalNetworks, NetworkCounters, Timestamp,
@@ -20,6 +21,9 @@ use crate::pipeline::HOSTS_PER_DELTA;
 mod contacts;
 
 use contacts::Contacts;
+
+/// Names of numbers that scripts may note in one interval.
+const MAX_METRICS: usize = 1000;
 
 /// Hosts that go out together, whom they got in touch with.
 pub type HostPart = (Vec<HostDelta>, Vec<Contact>);
@@ -63,7 +67,8 @@ impl Summary {
 
     /// True when nothing was counted.
     pub fn is_empty(&self) -> bool {
-        self.interface.counters.is_zero() && self.hosts.is_empty() && self.interface.hooks.is_empty()
+        let InterfaceDelta { counters, hooks, metrics, .. } = &self.interface;
+        counters.is_zero() && self.hosts.is_empty() && hooks.is_empty() && metrics.is_empty()
     }
 
     /// Counts one packet on the wire, whether it can be decoded or not.
@@ -268,6 +273,16 @@ impl Summary {
             networks.get(index).map(|network| NetworkDelta { network, counters })
         });
         (interface, hosts, rows.collect())
+    }
+
+    /// Adds what a script notes; false when there are too many names in one interval.
+    pub fn note(&mut self, name: String, metric: Metric) -> bool {
+        let metrics = &mut self.interface.metrics;
+        if metrics.len() >= MAX_METRICS && !metrics.contains_key(&name) {
+            return false;
+        }
+        metrics.entry(name).or_default().add(&metric);
+        true
     }
 
     /// The interface's counters.

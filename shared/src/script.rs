@@ -18,6 +18,7 @@ mod functions;
 pub mod lists;
 pub mod live;
 pub mod lowered;
+pub mod memory;
 pub mod meta;
 pub mod observer;
 pub mod quarantine;
@@ -53,6 +54,8 @@ pub struct ScriptLimits {
     pub max_map: usize,
     /// Effects of one call.
     pub max_effects: usize,
+    /// Bytes that one script remembers on one interface.
+    pub max_memory: usize,
     /// Failed calls in a row after which a script is quarantined.
     pub quarantine_after: u32,
 }
@@ -68,6 +71,7 @@ impl Default for ScriptLimits {
             max_array: 100_000,
             max_map: 100_000,
             max_effects: 1000,
+            max_memory: 64 << 10,
             quarantine_after: 20,
         }
     }

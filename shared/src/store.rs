@@ -1,8 +1,8 @@
 //! What is on disk.
 //!
-//! Each trait has one owner: [`AlertStore`], [`FlowStore`] and [`documents::DocumentStore`] are the
-//! aggregator's, [`Ledger`] is the notifier's. [`sqlite`] implements all in one folder; every backend runs
-//! [`conformance`].
+//! Each trait has one owner: [`AlertStore`], [`FlowStore`], [`documents::DocumentStore`],
+//! [`memory::MemoryStore`] and [`series::SeriesStore`] are the aggregator's, [`Ledger`] is the notifier's. [`sqlite`] implements all in
+//! one folder; every backend runs [`conformance`].
 
 use std::time::Duration;
 
@@ -14,6 +14,8 @@ use crate::model::{Alert, FlowRecord, Severity, Timestamp};
 
 pub mod conformance;
 pub mod documents;
+pub mod memory;
+pub mod series;
 pub mod sqlite;
 
 /// Why the store could not do what was asked.

@@ -32,6 +32,8 @@ use super::query::Parameters;
         super::recipients::test,
         super::scripts::list,
         super::scripts::one,
+        super::series::of_element,
+        super::series::top,
         super::settings::list,
         super::settings::one,
         super::settings::set,

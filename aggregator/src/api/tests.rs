@@ -26,6 +26,7 @@ fn deps() -> (ApiDeps, SqliteStore, SharedBus) {
         subjects: Subjects::default(),
         alerts: Arc::new(store.clone()),
         flows: Arc::new(store.clone()),
+        series: Arc::new(store.clone()),
         clock: ManualClock::new(Timestamp::from_secs(1)),
         documents: Arc::new(store.clone()),
         file_settings: Arc::default(),

@@ -6,9 +6,14 @@ use shared::model::{Category, Entity, Severity};
 use shared::script::{AlertRequest, Effect, LogLevel, ScriptMeta};
 use shared::wire::proto::HttpPost;
 
+use shared::model::metric::Metric;
+use shared::store::memory::Remembered;
+use shared::store::series::ElementId;
+
 use super::elements::{Elements, SYSTEM};
 use super::{InterfaceState, Output, Partition};
 use crate::alert::{Damping, Subject, alert_type};
+use crate::element::Interface;
 use crate::run::{Asked, Outcome};
 use crate::schedule::Closed;
 
@@ -56,6 +61,13 @@ impl Partition {
                     let granularity = window.granularity;
                     let told = self.alerts.store(request, &meta, subject, granularity, window.at, ordinal);
                     self.tell(told.into_iter().collect(), output);
+                }
+                (Effect::Note { name, gauge, value }, subject) => {
+                    let of = subject.map_or_else(|| self.interface_id(state), element_id);
+                    let name = format!("{}.{name}", meta.key);
+                    if !self.noted.add(of, name, Metric::once(gauge, value)) {
+                        self.count_error("script_names_refused", 1);
+                    }
                 }
                 (other, _) => self.carry_out_other(other, &meta, state, window, ordinal, output),
             }
@@ -105,6 +117,14 @@ impl Partition {
                 asked_ns: window.at.ns(),
                 traceparent: String::new(),
             }),
+            Effect::Remember { key, value } => output.remembered.push(Remembered {
+                partition: self.number,
+                site: site.clone(),
+                ifid: state.interface.id,
+                script: script.clone(),
+                key,
+                value,
+            }),
             Effect::Publish { subject, payload } => output.messages.push((site.clone(), subject, payload)),
             Effect::Log(LogLevel::Warn, text) => tracing::warn!(script, "{text}"),
             Effect::Log(LogLevel::Info, text) => tracing::info!(script, "{text}"),
@@ -130,6 +150,12 @@ impl Partition {
         self.tell(told.into_iter().collect(), output);
     }
 
+    /// The interface: numbers noted in `setup` and `teardown` are its.
+    fn interface_id(&self, state: &InterfaceState) -> ElementId {
+        let Interface { id, name, site, .. } = &state.interface;
+        ElementId { site: site.clone(), ifid: *id, entity: Entity::Interface, value: name.clone() }
+    }
+
     /// flowhook itself, as seen from an interface.
     fn system_subject(&self, state: &InterfaceState) -> Subject {
         Subject {
@@ -142,4 +168,9 @@ impl Partition {
             party: None,
         }
     }
+}
+
+fn element_id(subject: &Subject) -> ElementId {
+    let Subject { site, ifid, entity, value, .. } = subject;
+    ElementId { site: site.clone(), ifid: *ifid, entity: *entity, value: value.clone() }
 }

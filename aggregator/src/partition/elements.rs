@@ -10,6 +10,7 @@ use shared::script::{ElementParams, ScriptKind};
 
 use super::InterfaceState;
 use crate::alert::{AlertState, Subject};
+use crate::config::TimeSeriesConfig;
 use crate::element::{Counters, Host, Network, Tally};
 use crate::run::RunElement;
 use crate::schedule::Closed;
@@ -30,11 +31,16 @@ pub(super) struct Elements<'a> {
     state: &'a InterfaceState,
     window: Closed,
     keys: Keys,
-    ts_enabled: bool,
+    series: TimeSeriesConfig,
 }
 
 impl<'a> Elements<'a> {
-    pub(super) fn new(state: &'a InterfaceState, kind: ScriptKind, window: Closed, ts_enabled: bool) -> Self {
+    pub(super) fn new(
+        state: &'a InterfaceState,
+        kind: ScriptKind,
+        window: Closed,
+        series: TimeSeriesConfig,
+    ) -> Self {
         let keys = match kind {
             ScriptKind::Interface => Keys::Interface,
             ScriptKind::Network => Keys::Networks(state.networks.keys().copied().collect()),
@@ -42,7 +48,7 @@ impl<'a> Elements<'a> {
             ScriptKind::System => Keys::System,
             ScriptKind::Flow => Keys::Hosts(Vec::new()),
         };
-        Self { state, window, keys, ts_enabled }
+        Self { state, window, keys, series }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -120,7 +126,7 @@ impl<'a> Elements<'a> {
             delta,
             when: self.window.at,
             ifid: state.interface.id,
-            ts_enabled: self.ts_enabled,
+            ts_enabled: self.series.keeps(entity, local),
         };
         Some(RunElement { params, local })
     }

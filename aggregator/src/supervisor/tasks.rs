@@ -10,7 +10,7 @@ use shared::bus::BusError;
 
 use super::{AggregatorMessage, SupervisorState};
 use crate::api::ApiServer;
-use crate::{outbox, writer};
+use crate::{outbox, prune, writer};
 
 /// A task of the aggregator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -59,10 +59,9 @@ impl SupervisorState {
                 writer::documents(requests, Arc::clone(&deps.documents)).boxed()
             }
             Task::Prune => {
-                let (flows, clock) = (Arc::clone(&deps.flows), Arc::clone(&deps.clock));
-                let (alert_days, flow_days) =
-                    (deps.config.alert_retention_days, deps.config.flow_retention_days);
-                writer::prune(alerts, flows, clock, alert_days, flow_days).boxed()
+                let (flows, series) = (Arc::clone(&deps.flows), Arc::clone(&deps.series));
+                let (clock, config) = (Arc::clone(&deps.clock), deps.config.clone());
+                prune::prune(prune::Stores { alerts, flows, series }, clock, config).boxed()
             }
             Task::Outbox => {
                 let (bus, woken) = (Arc::clone(&deps.bus), Arc::clone(&self.outbox));

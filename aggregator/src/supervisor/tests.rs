@@ -40,6 +40,8 @@ fn deps(bus: &SharedBus, store: &SqliteStore) -> AggregatorDeps {
         settings: tokio::sync::watch::channel(Arc::default()).1,
         alerts: Arc::new(store.clone()),
         flows: Arc::new(store.clone()),
+        memory: Arc::new(store.clone()),
+        series: Arc::new(store.clone()),
         clock: SystemClock::shared(),
         subjects: Subjects::default(),
         networks: Arc::new(LocalNetworks::default()),

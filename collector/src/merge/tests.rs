@@ -26,6 +26,7 @@ fn delta(end: i64, packets: u64, host: u8) -> Item {
             l7: [("DNS".to_owned(), L7Counters { flows: 1, bytes: packets })].into(),
             hooks: [("flowEnd".to_owned(), packets)].into(),
             collected: false,
+            metrics: Default::default(),
         },
         hosts: vec![HostDelta {
             key: HostKey::new([10, 0, 0, host].into(), 0),

@@ -1,5 +1,6 @@
 //! Flow events become hook calls, and what scripts ask for is carried out.
 
+use shared::model::metric::Metric;
 use shared::model::status::StatusBits;
 use shared::model::{FlowEnd, FlowRecord, Timestamp};
 use shared::script::{Effect, FlowHook, LogLevel};
@@ -260,6 +261,12 @@ impl Pipeline {
             Effect::Log(LogLevel::Warn, text) => tracing::warn!(script = %key, "{text}"),
             Effect::Log(LogLevel::Info, text) => tracing::info!(script = %key, "{text}"),
             Effect::Log(LogLevel::Debug, text) => tracing::debug!(script = %key, "{text}"),
+            Effect::Note { name, gauge, value } => {
+                let noted = self.summary.note(format!("{key}.{name}"), Metric::once(gauge, value));
+                if !noted {
+                    self.report.error(&format!("script.{key}.too_many_names"), 1);
+                }
+            }
             _ => self.report.error(&format!("script.{key}.effect_without_flow"), 1),
         }
     }

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use crate::model::metric::is_name;
 use crate::model::{Category, Severity};
 
 /// An alert as a script asks for it; what it leaves out comes from the script's attributes.
@@ -92,4 +93,34 @@ pub enum Effect {
     },
     /// Write a log line.
     Log(LogLevel, String),
+    /// Note a number under a name of the script's own: a count, or a level.
+    Note {
+        /// What it is called, without the script.
+        name: String,
+        /// True for a level.
+        gauge: bool,
+        /// How many, or how high.
+        value: f64,
+    },
+    /// Remember a value under a key, or forget it; survives restarts (element scripts).
+    Remember {
+        /// The script's key.
+        key: String,
+        /// JSON; nothing forgets it.
+        value: Option<String>,
+    },
+}
+
+/// A number noted under a name of the script's own.
+///
+/// # Errors
+/// The name is none, or the number is not finite.
+pub fn note(name: &str, gauge: bool, value: f64) -> Result<Effect, String> {
+    if !is_name(name) {
+        return Err(format!("'{name}' is no name: 1 to 64 letters, digits, '_', '-' and '.'"));
+    }
+    if !value.is_finite() {
+        return Err(format!("{name} must be finite"));
+    }
+    Ok(Effect::Note { name: name.to_owned(), gauge, value })
 }

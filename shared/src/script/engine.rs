@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use super::lists::Lists;
 use super::lowered::{Expr, GiveUp, How, Input, Program};
+use super::memory::SharedMemory;
 use super::observer::{Observed, Observer};
 use super::schema::Schema;
 use super::source::{Origin, ScriptSource};
@@ -152,6 +153,11 @@ impl ScriptEngine {
                 error: error.as_ref(),
             });
         }
+    }
+
+    /// Gives the script of the next calls this to remember with.
+    pub fn set_memory(&self, memory: Option<SharedMemory>) {
+        self.host.set_memory(memory);
     }
 
     /// Gives scripts these lists to look things up in.

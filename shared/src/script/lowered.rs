@@ -253,6 +253,8 @@ pub enum Ask {
     ClearStatus(u8),
     /// `check_threshold`: value and metric
     CheckThreshold(Box<(Expr, Expr)>),
+    /// `count` and `series` (true): name and number
+    Note(bool, Box<(Expr, Expr)>),
     /// `log` and its kin
     Log(LogLevel, Expr),
 }

@@ -11,13 +11,17 @@
 )]
 
 use crate::store::documents::DocumentStore;
+use crate::store::memory::MemoryStore;
+use crate::store::series::SeriesStore;
 use crate::store::{AlertStore, FlowStore, Ledger};
 
 mod alerts;
 mod documents;
 mod flows;
 mod ledger;
+mod memory;
 pub mod samples;
+mod series;
 
 /// Alert history, engaged set and outbox.
 ///
@@ -51,6 +55,25 @@ pub async fn flow_store(store: &dyn FlowStore) {
 pub async fn document_store(store: &dyn DocumentStore) {
     documents::the_last_version_is_in_force_and_none_is_forgotten(store).await;
     documents::who_has_not_seen_the_last_version_changes_nothing(store).await;
+}
+
+/// What scripts remember.
+///
+/// # Panics
+/// When the store does not keep the contract of [`MemoryStore`].
+pub async fn memory_store(store: &dyn MemoryStore) {
+    memory::the_last_value_is_remembered_until_it_is_forgotten(store).await;
+}
+
+/// Time series.
+///
+/// # Panics
+/// When the store does not keep the contract of [`SeriesStore`].
+pub async fn series_store(store: &dyn SeriesStore) {
+    series::windows_add_up_what_comes_once(store).await;
+    series::named_numbers_are_sums_or_means(store).await;
+    series::the_largest_come_first(store).await;
+    series::pruning_deletes_only_what_is_older(store).await;
 }
 
 /// Events, deliveries and attempts.

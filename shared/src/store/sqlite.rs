@@ -1,8 +1,8 @@
-//! The embedded store: two SQLite files in one folder.
+//! The embedded store: three SQLite files in one folder.
 //!
 //! `ledger.db` keeps what must not be lost (alerts, engaged set, outbox, deliveries) and waits for
-//! the disk at each commit; `flows.db` keeps flow records and may lose the last moments on power
-//! loss, never its consistency. Each has one thread that writes and one that reads, see `sqlite/worker.rs`.
+//! the disk at each commit; `flows.db` keeps flow records and `series.db` time series, and both may lose
+//! the last moments on power loss, never their consistency. Each has one thread that writes and one that reads, see `sqlite/worker.rs`.
 
 use std::path::Path;
 
@@ -14,6 +14,8 @@ mod documents;
 mod filter;
 mod flows;
 mod ledger;
+mod memory;
+mod series;
 mod worker;
 
 use connection::{Database, Durability, Schema};
@@ -25,21 +27,26 @@ const LEDGER: Schema = Schema {
         include_str!("migrations/sqlite/ledger_001.sql"),
         include_str!("migrations/sqlite/ledger_002.sql"),
         include_str!("migrations/sqlite/ledger_003.sql"),
+        include_str!("migrations/sqlite/ledger_004.sql"),
     ],
 };
 /// The schema of `flows.db`, oldest step first.
 const FLOWS: Schema = Schema { file: "flows.db", steps: &[include_str!("migrations/sqlite/flows_001.sql")] };
+/// The schema of `series.db`, oldest step first.
+const SERIES: Schema =
+    Schema { file: "series.db", steps: &[include_str!("migrations/sqlite/series_001.sql")] };
 
 /// Rows that one transaction of a prune deletes at most, so that other writes get their turn.
 const PRUNE_ROWS: usize = 2000;
 
-/// Alert store, flow store and ledger in one folder; clones share the same files and threads.
+/// All stores in one folder; clones share the same files and threads.
 ///
 /// The threads end with the last clone, or with [`SqliteStore::close`].
 #[derive(Clone)]
 pub struct SqliteStore {
     ledger: Database,
     flows: Database,
+    series: Database,
 }
 
 impl SqliteStore {
@@ -52,7 +59,8 @@ impl SqliteStore {
         std::fs::create_dir_all(dir).map_err(|cause| connection::cannot_open(dir, cause))?;
         let ledger = Database::open(dir, &LEDGER, Durability::Full)?;
         let flows = Database::open(dir, &FLOWS, Durability::Normal)?;
-        Ok(Self { ledger, flows })
+        let series = Database::open(dir, &SERIES, Durability::Normal)?;
+        Ok(Self { ledger, flows, series })
     }
 
     /// A store in memory that ends with its last clone.
@@ -60,7 +68,8 @@ impl SqliteStore {
     /// # Errors
     /// [`StoreError::Open`] when the system refuses memory or threads.
     pub fn in_memory() -> Result<Self, StoreError> {
-        Ok(Self { ledger: Database::in_memory(&LEDGER)?, flows: Database::in_memory(&FLOWS)? })
+        let [ledger, flows, series] = [&LEDGER, &FLOWS, &SERIES].map(Database::in_memory);
+        Ok(Self { ledger: ledger?, flows: flows?, series: series? })
     }
 
     /// Transactions committed to the ledger since it was opened; many writes may share one.
@@ -73,6 +82,7 @@ impl SqliteStore {
     pub async fn close(&self) {
         self.ledger.close().await;
         self.flows.close().await;
+        self.series.close().await;
     }
 }
 

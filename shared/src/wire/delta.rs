@@ -11,6 +11,7 @@ use ipnet::IpNet;
 use prost::Message;
 
 use super::{WireError, proto};
+use crate::model::metric::{Metric, Metrics};
 use crate::model::pool::Mac;
 use crate::model::{
     Contact, ContactKind, HostCounters, HostKey, InterfaceCounters, NetworkCounters, Timestamp,
@@ -65,7 +66,7 @@ pub struct Delta {
 }
 
 /// What the interface counted.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct InterfaceDelta {
     /// Counted since the previous delta.
     pub counters: InterfaceCounters,
@@ -77,6 +78,8 @@ pub struct InterfaceDelta {
     pub hooks: BTreeMap<String, u64>,
     /// True when exporters report this interface's flows instead of packets.
     pub collected: bool,
+    /// What flow scripts noted, as `<script>.<name>`.
+    pub metrics: Metrics,
 }
 
 /// What one layer-7 protocol counted.
@@ -188,6 +191,10 @@ impl InterfaceDelta {
             hook_names: self.hooks.keys().cloned().collect(),
             hook_calls: self.hooks.values().copied().collect(),
             collected: self.collected,
+            metric_names: self.metrics.keys().cloned().collect(),
+            metric_levels: self.metrics.values().map(|metric| metric.gauge).collect(),
+            metric_sums: self.metrics.values().map(|metric| metric.sum).collect(),
+            metric_counts: self.metrics.values().map(|metric| metric.count).collect(),
         }
     }
 
@@ -197,6 +204,12 @@ impl InterfaceDelta {
         same_length("l7_flows", wire.l7_flows.len(), wire.l7_names.len())?;
         same_length("l7_bytes", wire.l7_bytes.len(), wire.l7_names.len())?;
         same_length("hook_calls", wire.hook_calls.len(), wire.hook_names.len())?;
+        let rows = wire.metric_names.len();
+        same_length("metric_levels", wire.metric_levels.len(), rows)?;
+        same_length("metric_sums", wire.metric_sums.len(), rows)?;
+        same_length("metric_counts", wire.metric_counts.len(), rows)?;
+        let metrics = wire.metric_levels.into_iter().zip(wire.metric_sums).zip(wire.metric_counts);
+        let metrics = metrics.map(|((gauge, sum), count)| Metric { gauge, sum, count });
         let l7 =
             wire.l7_flows.into_iter().zip(wire.l7_bytes).map(|(flows, bytes)| L7Counters { flows, bytes });
         Ok(Self {
@@ -205,6 +218,7 @@ impl InterfaceDelta {
             l7: wire.l7_names.into_iter().zip(l7).collect(),
             hooks: wire.hook_names.into_iter().zip(wire.hook_calls).collect(),
             collected: wire.collected,
+            metrics: wire.metric_names.into_iter().zip(metrics).collect(),
         })
     }
 }

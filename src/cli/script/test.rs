@@ -166,6 +166,10 @@ fn shown(effect: &Effect) -> String {
         Effect::ClearStatus(bit) => format!("clear status {}", status::names(1 << bit).concat()),
         Effect::HttpPost { url, body } => format!("post {} bytes to {url}", body.len()),
         Effect::Publish { subject, payload } => format!("publish {} bytes to {subject}", payload.len()),
+        Effect::Note { name, gauge: true, value } => format!("series {name}: {value}"),
+        Effect::Note { name, gauge: false, value } => format!("count {name}: {value}"),
+        Effect::Remember { key, value: Some(value) } => format!("remember {key}: {value}"),
+        Effect::Remember { key, value: None } => format!("forget {key}"),
         Effect::Log(level, text) => format!("log {level:?}: {text}"),
     }
 }

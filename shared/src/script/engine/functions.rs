@@ -6,7 +6,7 @@ use rhai::{Array, Dynamic, Engine, Map};
 
 use super::host::{Answer, Host};
 use crate::model::{Category, Granularity, Severity};
-use crate::script::effect::Role;
+use crate::script::effect::{self, Role};
 use crate::script::functions::{format_bytes, ip_in, is_private, parse_ip};
 use crate::script::threshold::Crossing;
 use crate::script::value::{EntityInfo, from_json, number, to_json};
@@ -20,6 +20,11 @@ pub const NAMES: &[&str] = &[
     "release_alert",
     "store_alert",
     "check_threshold",
+    "count",
+    "series",
+    "remember",
+    "recall",
+    "forget",
     "http_post",
     "publish",
     "log",
@@ -38,6 +43,8 @@ pub const NAMES: &[&str] = &[
 pub fn register(engine: &mut Engine, host: &Rc<Host>) {
     register_alerts(engine, host);
     register_output(engine, host);
+    register_numbers(engine, host);
+    register_memory(engine, host);
     let json = |value: Dynamic| -> Answer<String> {
         serde_json::to_string(&to_json(&value)?).map_err(|e| e.to_string().into())
     };
@@ -106,6 +113,47 @@ fn register_output(engine: &mut Engine, host: &Rc<Host>) {
     engine.on_debug(move |text, _, _| drop(h.ask(Effect::Log(LogLevel::Debug, text.to_owned()))));
     let h = Rc::clone(host);
     engine.register_fn("now", move || h.now().secs());
+}
+
+/// Numbers with names of the script's own.
+fn register_numbers(engine: &mut Engine, host: &Rc<Host>) {
+    let h = Rc::clone(host);
+    engine.register_fn("count", move |name: &str| h.ask(note(name, false, &Dynamic::ONE)?));
+    let h = Rc::clone(host);
+    engine.register_fn("count", move |name: &str, n: Dynamic| h.ask(note(name, false, &n)?));
+    let h = Rc::clone(host);
+    engine.register_fn("series", move |name: &str, value: Dynamic| h.ask(note(name, true, &value)?));
+}
+
+fn note(name: &str, gauge: bool, value: &Dynamic) -> Answer<Effect> {
+    let number =
+        number(value).ok_or_else(|| format!("{name} must be a number, not {}", value.type_name()))?;
+    Ok(effect::note(name, gauge, number)?)
+}
+
+/// Values that survive restarts.
+fn register_memory(engine: &mut Engine, host: &Rc<Host>) {
+    let h = Rc::clone(host);
+    engine.register_fn("recall", move |key: &str| -> Answer<Dynamic> {
+        Ok(h.memory()?.borrow().get(key).map_or(Dynamic::UNIT, from_json))
+    });
+    let h = Rc::clone(host);
+    engine.register_fn("remember", move |key: &str, value: Dynamic| -> Answer<()> {
+        let value = to_json(&value)?;
+        let text = value.to_string();
+        // What is remembered is also told: neither without the other.
+        h.may_ask()?;
+        h.memory()?.borrow_mut().set(key, value, text.len(), h.limits().max_memory)?;
+        h.ask(Effect::Remember { key: key.to_owned(), value: Some(text) })
+    });
+    let h = Rc::clone(host);
+    engine.register_fn("forget", move |key: &str| -> Answer<()> {
+        h.may_ask()?;
+        match h.memory()?.borrow_mut().forget(key) {
+            true => h.ask(Effect::Remember { key: key.to_owned(), value: None }),
+            false => Ok(()),
+        }
+    });
 }
 
 /// Reads an alert request; an unknown key or a wrong type is an error that names it.

@@ -10,6 +10,7 @@ use crate::model::flow_field::FLOW_FIELDS;
 use crate::model::status;
 use crate::model::{FlowRecord, Timestamp};
 use crate::script::lists::Lists;
+use crate::script::memory::SharedMemory;
 use crate::script::value::{Counters, EntityInfo, from_field, from_json};
 use crate::script::{AlertRequest, Effect, ScriptLimits};
 
@@ -25,6 +26,8 @@ pub struct Host {
     old_status: Cell<u64>,
     effects: RefCell<Vec<Effect>>,
     lists: RefCell<Rc<Lists>>,
+    /// What the script remembers; element scripts have some.
+    memory: RefCell<Option<SharedMemory>>,
     /// Operations of the call so far; kept only while somebody watches.
     operations: Cell<u64>,
     /// Which of the flow's fields were read, while somebody watches.
@@ -42,6 +45,7 @@ impl Host {
             old_status: Cell::new(0),
             effects: RefCell::new(Vec::new()),
             lists: RefCell::default(),
+            memory: RefCell::new(None),
             operations: Cell::new(0),
             reads: RefCell::new(None),
         }
@@ -103,13 +107,29 @@ impl Host {
         Rc::clone(&self.lists.borrow())
     }
 
+    /// Sets what the script of the next calls remembers.
+    pub fn set_memory(&self, memory: Option<SharedMemory>) {
+        *self.memory.borrow_mut() = memory;
+    }
+
+    /// What the script remembers.
+    pub fn memory(&self) -> Answer<SharedMemory> {
+        let memory = self.memory.borrow().clone();
+        memory.ok_or_else(|| "only scripts of hosts, networks, interfaces and the system remember".into())
+    }
+
     /// Notes what the script asks for.
     pub fn ask(&self, effect: Effect) -> Answer<()> {
-        let mut effects = self.effects.borrow_mut();
-        if effects.len() >= self.limits.max_effects {
+        self.may_ask()?;
+        self.effects.borrow_mut().push(effect);
+        Ok(())
+    }
+
+    /// Whether the script may ask for one thing more.
+    pub fn may_ask(&self) -> Answer<()> {
+        if self.effects.borrow().len() >= self.limits.max_effects {
             return Err(format!("more effects than the limit of {}", self.limits.max_effects).into());
         }
-        effects.push(effect);
         Ok(())
     }
 

@@ -243,6 +243,9 @@ impl Lowering {
                 }
                 Ask::CheckThreshold(Box::new((self.expr(value)?, self.expr(metric)?)))
             }
+            ("count", [name]) => Ask::Note(false, Box::new((self.expr(name)?, Expr::Int(1)))),
+            ("count", [name, n]) => Ask::Note(false, Box::new((self.expr(name)?, self.expr(n)?))),
+            ("series", [name, value]) => Ask::Note(true, Box::new((self.expr(name)?, self.expr(value)?))),
             ("log", [text]) => Ask::Log(LogLevel::Info, self.expr(text)?),
             ("log_warn", [text]) => Ask::Log(LogLevel::Warn, self.expr(text)?),
             ("log_debug", [text]) => Ask::Log(LogLevel::Debug, self.expr(text)?),

@@ -9,7 +9,7 @@ use serde_json::Value as Json;
 use super::{AlertKey, Arithmetic, Ask, Compare, Expr, GiveUp, Input, Program, Search, Span, Stmt};
 use crate::model::flow_field::{FLOW_FIELDS, FieldValue};
 use crate::model::{Category, FlowRecord, Severity};
-use crate::script::effect::{AlertRequest, Effect, Role};
+use crate::script::effect::{self, AlertRequest, Effect, Role};
 use crate::script::element::{ElementParams, InfoValue};
 use crate::script::functions::{format_bytes, ip_in, is_private};
 use crate::script::threshold::Crossing;
@@ -353,6 +353,15 @@ impl<'a> Running<'a, '_> {
             Ask::SetStatus(bit) => Effect::SetStatus(*bit),
             Ask::ClearStatus(bit) => Effect::ClearStatus(*bit),
             Ask::CheckThreshold(pair) => self.check_threshold(&pair.0, &pair.1)?,
+            Ask::Note(gauge, pair) => {
+                let value = match self.value(&pair.1)? {
+                    Value::Int(value) => value as f64,
+                    Value::Float(value) => value,
+                    _ => return Err(GiveUp),
+                };
+                let Value::Text(name) = self.value(&pair.0)? else { return Err(GiveUp) };
+                effect::note(&name, *gauge, value).map_err(|_| GiveUp)?
+            }
             Ask::Log(level, text) => Effect::Log(*level, self.text(text)?.into_owned()),
         })
     }

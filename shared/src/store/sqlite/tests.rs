@@ -19,6 +19,8 @@ async fn in_memory_keeps_the_contract() {
     conformance::document_store(&store).await;
     conformance::flow_store(&store).await;
     conformance::ledger(&store).await;
+    conformance::memory_store(&store).await;
+    conformance::series_store(&store).await;
 }
 
 #[tokio::test]
@@ -29,6 +31,8 @@ async fn on_disk_keeps_the_contract() {
     conformance::document_store(&store).await;
     conformance::flow_store(&store).await;
     conformance::ledger(&store).await;
+    conformance::memory_store(&store).await;
+    conformance::series_store(&store).await;
     store.close().await;
 }
 

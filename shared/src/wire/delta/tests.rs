@@ -52,6 +52,7 @@ fn sample() -> Delta {
             l7: [("DNS".to_owned(), L7Counters { flows: 2, bytes: 300 })].into(),
             hooks: [("flowEnd".to_owned(), 5), ("periodicUpdate".to_owned(), 1)].into(),
             collected: false,
+            metrics: Metrics::new(),
         },
         hosts: vec![host(1, 0), host(2, 1000), v6],
         contacts: Vec::new(),
@@ -191,9 +192,13 @@ prop_compose! {
         values in values(InterfaceCounters::NAMES.len()), live_flows in any::<u64>(), collected in any::<bool>(),
         l7 in prop::collection::btree_map(".{0,12}", any::<(u64, u64)>(), 0..5),
         hooks in prop::collection::btree_map("[a-zA-Z]{0,16}", any::<u64>(), 0..5),
+        metrics in prop::collection::btree_map("[a-z.]{0,16}", any::<(bool, i32, u64)>(), 0..5),
     ) -> InterfaceDelta {
+        let metric = |(gauge, sum, count): (bool, i32, u64)| Metric { gauge, sum: sum.into(), count };
+        let metrics = metrics.into_iter().map(|(name, parts)| (name, metric(parts))).collect();
         let l7 = l7.into_iter().map(|(name, (flows, bytes))| (name, L7Counters { flows, bytes })).collect();
-        InterfaceDelta { counters: counters(&values, InterfaceCounters::slot), live_flows, l7, hooks, collected }
+        let counters = counters(&values, InterfaceCounters::slot);
+        InterfaceDelta { counters, live_flows, l7, hooks, collected, metrics }
     }
 }
 

@@ -19,6 +19,30 @@ impl Packed {
         Self(bytes.into_boxed_slice())
     }
 
+    /// Those that [`Packed::bytes`] gave; whatever else is there makes some values.
+    pub fn from_bytes(bytes: &[u8]) -> Self {
+        Self(bytes.into())
+    }
+
+    /// To be kept somewhere; empty when all values are 0.
+    pub fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// True when all values are 0.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Both, value by value, saturating.
+    pub fn plus(&self, other: &Self) -> Self {
+        let mut sums = [0_u64; 64];
+        for (place, value) in self.values().chain(other.values()) {
+            sums[place] = sums[place].saturating_add(value);
+        }
+        Self::new(&sums)
+    }
+
     /// The values that are not 0, by place.
     pub fn values(&self) -> impl Iterator<Item = (usize, u64)> {
         let mut bytes = self.0.iter();
@@ -68,6 +92,10 @@ mod tests {
                 back[place] = value;
             }
             assert_eq!(back, values);
+            let packed = Packed::new(&values);
+            assert_eq!(Packed::from_bytes(packed.bytes()), packed.clone());
+            let twice: Vec<u64> = values.iter().map(|value| value.saturating_mul(2)).collect();
+            assert_eq!(packed.plus(&packed), Packed::new(&twice));
         }
     }
 

@@ -1,0 +1,48 @@
+//! Deletes what is older than its retention.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use shared::clock::SharedClock;
+use shared::model::{Granularity, Timestamp};
+use shared::store::series::SeriesStore;
+use shared::store::{AlertStore, FlowStore, StoreError};
+
+use crate::config::AggregatorConfig;
+
+/// How often it looks.
+const EVERY: Duration = Duration::from_secs(3600);
+
+/// Where old rows are.
+pub struct Stores {
+    /// Alert history.
+    pub alerts: Arc<dyn AlertStore>,
+    /// Ended flows.
+    pub flows: Arc<dyn FlowStore>,
+    /// Time series.
+    pub series: Arc<dyn SeriesStore>,
+}
+
+/// Deletes old rows once an hour, for ever.
+pub async fn prune(stores: Stores, clock: SharedClock, config: AggregatorConfig) {
+    loop {
+        if let Err(error) = once(&stores, clock.now(), &config).await {
+            tracing::error!(%error, "old rows cannot be deleted");
+        }
+        tokio::time::sleep(EVERY).await;
+    }
+}
+
+async fn once(stores: &Stores, now: Timestamp, config: &AggregatorConfig) -> Result<(), StoreError> {
+    // 0 days keeps everything.
+    let before = |days: u32| match days {
+        0 => Timestamp::ZERO,
+        days => now.plus_secs(-86_400 * i64::from(days)),
+    };
+    stores.alerts.prune_history(before(config.alert_retention_days)).await?;
+    stores.flows.prune_flows(before(config.flow_retention_days)).await?;
+    for period in Granularity::PERIODS {
+        stores.series.prune_series(period, before(config.time_series.days(period))).await?;
+    }
+    Ok(())
+}
