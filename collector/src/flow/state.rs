@@ -59,6 +59,8 @@ pub struct Extra {
     pub info: L7Info,
     /// Sum of the scores of alerts.
     pub score: u32,
+    /// Score of the weightiest of them; `None` when there is none.
+    pub top_score: Option<u32>,
     /// Alerts already raised, by hash of script and type.
     pub alerts: Vec<u64>,
     /// What an exporter says, when the flow was collected.
