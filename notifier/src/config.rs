@@ -177,6 +177,12 @@ pub struct RecipientConfig {
     /// Rules of which none may choose it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub except: Vec<AlertRule>,
+    /// Deliveries tried in a minute at most; no bound when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_per_minute: Option<u32>,
+    /// Another recipient, who gets what is given up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fallback: Option<String>,
     /// Parameters of the endpoint's kind for this recipient.
     #[serde(default)]
     pub params: Params,
@@ -279,9 +285,28 @@ impl NotifierConfig {
     fn check_recipient(&self, recipient: &RecipientConfig) -> Result<(), String> {
         let endpoint = self.endpoint_of(recipient)?;
         Wish::new(recipient.criteria())?;
+        if recipient.max_per_minute == Some(0) {
+            return Err("max_per_minute: must be 1 or more".to_owned());
+        }
+        self.check_fallback(recipient)?;
         // The endpoint's own entry says what is wrong with its kind.
         let Some(kind) = endpoint::kind(&endpoint.kind) else { return Ok(()) };
         kind.check_recipient(&recipient.params.0).map_err(|e| format!("params: {e}"))
+    }
+
+    /// A fallback is there, and following fallbacks does not lead back.
+    fn check_fallback(&self, recipient: &RecipientConfig) -> Result<(), String> {
+        let mut seen = BTreeSet::from([recipient.name.as_str()]);
+        let mut next = recipient.fallback.as_deref();
+        while let Some(name) = next {
+            let found = self.recipient.iter().find(|other| other.name == name);
+            let found = found.ok_or_else(|| format!("fallback: unknown recipient '{name}'"))?;
+            if !seen.insert(name) {
+                return Err(format!("fallback: leads back to '{name}'"));
+            }
+            next = found.fallback.as_deref();
+        }
+        Ok(())
     }
 
     /// The endpoint that a recipient names.
