@@ -63,7 +63,9 @@ fn gtp(bytes: &[u8], cx: &L7Context) -> Probe {
         // Version 1 with its bit of the protocol's own; spare bit zero, eight bytes of head.
         1 if flags & 0x18 == 0x10 && (control || cx.has_port(USER_PORT)) => {
             let carries = control || matches!(kind, 1 | 2 | 26 | 31 | 253 | 254 | PACKET);
-            length + 8 == behind && kind != 0 && carries
+            // Four bytes more come with any of the flags for them.
+            let optional = flags & 0x07 == 0 || length >= 4;
+            length + 8 == behind && kind != 0 && carries && optional
         }
         2 if control && flags & 0x03 == 0 => {
             // Another message may be piggybacked.

@@ -227,7 +227,8 @@ fn dissect(bytes: &[u8], cx: &L7Context, info: &mut L7Info, status: &mut StatusB
 /// What else than the host tells an application: as a type of content, which the table of applications
 /// knows.
 fn hint(http: &HttpInfo, soap: bool) -> Option<&str> {
-    let (url, path) = (&http.url, http.url.split('?').next().unwrap_or_default());
+    let url = http.url.as_bytes();
+    let path = memchr::memchr(b'?', url).and_then(|end| url.get(..end)).unwrap_or(url);
     if matches!(&*http.method, "PROPFIND" | "PROPPATCH" | "MKCOL" | "COPY" | "MOVE" | "LOCK" | "UNLOCK") {
         // The methods of RFC 4918.
         Some("application/webdav")
@@ -236,10 +237,11 @@ fn hint(http: &HttpInfo, soap: bool) -> Option<&str> {
     } else if soap {
         // The header of SOAP 1.1 (W3C Note, §6.1.1); 1.2 has its own type.
         Some("application/soap+xml")
-    } else if url.contains("info_hash=") && (path.ends_with("/announce") || path.ends_with("/scrape")) {
+    } else if (path.ends_with(b"/announce") || path.ends_with(b"/scrape")) && http.url.contains("info_hash=")
+    {
         // BEP 3, "Trackers", and its convention of /scrape.
         Some("application/x-bittorrent")
-    } else if path.ends_with(".mpd") || path.ends_with(".m4s") {
+    } else if path.ends_with(b".mpd") || path.ends_with(b".m4s") {
         // Manifest and segments of ISO/IEC 23009-1.
         Some("application/dash+xml")
     } else {

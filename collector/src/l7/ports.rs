@@ -72,7 +72,7 @@ const KNOWN: &[(&str, L4, &[u16])] = &[
     ("WireGuard", UDP, &[51820]),
     ("PPTP", TCP, &[1723]),
     ("VXLAN", UDP, &[4789]),
-    ("GTP", UDP, &[2123, 2152, 3386]),
+    ("GTP", UDP, &[2123, 2152]),
     ("NetFlow", UDP, &[2055, 9995, 9996]),
     ("sFlow", UDP, &[6343]),
     ("BGP", TCP, &[179]),

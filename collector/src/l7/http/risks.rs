@@ -29,7 +29,7 @@ pub(super) fn of_answer(http: &HttpInfo, body: &[u8]) -> StatusBits {
     let kind = http.content_type.split(';').next().unwrap_or_default().trim();
     let program = is_program(body);
     let announced = PROGRAM_TYPES.iter().any(|known| kind.eq_ignore_ascii_case(known));
-    let named = http.status == 200 && PROGRAM_ENDINGS.iter().any(|ending| path_ends_with(&http.url, ending));
+    let named = http.status == 200 && names_program(&http.url);
     // A page that says why there is no such program is none.
     let page = kind.get(..5).is_some_and(|head| head.eq_ignore_ascii_case("text/"));
     set(FlowStatus::ExecutableTransfer, program || http.status == 200 && announced || named && !page);
@@ -41,6 +41,9 @@ pub(super) fn of_answer(http: &HttpInfo, body: &[u8]) -> StatusBits {
 
 /// Bits of a header's value, whatever its name.
 pub(super) fn of_value(value: &[u8]) -> StatusBits {
+    if memchr::memchr2(b'$', b'(', value).is_none() {
+        return 0;
+    }
     let jndi = || memchr::memmem::find(value, b"${").is_some() && IN_VALUES.bits(value) != 0;
     let exploit = find(value, b"() {") || jndi();
     if exploit { FlowStatus::PossibleExploit.bit() | FlowStatus::HttpSuspiciousHeader.bit() } else { 0 }
@@ -52,20 +55,28 @@ pub(super) fn is_odd_name(name: &[u8]) -> bool {
 }
 
 static IS_TOKEN: [bool; 256] = {
-    let mut table = [false; 256];
+    let mut table = listed(b"!#$%&'*+-.^_`|~");
     let mut byte = 0;
     while byte < 256 {
-        table[byte] = (byte as u8).is_ascii_alphanumeric();
+        table[byte] |= (byte as u8).is_ascii_alphanumeric();
         byte += 1;
-    }
-    let others = b"!#$%&'*+-.^_`|~";
-    let mut at = 0;
-    while at < others.len() {
-        table[others[at] as usize] = true;
-        at += 1;
     }
     table
 };
+
+/// Characters without which a target can be nothing but a plain one.
+static IS_TELLING: [bool; 256] = listed(b"%<>'\"();|$`{\\ ");
+
+/// A table that says of every byte whether it is one of `bytes`.
+const fn listed(bytes: &[u8]) -> [bool; 256] {
+    let mut table = [false; 256];
+    let mut at = 0;
+    while at < bytes.len() {
+        table[bytes[at] as usize] = true;
+        at += 1;
+    }
+    table
+}
 
 static IN_VALUES: Words = Words::new(&[(FlowStatus::PossibleExploit, &[b"${jndi:"])]);
 
@@ -86,13 +97,20 @@ const PROGRAM_TYPES: &[&str] = &[
 
 /// Endings of programs' names.
 const PROGRAM_ENDINGS: &[&str] =
-    &[".exe", ".msi", ".dll", ".scr", ".apk", ".elf", ".com.exe", ".bat", ".ps1", ".vbs", ".hta", ".lnk"];
+    &[".exe", ".msi", ".dll", ".scr", ".apk", ".elf", ".bat", ".ps1", ".vbs", ".hta", ".lnk"];
+const LONGEST_ENDING: usize = 4;
 
-/// Whether the path of `url` ends with `ending`.
-fn path_ends_with(url: &str, ending: &str) -> bool {
-    let path = url.split(['?', '#']).next().unwrap_or_default();
-    let tail = path.len().checked_sub(ending.len()).and_then(|at| path.get(at..));
-    tail.is_some_and(|tail| tail.eq_ignore_ascii_case(ending))
+/// Whether the path of `url` ends as a program's name does.
+fn names_program(url: &str) -> bool {
+    let url = url.as_bytes();
+    let path = memchr::memchr2(b'?', b'#', url).and_then(|end| url.get(..end)).unwrap_or(url);
+    // Nearly all end otherwise: no dot there, no ending.
+    let dotted = path.iter().rev().take(LONGEST_ENDING).any(|byte| *byte == b'.');
+    let ends = |ending: &[u8]| {
+        let tail = path.len().checked_sub(ending.len()).and_then(|at| path.get(at..));
+        tail.is_some_and(|tail| tail.eq_ignore_ascii_case(ending))
+    };
+    dotted && PROGRAM_ENDINGS.iter().any(|ending| ends(ending.as_bytes()))
 }
 
 /// Whether `body` begins as a program of Windows, Unix or macOS does.
@@ -324,8 +342,7 @@ static IN_ANY: Words = Words::new(&[
 /// Bits of a request's target.
 fn of_target(target: &[u8]) -> StatusBits {
     let mut room = [0; MAX_URL];
-    let telling = |byte: &u8| b"%<>'\"();|$`{\\ ".contains(byte);
-    if !target.iter().any(telling) {
+    if !target.iter().any(|byte| IS_TELLING[usize::from(*byte)]) {
         if memchr::memchr(b'+', target).is_none() {
             return IN_PLAIN.bits(target);
         }
