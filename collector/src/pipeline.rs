@@ -12,6 +12,7 @@ use shared::wire::flow_batch::{FlowBatchWriter, WrittenBatch};
 use shared::wire::proto::HttpPost;
 
 use crate::capture::Batch;
+use crate::decode::arp::{self, Arp};
 use crate::decode::{DecodeError, Decoded, Decoder, Packet};
 use crate::flow::{FlowEvent, FlowTable, Lookup, RecordContext};
 use crate::flow_alert::{self, Place};
@@ -98,8 +99,15 @@ impl PipelineParts {
 struct Ahead<'a> {
     at: Timestamp,
     length: u32,
-    /// `None` for what is not IP.
-    decoded: Result<Option<(Packet<'a>, Lookup)>, DecodeError>,
+    decoded: Result<Seen<'a>, DecodeError>,
+}
+
+/// What a frame turned out to be.
+enum Seen<'a> {
+    Packet(Packet<'a>, Lookup),
+    Arp(Arp),
+    /// Neither IP nor ARP.
+    Other,
 }
 
 /// The core of one interface.
@@ -134,7 +142,7 @@ impl Pipeline {
     pub fn new(mut parts: PipelineParts) -> Self {
         parts.table.set_growth(parts.summaries);
         Self {
-            summary: Summary::new(parts.summaries),
+            summary: Summary::new(parts.summaries, parts.hooks.geo()),
             parts,
             events: Vec::new(),
             handling: Vec::new(),
@@ -235,6 +243,7 @@ impl Pipeline {
             self.carry_out_without_flow(asked, now, &mut || None, out);
         }
         self.parts.table.set_periodic(self.parts.hooks.periodic_s());
+        self.summary.geo.set(self.parts.hooks.geo());
         errors
     }
 
@@ -274,16 +283,17 @@ impl Pipeline {
                 let decoded = match self.parts.decoder.decode(desc, frame) {
                     Ok(Decoded::Packet(packet)) => {
                         let lookup = self.parts.table.look_ahead(&packet);
-                        Ok(Some((packet, lookup)))
+                        Ok(Seen::Packet(packet, lookup))
                     }
-                    Ok(Decoded::NotIp(_)) => Ok(None),
+                    Ok(Decoded::NotIp(arp::ARP)) => Ok(arp::read(desc, frame).map_or(Seen::Other, Seen::Arp)),
+                    Ok(Decoded::NotIp(_)) => Ok(Seen::Other),
                     Err(error) => Err(error),
                 };
                 *place = Some(Ahead { at: desc.ts, length: desc.length, decoded });
                 count += 1;
             }
             for next in ahead.iter().take(count).flatten() {
-                if let Ok(Some((_, lookup))) = &next.decoded {
+                if let Ok(Seen::Packet(_, lookup)) = &next.decoded {
                     self.parts.table.bring_near(lookup);
                 }
             }
@@ -302,7 +312,7 @@ impl Pipeline {
         self.report.packets += 1;
         self.report.bytes += u64::from(next.length);
         match &next.decoded {
-            Ok(Some((packet, lookup))) => {
+            Ok(Seen::Packet(packet, lookup)) => {
                 if let Some(flaw) = packet.flaw {
                     self.summary.counters().decode_errors += 1;
                     self.report.error(flaw.name(), 1);
@@ -312,7 +322,8 @@ impl Pipeline {
                     self.handle_events(packet.ts, trace, out);
                 }
             }
-            Ok(None) => {}
+            Ok(Seen::Arp(arp)) => self.summary.arp(arp, next.at, &self.parts.networks),
+            Ok(Seen::Other) => {}
             Err(error) => {
                 self.summary.counters().decode_errors += 1;
                 self.report.error(error.name(), 1);

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::hash::BuildHasher;
 
+use shared::geo::{GeoBases, GeoCache};
 use shared::model::app::AppCategory;
 use shared::model::metric::Metric;
 use shared::model::pool::Mac;
@@ -18,7 +19,9 @@ use crate::flow::state::Direction;
 use crate::flow::{Flow, Growth};
 use crate::pipeline::HOSTS_PER_DELTA;
 
+mod arp;
 mod contacts;
+mod places;
 
 use contacts::Contacts;
 
@@ -45,15 +48,18 @@ pub struct Summary {
     /// Whom local hosts got in touch with.
     contacts: Contacts,
     networks: BTreeMap<usize, NetworkCounters>,
+    /// Where addresses are.
+    pub geo: GeoCache,
     /// Ended flows by number of the name.
     l7: Vec<L7Counters>,
 }
 
 impl Summary {
     /// An empty one; of packets alone when nobody wants those of flows.
-    pub fn new(of_flows: bool) -> Self {
+    pub fn new(of_flows: bool, geo: &GeoBases) -> Self {
         Self {
             of_flows,
+            geo: GeoCache::new(geo.clone()),
             interface: InterfaceDelta::default(),
             hosts: HostParts::default(),
             host_networks: Vec::new(),
@@ -97,8 +103,11 @@ impl Summary {
         let fin_scan = ended && flow.is_fin_scan();
         let remote_access =
             growth.named && flow.l7().is_some_and(|l7| l7.category() == AppCategory::RemoteAccess);
+        let p2p = flow.l7().is_some_and(|l7| l7.category() == AppCategory::Download);
+        let p2p_bytes = if p2p { cli2srv.bytes + srv2cli.bytes } else { 0 };
         let (place, client, from) = self.host(client_key, macs[0], flow.last_seen, networks);
         count(client, cli2srv, srv2cli, icmp);
+        client.p2p_bytes += p2p_bytes;
         client.flows_ended += u64::from(ended);
         client.flows_as_client += u64::from(growth.begun);
         client.syn_unanswered_sent += u64::from(growth.failed);
@@ -109,13 +118,15 @@ impl Summary {
         client.fin_unanswered_sent += u64::from(fin_scan);
         client.remote_access_flows += u64::from(remote_access);
         if from.is_some() && (growth.begun || growth.named) {
-            self.contacts.of_flow(place, flow, server_key.ip, growth);
+            let of = if growth.begun { self.geo.find(server_key.ip) } else { None };
+            self.contacts.of_flow(place, flow, server_key.ip, of.as_deref(), growth);
         }
 
         let (_, server, to) = self.host(server_key, macs[1], flow.last_seen, networks);
         // A host that talks to itself is one host: its packets count once.
         if client_key != server_key {
             count(server, srv2cli, cli2srv, icmp);
+            server.p2p_bytes += p2p_bytes;
             server.flows_ended += u64::from(ended);
             server.flows_as_server += u64::from(growth.begun);
             server.syn_unanswered_rcvd += u64::from(growth.failed);
@@ -131,6 +142,8 @@ impl Summary {
         let interface = &mut self.interface.counters;
         interface.flows += u64::from(growth.begun);
         interface.flows_ended += u64::from(ended);
+        interface.dns_queries += u64::from(growth.dns_queries);
+        interface.p2p_bytes += p2p_bytes;
         interface.tcp_retransmissions +=
             u64::from(cli2srv.retransmissions) + u64::from(srv2cli.retransmissions);
         if ended {

@@ -51,6 +51,7 @@ pub fn flow_alert(id: &str) -> Alert {
         mac: None,
         local: false,
         pool: String::new(),
+        geo: None,
         is_attacker: false,
         is_victim: false,
     };

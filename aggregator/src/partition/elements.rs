@@ -164,6 +164,7 @@ impl<'a> Elements<'a> {
             mac: host.mac.as_ref().map(mac_text),
             local: host.local,
             pool: String::new(),
+            geo: host.geo.clone(),
             is_attacker: false,
             is_victim: false,
         })

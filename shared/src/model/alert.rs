@@ -4,11 +4,13 @@
 //! fields are added, never renamed or removed, and `schema_version` tells the version.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use super::category::Category;
 use super::entity::Entity;
+use super::geo::GeoPlace;
 use super::severity::Severity;
 use super::time::{Granularity, Timestamp};
 
@@ -52,7 +54,7 @@ impl std::fmt::Display for AlertAction {
 }
 
 /// A host that takes part in an alert.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Party {
     /// Address.
     #[schema(value_type = String)]
@@ -69,6 +71,10 @@ pub struct Party {
     /// True when a local network holds the address.
     #[serde(default)]
     pub local: bool,
+    /// Where it is, as far as databases say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<GeoPlace>)]
+    pub geo: Option<Arc<GeoPlace>>,
     /// The host pool it belongs to; empty until the notifier's side has looked it up.
     #[serde(default)]
     pub pool: String,
