@@ -153,7 +153,9 @@ impl AlertState {
             return self.update(&key, alert, damping);
         }
         let runs = self.pending.get(&key).copied().unwrap_or_default() + 1;
-        if self.engaged.len() >= MAX_ENGAGED || self.pending.len() >= MAX_ENGAGED {
+        let full = self.engaged.len() >= MAX_ENGAGED || self.pending.len() >= MAX_ENGAGED;
+        // There is always room to tell that there is none; flowhook's own alerts are few.
+        if full && subject.entity != Entity::System {
             self.refused += 1;
             return None;
         }

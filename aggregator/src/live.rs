@@ -11,7 +11,7 @@ use ractor::ActorRef;
 use serde::Serialize;
 use shared::model::network::IpNet;
 use shared::model::pool::mac_text;
-use shared::model::{AppCategory, HostKey, Timestamp};
+use shared::model::{AppCategory, GeoPlace, HostKey, Timestamp};
 use shared::wire::delta::L7Counters;
 use tokio::sync::oneshot;
 
@@ -73,6 +73,10 @@ pub struct HostRow {
     /// Hardware address seen with it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mac: Option<String>,
+    /// Where it is, as far as databases say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<GeoPlace>)]
+    pub geo: Option<Arc<GeoPlace>>,
     /// True when a local network holds it.
     pub local: bool,
     /// True while it is not idle.
@@ -195,6 +199,7 @@ impl HostRow {
             site: site.clone(),
             ifid,
             mac: host.mac.as_ref().map(mac_text),
+            geo: host.geo.clone(),
             local: host.local,
             active: !host.idle,
             first_seen: host.first_seen,

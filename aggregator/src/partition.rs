@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
+use shared::geo::GeoCache;
 use shared::model::network::IpNet;
 use shared::model::{
     Entity, Granularity, HostPools, InterfaceCounters, LocalNetworks, SystemCounters, Timestamp,
@@ -108,6 +109,8 @@ pub struct Partition {
     config: AggregatorConfig,
     zone: TimeZone,
     networks: Arc<LocalNetworks>,
+    /// Where addresses are.
+    geo: GeoCache,
     alerts: AlertState,
     ingest: Ingest,
     states: ScriptStates,
@@ -137,6 +140,7 @@ impl Partition {
             config,
             zone,
             networks,
+            geo: GeoCache::new(setup.geo.clone()),
             alerts: AlertState::new(number, engaged).with_exclusions(setup),
             ingest: Ingest::default(),
             states: ScriptStates::default(),
@@ -155,6 +159,9 @@ impl Partition {
     /// released with the next run.
     pub fn reload_scripts(&mut self, setup: &ScriptSetup) {
         self.engine.set_lists(setup.lists.clone());
+        if self.geo.set(&setup.geo) {
+            self.interfaces.values_mut().for_each(|interface| interface.hosts.forget_places());
+        }
         self.pools = Arc::clone(&setup.pools);
         self.alerts.set_exclusions(setup);
         // What is wrong with scripts was told by whoever changed them.
@@ -225,7 +232,7 @@ impl Partition {
         let closed = state.schedule.close_until(delta.from);
         self.run_windows(&mut state, &closed, &cause, &mut output);
         state.health.total.summaries_missing += self.ingest.missing() - missing;
-        state.apply(delta);
+        state.apply(delta, &mut self.geo);
         self.note_of_flows(&state, delta);
         let mut closed = state.schedule.close_until(delta.watermark);
         if delta.end_of_stream {
@@ -351,7 +358,7 @@ impl Partition {
 }
 
 impl InterfaceState {
-    fn apply(&mut self, delta: &Delta) {
+    fn apply(&mut self, delta: &Delta, geo: &mut GeoCache) {
         self.schedule.data(delta.from);
         let interface = &mut self.interface;
         interface.node.clone_from(&delta.producer.node);
@@ -367,9 +374,15 @@ impl InterfaceState {
         interface.add_l7(&delta.interface.l7);
         self.named.add_l7(&delta.interface.l7);
         for host in &delta.hosts {
-            self.hosts.apply(host, delta.from);
+            let known = self.hosts.apply(host, delta.from);
+            known.locate(host.key, geo);
+            if host.counters.packets_sent + host.counters.packets_rcvd > 0 {
+                let seconds = delta.to.since(delta.from) / shared::model::time::NS_PER_S;
+                known.tally.total.active_seconds += u64::try_from(seconds).unwrap_or(0).max(1);
+            }
         }
         self.health.total.hosts_evicted = self.hosts.evicted();
+        self.health.total.windows_jumped = self.schedule.jumped;
         for contact in &delta.contacts {
             if let Some(host) = delta.hosts.get(contact.host as usize) {
                 self.hosts.contact(host.key, contact.kind, contact.hash);

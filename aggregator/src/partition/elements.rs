@@ -164,10 +164,9 @@ impl<'a> Elements<'a> {
             mac: host.mac.as_ref().map(mac_text),
             local: host.local,
             pool: String::new(),
+            geo: host.geo.clone(),
             is_attacker: false,
             is_victim: false,
-            asn: None,
-            geo: None,
         })
     }
 }

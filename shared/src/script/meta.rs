@@ -170,6 +170,8 @@ pub struct ScriptMeta {
     pub local_hosts: bool,
     /// Not on interfaces whose flows come from exporters.
     pub packet_interface_only: bool,
+    /// Lists without which it is not called.
+    pub needs_lists: Vec<String>,
     /// Only flows of this layer-4 protocol.
     pub l4_proto: Option<L4>,
     /// Only flows of this layer-7 protocol, compared without case.
@@ -217,6 +219,7 @@ impl ScriptMeta {
             gui: serde_json::Value::Null,
             local_hosts: false,
             packet_interface_only: false,
+            needs_lists: Vec::new(),
             l4_proto: None,
             l7_proto: None,
             flow_status: 0,

@@ -32,6 +32,7 @@ pub fn read(map: &Map, source: &ScriptSource) -> Result<ScriptMeta, String> {
             "hold_seconds" => meta.hold_seconds = count(name, value)?,
             "attacker" => meta.attacker = Some(one_of(name, value, Role::parse)?),
             "victim" => meta.victim = Some(one_of(name, value, Role::parse)?),
+            "needs_lists" => meta.needs_lists = texts(name, value)?,
             "mitre" => meta.mitre = techniques(name, value)?,
             "l4_proto" => meta.l4_proto = Some(one_of(name, value, L4::parse)?),
             "l7_proto" => meta.l7_proto = Some(text(name, value)?),
@@ -161,6 +162,11 @@ fn wrong(name: &str, wanted: &str, value: &Dynamic) -> String {
 
 fn text(name: &str, value: &Dynamic) -> Result<String, String> {
     value.clone().into_string().map_err(|_| wrong(name, "text", value))
+}
+
+fn texts(name: &str, value: &Dynamic) -> Result<Vec<String>, String> {
+    let list = value.read_lock::<rhai::Array>().ok_or_else(|| wrong(name, "a list of texts", value))?;
+    list.iter().map(|item| text(name, item)).collect()
 }
 
 fn int(name: &str, value: &Dynamic) -> Result<i64, String> {

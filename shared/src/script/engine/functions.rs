@@ -36,6 +36,7 @@ pub const NAMES: &[&str] = &[
     "ip_in",
     "is_private",
     "in_list",
+    "has_list",
     "format_bytes",
 ];
 
@@ -67,6 +68,8 @@ pub fn register(engine: &mut Engine, host: &Rc<Host>) {
     });
     let h = Rc::clone(host);
     engine.register_fn("in_list", move |list: &str, entry: &str| h.lists().has(list, entry));
+    let h = Rc::clone(host);
+    engine.register_fn("has_list", move |list: &str| h.lists().contains(list));
     engine.register_fn("is_private", |ip: &str| -> Answer<bool> { Ok(is_private(parse_ip(ip)?)) });
     engine.register_fn("format_bytes", |bytes: i64| format_bytes(bytes as f64));
 }
