@@ -22,6 +22,7 @@ mod fuzz;
 mod hooks;
 mod kill;
 mod live;
+mod monitor;
 mod pipeline;
 mod replay;
 mod scripts;

@@ -77,6 +77,7 @@ pub fn builtin() -> Vec<ScriptSource> {
         "host_bytes",
         "host_dns",
         "host_flows",
+        "host_log",
         "host_packets",
         "host_throughput",
         "http_crawler",
@@ -125,6 +126,7 @@ pub fn builtin() -> Vec<ScriptSource> {
         "ssh_obsolete_client",
         "ssh_obsolete_server",
         "summaries_missing",
+        "suricata",
         "suspicious_entropy",
         "syn_flood",
         "syn_flood_victim",
@@ -172,8 +174,8 @@ pub fn builtin() -> Vec<ScriptSource> {
         .collect()
 }
 
-/// The `*.rhai` files of a folder and of its sub-folders `flow`, `host`, `network`, `interface` and
-/// `system`, sorted by path.
+/// The `*.rhai` files of a folder and of its sub-folders named after kinds (`flow`, `host`, …), sorted
+/// by path.
 ///
 /// # Errors
 /// Names the folder or file that cannot be read, is not UTF-8, or is larger than [`MAX_SOURCE`].
