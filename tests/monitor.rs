@@ -5,7 +5,7 @@ use std::net::{TcpListener, UdpSocket};
 use serde_json::{Value, json};
 
 use crate::support::http::get_json;
-use crate::support::program::{Running, Setup, flowhook, run_fails, run_json, text};
+use crate::support::program::{Running, Setup, flowhook, run_fails, run_json};
 use crate::support::{free_port, wait_for};
 
 const SCRIPT: &str = r#"#{

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use shared::backoff::Backoff;
-use shared::model::{Category, Entity, Severity};
+use shared::model::{AlertAction, AlertRule, Category, Entity, Severity};
 
-use crate::criteria::Criteria;
+use crate::criteria::{Criteria, Part, Wish};
 use crate::endpoint;
 use crate::redact;
 use crate::route::{ALERT_STORE, SCRIPT_HTTP};
@@ -138,6 +138,12 @@ pub struct RecipientConfig {
     /// Least severity.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub minimum_severity: Option<Severity>,
+    /// Gravest severity.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub maximum_severity: Option<Severity>,
+    /// Least score.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub minimum_score: Option<u32>,
     /// Categories.
     #[serde(default)]
     pub categories: Vec<Category>,
@@ -153,6 +159,24 @@ pub struct RecipientConfig {
     /// Script keys or alert types.
     #[serde(default)]
     pub checks: Vec<String>,
+    /// Parts that a local host of the alert plays.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub roles: Vec<Part>,
+    /// What happened.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub actions: Vec<AlertAction>,
+    /// Sites.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sites: Vec<String>,
+    /// Names of interfaces.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub interfaces: Vec<String>,
+    /// Rules of which one has to choose the alert.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub only: Vec<AlertRule>,
+    /// Rules of which none may choose it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub except: Vec<AlertRule>,
     /// Parameters of the endpoint's kind for this recipient.
     #[serde(default)]
     pub params: Params,
@@ -172,6 +196,14 @@ impl RecipientConfig {
             host_pools: self.host_pools.clone(),
             hosts: self.hosts.clone(),
             checks: self.checks.clone(),
+            maximum_severity: self.maximum_severity,
+            minimum_score: self.minimum_score,
+            roles: self.roles.clone(),
+            actions: self.actions.clone(),
+            sites: self.sites.clone(),
+            interfaces: self.interfaces.clone(),
+            only: self.only.clone(),
+            except: self.except.clone(),
         }
     }
 }
@@ -246,6 +278,7 @@ impl NotifierConfig {
 
     fn check_recipient(&self, recipient: &RecipientConfig) -> Result<(), String> {
         let endpoint = self.endpoint_of(recipient)?;
+        Wish::new(recipient.criteria())?;
         // The endpoint's own entry says what is wrong with its kind.
         let Some(kind) = endpoint::kind(&endpoint.kind) else { return Ok(()) };
         kind.check_recipient(&recipient.params.0).map_err(|e| format!("params: {e}"))

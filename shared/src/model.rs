@@ -14,6 +14,7 @@ pub mod entity;
 pub mod flow;
 pub mod flow_field;
 pub mod host;
+pub mod host_fact;
 pub mod l7_info;
 pub mod metric;
 pub mod monitor;
@@ -34,6 +35,7 @@ pub use counters::{HostCounters, InterfaceCounters, MonitorCounters, NetworkCoun
 pub use entity::Entity;
 pub use flow::{FlowEnd, FlowRecord, L4, L7Source, TcpState};
 pub use host::HostKey;
+pub use host_fact::{CategoryBytes, FactKind, HostFact};
 pub use monitor::{Measure, MonitorHost};
 pub use network::LocalNetworks;
 pub use pool::{HostPools, PoolMember};

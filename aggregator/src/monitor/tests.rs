@@ -27,7 +27,7 @@ async fn round(measure: &str, port: Option<u16>, more: Value) -> Round {
     // A process has one TLS provider; a second call changes nothing.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let mut host = json!({ "host": "127.0.0.1", "measure": measure, "port": port, "probes": 1 });
-    host.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    host.as_object_mut().unwrap().extend(serde_json::from_value::<serde_json::Map<_, _>>(more).unwrap());
     let host: MonitorHost = serde_json::from_value(host).unwrap();
     host.check().unwrap();
     let (prober, permits) = (Prober::default(), Semaphore::new(1));

@@ -176,6 +176,27 @@ fn many_hosts_in_one_second_are_parted_into_messages_of_bearable_size() {
 }
 
 #[test]
+fn local_hosts_tell_what_their_bytes_were_for_and_what_they_are() {
+    let (_, items) = replay();
+    let (mut bytes, mut told, mut facts) = (0, 0, BTreeMap::new());
+    for delta in deltas(&items) {
+        let local = delta.hosts.iter().filter(|host| host.local);
+        bytes += local.map(|host| host.counters.bytes_sent + host.counters.bytes_rcvd).sum::<u64>();
+        told += delta.categories.iter().map(|row| row.sent + row.rcvd).sum::<u64>();
+        let key = |place: u32| delta.hosts[place as usize].key;
+        let each =
+            delta.categories.windows(2).all(|w| (w[0].host, w[0].category) < (w[1].host, w[1].category));
+        assert!(each, "each category of a host once, in order");
+        assert!(delta.categories.iter().all(|row| delta.hosts[row.host as usize].local));
+        facts.extend(delta.facts.iter().map(|fact| ((key(fact.host), fact.kind), fact.text.to_string())));
+    }
+    assert_eq!(told, bytes, "every byte is for something");
+    let names = facts.iter().filter(|((_, kind), _)| *kind == shared::model::FactKind::Name);
+    assert!(names.count() >= 3, "{facts:?}");
+    assert!(facts.values().any(|text| text.contains("Linux")), "{facts:?}");
+}
+
+#[test]
 fn the_scores_of_a_flow_add_up_and_the_weightiest_alert_is_told_so() {
     let weighs = |name: &str, hook: &str, score: u32| {
         let text = format!("#{{ hooks: #{{ {hook}: |now, config| store_alert(#{{ score: {score} }}) }} }}");

@@ -6,7 +6,7 @@ use super::*;
 
 fn watch(more: Value) -> Watch {
     let mut host = json!({ "host": "192.0.2.1", "measure": "icmp" });
-    host.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    host.as_object_mut().unwrap().extend(serde_json::from_value::<serde_json::Map<_, _>>(more).unwrap());
     Watch::new(serde_json::from_value(host).unwrap(), 1, Level::Well)
 }
 

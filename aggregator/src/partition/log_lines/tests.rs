@@ -57,7 +57,7 @@ fn eve(more: Value) -> String {
         "alert": { "action": "allowed", "gid": 1, "signature_id": 2_100_498, "rev": 7,
                    "signature": "Example rule", "category": "Potentially Bad Traffic", "severity": 2 },
     });
-    record.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    record.as_object_mut().unwrap().extend(serde_json::from_value::<serde_json::Map<_, _>>(more).unwrap());
     format!("<142>Oct 11 22:14:15 ids suricata[9]: @cee: {record}")
 }
 

@@ -14,7 +14,7 @@ fn hosts(hosts: Value) -> BTreeMap<String, MonitorHost> {
 
 fn icmp(more: Value) -> BTreeMap<String, MonitorHost> {
     let mut host = json!({ "host": "192.0.2.1", "measure": "icmp", "hold_s": 0, "failures": "1 of 1" });
-    host.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    host.as_object_mut().unwrap().extend(serde_json::from_value::<serde_json::Map<_, _>>(more).unwrap());
     hosts(json!([host]))
 }
 
