@@ -60,6 +60,8 @@ pub fn build(
         pool: String::new(),
         is_attacker: attacker == Some(role),
         is_victim: victim == Some(role),
+        asn: None,
+        geo: None,
     };
     Alert {
         schema_version: ALERT_SCHEMA_VERSION,

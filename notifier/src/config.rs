@@ -1,6 +1,7 @@
 //! The `[notifier]` section of the configuration.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -30,6 +31,8 @@ pub struct NotifierConfig {
     pub batch: usize,
     /// Days that finished deliveries are kept; dead letters stay.
     pub keep_days: u32,
+    /// Folder of the scripts that endpoints of kind `shell` may run; empty runs none.
+    pub shell_dir: String,
     /// Waits between tries.
     pub retry: RetryConfig,
     /// When deliveries are given up.
@@ -50,6 +53,7 @@ impl Default for NotifierConfig {
             claim_lease_s: 60,
             batch: 64,
             keep_days: 7,
+            shell_dir: String::new(),
             retry: RetryConfig::default(),
             deadline: DeadlineConfig::default(),
             endpoint: Vec::new(),
@@ -177,6 +181,12 @@ pub struct RecipientConfig {
     /// Rules of which none may choose it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub except: Vec<AlertRule>,
+    /// Deliveries tried in a minute at most; no bound when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_per_minute: Option<u32>,
+    /// Another recipient, who gets what is given up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fallback: Option<String>,
     /// Parameters of the endpoint's kind for this recipient.
     #[serde(default)]
     pub params: Params,
@@ -229,6 +239,9 @@ impl NotifierConfig {
     /// Everything that is wrong but well-formed, each with its key.
     pub fn check(&self) -> Vec<String> {
         let mut wrong = self.check_numbers();
+        if self.shell_dir().is_some_and(|dir| !dir.is_absolute()) {
+            wrong.push(format!("notifier.shell_dir: must be absolute, not '{}'", self.shell_dir));
+        }
         let mut names = BTreeSet::new();
         for (place, endpoint) in self.endpoint.iter().enumerate() {
             let key = format!("notifier.endpoint[{place}] '{}'", endpoint.name);
@@ -248,6 +261,11 @@ impl NotifierConfig {
             wrong.extend(self.check_recipient(recipient).err().map(|e| format!("{key}: {e}")));
         }
         wrong
+    }
+
+    /// The folder of scripts, where there is one.
+    pub fn shell_dir(&self) -> Option<PathBuf> {
+        (!self.shell_dir.is_empty()).then(|| PathBuf::from(&self.shell_dir))
     }
 
     fn check_numbers(&self) -> Vec<String> {
@@ -279,9 +297,28 @@ impl NotifierConfig {
     fn check_recipient(&self, recipient: &RecipientConfig) -> Result<(), String> {
         let endpoint = self.endpoint_of(recipient)?;
         Wish::new(recipient.criteria())?;
+        if recipient.max_per_minute == Some(0) {
+            return Err("max_per_minute: must be 1 or more".to_owned());
+        }
+        self.check_fallback(recipient)?;
         // The endpoint's own entry says what is wrong with its kind.
         let Some(kind) = endpoint::kind(&endpoint.kind) else { return Ok(()) };
         kind.check_recipient(&recipient.params.0).map_err(|e| format!("params: {e}"))
+    }
+
+    /// A fallback is there, and following fallbacks does not lead back.
+    fn check_fallback(&self, recipient: &RecipientConfig) -> Result<(), String> {
+        let mut seen = BTreeSet::from([recipient.name.as_str()]);
+        let mut next = recipient.fallback.as_deref();
+        while let Some(name) = next {
+            let found = self.recipient.iter().find(|other| other.name == name);
+            let found = found.ok_or_else(|| format!("fallback: unknown recipient '{name}'"))?;
+            if !seen.insert(name) {
+                return Err(format!("fallback: leads back to '{name}'"));
+            }
+            next = found.fallback.as_deref();
+        }
+        Ok(())
     }
 
     /// The endpoint that a recipient names.
@@ -384,14 +421,14 @@ mod tests {
             "notifier.http_timeout_s: must be 1 to 30, not 0",
             "notifier.batch: must be 1 to 256, not 0",
             "notifier.retry.cap_ms: must be 10 to 86400000, not 5",
-            "notifier.endpoint[0] 'a': unknown kind 'carrier-pigeon'; kinds are: syslog, webhook",
             "notifier.endpoint[1] 'a': name must be there and be unique",
-            "notifier.endpoint[2] 'c': kind 'alert_store' is built in; kinds to configure are: syslog, webhook",
             "notifier.recipient[1] 'pager': unknown endpoint 'x'",
         ] {
             assert!(wrong.iter().any(|w| w == expected), "{expected} is missing in {wrong:#?}");
         }
         for (start, word) in [
+            ("notifier.endpoint[0] 'a': unknown kind 'carrier-pigeon'; kinds are: discord, ", "slack"),
+            ("notifier.endpoint[2] 'c': kind 'alert_store' is built in; ", "webhook"),
             ("notifier.endpoint[1] 'a': params: ", "colour"),
             ("notifier.recipient[0] 'script_http': ", "built in"),
             ("notifier.recipient[2] 'odd': params: ", "number"),
@@ -408,7 +445,6 @@ mod tests {
     fn deadlines_go_by_severity() {
         let deadline = DeadlineConfig::default();
         for (severity, hours) in [
-            (Severity::Emergency, 24),
             (Severity::Critical, 24),
             (Severity::Error, 6),
             (Severity::Warning, 6),

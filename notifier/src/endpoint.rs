@@ -3,30 +3,58 @@
 //! A kind is a type that implements [`EndpointKind`]; [`KINDS`] lists them all. An endpoint answers
 //! one thing about each delivery: delivered, try again (after?), or never.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use shared::bus::SharedBus;
 use shared::clock::SharedClock;
+use shared::model::Alert;
 use shared::store::Delivery;
 use shared::wire::subject::Subjects;
 
 use crate::http::HttpClient;
+use crate::params::schema_of;
 use crate::redact;
 
 pub mod alert_store;
+pub mod discord;
+pub mod elasticsearch;
+pub mod email;
+pub mod fail2ban;
 pub mod http_post;
+pub mod mattermost;
+pub mod msteams;
+pub mod pagerduty;
+pub mod shell;
+pub mod slack;
 pub mod syslog;
+pub mod telegram;
+pub mod thehive;
 pub mod webhook;
+pub mod wechat;
 
 /// Every kind there is.
 pub const KINDS: &[&dyn Kind] = &[
     &alert_store::AlertStoreKind,
+    &discord::DiscordKind,
+    &elasticsearch::ElasticsearchKind,
+    &email::EmailKind,
+    &fail2ban::Fail2banKind,
     &http_post::HttpPostKind,
+    &mattermost::MattermostKind,
+    &msteams::MsteamsKind,
+    &pagerduty::PagerdutyKind,
+    &shell::ShellKind,
+    &slack::SlackKind,
     &self::syslog::SyslogKind,
+    &telegram::TelegramKind,
+    &thehive::ThehiveKind,
     &webhook::WebhookKind,
+    &wechat::WechatKind,
 ];
 
 /// The kind of this name.
@@ -105,6 +133,30 @@ pub trait Endpoint: Send + Sync + std::fmt::Debug + 'static {
     async fn test(&self) -> Result<String, DeliveryError>;
 }
 
+/// The alert of a delivery.
+///
+/// # Errors
+/// Permanent: what the ledger holds does not get better.
+pub fn alert_of(delivery: &Delivery) -> Result<Alert, DeliveryError> {
+    serde_json::from_str(&delivery.payload)
+        .map_err(|_| DeliveryError::permanent("the ledger's payload is not an alert"))
+}
+
+/// Results of a batch in which some deliveries could not even be sent (`Err`) and the others ended,
+/// in their order, as `sent` says.
+pub fn merged<T>(
+    prepared: &[Result<T, DeliveryError>],
+    sent: Vec<Result<(), DeliveryError>>,
+) -> Vec<Result<(), DeliveryError>> {
+    let mut sent = sent.into_iter();
+    let unsaid = || Err(DeliveryError::retry("the endpoint did not say how it ended"));
+    let result = |one: &Result<T, DeliveryError>| match one {
+        Ok(_) => sent.next().unwrap_or_else(unsaid),
+        Err(error) => Err(error.clone()),
+    };
+    prepared.iter().map(result).collect()
+}
+
 /// The same result for each of `batch`.
 pub fn same_for_all(
     batch: &[Delivery],
@@ -128,6 +180,8 @@ pub struct EndpointDeps {
     pub node: String,
     /// Most deliveries in one batch.
     pub batch: usize,
+    /// Folder of the scripts that may be run; `None` runs none.
+    pub shell_dir: Option<PathBuf>,
 }
 
 /// A kind of endpoint, with typed parameters: unknown keys and wrong values are refused while they
@@ -135,29 +189,35 @@ pub struct EndpointDeps {
 pub trait EndpointKind: Send + Sync + 'static {
     /// The name in the configuration.
     const NAME: &'static str;
-    /// A TOML table with `endpoint` and `recipient` parameters as a user would write them.
+    /// A configuration with one endpoint and one recipient, as a user would write it.
     const SAMPLE: &'static str;
     /// Always there, and not to be configured.
     const BUILTIN: bool = false;
     /// Parameters that recipients share.
-    type Params: DeserializeOwned;
+    type Params: DeserializeOwned + JsonSchema;
     /// Parameters of each recipient.
-    type RecipientParams: DeserializeOwned;
+    type RecipientParams: DeserializeOwned + JsonSchema;
 
     /// Builds the endpoint of one recipient. Does no I/O.
+    ///
+    /// # Errors
+    /// Says what about parameters that are right one by one does not go together.
     fn build(
         params: Self::Params,
         recipient: Self::RecipientParams,
         deps: &EndpointDeps,
-    ) -> Arc<dyn Endpoint>;
+    ) -> Result<Arc<dyn Endpoint>, String>;
 }
 
 /// A kind of endpoint whose parameters are still text.
 pub trait Kind: Send + Sync {
     /// The name in the configuration.
     fn name(&self) -> &'static str;
-    /// A TOML table with `endpoint` and `recipient` parameters.
+    /// A configuration with one endpoint and one recipient; empty for what is built in.
     fn sample(&self) -> &'static str;
+    /// What parameters there are: JSON Schema (draft 2020-12) of an object with `endpoint` and
+    /// `recipient`. Secrets are marked `writeOnly`.
+    fn schema(&self) -> serde_json::Value;
     /// Always there, and not to be configured.
     fn is_builtin(&self) -> bool;
     /// What is wrong with an endpoint's parameters.
@@ -191,6 +251,18 @@ impl<K: EndpointKind> Kind for K {
         K::SAMPLE
     }
 
+    fn schema(&self) -> serde_json::Value {
+        serde_json::json!({
+            "$schema": "https://json-schema.org/draft/2020-12/schema",
+            "title": K::NAME,
+            "type": "object",
+            "properties": {
+                "endpoint": schema_of::<K::Params>(),
+                "recipient": schema_of::<K::RecipientParams>(),
+            },
+        })
+    }
+
     fn is_builtin(&self) -> bool {
         K::BUILTIN
     }
@@ -209,13 +281,17 @@ impl<K: EndpointKind> Kind for K {
         recipient: &toml::Table,
         deps: &EndpointDeps,
     ) -> Result<Arc<dyn Endpoint>, String> {
-        Ok(K::build(read(endpoint)?, read(recipient)?, deps))
+        K::build(read(endpoint)?, read(recipient)?, deps)
     }
 }
 
 fn read<T: DeserializeOwned>(params: &toml::Table) -> Result<T, String> {
     // An error about a wrong type shows the value, so secrets are looked at first.
-    let not_text = |(key, value): &(&String, &toml::Value)| redact::is_secret(key) && !value.is_str();
+    let is_text = |value: &toml::Value| match value {
+        toml::Value::Table(table) => table.values().all(toml::Value::is_str),
+        value => value.is_str(),
+    };
+    let not_text = |(key, value): &(&String, &toml::Value)| redact::is_secret(key) && !is_text(value);
     if let Some((key, _)) = params.iter().find(not_text) {
         return Err(format!("'{key}' must be a string"));
     }
@@ -226,7 +302,7 @@ fn read<T: DeserializeOwned>(params: &toml::Table) -> Result<T, String> {
 }
 
 /// A recipient has none of its own parameters.
-#[derive(Debug, Default, serde::Deserialize)]
+#[derive(Debug, Default, serde::Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NoParams {}
 

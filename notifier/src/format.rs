@@ -3,7 +3,12 @@
 //! Alerts hold text from the network. Whatever it says, a format keeps its structure: no line ends,
 //! no control characters, nothing that changes the direction of writing, no forged fields.
 
+pub mod chat;
+pub mod checkmk;
+pub mod ecs;
 pub mod json;
+pub mod mail;
+pub mod template;
 pub mod text;
 
 /// Stands where text was cut.
@@ -11,7 +16,7 @@ pub const CUT_MARK: &str = "…";
 
 /// True for characters that never reach the wire as they are: controls, line and paragraph
 /// separators, and what reorders or hides text on a screen (Unicode TR 36 §3.3).
-fn is_unsafe(c: char) -> bool {
+pub fn is_unsafe(c: char) -> bool {
     c.is_control()
         || matches!(c,
             '\u{061c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
@@ -126,7 +131,7 @@ mod tests {
     proptest! {
         #[test]
         fn hostile_text_never_leaves_its_place(alert in hostile_alert(), max in 300usize..4000) {
-            let line = text::syslog(&alert);
+            let line = text::line(&alert);
             prop_assert!(is_clean(&line), "{line:?}");
             // Time, severity, type, entity, then value and action where they belong.
             let fields = text::leading_fields(&line);

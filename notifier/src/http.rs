@@ -1,9 +1,9 @@
-//! The one HTTP client: posts a body, says what became of it.
+//! The one HTTP client: sends a request, says what was answered.
 //!
-//! No redirects, no proxy from the environment, one time limit for the whole exchange. Where a
-//! target may be is checked when connecting, after the name is resolved, so that a name cannot
-//! first resolve to one address and then to another ([`target`]). Nothing from the answer's body
-//! and no secret part of a URL gets into an error.
+//! No redirects, no proxy from the environment, no unpacking of answers, one time limit for the
+//! whole exchange. Where a target may be is checked when connecting, after the name is resolved, so
+//! that a name cannot first resolve to one address and then to another ([`target`]). No secret part
+//! of a URL gets into an error.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -13,21 +13,28 @@ use serde::Deserialize;
 use shared::clock::SharedClock;
 use shared::secret::Secret;
 
+pub use self::answer::Answer;
+use self::params::{OwnHeaders, TlsParams};
 use crate::endpoint::DeliveryError;
 use crate::redact;
 
 pub mod answer;
+pub mod params;
 pub mod target;
 
-/// How much of an answer is read, so that the connection can be used again, in bytes.
+/// How much of an answer is read when its status says everything, so that the connection can be
+/// used again, in bytes.
 const ANSWER_LIMIT: usize = 16 * 1024;
 
-/// How long the rest of an answer is waited for once its status is there.
+/// How long the rest of such an answer is waited for once its status is there.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(1);
 
 /// An absolute `http` or `https` URL with a host. Prints without what may be secret in it.
 #[derive(Clone, PartialEq, Eq)]
-pub struct HttpUrl(reqwest::Url);
+pub struct HttpUrl {
+    url: reqwest::Url,
+    path_is_secret: bool,
+}
 
 impl HttpUrl {
     /// Reads a URL.
@@ -37,21 +44,59 @@ impl HttpUrl {
     pub fn parse(text: &str) -> Result<Self, String> {
         let url = reqwest::Url::parse(text).map_err(|e| format!("not a URL: {e}"))?;
         match (url.scheme(), url.has_host()) {
-            ("http" | "https", true) => Ok(Self(url)),
+            ("http" | "https", true) => Ok(Self { url, path_is_secret: false }),
             _ => Err("not an http or https URL".to_owned()),
         }
     }
 
+    /// Reads a URL whose path is not to be shown.
+    ///
+    /// # Errors
+    /// As [`Self::parse`].
+    pub fn secret(text: &str) -> Result<Self, String> {
+        Self::parse(text).map(|url| Self { path_is_secret: true, ..url })
+    }
+
+    /// This URL with more path segments; what is in them stays in them.
+    pub fn with_segments(&self, segments: &[&str]) -> Self {
+        let mut longer = self.clone();
+        // Fails for URLs that have no path at all, which http has always.
+        if let Ok(mut path) = longer.url.path_segments_mut() {
+            path.pop_if_empty().extend(segments);
+        }
+        longer
+    }
+
+    /// This URL, its path not to be shown.
+    pub fn hiding_path(self) -> Self {
+        Self { path_is_secret: true, ..self }
+    }
+
+    /// This URL with this query.
+    pub fn with_query(mut self, query: &str) -> Self {
+        self.url.set_query(Some(query));
+        self
+    }
+
+    /// Host and port, for those who connect themselves.
+    pub fn host_and_port(&self) -> Option<(String, u16)> {
+        let host = self.url.host_str()?.trim_start_matches('[').trim_end_matches(']');
+        Some((host.to_owned(), self.url.port_or_known_default()?))
+    }
+
     /// The host when it is an address.
     fn literal_ip(&self) -> Option<IpAddr> {
-        let host = self.0.host_str()?;
+        let host = self.url.host_str()?;
         host.trim_start_matches('[').trim_end_matches(']').parse().ok()
     }
 }
 
 impl std::fmt::Display for HttpUrl {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&redact::url(self.0.as_str()))
+        match self.path_is_secret {
+            true => write!(f, "{}/***", redact::url(&self.url.origin().ascii_serialization())),
+            false => f.write_str(&redact::url(self.url.as_str())),
+        }
     }
 }
 
@@ -67,18 +112,47 @@ impl<'de> Deserialize<'de> for HttpUrl {
     }
 }
 
-/// What to post. Not to be printed: the body may hold a secret.
+/// How a request says who sends it.
+#[derive(Clone, Copy, Default)]
+pub enum Auth<'a> {
+    /// It does not.
+    #[default]
+    None,
+    /// User and password (RFC 7617).
+    Basic(&'a str, Option<&'a Secret>),
+    /// A scheme and its token, such as `Bearer` (RFC 6750).
+    Token(&'static str, &'a Secret),
+}
+
+/// A request, a POST unless its body is absent. Not to be printed: it may hold a secret.
 pub struct Post<'a> {
     /// Where.
-    pub url: &'a HttpUrl,
+    pub url: std::borrow::Cow<'a, HttpUrl>,
     /// Content type of the body.
     pub content_type: &'static str,
     /// More headers; values are made safe by [`header_value`].
     pub headers: Vec<(&'static str, String)>,
-    /// User and password of HTTP basic authentication.
-    pub basic: Option<(&'a str, Option<&'a Secret>)>,
-    /// Body.
-    pub body: Vec<u8>,
+    /// Headers of the user's own.
+    pub own: Option<&'a OwnHeaders>,
+    /// Who sends it.
+    pub auth: Auth<'a>,
+    /// Body; `None` makes it a GET.
+    pub body: Option<Vec<u8>>,
+}
+
+impl<'a> Post<'a> {
+    /// A POST of JSON with no more than that.
+    pub fn json(url: &'a HttpUrl, body: &impl serde::Serialize) -> Self {
+        Self {
+            url: std::borrow::Cow::Borrowed(url),
+            content_type: "application/json",
+            headers: Vec::new(),
+            own: None,
+            auth: Auth::None,
+            // Plain structs and maps with text keys always serialize.
+            body: Some(serde_json::to_vec(body).unwrap_or_default()),
+        }
+    }
 }
 
 /// The client; clones share connections.
@@ -97,57 +171,103 @@ impl HttpClient {
     /// # Errors
     /// Says why TLS cannot be set up.
     pub fn new(timeout: Duration, allow_private: bool, clock: SharedClock) -> Result<Self, String> {
-        let builder = || {
-            reqwest::Client::builder()
-                .user_agent(concat!("flowhook/", env!("CARGO_PKG_VERSION")))
-                .redirect(reqwest::redirect::Policy::none())
-                .no_proxy()
-                .timeout(timeout)
-                .pool_max_idle_per_host(4)
-                .dns_resolver(CheckedResolver { allow_private })
-        };
-        let client = builder().build().or_else(|error| {
+        let client = builder(timeout, allow_private).build().or_else(|error| {
             // A small container has no certificates; what needs none shall work there too.
             tracing::warn!(cause = cause(&error), "no certificates to trust: https targets will fail");
-            builder().tls_certs_only([]).build().map_err(|e| cause(&e))
+            builder(timeout, allow_private).tls_certs_only([]).build().map_err(|e| cause(&e))
         })?;
         Ok(Self { client, allow_private, timeout, clock })
     }
 
-    /// Posts, and reads the answer as [`answer::classify`] does. Gives the status on success.
+    /// A client like this one that trusts, and shows, these certificates.
+    ///
+    /// # Errors
+    /// Names the file that cannot be used.
+    pub fn with_tls(&self, tls: &TlsParams) -> Result<Self, String> {
+        if tls.is_usual() {
+            return Ok(self.clone());
+        }
+        let mut builder = builder(self.timeout, self.allow_private);
+        if let Some(file) = &tls.ca_file {
+            let wrong = |e: reqwest::Error| format!("ca_file '{}': {}", file.path().display(), cause(&e));
+            builder =
+                builder.tls_certs_only(reqwest::Certificate::from_pem_bundle(file.bytes()).map_err(wrong)?);
+        }
+        if let Some(file) = &tls.client_cert_file {
+            let wrong =
+                |e: reqwest::Error| format!("client_cert_file '{}': {}", file.path().display(), cause(&e));
+            builder = builder.identity(reqwest::Identity::from_pem(file.bytes()).map_err(wrong)?);
+        }
+        let client = builder.build().map_err(|e| format!("certificates cannot be used: {}", cause(&e)))?;
+        Ok(Self { client, ..self.clone() })
+    }
+
+    /// Posts, and reads the answer's status as [`answer::classify`] does. Gives the status on success.
     ///
     /// # Errors
     /// [`DeliveryError`]; what could not be sent or was not answered is to be tried again, a
     /// target that is not allowed is not.
     pub async fn post(&self, post: Post<'_>) -> Result<u16, DeliveryError> {
+        let answer = self.exchange(post, None).await?;
+        answer.classify().map(|()| answer.status)
+    }
+
+    /// Sends, and gives the answer with at most `most` bytes of its body. `None` is for those to whom
+    /// the status says everything: a body that ends badly, or not at all, then changes nothing.
+    ///
+    /// # Errors
+    /// As [`Self::post`], but every status is an answer.
+    pub async fn exchange(&self, post: Post<'_>, most: Option<usize>) -> Result<Answer, DeliveryError> {
         if !self.allow_private
             && let Some(ip) = post.url.literal_ip()
         {
             Refused::check(ip).map_err(|refused| DeliveryError::Permanent { reason: refused.to_string() })?;
         }
-        let mut request =
-            self.client.post(post.url.0.clone()).header("content-type", post.content_type).body(post.body);
+        let url = post.url.url.clone();
+        let mut request = match post.body {
+            Some(body) => self.client.post(url).header("content-type", post.content_type).body(body),
+            None => self.client.get(url),
+        };
         for (name, value) in &post.headers {
             request = request.header(*name, header_value(value));
         }
-        if let Some((user, password)) = post.basic {
-            request = request.basic_auth(user, password.map(Secret::reveal));
-        }
-        let mut response = request.send().await.map_err(|error| self.failure(&error))?;
-        let status = response.status().as_u16();
-        let retry_after = response.headers().get("retry-after").and_then(|value| value.to_str().ok());
-        let result = answer::classify(status, retry_after, self.clock.now());
-        // The status has decided; a body that ends badly, or not at all, changes nothing.
-        let rest = async {
-            let mut read = 0;
-            while read < ANSWER_LIMIT
-                && let Ok(Some(chunk)) = response.chunk().await
-            {
-                read += chunk.len();
+        request = match post.auth {
+            Auth::None => request,
+            Auth::Basic(user, password) => request.basic_auth(user, password.map(Secret::reveal)),
+            Auth::Token(scheme, token) => {
+                let value = reqwest::header::HeaderValue::try_from(format!("{scheme} {}", token.reveal()));
+                let mut value = value.map_err(|_| {
+                    DeliveryError::permanent("the token has characters that no header may have")
+                })?;
+                value.set_sensitive(true);
+                request.header("authorization", value)
             }
         };
-        let _ = tokio::time::timeout(ANSWER_PATIENCE, rest).await;
-        result.map(|()| status)
+        if let Some(own) = post.own {
+            request = request.headers(own.0.clone());
+        }
+        let mut response = request.send().await.map_err(|error| self.failure(&error))?;
+        let mut answer =
+            Answer::new(response.status().as_u16(), response.headers().clone(), self.clock.now());
+        let limit = most.unwrap_or(ANSWER_LIMIT);
+        let rest = async {
+            loop {
+                match response.chunk().await {
+                    Ok(None) => return true,
+                    Err(_) => return false,
+                    Ok(Some(chunk)) => answer.body.extend_from_slice(&chunk),
+                }
+                if answer.body.len() > limit {
+                    return false;
+                }
+            }
+        };
+        // Who reads the body waits for it as long as for the rest: the client's limit ends it.
+        let patience = if most.is_some() { self.timeout } else { ANSWER_PATIENCE };
+        let whole = tokio::time::timeout(patience, rest).await.unwrap_or(false);
+        answer.whole = whole;
+        answer.body.truncate(limit);
+        Ok(answer)
     }
 
     fn failure(&self, error: &reqwest::Error) -> DeliveryError {
@@ -169,6 +289,16 @@ impl std::fmt::Debug for HttpClient {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("HttpClient").field("timeout", &self.timeout).finish_non_exhaustive()
     }
+}
+
+fn builder(timeout: Duration, allow_private: bool) -> reqwest::ClientBuilder {
+    reqwest::Client::builder()
+        .user_agent(concat!("flowhook/", env!("CARGO_PKG_VERSION")))
+        .redirect(reqwest::redirect::Policy::none())
+        .no_proxy()
+        .timeout(timeout)
+        .pool_max_idle_per_host(4)
+        .dns_resolver(CheckedResolver { allow_private })
 }
 
 /// Text as a header value: everything but visible ASCII is percent-encoded.

@@ -16,12 +16,17 @@ pub mod endpoint;
 pub mod format;
 pub mod http;
 pub mod lane;
+pub mod latency;
 pub mod metrics;
+pub mod params;
+pub mod posting;
+pub mod program;
 pub mod questions;
 pub mod recipient;
 pub mod redact;
 pub mod route;
 pub mod supervisor;
+pub mod tls;
 
 #[cfg(test)]
 mod testing;

@@ -1,7 +1,7 @@
 //! Keeps secrets out of what people and logs see. Pure.
 
 /// Words in a key's name that make its value a secret.
-const SECRET_WORDS: [&str; 4] = ["secret", "password", "token", "key"];
+const SECRET_WORDS: [&str; 6] = ["secret", "password", "token", "key", "webhook", "header"];
 
 /// What stands in place of a secret.
 pub const HIDDEN: &str = "***";
@@ -36,6 +36,10 @@ pub fn value(key: &str, value: &toml::Value) -> toml::Value {
         toml::Value::String(text) if is_secret(key) => {
             let reference = text.starts_with("env:") || text.starts_with("file:");
             toml::Value::String(if reference { text.clone() } else { HIDDEN.to_owned() })
+        }
+        toml::Value::Table(inner) if is_secret(key) => {
+            let hide = |value: &toml::Value| self::value(key, value);
+            toml::Value::Table(inner.iter().map(|(name, value)| (name.clone(), hide(value))).collect())
         }
         _ if is_secret(key) => toml::Value::String(HIDDEN.to_owned()),
         toml::Value::String(text) if text.contains("://") => toml::Value::String(url(text)),
@@ -76,12 +80,13 @@ mod tests {
     fn secret_parameters_are_hidden_and_references_are_not() {
         let params: toml::Table = toml::from_str(
             "url = \"https://u:hunter2@h/x\"\nshared_secret = \"hunter2\"\napi_key = 7\npassword = \"env:PW\"\n\
-             list = [{ token = \"hunter2\" }]\n",
+             list = [{ token = \"hunter2\" }]\nheaders = { X-Api = \"hunter2\" }\n\
+             webhook_url = \"https://h/hunter2\"\n",
         )
         .unwrap();
         let shown = table(&params);
         let text = toml::to_string(&shown).unwrap();
         assert!(!text.contains("hunter2") && !text.contains('7'), "{text}");
-        assert!(text.contains("env:PW") && text.contains("https://h/x"), "{text}");
+        assert!(text.contains("env:PW") && text.contains("X-Api") && text.contains("https://h/x"), "{text}");
     }
 }

@@ -1,13 +1,14 @@
 //! What several tests need: sample alerts, a recording HTTP server, waiting for a condition.
 
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use shared::model::alert::{ALERT_SCHEMA_VERSION, AlertFlow};
 use shared::model::{Alert, AlertAction, Category, Entity, Party, Severity, Timestamp};
 use shared::store::{Delivery, EventKind};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+
+pub use self::server::{Request, Script, Server};
+
+mod server;
 
 /// An alert of an interface with this id.
 pub fn alert(id: &str) -> Alert {
@@ -53,6 +54,8 @@ pub fn flow_alert(id: &str) -> Alert {
         pool: String::new(),
         is_attacker: false,
         is_victim: false,
+        asn: None,
+        geo: None,
     };
     Alert {
         action: AlertAction::Store,
@@ -97,6 +100,23 @@ pub fn delivery(alert: &Alert) -> Delivery {
     }
 }
 
+/// Fails unless `bytes` are those of `tests/data/golden/endpoints/<name>`; with FLOWHOOK_BLESS set,
+/// writes them there.
+pub fn golden(name: &str, bytes: &[u8]) {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/data/golden/endpoints");
+    let path = std::path::Path::new(folder).join(name);
+    if std::env::var_os("FLOWHOOK_BLESS").is_some() {
+        std::fs::create_dir_all(folder).unwrap();
+        std::fs::write(&path, bytes).unwrap();
+    }
+    let recorded = std::fs::read(&path).unwrap_or_default();
+    assert!(
+        recorded == bytes,
+        "{name} is recorded otherwise (FLOWHOOK_BLESS=1 writes it):\n{}",
+        String::from_utf8_lossy(bytes)
+    );
+}
+
 /// The process's TLS provider, which the binary installs otherwise.
 pub fn tls() {
     let _ = rustls::crypto::ring::default_provider().install_default();
@@ -115,136 +135,4 @@ pub async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, mut found:
     tokio::time::timeout(Duration::from_secs(20), wait)
         .await
         .unwrap_or_else(|_| panic!("{what} did not happen"))
-}
-
-/// How the test server treats one request.
-#[derive(Clone, Debug)]
-pub enum Script {
-    /// Answers with this status and these header lines.
-    Answer(u16, &'static str),
-    /// Never answers.
-    Silence,
-    /// Reads the request, sends half an answer and closes.
-    HalfAnswer,
-    /// Reads the request and closes.
-    Close,
-}
-
-/// One request that the test server got.
-#[derive(Clone, Debug)]
-pub struct Request {
-    /// Request line and headers, as sent.
-    pub head: String,
-    /// Body.
-    pub body: String,
-}
-
-impl Request {
-    /// The body as JSON.
-    pub fn json(&self) -> serde_json::Value {
-        serde_json::from_str(&self.body).unwrap()
-    }
-
-    /// The value of a header, by lower-case name.
-    pub fn header(&self, name: &str) -> Option<&str> {
-        self.head.lines().find_map(|line| {
-            let (key, value) = line.split_once(':')?;
-            (key.eq_ignore_ascii_case(name)).then(|| value.trim())
-        })
-    }
-}
-
-/// Decides how to answer request number `n` (from 0).
-type Answers = dyn Fn(usize, &Request) -> Script + Send + Sync;
-
-/// A recording HTTP server on loopback.
-pub struct Server {
-    /// Its port.
-    pub port: u16,
-    requests: Arc<Mutex<Vec<Request>>>,
-}
-
-impl Server {
-    /// Answers as `answers` says.
-    pub async fn start(answers: impl Fn(usize, &Request) -> Script + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let requests = Arc::new(Mutex::new(Vec::new()));
-        let (answers, record): (Arc<Answers>, _) = (Arc::new(answers), Arc::clone(&requests));
-        tokio::spawn(async move {
-            while let Ok((socket, _)) = listener.accept().await {
-                tokio::spawn(serve(socket, Arc::clone(&answers), Arc::clone(&record)));
-            }
-        });
-        Self { port, requests }
-    }
-
-    /// Answers 200 to everything.
-    pub async fn ok() -> Self {
-        Self::start(|_, _| Script::Answer(200, "")).await
-    }
-
-    /// Where it listens.
-    pub fn url(&self, path: &str) -> String {
-        format!("http://127.0.0.1:{}{path}", self.port)
-    }
-
-    /// What it got so far.
-    pub fn requests(&self) -> Vec<Request> {
-        self.requests.lock().unwrap().clone()
-    }
-
-    /// Waits for at least `count` requests.
-    pub async fn wait_for(&self, count: usize) -> Vec<Request> {
-        eventually(&format!("{count} requests"), || async {
-            Some(self.requests()).filter(|requests| requests.len() >= count)
-        })
-        .await
-    }
-}
-
-async fn serve(mut socket: TcpStream, answers: Arc<Answers>, record: Arc<Mutex<Vec<Request>>>) {
-    while let Some(request) = read_request(&mut socket).await {
-        let number = {
-            let mut record = record.lock().unwrap();
-            record.push(request.clone());
-            record.len() - 1
-        };
-        match answers(number, &request) {
-            Script::Answer(status, headers) => {
-                let answer = format!("HTTP/1.1 {status} X\r\n{headers}content-length: 0\r\n\r\n");
-                if socket.write_all(answer.as_bytes()).await.is_err() {
-                    return;
-                }
-            }
-            Script::Silence => std::future::pending::<()>().await,
-            Script::HalfAnswer => {
-                let _ = socket.write_all(b"HTTP/1.1 20").await;
-                return;
-            }
-            Script::Close => return,
-        }
-    }
-}
-
-async fn read_request(socket: &mut TcpStream) -> Option<Request> {
-    let mut bytes = Vec::new();
-    let end = loop {
-        if let Some(end) = bytes.windows(4).position(|w| w == b"\r\n\r\n") {
-            break end;
-        }
-        if socket.read_buf(&mut bytes).await.ok()? == 0 {
-            return None;
-        }
-    };
-    let head = String::from_utf8(bytes[..end].to_vec()).unwrap();
-    let mut request = Request { head, body: String::new() };
-    let length: usize = request.header("content-length").map_or(0, |l| l.parse().unwrap());
-    while bytes.len() < end + 4 + length {
-        if socket.read_buf(&mut bytes).await.ok()? == 0 {
-            return None;
-        }
-    }
-    request.body = String::from_utf8(bytes[end + 4..].to_vec()).unwrap();
-    Some(request)
 }

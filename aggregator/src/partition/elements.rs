@@ -196,6 +196,8 @@ impl<'a> Elements<'a> {
             pool: String::new(),
             is_attacker: false,
             is_victim: false,
+            asn: None,
+            geo: None,
         })
     }
 }

@@ -25,14 +25,14 @@ pub struct AlertStoreKind;
 
 impl EndpointKind for AlertStoreKind {
     const NAME: &'static str = "alert_store";
-    const SAMPLE: &'static str = "[endpoint]\n[recipient]\n";
+    const SAMPLE: &'static str = "";
     const BUILTIN: bool = true;
     type Params = NoParams;
     type RecipientParams = NoParams;
 
-    fn build(_: NoParams, _: NoParams, deps: &EndpointDeps) -> Arc<dyn Endpoint> {
+    fn build(_: NoParams, _: NoParams, deps: &EndpointDeps) -> Result<Arc<dyn Endpoint>, String> {
         let batch = deps.batch;
-        Arc::new(AlertStore { bus: Arc::clone(&deps.bus), subjects: deps.subjects.clone(), batch })
+        Ok(Arc::new(AlertStore { bus: Arc::clone(&deps.bus), subjects: deps.subjects.clone(), batch }))
     }
 }
 

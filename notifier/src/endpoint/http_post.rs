@@ -1,5 +1,6 @@
 //! The built-in recipient of scripts' `http_post`: each post goes to the URL its script gave.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -7,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use shared::store::Delivery;
 
 use super::{DeliveryError, Endpoint, EndpointDeps, EndpointKind, Manners, NoParams};
-use crate::http::{HttpClient, HttpUrl, Post};
+use crate::http::{Auth, HttpClient, HttpUrl, Post};
 
 /// Posts under way at once; each to another URL, because deliveries of one URL keep their order.
 const AT_ONCE: usize = 8;
@@ -17,13 +18,13 @@ pub struct HttpPostKind;
 
 impl EndpointKind for HttpPostKind {
     const NAME: &'static str = "http_post";
-    const SAMPLE: &'static str = "[endpoint]\n[recipient]\n";
+    const SAMPLE: &'static str = "";
     const BUILTIN: bool = true;
     type Params = NoParams;
     type RecipientParams = NoParams;
 
-    fn build(_: NoParams, _: NoParams, deps: &EndpointDeps) -> Arc<dyn Endpoint> {
-        Arc::new(HttpPost { http: deps.http.clone() })
+    fn build(_: NoParams, _: NoParams, deps: &EndpointDeps) -> Result<Arc<dyn Endpoint>, String> {
+        Ok(Arc::new(HttpPost { http: deps.http.clone() }))
     }
 }
 
@@ -47,11 +48,12 @@ impl HttpPost {
             .map_err(|_| DeliveryError::permanent("the ledger's payload is not a post"))?;
         let url = HttpUrl::parse(&stored.url).map_err(DeliveryError::permanent)?;
         let post = Post {
-            url: &url,
+            url: Cow::Owned(url),
             content_type: content_type(&stored.body),
             headers: vec![("idempotency-key", delivery.idempotency_key())],
-            basic: None,
-            body: stored.body.into_bytes(),
+            own: None,
+            auth: Auth::None,
+            body: Some(stored.body.into_bytes()),
         };
         self.http.post(post).await.map(drop)
     }

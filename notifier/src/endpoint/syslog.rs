@@ -1,6 +1,7 @@
-//! Syslog: one line an alert (seed 002 "Syslog"), by UDP, by TCP, or to this machine's own daemon.
+//! Syslog: one line an alert (seed 002 "Syslog"), by UDP, TCP or TLS, or to this machine's own daemon.
 //!
-//! The header is RFC 3164's, or RFC 5424's for `text_rfc5424`; time in it is that of sending, the
+//! The header is RFC 3164's, or RFC 5424's for `text_rfc5424` and `checkmk`; streams are framed as
+//! RFC 6587 says, TLS is RFC 5425's. Time in it is that of sending, the
 //! alert's own is in the text. UDP says nothing about arrival: sent counts as delivered. Lines have
 //! no key to tell a repetition by, so a connection that breaks may show a line twice.
 
@@ -9,14 +10,21 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use jiff::tz::TimeZone;
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use shared::clock::SharedClock;
-use shared::model::{Alert, Severity};
+use shared::model::Severity;
 use shared::store::Delivery;
 
 use self::line::{Format, Header};
 use self::transport::{Framing, Transport};
-use super::{DeliveryError, Endpoint, EndpointDeps, EndpointKind, Manners, NoParams, same_for_all};
+use super::{
+    DeliveryError, Endpoint, EndpointDeps, EndpointKind, Manners, NoParams, alert_of, merged, same_for_all,
+};
+use crate::http::params::TlsParams;
+use crate::params::Within;
+use crate::posting::TEST_TEXT;
+use crate::tls::Connector;
 
 mod line;
 mod transport;
@@ -32,49 +40,49 @@ pub struct SyslogKind;
 
 impl EndpointKind for SyslogKind {
     const NAME: &'static str = "syslog";
-    const SAMPLE: &'static str = r#"
-[endpoint]
-host = "logs.example.com"
-port = 514
-protocol = "tcp"
-framing = "octet_counted"
-format = "text_rfc5424"
-facility = 14
-[recipient]
-"#;
+    const SAMPLE: &'static str = include_str!("../../../config/endpoints/syslog.toml");
     type Params = SyslogParams;
     type RecipientParams = NoParams;
 
-    fn build(params: SyslogParams, _: NoParams, deps: &EndpointDeps) -> Arc<dyn Endpoint> {
+    fn build(params: SyslogParams, _: NoParams, deps: &EndpointDeps) -> Result<Arc<dyn Endpoint>, String> {
+        let port = params.port.unwrap_or(match params.protocol {
+            Protocol::Udp | Protocol::Tcp => 514,
+            Protocol::Tls => 6514,
+        });
         let (transport, max) = match (params.host, params.protocol) {
             (None, _) => (Transport::local(params.path), STREAM_BYTES),
-            (Some(host), Protocol::Udp) => (Transport::udp(host, params.port), UDP_BYTES),
-            (Some(host), Protocol::Tcp) => (Transport::tcp(host, params.port, params.framing), STREAM_BYTES),
+            (Some(_), _) if params.path.is_some() => {
+                return Err("path is a socket of this machine, host another machine: give one".to_owned());
+            }
+            (Some(host), Protocol::Udp) => (Transport::udp(host, port), UDP_BYTES),
+            (Some(host), Protocol::Tcp) => (Transport::tcp(host, port, params.framing), STREAM_BYTES),
+            (Some(host), Protocol::Tls) => {
+                (Transport::tls(host, port, params.framing, Connector::new(&params.tls)?), STREAM_BYTES)
+            }
         };
         let header = Header {
-            facility: params.facility.0,
+            facility: u8::try_from(params.facility.get()).unwrap_or(14),
             host: line::name(&deps.node, 255),
             pid: std::process::id(),
             zone: TimeZone::system(),
         };
         let clock = Arc::clone(&deps.clock);
-        Arc::new(Syslog { header, format: params.format, max, transport, clock, batch: deps.batch })
+        Ok(Arc::new(Syslog { header, format: params.format, max, transport, clock, batch: deps.batch }))
     }
 }
 
 /// Parameters of a syslog endpoint.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SyslogParams {
     /// Name or address of the server; this machine's daemon when absent.
     host: Option<String>,
-    /// Port of the server.
-    #[serde(default = "default_port")]
-    port: u16,
+    /// Port of the server; 514 when absent, 6514 for TLS.
+    port: Option<u16>,
     /// How to reach the server.
     #[serde(default)]
     protocol: Protocol,
-    /// How lines are parted on TCP.
+    /// How lines are parted on TCP and TLS.
     #[serde(default)]
     framing: Framing,
     /// What a line looks like.
@@ -82,43 +90,22 @@ pub struct SyslogParams {
     format: Format,
     /// Syslog facility, 0 to 23 (RFC 5424 §6.2.1).
     #[serde(default)]
-    facility: Facility,
+    facility: Within<0, 23, 14>,
     /// Socket of this machine's daemon, where it is not in the usual places.
     path: Option<PathBuf>,
+    /// Certificates.
+    #[serde(default)]
+    tls: TlsParams,
 }
 
-fn default_port() -> u16 {
-    514
-}
-
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
+/// How a server is reached.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum Protocol {
     #[default]
     Udp,
     Tcp,
-}
-
-/// 0 to 23; 14 is "log alert".
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(try_from = "i64")]
-struct Facility(u8);
-
-impl Default for Facility {
-    fn default() -> Self {
-        Self(14)
-    }
-}
-
-impl TryFrom<i64> for Facility {
-    type Error = String;
-
-    fn try_from(facility: i64) -> Result<Self, String> {
-        match u8::try_from(facility) {
-            Ok(facility @ 0..=23) => Ok(Self(facility)),
-            _ => Err(format!("facility must be 0 to 23, not {facility}")),
-        }
-    }
+    Tls,
 }
 
 struct Syslog {
@@ -138,8 +125,7 @@ impl std::fmt::Debug for Syslog {
 
 impl Syslog {
     fn line(&self, delivery: &Delivery) -> Result<String, DeliveryError> {
-        let alert: Alert = serde_json::from_str(&delivery.payload)
-            .map_err(|_| DeliveryError::permanent("the ledger's payload is not an alert"))?;
+        let alert = alert_of(delivery)?;
         Ok(self.header.alert(self.format, &alert, self.clock.now(), self.max))
     }
 }
@@ -152,21 +138,13 @@ impl Endpoint for Syslog {
 
     async fn deliver(&self, batch: &[Delivery]) -> Vec<Result<(), DeliveryError>> {
         let lines: Vec<_> = batch.iter().map(|delivery| self.line(delivery)).collect();
-        let mut results: Vec<_> =
-            lines.iter().map(|line| line.as_ref().map(|_| ()).map_err(Clone::clone)).collect();
-        let sent = self.transport.send(lines.into_iter().flatten().collect()).await;
-        let answers = same_for_all(batch, &sent.map_err(DeliveryError::retry));
-        for (result, answer) in results.iter_mut().zip(answers) {
-            if result.is_ok() {
-                *result = answer;
-            }
-        }
-        results
+        let whole: Vec<String> = lines.iter().flatten().cloned().collect();
+        let ended = self.transport.send(whole).await.map_err(DeliveryError::retry);
+        merged(&lines, same_for_all(batch, &ended))
     }
 
     async fn test(&self) -> Result<String, DeliveryError> {
-        let text = "Test message of flowhook";
-        let line = self.header.line(self.format, Severity::Info, self.clock.now(), text);
+        let line = self.header.line(self.format, Severity::Info, self.clock.now(), TEST_TEXT);
         self.transport.send(vec![line]).await.map_err(DeliveryError::retry)?;
         Ok(format!("sent one line to {}; syslog does not answer", self.transport.target()))
     }

@@ -6,7 +6,7 @@ use shared::model::{Alert, Timestamp};
 use shared::store::EventKind;
 
 use super::*;
-use crate::testing::{Script, Server, alert, delivery, flow_alert, tls};
+use crate::testing::{Request, Script, Server, alert, delivery, flow_alert, tls};
 
 fn deps() -> EndpointDeps {
     tls();
@@ -18,6 +18,7 @@ fn deps() -> EndpointDeps {
         clock,
         node: "n1".to_owned(),
         batch: 64,
+        shell_dir: Some("/nonexistent".into()),
     }
 }
 
@@ -25,8 +26,17 @@ fn table(text: &str) -> toml::Table {
     toml::from_str(text).unwrap()
 }
 
+/// The parameters in a kind's sample, of the `endpoint` or of the `recipient`.
 fn sample(kind: &dyn Kind, part: &str) -> toml::Table {
-    table(kind.sample())[part].as_table().unwrap().clone()
+    let whole = table(kind.sample());
+    let part = whole.get("notifier").and_then(|notifier| notifier[part].as_array()?.first());
+    let params = part.and_then(|part| part.get("params")?.as_table().cloned());
+    params.unwrap_or_default()
+}
+
+/// An endpoint of `kind`.
+fn build(kind: &str, params: &str, recipient: &str) -> Arc<dyn Endpoint> {
+    super::kind(kind).unwrap().build(&table(params), &table(recipient), &deps()).unwrap()
 }
 
 #[test]
@@ -42,7 +52,68 @@ fn every_sample_builds_and_unknown_parameters_are_named() {
         assert!(kind.check_recipient(&odd).unwrap_err().contains("unknown field"), "{}", kind.name());
         assert!(kind.build(&odd, &recipient, &deps()).is_err());
     }
-    assert_eq!(configurable_kinds(), ["syslog", "webhook"]);
+    let kinds = configurable_kinds();
+    assert_eq!(kinds.len(), 14, "fifteen with the store, of which checkmk is a format of syslog: {kinds:?}");
+    assert!(kinds.is_sorted(), "{kinds:?}");
+}
+
+#[test]
+fn samples_are_whole_configurations_and_name_every_parameter() {
+    for kind in KINDS.iter().filter(|kind| !kind.is_builtin()) {
+        let config: toml::Table = table(kind.sample())["notifier"].as_table().unwrap().clone();
+        let config: crate::NotifierConfig = config.try_into().unwrap();
+        assert_eq!(config.check(), Vec::<String>::new(), "{}", kind.name());
+        assert_eq!(config.endpoint[0].kind, kind.name());
+        for part in ["endpoint", "recipient"] {
+            let schema = kind.schema();
+            let names = schema["properties"][part]["properties"].as_object().cloned().unwrap_or_default();
+            for (name, about) in names {
+                assert!(kind.sample().contains(&name), "{}: {name} is not in the sample", kind.name());
+                assert!(about["description"].is_string(), "{}: {name} has no description", kind.name());
+            }
+        }
+    }
+}
+
+#[test]
+fn schemas_take_the_samples_and_refuse_what_reading_refuses() {
+    for kind in KINDS {
+        let schema = kind.schema();
+        let validator = jsonschema::validator_for(&schema).unwrap();
+        let params = |odd: bool| {
+            let mut endpoint = sample(*kind, "endpoint");
+            if odd {
+                endpoint.insert("colour".to_owned(), toml::Value::from("red"));
+            }
+            serde_json::json!({ "endpoint": endpoint, "recipient": sample(*kind, "recipient") })
+        };
+        let wrong: Vec<_> = validator.iter_errors(&params(false)).map(|e| e.to_string()).collect();
+        assert!(wrong.is_empty(), "{}: {wrong:?}", kind.name());
+        assert!(!validator.is_valid(&params(true)), "{}", kind.name());
+        for required in schema["properties"]["endpoint"]["required"].as_array().into_iter().flatten() {
+            let mut endpoint = sample(*kind, "endpoint");
+            endpoint.remove(required.as_str().unwrap());
+            assert!(kind.check_endpoint(&endpoint).is_err(), "{}: {required}", kind.name());
+        }
+    }
+}
+
+#[test]
+fn secrets_are_marked_in_schemas_and_hidden_where_parameters_are_shown() {
+    fn write_only(schema: &serde_json::Value) -> bool {
+        schema["writeOnly"] == true
+            || schema["anyOf"].as_array().is_some_and(|any| any.iter().any(write_only))
+            || schema["additionalProperties"]["writeOnly"] == true
+    }
+    for kind in KINDS {
+        let schema = kind.schema();
+        for part in ["endpoint", "recipient"] {
+            let names = schema["properties"][part]["properties"].as_object().cloned().unwrap_or_default();
+            for (name, about) in names {
+                assert_eq!(redact::is_secret(&name), write_only(&about), "{}: {name}: {about}", kind.name());
+            }
+        }
+    }
 }
 
 #[test]
@@ -54,6 +125,20 @@ fn wrong_values_are_named_and_secrets_are_not_shown() {
         ("webhook", "url = 'http://x/'\nbatch = 11", "batch"),
         ("webhook", "url = 'http://x/'\nshared_secret = 1234567", "shared_secret"),
         ("webhook", "url = 'http://x/'\npassword = 'file:/nonexistent/pw'", "/nonexistent/pw"),
+        ("webhook", "url = 'http://x/'\nheaders = { a = 1234567 }", "headers"),
+        ("webhook", "url = 'http://x/'\nheaders = { 'a b' = 'hunter2' }", "a b"),
+        ("webhook", "url = 'http://x/'\ntemplate = '${colour}'", "colour"),
+        ("webhook", "url = 'http://x/'\nsigning_secret = 'whsec_hunter2'", "24 to 64"),
+        ("webhook", "url = 'http://x/'\ntls = { ca_file = '/nonexistent/ca' }", "/nonexistent/ca"),
+        ("discord", "webhook_url = 'ftp://x/hunter2'", "http"),
+        ("discord", "webhook_url = 'https://x/hunter2'\nbatch = 0", "batch"),
+        ("telegram", "token = 1234567", "token"),
+        ("thehive", "url = 'http://x/'\ntoken = 'hunter2'\nversion = 3", "version"),
+        ("elasticsearch", "url = 'http://x/'\nindex_prefix = '../x'", "index_prefix"),
+        ("msteams", "webhook_url = 'http://x/hunter2'\ncard = 'postcard'", "adaptive_card"),
+        ("email", "host = 'x'\nsender = 'nobody'", "nobody"),
+        ("shell", "script = '../x.sh'", "script"),
+        ("fail2ban", "protected = ['everybody']", "everybody"),
         ("syslog", "protocol = 'carrier-pigeon'", "carrier-pigeon"),
         ("syslog", "facility = 24", "facility"),
         ("syslog", "port = 70000", "port"),
@@ -65,10 +150,39 @@ fn wrong_values_are_named_and_secrets_are_not_shown() {
     }
 }
 
-fn webhook(url: &str, more: &str) -> Arc<dyn Endpoint> {
-    let params = table(&format!("url = '{url}'\n{more}"));
-    webhook::WebhookKind.build(&params, &toml::Table::new(), &deps()).unwrap()
+#[test]
+fn parameters_that_do_not_go_together_are_refused() {
+    for (kind, params, recipient, word) in [
+        ("webhook", "url = 'http://x/'\npassword = 'p'", "", "username"),
+        ("elasticsearch", "url = 'http://x/'\nusername = 'u'\napi_key = 'k'", "", "exclude each other"),
+        ("email", "host = 'x'\nsender = 'a@x.org'\nusername = 'u'", "to = ['b@x.org']", "need each other"),
+        ("email", "host = 'x'\nsender = 'a@x.org'", "to = []", "at least one"),
+        (
+            "email",
+            "host = 'x'\nsender = 'a@x.org'\nsecurity = 'none'\nusername = 'u'\npassword = 'p'",
+            "to = ['b@x.org']",
+            "allow_clear_text_login",
+        ),
+        ("syslog", "host = 'x'\npath = '/dev/log'", "", "give one"),
+    ] {
+        let built = super::kind(kind).unwrap().build(&table(params), &table(recipient), &deps());
+        let error = built.unwrap_err();
+        assert!(error.contains(word), "{kind} {params}: {error}");
+    }
+    let off = EndpointDeps { shell_dir: None, ..deps() };
+    let error = super::kind("shell").unwrap().build(&table("script = 'x.sh'"), &table(""), &off).unwrap_err();
+    assert!(error.contains("shell_dir"), "{error}");
 }
+
+fn webhook(url: &str, more: &str) -> Arc<dyn Endpoint> {
+    build("webhook", &format!("url = '{url}'\n{more}"), "")
+}
+
+mod faults;
+mod hostile;
+mod meaning;
+mod page;
+mod requests;
 
 #[tokio::test]
 async fn a_webhook_posts_the_seeds_form() {

@@ -28,7 +28,7 @@ struct SyslogAlert<'a> {
 /// (whole seconds), `severity`, `type`, `message`, `ifid`, and `alert_key` for threshold alerts.
 /// Its texts are cut until it fits into `max` bytes, or no further cut helps.
 pub fn syslog(alert: &Alert, max: usize) -> String {
-    fit(alert, max, |alert| {
+    fit_line(alert, max, |alert| {
         to_line(&SyslogAlert {
             entity_type: alert.entity.name(),
             entity_value: &alert.entity_value,
@@ -46,10 +46,16 @@ pub fn syslog(alert: &Alert, max: usize) -> String {
 /// The whole alert in its public form; its texts are cut until it fits into `max` bytes, or no
 /// further cut helps.
 pub fn full(alert: &Alert, max: usize) -> String {
-    fit(alert, max, to_line)
+    fit_line(alert, max, to_line)
 }
 
-fn fit(alert: &Alert, max: usize, line: impl Fn(&Alert) -> String) -> String {
+/// What `write` makes of an alert, as JSON on one line; the alert's texts are cut until it fits into
+/// `max` bytes, or no further cut helps.
+pub fn fit<T: Serialize>(alert: &Alert, max: usize, write: impl Fn(&Alert) -> T) -> String {
+    fit_line(alert, max, |alert| to_line(&write(alert)))
+}
+
+fn fit_line(alert: &Alert, max: usize, line: impl Fn(&Alert) -> String) -> String {
     let mut whole = line(alert);
     for longest in CUTS {
         if whole.len() <= max {
@@ -87,7 +93,7 @@ fn with_texts_cut(alert: &Alert, max: usize) -> Alert {
 
 /// JSON without characters that a log's reader could take for more than text. They can only stand
 /// inside strings, where an escape means the same.
-fn to_line(value: &impl Serialize) -> String {
+pub fn to_line(value: &impl Serialize) -> String {
     // Plain structs always serialize; should one not, an empty object says nothing wrong.
     let json = serde_json::to_string(value).unwrap_or_else(|_| "{}".to_owned());
     if !json.contains(is_unsafe) {

@@ -1,4 +1,4 @@
-//! An alert as one line of text (seed 002 "Syslog", Text).
+//! An alert as one line of text (seed 002 "Syslog", Text), as chats, mail and logs show it.
 
 use shared::model::{Alert, AlertAction, Entity};
 
@@ -18,7 +18,7 @@ const ACRONYMS: [&str; 22] = [
 /// Time is ISO 8601 in UTC with milliseconds; the action is `Engaged` or `Released` and left out
 /// for one-shot alerts. A flow has no entity value; its ends and its layer-4 protocol follow the
 /// message as `[Flow: a b] [L4 Protocol: UDP]`.
-pub fn syslog(alert: &Alert) -> String {
+pub fn line(alert: &Alert) -> String {
     let mut line = format!(
         "[{}][{}][{}][{}]",
         alert.tstamp.rfc3339_millis(),
@@ -28,9 +28,7 @@ pub fn syslog(alert: &Alert) -> String {
     );
     let is_flow = alert.entity == Entity::Flow;
     if !is_flow {
-        // VLAN 0 is no VLAN.
-        let value = alert.entity_value.strip_suffix("@0").unwrap_or(&alert.entity_value);
-        line.push_str(&format!("[{}]", field(value)));
+        line.push_str(&format!("[{}]", field(shown_value(alert))));
     }
     match alert.action {
         AlertAction::Engage => line.push_str("[Engaged]"),
@@ -46,6 +44,11 @@ pub fn syslog(alert: &Alert) -> String {
         }
     }
     line
+}
+
+/// Which one it concerns; VLAN 0 is no VLAN and is not shown.
+pub fn shown_value(alert: &Alert) -> &str {
+    alert.entity_value.strip_suffix("@0").unwrap_or(&alert.entity_value)
 }
 
 /// A snake-case type as a title: `remote_to_remote_flow` becomes `Remote to Remote Flow`.
@@ -105,7 +108,7 @@ mod tests {
     use crate::testing::{alert, flow_alert};
 
     fn check(alert: &Alert, expected: &str) {
-        assert_eq!(syslog(alert), expected);
+        assert_eq!(line(alert), expected);
     }
 
     #[test]
@@ -156,14 +159,14 @@ mod tests {
             action: AlertAction::Store,
             ..alert("a")
         };
-        assert!(syslog(&host("10.0.0.1@0")).contains("[Host][10.0.0.1] Minute"));
-        assert!(syslog(&host("10.0.0.1@42")).contains("[Host][10.0.0.1@42] Minute"));
+        assert!(line(&host("10.0.0.1@0")).contains("[Host][10.0.0.1] Minute"));
+        assert!(line(&host("10.0.0.1@42")).contains("[Host][10.0.0.1@42] Minute"));
     }
 
     #[test]
     fn brackets_in_a_value_do_not_make_a_field() {
         let alert = Alert { entity_value: "x][Released".to_owned(), ..alert("a") };
-        assert!(syslog(&alert).contains("[Interface][x\\]\\[Released][Engaged] "), "{}", syslog(&alert));
+        assert!(line(&alert).contains("[Interface][x\\]\\[Released][Engaged] "), "{}", line(&alert));
     }
 
     #[test]

@@ -2,16 +2,102 @@
 
 use std::time::Duration;
 
+use reqwest::header::HeaderMap;
+
 use jiff::fmt::rfc2822::DateTimeParser;
 use shared::model::Timestamp;
 
 use crate::endpoint::DeliveryError;
+use crate::format::{cut, one_line};
 
 /// Longest `Retry-After` that is followed.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(3600);
 
 /// How long a lane holds after 429 without `Retry-After`.
 const TOO_MANY_PAUSE: Duration = Duration::from_secs(1);
+
+/// Most of an answer's text that is repeated to people, in bytes.
+const SAID: usize = 200;
+
+/// An answer. Not to be printed: it may repeat a secret.
+pub struct Answer {
+    /// Status code.
+    pub status: u16,
+    /// What was read of the body.
+    pub body: Vec<u8>,
+    /// All of the body was read.
+    pub whole: bool,
+    headers: HeaderMap,
+    now: Timestamp,
+}
+
+impl Answer {
+    /// An answer that came at `now`, its body not read yet.
+    pub fn new(status: u16, headers: HeaderMap, now: Timestamp) -> Self {
+        Self { status, body: Vec::new(), whole: false, headers, now }
+    }
+
+    /// Text of a header.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+
+    /// What the status says, as [`classify`].
+    ///
+    /// # Errors
+    /// [`DeliveryError`] with the status in its reason.
+    pub fn classify(&self) -> Result<(), DeliveryError> {
+        classify(self.status, self.header("retry-after"), self.now)
+    }
+
+    /// As [`Self::classify`], with what the far end said about it, where it said something.
+    ///
+    /// # Errors
+    /// [`DeliveryError`] with the status and the text in its reason.
+    pub fn classify_saying(&self, text: Option<&str>) -> Result<(), DeliveryError> {
+        let text = text.map(said).filter(|text| !text.is_empty());
+        self.classify().map_err(|error| match (error, text) {
+            (DeliveryError::Retry { after, reason }, Some(text)) => {
+                DeliveryError::Retry { after, reason: format!("{reason}: {text}") }
+            }
+            (DeliveryError::Permanent { reason }, Some(text)) => {
+                DeliveryError::Permanent { reason: format!("{reason}: {text}") }
+            }
+            (error, None) => error,
+        })
+    }
+
+    /// The body as JSON, `Null` when it is none or is not whole.
+    pub fn json(&self) -> serde_json::Value {
+        if !self.whole {
+            return serde_json::Value::Null;
+        }
+        serde_json::from_slice(&self.body).unwrap_or_default()
+    }
+
+    /// The body's begin for people, on one line.
+    pub fn said(&self) -> String {
+        said(&String::from_utf8_lossy(&self.body))
+    }
+
+    /// An answer that was to be read and cannot be: what was asked may have been done, or not.
+    pub fn unreadable(&self) -> DeliveryError {
+        let why = if self.whole { "with what cannot be understood" } else { "and broke off" };
+        DeliveryError::retry(format!("answered {} {why}", self.status))
+    }
+}
+
+/// Text of the far end for people: on one line, and not much of it.
+pub fn said(text: &str) -> String {
+    cut(&one_line(text.trim()), SAID)
+}
+
+/// [`DeliveryError`] that asks to wait this many seconds, at most an hour.
+pub fn wait(seconds: f64, reason: String) -> DeliveryError {
+    let seconds =
+        if seconds.is_finite() { seconds.clamp(0.0, LONGEST_RETRY_AFTER.as_secs_f64()) } else { 1.0 };
+    DeliveryError::Retry { after: Some(Duration::from_secs_f64(seconds)), reason }
+}
 
 /// Reads a status code: 2xx is delivered; 408, 425, 429 and 5xx are tried again; everything else
 /// would be answered the same way next time.

@@ -52,7 +52,7 @@ impl std::fmt::Display for AlertAction {
 }
 
 /// A host that takes part in an alert.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Party {
     /// Address.
     #[schema(value_type = String)]
@@ -78,6 +78,30 @@ pub struct Party {
     /// It is attacked.
     #[serde(default)]
     pub is_victim: bool,
+    /// Number of its autonomous system, when known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asn: Option<u32>,
+    /// Where it is, when known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub geo: Option<PartyGeo>,
+}
+
+/// Where an address is, as far as a database of addresses knows; texts are empty when it does not.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(default)]
+pub struct PartyGeo {
+    /// City.
+    pub city: String,
+    /// Continent.
+    pub continent: String,
+    /// Country.
+    pub country: String,
+    /// Country, in two letters (ISO 3166-1).
+    pub country_code: String,
+    /// Degrees north.
+    pub latitude: Option<f64>,
+    /// Degrees east.
+    pub longitude: Option<f64>,
 }
 
 /// What a flow alert tells of its flow.

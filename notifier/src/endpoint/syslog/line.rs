@@ -1,16 +1,17 @@
 //! One syslog line: header and text. Pure.
 
 use jiff::tz::TimeZone;
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use shared::model::{Alert, Severity, Timestamp};
 
-use crate::format::{cut, json, text};
+use crate::format::{checkmk, cut, ecs, json, text};
 
 /// What calls itself by this name in logs (`TAG`, `APP-NAME`).
 const APP_NAME: &str = "flowhook";
 
 /// What a line looks like.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Format {
     /// Fields in brackets and a sentence, under an RFC 3164 header.
@@ -23,6 +24,10 @@ pub enum Format {
     Json,
     /// The whole alert as JSON.
     JsonFull,
+    /// A document of the Elastic Common Schema.
+    Ecs,
+    /// Checkmk's structured data and a sentence, under an RFC 5424 header.
+    Checkmk,
 }
 
 /// What headers say about this process.
@@ -44,16 +49,19 @@ impl Header {
         let head = self.head(format, alert.severity, now);
         let room = max.saturating_sub(head.len());
         let body = match format {
-            Format::Text | Format::TextRfc5424 => cut(&text::syslog(alert), room),
+            Format::Text | Format::TextRfc5424 => cut(&text::line(alert), room),
             Format::Json => json::syslog(alert, room),
             Format::JsonFull => json::full(alert, room),
+            Format::Ecs => ecs::line(alert, room),
+            Format::Checkmk => checkmk::line(alert, room),
         };
         head + body.as_str()
     }
 
     /// A line with this text, which must be safe already.
     pub fn line(&self, format: Format, severity: Severity, now: Timestamp, text: &str) -> String {
-        self.head(format, severity, now) + text
+        let nothing = if format == Format::Checkmk { "- " } else { "" };
+        self.head(format, severity, now) + nothing + text
     }
 
     fn head(&self, format: Format, severity: Severity, now: Timestamp) -> String {
@@ -63,6 +71,10 @@ impl Header {
             // Version, time, host, app name, process id, no message id, no structured data.
             Format::TextRfc5424 => {
                 format!("<{priority}>1 {} {host} {APP_NAME} {pid} - - ", now.rfc3339_millis())
+            }
+            // The same up to the structured data, which the line begins with.
+            Format::Checkmk => {
+                format!("<{priority}>1 {} {host} {APP_NAME} {pid} - ", now.rfc3339_millis())
             }
             _ => format!("<{priority}>{} {host} {APP_NAME}[{pid}]: ", now.bsd(&self.zone)),
         }
@@ -121,6 +133,20 @@ mod tests {
     }
 
     #[test]
+    fn checkmk_has_structured_data_and_ecs_a_document() {
+        let checkmk = line(Format::Checkmk, &alert("a"));
+        let start =
+            "<115>1 2018-09-06T15:22:05.000Z devel flowhook 4783 - [Checkmk@18662 sl=\"3\" comment=\"";
+        assert!(checkmk.starts_with(start), "{checkmk}");
+        let test = header().line(Format::Checkmk, Severity::Info, Timestamp::ZERO, "x");
+        assert!(test.ends_with(" - - x"), "{test}");
+        let ecs = line(Format::Ecs, &flow_alert("a"));
+        let (_, json) = ecs.split_once("]: ").unwrap();
+        let json: serde_json::Value = serde_json::from_str(json).unwrap();
+        assert_eq!(json["network"]["transport"], "udp");
+    }
+
+    #[test]
     fn priority_is_facility_and_severity() {
         for (severity, priority) in [
             (Severity::Emergency, 112),
@@ -139,7 +165,9 @@ mod tests {
     #[test]
     fn long_lines_are_cut_and_json_stays_whole() {
         let long = Alert { message: "ü".repeat(4000), ..alert("a") };
-        for format in [Format::Text, Format::TextRfc5424, Format::Json, Format::JsonFull] {
+        for format in
+            [Format::Text, Format::TextRfc5424, Format::Json, Format::JsonFull, Format::Ecs, Format::Checkmk]
+        {
             let line = line(format, &long);
             assert!(line.len() <= 2048, "{format:?} {}", line.len());
             assert!(line.contains('…'), "{format:?}");

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use shared::clock::ManualClock;
-use shared::model::Timestamp;
+use shared::model::{Alert, AlertAction, Entity, Severity, Timestamp};
 use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, UdpSocket, UnixDatagram};
 
 use super::*;
-use crate::testing::{alert, delivery, eventually, flow_alert};
+use crate::testing::{alert, delivery, eventually, flow_alert, golden};
 
 fn syslog(transport: Transport, max: usize) -> Syslog {
     let header = Header { facility: 14, host: "n1".to_owned(), pid: 1, zone: TimeZone::UTC };
@@ -25,6 +25,42 @@ fn check_lines(lines: &[String]) {
     assert_eq!(lines.len(), 2, "{lines:?}");
     assert!(lines[0].starts_with("<115>Sep  6 15:22:05 n1 flowhook[1]: ["), "{}", lines[0]);
     assert!(lines[1].contains("a\\r\\n<0>forged"), "{}", lines[1]);
+}
+
+/// The alerts of the seed's example lines: a device, a threshold that is crossed, a flow, a process.
+fn seeds() -> Vec<Alert> {
+    let device = Alert {
+        action: AlertAction::Store,
+        severity: Severity::Info,
+        alert_type: "device_connection".to_owned(),
+        entity: Entity::Mac,
+        entity_value: "58:40:4E:CE:28:29".to_owned(),
+        alert_key: None,
+        message: "The device Apple_CE:28:29 has connected to the network.".to_owned(),
+        ..alert("d")
+    };
+    let process = Alert {
+        alert_type: "process_notification".to_owned(),
+        entity: Entity::Host,
+        entity_value: "ntopng".to_owned(),
+        ifid: 1,
+        message: "[]][Process] Stopped [options: --interface \"eno1\" ]".to_owned(),
+        ..device.clone()
+    };
+    let released = Alert { action: AlertAction::Release, ..alert("a") };
+    vec![device, alert("a"), released, flow_alert("f"), process]
+}
+
+#[test]
+fn every_line_of_the_seed_is_in_every_format_as_recorded() {
+    let header = Header { facility: 14, host: "devel".to_owned(), pid: 4783, zone: TimeZone::UTC };
+    let now = Timestamp::from_secs(1_536_247_325);
+    let formats =
+        [Format::Text, Format::TextRfc5424, Format::Json, Format::JsonFull, Format::Ecs, Format::Checkmk];
+    let lines = formats.iter().flat_map(|format| {
+        seeds().into_iter().map(|alert| header.alert(*format, &alert, now, STREAM_BYTES) + "\n")
+    });
+    golden("syslog.txt", lines.collect::<String>().as_bytes());
 }
 
 #[tokio::test]
@@ -81,11 +117,8 @@ async fn a_closed_connection_is_opened_again() {
     drop(socket);
     let Transport::Tcp { stream, .. } = &endpoint.transport else { panic!() };
     eventually("the end of the connection", || async {
-        let stream = stream.lock().await;
-        let open = stream.as_ref().unwrap();
-        let mut byte = [0];
-        matches!(open.try_read(&mut byte), Ok(0) | Err(_)).then_some(())?;
-        open.readable().await.ok()
+        let mut stream = stream.lock().await;
+        transport::is_closed(stream.as_mut().unwrap()).await.then_some(())
     })
     .await;
     assert!(endpoint.deliver(&batch()).await[0].is_ok());

@@ -6,15 +6,18 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, TryLockError};
 use std::time::Duration;
 
-use serde::Deserialize;
-use tokio::io::AsyncWriteExt;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket};
+
+use crate::tls::Connector;
 
 /// How long connecting, and writing a batch, may take each.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How lines are parted on a stream (RFC 6587 §3.4).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Framing {
     /// Each line ends with a line feed.
@@ -24,8 +27,23 @@ pub enum Framing {
     OctetCounted,
 }
 
+impl Framing {
+    fn join(self, lines: &[String]) -> Vec<u8> {
+        let frame = |line: &String| match self {
+            Self::Newline => format!("{line}\n"),
+            Self::OctetCounted => format!("{} {line}", line.len()),
+        };
+        lines.iter().map(frame).collect::<String>().into_bytes()
+    }
+}
+
 /// A connection of the `syslog` crate to this machine's daemon, datagram or stream.
 type LocalLogger = syslog::Logger<syslog::LoggerBackend, ()>;
+
+/// A connection, private or not.
+pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
 /// A way to a daemon.
 pub enum Transport {
@@ -51,8 +69,10 @@ pub enum Transport {
         port: u16,
         /// How lines are parted.
         framing: Framing,
+        /// Makes it private.
+        tls: Option<Connector>,
         /// The open connection.
-        stream: tokio::sync::Mutex<Option<TcpStream>>,
+        stream: tokio::sync::Mutex<Option<Box<dyn Stream>>>,
     },
 }
 
@@ -69,7 +89,12 @@ impl Transport {
 
     /// By a connection.
     pub fn tcp(host: String, port: u16, framing: Framing) -> Self {
-        Self::Tcp { host, port, framing, stream: tokio::sync::Mutex::default() }
+        Self::Tcp { host, port, framing, tls: None, stream: tokio::sync::Mutex::default() }
+    }
+
+    /// By a private connection.
+    pub fn tls(host: String, port: u16, framing: Framing, tls: Connector) -> Self {
+        Self::Tcp { host, port, framing, tls: Some(tls), stream: tokio::sync::Mutex::default() }
     }
 
     /// The target, for people.
@@ -78,7 +103,8 @@ impl Transport {
             Self::Local { path: None, .. } => "the local syslog daemon".to_owned(),
             Self::Local { path: Some(path), .. } => format!("local syslog socket {}", path.display()),
             Self::Udp { host, port } => format!("udp {host}:{port}"),
-            Self::Tcp { host, port, .. } => format!("tcp {host}:{port}"),
+            Self::Tcp { host, port, tls: None, .. } => format!("tcp {host}:{port}"),
+            Self::Tcp { host, port, tls: Some(_), .. } => format!("tls {host}:{port}"),
         }
     }
 
@@ -98,13 +124,15 @@ impl Transport {
                     Err(late) => Err(no_progress(late)),
                 }
             }
-            Self::Tcp { host, port, framing, stream } => {
+            Self::Tcp { host, port, framing, tls, stream } => {
                 let mut stream = stream.lock().await;
-                let sent = send_tcp(host, *port, *framing, &lines, &mut stream).await;
-                if sent.is_err() {
-                    *stream = None;
-                }
-                sent
+                // Taken out, so that a send that is broken off leaves no half-written line behind.
+                let open = match stream.take() {
+                    Some(mut open) => (!is_closed(&mut open).await).then_some(open),
+                    None => None,
+                };
+                let sent = send_stream(open, host, *port, tls.as_ref(), framing.join(&lines)).await;
+                sent.map(|open| *stream = Some(open))
             }
         };
         sent.map_err(|cause| format!("cannot send to {}: {cause}", self.target()))
@@ -134,48 +162,43 @@ async fn first_address(host: &str, port: u16) -> std::io::Result<SocketAddr> {
     found.next().ok_or_else(|| std::io::Error::other("the name has no address"))
 }
 
-async fn send_tcp(
-    host: &str,
-    port: u16,
-    framing: Framing,
-    lines: &[String],
-    stream: &mut Option<TcpStream>,
-) -> Result<(), String> {
-    // A peer that has closed still takes one write, and loses it: look first.
-    if stream.as_ref().is_some_and(is_closed) {
-        *stream = None;
-    }
-    let connection = match stream {
-        Some(open) => open,
-        None => {
-            let connecting = TcpStream::connect((host, port));
-            let connected = tokio::time::timeout(TIMEOUT, connecting).await.map_err(no_progress)?;
-            stream.insert(connected.map_err(|e| e.to_string())?)
-        }
-    };
-    let mut bytes = Vec::new();
-    for line in lines {
-        match framing {
-            Framing::Newline => bytes.extend_from_slice(format!("{line}\n").as_bytes()),
-            Framing::OctetCounted => bytes.extend_from_slice(format!("{} {line}", line.len()).as_bytes()),
-        }
-    }
-    let write = async {
-        connection.write_all(&bytes).await?;
-        connection.flush().await
-    };
-    tokio::time::timeout(TIMEOUT, write).await.map_err(no_progress)?.map_err(|e| e.to_string())
+async fn connect(host: &str, port: u16, tls: Option<&Connector>) -> Result<Box<dyn Stream>, String> {
+    let stream = TcpStream::connect((host, port)).await.map_err(|e| e.to_string())?;
+    Ok(match tls {
+        Some(tls) => Box::new(tls.connect(host, stream).await?),
+        None => Box::new(stream),
+    })
 }
 
-/// True when the peer has closed or the connection is broken. A daemon sends nothing; should it,
-/// that is thrown away.
-fn is_closed(stream: &TcpStream) -> bool {
+/// Writes to the open connection, or to a new one, and gives it back.
+async fn send_stream(
+    open: Option<Box<dyn Stream>>,
+    host: &str,
+    port: u16,
+    tls: Option<&Connector>,
+    bytes: Vec<u8>,
+) -> Result<Box<dyn Stream>, String> {
+    let mut stream = match open {
+        Some(open) => open,
+        None => tokio::time::timeout(TIMEOUT, connect(host, port, tls)).await.map_err(no_progress)??,
+    };
+    let write = async {
+        stream.write_all(&bytes).await?;
+        stream.flush().await
+    };
+    tokio::time::timeout(TIMEOUT, write).await.map_err(no_progress)?.map_err(|e| e.to_string())?;
+    Ok(stream)
+}
+
+/// True when the peer has closed or the connection is broken; it still takes one write then, and
+/// loses it. A daemon sends nothing; should it, that is thrown away.
+pub async fn is_closed(stream: &mut Box<dyn Stream>) -> bool {
     let mut scrap = [0; 256];
     loop {
-        match stream.try_read(&mut scrap) {
-            Ok(0) => return true,
-            Ok(_) => {}
-            Err(error) => return error.kind() != std::io::ErrorKind::WouldBlock,
+        match futures::poll!(std::pin::pin!(stream.read(&mut scrap))) {
+            std::task::Poll::Pending => return false,
+            std::task::Poll::Ready(Ok(0) | Err(_)) => return true,
+            std::task::Poll::Ready(Ok(_)) => {}
         }
     }
 }

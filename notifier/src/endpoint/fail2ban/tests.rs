@@ -1,0 +1,130 @@
+//! The endpoint with a client that writes down what it is told.
+
+use std::os::unix::fs::PermissionsExt;
+
+use shared::clock::ManualClock;
+
+use super::*;
+use crate::testing::{alert, delivery, flow_alert};
+
+struct Bench {
+    dir: tempfile::TempDir,
+    clock: Arc<ManualClock>,
+    endpoint: Fail2ban,
+}
+
+/// A client that appends its arguments to a log and then does as `rest` says.
+fn bench(params: &str, recipient: &str, rest: &str) -> Bench {
+    let dir = tempfile::tempdir().unwrap();
+    let client = dir.path().join("client");
+    std::fs::write(&client, format!("#!/bin/sh\necho \"$@\" >> {}/log\n{rest}\n", dir.path().display()))
+        .unwrap();
+    std::fs::set_permissions(&client, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let clock = ManualClock::new(Timestamp::from_secs(1000));
+    let endpoint = Fail2ban {
+        clients: vec![client],
+        params: toml::from_str(params).unwrap(),
+        recipient: toml::from_str(recipient).unwrap(),
+        clock: Arc::clone(&clock) as SharedClock,
+        bans: Mutex::default(),
+    };
+    Bench { dir, clock, endpoint }
+}
+
+impl Bench {
+    fn log(&self) -> Vec<String> {
+        let text = std::fs::read_to_string(self.dir.path().join("log")).unwrap_or_default();
+        text.lines().map(str::to_owned).collect()
+    }
+
+    async fn deliver(&self, alert: &Alert) -> Result<(), DeliveryError> {
+        self.endpoint.deliver(&[delivery(alert)]).await.remove(0)
+    }
+}
+
+fn attack(ip: &str, action: AlertAction) -> Alert {
+    let mut alert = Alert { action, ..flow_alert("a") };
+    let client = alert.client.as_mut().unwrap();
+    (client.ip, client.is_attacker) = (ip.parse().unwrap(), true);
+    alert
+}
+
+#[tokio::test]
+async fn the_attacker_is_banned_and_nobody_else() {
+    let bench = bench("socket = '/run/f2b.sock'", "jail = 'flowhook'", "");
+    assert_eq!(bench.deliver(&attack("203.0.113.9", AlertAction::Store)).await, Ok(()));
+    assert_eq!(bench.deliver(&attack("::ffff:203.0.113.10", AlertAction::Engage)).await, Ok(()));
+    assert_eq!(bench.deliver(&attack("2001:db8::9", AlertAction::Release)).await, Ok(()));
+    assert_eq!(bench.deliver(&flow_alert("b")).await, Ok(()));
+    assert_eq!(bench.deliver(&alert("c")).await, Ok(()));
+    let expected = [
+        "-s /run/f2b.sock set flowhook banip 203.0.113.9",
+        "-s /run/f2b.sock set flowhook banip 203.0.113.10",
+    ];
+    assert_eq!(bench.log(), expected);
+}
+
+#[tokio::test]
+async fn a_release_lifts_the_ban_where_that_is_chosen() {
+    let bench = bench("", "jail = 'j'\nunban_on_release = true", "");
+    assert_eq!(bench.deliver(&attack("203.0.113.9", AlertAction::Release)).await, Ok(()));
+    assert_eq!(bench.log(), ["set j unbanip 203.0.113.9"]);
+}
+
+#[tokio::test]
+async fn what_the_network_lives_on_is_never_banned() {
+    let bench = bench("protected = ['198.51.100.0/24', '2001:db8::1']", "jail = 'j'", "");
+    for ip in ["198.51.100.7", "2001:db8::1", "127.0.0.1", "::1", "0.0.0.0", "224.0.0.1", "::ffff:127.0.0.2"]
+    {
+        let error = bench.deliver(&attack(ip, AlertAction::Store)).await.unwrap_err();
+        assert!(matches!(error, DeliveryError::Permanent { .. }), "{ip}");
+        assert!(error.to_string().contains("is not banned"), "{error}");
+    }
+    assert!(bench.log().is_empty());
+}
+
+#[tokio::test]
+async fn bans_are_limited_by_the_minute() {
+    let bench = bench("", "jail = 'j'\nmax_per_minute = 2", "");
+    for ip in ["203.0.113.1", "203.0.113.2"] {
+        assert_eq!(bench.deliver(&attack(ip, AlertAction::Store)).await, Ok(()));
+    }
+    let third = attack("203.0.113.3", AlertAction::Store);
+    bench.clock.advance(Duration::from_secs(20));
+    let Err(DeliveryError::Retry { after, .. }) = bench.deliver(&third).await else { panic!() };
+    assert_eq!(after, Some(Duration::from_secs(40)));
+    bench.clock.advance(Duration::from_secs(40));
+    assert_eq!(bench.deliver(&third).await, Ok(()));
+}
+
+#[tokio::test]
+async fn what_the_client_says_is_told() {
+    for (rest, retry, word) in [
+        ("echo \"Sorry but the jail 'j' does not exist\"; exit 255", false, "no jail 'j'"),
+        ("echo 'Failed to access socket path' >&2; exit 255", true, "Failed to access socket path"),
+    ] {
+        let bench = bench("", "jail = 'j'", rest);
+        for error in [
+            bench.deliver(&attack("203.0.113.9", AlertAction::Store)).await.unwrap_err(),
+            bench.endpoint.test().await.unwrap_err(),
+        ] {
+            assert_eq!(matches!(error, DeliveryError::Retry { .. }), retry, "{error}");
+            assert!(error.to_string().contains(word), "{error}");
+        }
+    }
+    let working = bench("", "jail = 'j'", "echo 'Status for the jail: j'");
+    assert_eq!(working.endpoint.test().await.unwrap(), "Status for the jail: j");
+    assert_eq!(working.log(), ["status j"]);
+    let missing = Fail2ban { clients: vec!["/nonexistent".into()], ..bench("", "jail = 'j'", "").endpoint };
+    assert!(missing.test().await.unwrap_err().to_string().contains("not installed"));
+}
+
+#[test]
+fn no_name_of_a_jail_is_an_option_or_a_path() {
+    for bad in ["", "-x", "a b", "a/b", "../x", "a;id", "a\n", "ü", &"x".repeat(65)] {
+        assert!(Jail::try_from(bad.to_owned()).is_err(), "{bad:?}");
+    }
+    assert!(Jail::try_from("sshd-2_x".to_owned()).is_ok());
+    assert!(SocketPath::try_from(PathBuf::from("run/x")).is_err());
+    assert!(Protected::try_from("10.0.0.0/33".to_owned()).is_err());
+}

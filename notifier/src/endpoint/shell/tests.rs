@@ -1,0 +1,138 @@
+//! Scripts that behave, and ways out of the folder.
+
+use std::os::unix::fs::{PermissionsExt, symlink};
+
+use shared::model::Alert;
+
+use super::*;
+use crate::testing::{alert, delivery};
+
+fn folder_with(name: &str, text: &str, mode: u32) -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    add(dir.path(), name, text, mode);
+    dir
+}
+
+fn add(folder: &Path, name: &str, text: &str, mode: u32) {
+    std::fs::write(folder.join(name), text).unwrap();
+    std::fs::set_permissions(folder.join(name), std::fs::Permissions::from_mode(mode)).unwrap();
+}
+
+fn shell(folder: &Path, script: &str, recipient: &str) -> Shell {
+    Shell {
+        folder: folder.to_owned(),
+        params: toml::from_str(&format!("script = '{script}'\ntimeout_s = 1")).unwrap(),
+        recipient: toml::from_str(recipient).unwrap(),
+    }
+}
+
+#[tokio::test]
+async fn the_seeds_script_runs_unmodified() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = dir.path().join("shell-script.log");
+    // The seed's script, but for where the log is.
+    let text = format!("#!/bin/bash\ncat - >> {}\n", log.display());
+    add(dir.path(), "log.sh", &text, 0o755);
+    let endpoint = shell(dir.path(), "log.sh", "");
+    let batch = [delivery(&alert("a")), delivery(&alert("b"))];
+    assert_eq!(endpoint.deliver(&batch).await, [Ok(()), Ok(())]);
+    let lines: Vec<Alert> =
+        std::fs::read_to_string(log).unwrap().lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+    assert_eq!(lines, [alert("a"), alert("b")]);
+}
+
+#[tokio::test]
+async fn options_are_arguments_and_nothing_more() {
+    let dir = folder_with("args.sh", "#!/bin/sh\nfor a in \"$@\"; do echo \"<$a>\"; done\n", 0o700);
+    let endpoint = shell(dir.path(), "args.sh", "options = ['-v', 'a b; id', '$(touch pwned)']");
+    let told = endpoint.test().await.unwrap();
+    assert!(told.ends_with("exit code 0: <-v>\\n<a b; id>\\n<$(touch pwned)>"), "{told}");
+    assert!(!dir.path().join("pwned").exists());
+}
+
+#[tokio::test]
+async fn exit_codes_say_delivered_again_or_never() {
+    for (text, expected) in [
+        ("exit 0", None),
+        ("echo no; exit 1", Some((false, "ended with exit code 1: no"))),
+        ("echo later >&2; exit 75", Some((true, "ended with exit code 75: later"))),
+        ("kill -9 $$", Some((true, "was killed"))),
+        ("sleep 100", Some((true, "did not end in time"))),
+    ] {
+        let dir = folder_with("x.sh", &format!("#!/bin/sh\n{text}\n"), 0o755);
+        let result = shell(dir.path(), "x.sh", "").deliver(&[delivery(&alert("a"))]).await.remove(0);
+        match (result, expected) {
+            (Ok(()), None) => {}
+            (Err(error), Some((retry, word))) => {
+                assert_eq!(matches!(error, DeliveryError::Retry { .. }), retry, "{text}: {error}");
+                assert!(error.to_string().contains(word), "{text}: {error}");
+            }
+            other => panic!("{text}: {other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_script_is_run_for_the_actions_it_wants() {
+    let dir = folder_with("fail.sh", "#!/bin/sh\nexit 1\n", 0o755);
+    for (execution, ran) in
+        [("always", [true, true, true]), ("engage", [true, false, false]), ("release", [false, true, false])]
+    {
+        let endpoint = shell(dir.path(), "fail.sh", &format!("execution = '{execution}'"));
+        let actions = [AlertAction::Engage, AlertAction::Release, AlertAction::Store];
+        let batch = actions.map(|action| delivery(&Alert { action, ..alert("a") }));
+        let results = endpoint.deliver(&batch).await;
+        assert_eq!(results.iter().map(Result::is_err).collect::<Vec<_>>(), ran, "{execution}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_surely_the_operators_is_not_run() {
+    let marker = tempfile::tempdir().unwrap();
+    let text = format!("#!/bin/sh\ntouch {}/ran\n", marker.path().display());
+    let dir = folder_with("open.sh", &text, 0o777);
+    add(dir.path(), "group.sh", &text, 0o775);
+    add(dir.path(), "plain.sh", &text, 0o644);
+    add(dir.path(), "good.sh", &text, 0o755);
+    symlink(dir.path().join("good.sh"), dir.path().join("link.sh")).unwrap();
+    std::fs::create_dir(dir.path().join("dir.sh")).unwrap();
+    for (script, word) in [
+        ("open.sh", "written by others"),
+        ("group.sh", "written by others"),
+        ("plain.sh", "not executable"),
+        ("link.sh", "links are not followed"),
+        ("dir.sh", "not a regular file"),
+        ("gone.sh", "cannot read"),
+    ] {
+        let error = shell(dir.path(), script, "").test().await.unwrap_err();
+        assert!(matches!(error, DeliveryError::Permanent { .. }), "{script}: {error}");
+        assert!(error.to_string().contains(word), "{script}: {error}");
+    }
+    std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o777)).unwrap();
+    let error = shell(dir.path(), "good.sh", "").test().await.unwrap_err().to_string();
+    assert!(error.contains("written by others"), "{error}");
+    assert!(!marker.path().join("ran").exists());
+}
+
+#[test]
+fn no_name_leads_out_of_the_folder() {
+    for bad in [
+        "../x.sh",
+        "/bin/x.sh",
+        "a/b.sh",
+        "..",
+        ".sh",
+        ".x.sh",
+        "-x.sh",
+        "x",
+        "x.sh ",
+        "x.sh\n",
+        "x\0.sh",
+        "x y.sh",
+        "ü.sh",
+        "$(id).sh",
+    ] {
+        assert!(ScriptName::try_from(bad.to_owned()).is_err(), "{bad:?}");
+    }
+    assert!(ScriptName::try_from("log-alert_1.2.sh".to_owned()).is_ok());
+}

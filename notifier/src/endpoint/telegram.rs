@@ -1,0 +1,152 @@
+//! Telegram: messages of a bot to a chat.
+//!
+//! Source: Telegram, "Bot API: Making requests, sendMessage", "Bots FAQ: limits". Answers 200 with
+//! `"ok":true`; 429 tells the seconds to wait in `parameters.retry_after`. Messages have no
+//! `parse_mode`, so that nothing in them is markup, and links show no preview.
+
+use std::sync::Arc;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use shared::secret::Secret;
+
+use super::{DeliveryError, Endpoint, EndpointDeps, EndpointKind};
+use crate::format::chat::{Sink, Unit, unmentioned};
+use crate::http::answer::{self, Answer};
+use crate::http::{HttpClient, HttpUrl, Post};
+use crate::params::{SecretText, Within, schema_is};
+use crate::posting::{Group, Poster, Posting};
+
+/// Most that a message holds.
+const SINK: Sink = Sink { max: 4096, unit: Unit::Utf16, escape: unmentioned, line_end: "\n" };
+
+/// The kind `telegram`.
+pub struct TelegramKind;
+
+impl EndpointKind for TelegramKind {
+    const NAME: &'static str = "telegram";
+    const SAMPLE: &'static str = include_str!("../../../config/endpoints/telegram.toml");
+    type Params = TelegramParams;
+    type RecipientParams = TelegramRecipient;
+
+    fn build(
+        params: TelegramParams,
+        recipient: TelegramRecipient,
+        deps: &EndpointDeps,
+    ) -> Result<Arc<dyn Endpoint>, String> {
+        let base = match &params.url {
+            Some(url) => url.clone(),
+            None => HttpUrl::parse("https://api.telegram.org")?,
+        };
+        let bot = format!("bot{}", params.token.reveal());
+        let url = base.with_segments(&[&bot, "sendMessage"]).hiding_path();
+        Ok(Arc::new(Poster(Telegram { url, params, recipient, http: deps.http.clone() })))
+    }
+}
+
+/// Parameters of a Telegram endpoint.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TelegramParams {
+    /// The bot's token, as BotFather gave it.
+    #[schemars(with = "SecretText")]
+    token: Secret,
+    /// Address of a Bot API server of one's own; Telegram's when absent.
+    url: Option<HttpUrl>,
+    /// Most alerts in one message.
+    #[serde(default)]
+    batch: Within<1, 50, 10>,
+}
+
+/// Parameters of a Telegram recipient.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TelegramRecipient {
+    /// The chat: its number, negative for groups, or the `@name` of a public channel.
+    channel: Chat,
+    /// Number of a topic within a group.
+    thread: Option<i64>,
+    /// Messages make a sound.
+    #[serde(default)]
+    sound: bool,
+}
+
+/// A chat's number or name.
+#[derive(Debug, Deserialize)]
+#[serde(try_from = "toml::Value")]
+struct Chat(Value);
+
+schema_is!(Chat, { "type": ["string", "integer"] });
+
+impl TryFrom<toml::Value> for Chat {
+    type Error = String;
+
+    fn try_from(chat: toml::Value) -> Result<Self, String> {
+        let wrong = || Err("must be a chat's number or the @name of a channel".to_owned());
+        match chat {
+            toml::Value::Integer(number) => Ok(Self(json!(number))),
+            toml::Value::String(name) => match (name.parse::<i64>(), name.strip_prefix('@')) {
+                (Ok(number), _) => Ok(Self(json!(number))),
+                (_, Some(rest)) if rest.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') => {
+                    Ok(Self(json!(name)))
+                }
+                _ => wrong(),
+            },
+            _ => wrong(),
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Telegram {
+    url: HttpUrl,
+    params: TelegramParams,
+    recipient: TelegramRecipient,
+    http: HttpClient,
+}
+
+impl Posting for Telegram {
+    fn http(&self) -> &HttpClient {
+        &self.http
+    }
+
+    fn batch(&self) -> usize {
+        self.params.batch.get()
+    }
+
+    fn sink(&self) -> Option<&Sink> {
+        Some(&SINK)
+    }
+
+    fn post(&self, group: &Group) -> Post<'_> {
+        let mut body = json!({
+            "chat_id": self.recipient.channel.0,
+            "text": group.lines.join(SINK.line_end),
+            "disable_notification": !self.recipient.sound,
+            "link_preview_options": { "is_disabled": true },
+        });
+        if let Some(thread) = self.recipient.thread {
+            body["message_thread_id"] = json!(thread);
+        }
+        Post::json(&self.url, &body)
+    }
+
+    fn reads(&self) -> Option<usize> {
+        Some(64 * 1024)
+    }
+
+    fn read(&self, answer: &Answer) -> Result<(), DeliveryError> {
+        let json = answer.json();
+        let said = json["description"].as_str();
+        match (answer.status, &json["ok"], json["parameters"]["retry_after"].as_f64()) {
+            (429, _, Some(seconds)) => {
+                Err(answer::wait(seconds, "answered 429, too many requests".to_owned()))
+            }
+            (200..=299, Value::Bool(false), _) => {
+                Err(DeliveryError::permanent(format!("refused: {}", answer::said(said.unwrap_or_default()))))
+            }
+            _ => answer.classify_saying(said),
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! Every kind that speaks HTTP against every status code and every fault: delivered, again, or never.
+
+use std::sync::atomic::Ordering;
+
+use rcgen::{CertificateParams, KeyPair};
+use shared::clock::Stopwatch;
+
+use super::requests::{HTTP_KINDS, built};
+use super::*;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Class {
+    Delivered,
+    Retry,
+    Permanent,
+}
+
+use Class::{Delivered, Permanent, Retry};
+
+fn class(result: &Result<(), DeliveryError>) -> Class {
+    match result {
+        Ok(()) => Delivered,
+        Err(DeliveryError::Retry { .. }) => Retry,
+        Err(DeliveryError::Permanent { .. }) => Permanent,
+    }
+}
+
+/// The answer's body decides, not its status alone.
+fn reads_the_body(kind: &str) -> bool {
+    matches!(kind, "elasticsearch" | "wechat")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_kind_knows_what_every_status_means() {
+    for row in &HTTP_KINDS {
+        let body = row.3;
+        // Statuses below 200 announce another one and are no answer.
+        let statuses: Vec<u16> = (200..600).collect();
+        let answers = statuses.clone();
+        let server = Server::start(move |n, _| Script::json(answers[n], body)).await;
+        let endpoint = built(row, &server);
+        for status in statuses {
+            let result = endpoint.deliver(&[delivery(&alert("a"))]).await.remove(0);
+            let expected = match status {
+                // These two have no body.
+                204 | 205 if reads_the_body(row.0) => Retry,
+                200..=299 => Delivered,
+                408 | 425 | 429 | 500..=599 => Retry,
+                _ => Permanent,
+            };
+            // 205 comes with a body although it must not have one, and is read all the same.
+            if status == 205 {
+                assert_ne!(class(&result), Permanent, "{} {status}", row.4);
+                continue;
+            }
+            assert_eq!(class(&result), expected, "{} {status}: {result:?}", row.4);
+            if status == 429 {
+                let Err(DeliveryError::Retry { after, .. }) = result else { panic!() };
+                assert!(after.is_some(), "{}: a far end that is busy is alive", row.4);
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_kind_comes_through_every_fault() {
+    let slow = |script| (script, Delivered, Retry);
+    let faults = [
+        (Script::Silence, Retry, Retry),
+        (Script::HalfAnswer, Retry, Retry),
+        (Script::Close, Retry, Retry),
+        slow(Script::SlowDrip(200)),
+        slow(Script::CutBody(200)),
+        slow(Script::Endless(200)),
+        (Script::SlowDrip(503), Retry, Retry),
+        (Script::CutBody(400), Permanent, Permanent),
+        (Script::Endless(500), Retry, Retry),
+        (Script::Answer(302, "location: /elsewhere\r\n"), Permanent, Permanent),
+        (Script::Answer(307, "location: http://169.254.169.254/\r\n"), Permanent, Permanent),
+        slow(Script::Answer(200, "")),
+        slow(Script::json(200, "null")),
+        slow(Script::json(200, "[]")),
+        slow(Script::json(200, "{")),
+        slow(Script::json(200, &"[".repeat(10_000))),
+        slow(Script::Reply(200, String::new(), vec![0xff; 100])),
+        slow(Script::GzipBomb(200)),
+        (Script::GzipBomb(500), Retry, Retry),
+    ];
+    for row in &HTTP_KINDS {
+        for (script, by_status, by_body) in faults.clone() {
+            let played = script.clone();
+            let server = Server::start(move |_, _| played.clone()).await;
+            let watch = Stopwatch::start();
+            let result = built(row, &server).deliver(&[delivery(&alert("a"))]).await.remove(0);
+            let said_something = matches!(&script, Script::Reply(200, ..));
+            let expected = match row.4 {
+                // A connector tells failures by 200 and a sentence.
+                "msteams" if said_something => Permanent,
+                _ if reads_the_body(row.0) => by_body,
+                _ => by_status,
+            };
+            assert_eq!(class(&result), expected, "{} {script:?}: {result:?}", row.4);
+            assert!(watch.elapsed() < Duration::from_secs(5), "{} {script:?}: {:?}", row.4, watch.elapsed());
+            assert_eq!(server.requests().len(), 1, "{} {script:?}: nothing is followed or repeated", row.4);
+            let taken = server.taken.load(Ordering::Relaxed);
+            assert!(taken < 64 << 20, "{} {script:?}: {taken} bytes were taken", row.4);
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_kind_waits_as_long_as_it_is_asked_to() {
+    for row in &HTTP_KINDS {
+        // The clock of these tests stands at the epoch.
+        for (header, seconds) in [("7", 7), ("Thu, 01 Jan 1970 00:02:00 GMT", 120), ("999999", 3600)] {
+            for status in [429, 503] {
+                let headers = format!("retry-after: {header}\r\n");
+                let server =
+                    Server::start(move |_, _| Script::Reply(status, headers.clone(), Vec::new())).await;
+                let result = built(row, &server).deliver(&[delivery(&alert("a"))]).await.remove(0);
+                let Err(DeliveryError::Retry { after, .. }) = result else { panic!("{}: {result:?}", row.4) };
+                assert_eq!(after, Some(Duration::from_secs(seconds)), "{} {status} {header}", row.4);
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_that_has_expired_is_not_accepted() {
+    tls();
+    let key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+    params.not_before = rcgen::date_time_ymd(2001, 1, 1);
+    params.not_after = rcgen::date_time_ymd(2002, 1, 1);
+    let certificate = params.self_signed(&key).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let ca = dir.path().join("ca.pem");
+    std::fs::write(&ca, certificate.pem()).unwrap();
+    let private = rustls::pki_types::PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+    let config = rustls::ServerConfig::builder()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate.der().clone()], private)
+        .unwrap();
+    let server = Server::start_tls(|_, _| Script::Answer(200, ""), Some(config)).await;
+    for trusted in ["", "tls = { ca_file = 'CA' }"] {
+        let trusted = trusted.replace("CA", ca.to_str().unwrap());
+        let params = format!("url = 'https://localhost:{}/'\n{trusted}", server.port);
+        let result = build("webhook", &params, "").deliver(&[delivery(&alert("a"))]).await.remove(0);
+        let Err(DeliveryError::Retry { after: None, reason }) = result else { panic!("{result:?}") };
+        assert!(reason.contains("certificate"), "{reason}");
+    }
+    assert!(server.requests().is_empty());
+}
+
+#[tokio::test]
+async fn nobody_listening_is_tried_again_by_every_kind() {
+    for row in &HTTP_KINDS {
+        let mut server = Server::ok().await;
+        server.port = {
+            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+            listener.local_addr().unwrap().port()
+        };
+        for error in [
+            built(row, &server).deliver(&[delivery(&alert("a"))]).await.remove(0).unwrap_err(),
+            built(row, &server).test().await.unwrap_err(),
+        ] {
+            let DeliveryError::Retry { after: None, reason } = error else { panic!("{error:?}") };
+            assert!(reason.contains("refused") && !reason.contains("hunter2"), "{reason}");
+        }
+    }
+}

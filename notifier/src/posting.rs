@@ -1,0 +1,181 @@
+//! Delivers alerts by HTTP requests, for the kinds that make one request of an alert or of several.
+//!
+//! A kind says what a request looks like and what an answer means ([`Posting`]); everything else is
+//! here, the same for all: which alerts go together, and what happens to the others when one fails.
+
+use std::fmt;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use shared::clock::Stopwatch;
+use shared::model::alert::derive_id;
+use shared::model::{Alert, Severity};
+use shared::store::Delivery;
+
+use crate::endpoint::{DeliveryError, Endpoint, Manners, alert_of, merged};
+use crate::format::chat::Sink;
+use crate::format::text;
+use crate::http::answer::Answer;
+use crate::http::{HttpClient, Post};
+
+/// How long a batch may take before what is left of it is put off: less than a claim lasts.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// What a test says.
+pub const TEST_TEXT: &str = "Test message of flowhook";
+
+/// Alerts that go into one request.
+#[derive(Clone, Debug, Default)]
+pub struct Group {
+    /// The alerts; none in a test.
+    pub alerts: Vec<Alert>,
+    /// The idempotency key of each.
+    pub keys: Vec<String>,
+    /// What each reads as, escaped and cut as the kind's sink says; one line in a test.
+    pub lines: Vec<String>,
+}
+
+impl Group {
+    /// The same for the same alerts to the same recipient.
+    pub fn id(&self) -> String {
+        derive_id(&self.keys.iter().map(String::as_str).collect::<Vec<_>>())
+    }
+
+    /// The gravest severity.
+    pub fn severity(&self) -> Severity {
+        self.alerts.iter().map(|alert| alert.severity).max().unwrap_or(Severity::Info)
+    }
+}
+
+/// A kind that makes requests of alerts.
+pub trait Posting: Send + Sync + fmt::Debug + 'static {
+    /// The client.
+    fn http(&self) -> &HttpClient;
+
+    /// Alerts in one request, at most.
+    fn batch(&self) -> usize {
+        1
+    }
+
+    /// How an alert's line is written; `None` when the request has no use for it.
+    fn sink(&self) -> Option<&Sink> {
+        None
+    }
+
+    /// The request for these alerts, which are at least one.
+    fn post(&self, group: &Group) -> Post<'_>;
+
+    /// Harmless requests for a test, made in order.
+    fn test_posts(&self) -> Vec<Post<'_>> {
+        vec![self.post(&Group { lines: vec![TEST_TEXT.to_owned()], ..Group::default() })]
+    }
+
+    /// Most of an answer's body that [`Self::read`] needs, in bytes; `None` when the status is enough.
+    fn reads(&self) -> Option<usize> {
+        None
+    }
+
+    /// What an answer means.
+    ///
+    /// # Errors
+    /// [`DeliveryError`] for everything but delivered.
+    fn read(&self, answer: &Answer) -> Result<(), DeliveryError> {
+        answer.classify()
+    }
+}
+
+/// The endpoint of a [`Posting`].
+#[derive(Debug)]
+pub struct Poster<P>(pub P);
+
+impl<P: Posting> Poster<P> {
+    async fn send(&self, post: Post<'_>) -> Result<Answer, DeliveryError> {
+        let answer = self.0.http().exchange(post, self.0.reads()).await?;
+        self.0.read(&answer)?;
+        Ok(answer)
+    }
+
+    async fn deliver_group(&self, group: &Group) -> Vec<Result<(), DeliveryError>> {
+        let result = self.send(self.0.post(group)).await.map(drop);
+        if group.alerts.len() > 1 && matches!(result, Err(DeliveryError::Permanent { .. })) {
+            // One of them is refused: told alone, the others are not refused with it.
+            let mut results = Vec::with_capacity(group.alerts.len());
+            for place in 0..group.alerts.len() {
+                let alone = group_of(group, place..place + 1);
+                results.push(self.send(self.0.post(&alone)).await.map(drop));
+            }
+            return results;
+        }
+        vec![result; group.alerts.len()]
+    }
+
+    async fn deliver_all(&self, all: &Group) -> Vec<Result<(), DeliveryError>> {
+        let most = self.0.batch().max(1);
+        let packs = match self.0.sink() {
+            Some(sink) => sink.pack(&all.lines, most),
+            None => {
+                let starts = (0..all.alerts.len()).step_by(most);
+                starts.map(|start| start..(start + most).min(all.alerts.len())).collect()
+            }
+        };
+        let watch = Stopwatch::start();
+        let (mut results, mut stop) = (Vec::with_capacity(all.alerts.len()), None);
+        for pack in packs {
+            if stop.is_none() && watch.elapsed() > PATIENCE {
+                let reason = "put off, because those before it took long".to_owned();
+                stop = Some(DeliveryError::Retry { after: Some(Duration::ZERO), reason });
+            }
+            if let Some(error) = &stop {
+                // The next request would most likely end as the one before, and what comes later is
+                // not to overtake what came first.
+                results.extend(pack.map(|_| Err(error.clone())));
+                continue;
+            }
+            let ended = self.deliver_group(&group_of(all, pack)).await;
+            let retry = |result: &Result<(), DeliveryError>| {
+                result.as_ref().err().filter(|e| matches!(e, DeliveryError::Retry { .. })).cloned()
+            };
+            stop = ended.iter().find_map(retry);
+            results.extend(ended);
+        }
+        results
+    }
+}
+
+fn group_of(all: &Group, places: std::ops::Range<usize>) -> Group {
+    let of = |texts: &[String]| texts.get(places.clone()).unwrap_or_default().to_vec();
+    let alerts = all.alerts.get(places.clone()).unwrap_or_default().to_vec();
+    Group { alerts, keys: of(&all.keys), lines: of(&all.lines) }
+}
+
+#[async_trait]
+impl<P: Posting> Endpoint for Poster<P> {
+    fn manners(&self) -> Manners {
+        Manners::of_batch(self.0.batch())
+    }
+
+    async fn deliver(&self, batch: &[Delivery]) -> Vec<Result<(), DeliveryError>> {
+        let prepared: Vec<_> = batch.iter().map(alert_of).collect();
+        let mut all = Group::default();
+        for (delivery, alert) in batch.iter().zip(&prepared) {
+            if let Ok(alert) = alert {
+                all.keys.push(delivery.idempotency_key());
+                all.lines.extend(self.0.sink().map(|sink| sink.line(&text::line(alert))));
+                all.alerts.push(alert.clone());
+            }
+        }
+        merged(&prepared, self.deliver_all(&all).await)
+    }
+
+    async fn test(&self) -> Result<String, DeliveryError> {
+        let mut told = Vec::new();
+        for post in self.0.test_posts() {
+            let target = post.url.to_string();
+            let answer = self.send(post).await?;
+            let said = if self.0.reads().is_some() { answer.said() } else { String::new() };
+            let line = format!("{target} answered {} {said}", answer.status);
+            told.push(line.trim_end().to_owned());
+        }
+        Ok(told.join("; "))
+    }
+}
