@@ -239,6 +239,7 @@ impl Node {
                 documents,
                 file_settings: file,
                 settings,
+                site: config.node.site.clone(),
                 node: name.clone(),
                 metrics_text: options.metrics.unwrap_or_else(|| Arc::new(String::new)),
             };
@@ -268,6 +269,11 @@ impl Node {
     /// Where the API listens.
     pub fn api_address(&self) -> Option<SocketAddr> {
         self.aggregator.as_ref().and_then(|a| a.api_address)
+    }
+
+    /// Where log lines are listened for.
+    pub fn syslog_address(&self) -> Option<SocketAddr> {
+        self.aggregator.as_ref().and_then(|a| a.syslog_address)
     }
 
     /// The collector role.

@@ -4,7 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use shared::model::{ContactKind, HostCounters, InterfaceCounters, NetworkCounters, SystemCounters};
+use shared::model::{
+    ContactKind, HostCounters, InterfaceCounters, MonitorCounters, NetworkCounters, SystemCounters,
+};
 use shared::script::engine::ScriptEngine;
 use shared::script::lists::{List, Lists};
 use shared::script::registry::Registry;
@@ -267,6 +269,14 @@ fn the_page_of_counters_is_the_list_of_them() {
         [("live_flows", "Flows alive."), ("hosts", "Active hosts."), ("local_hosts", "Active local hosts.")];
     table("Interfaces, in `stats` only: as it is now", now.into());
     table("The system, as seen from an interface", zip(SystemCounters::NAMES, SystemCounters::DOCS));
+    table("Monitored hosts", zip(MonitorCounters::NAMES, MonitorCounters::DOCS));
+    let last = [
+        ("up", "1 when a probe of the last round was answered, else 0."),
+        ("last_rtt_us", "Mean round-trip time of the last round in microseconds, 0 without an answer."),
+        ("last_loss_percent", "Per cent of the probes of the last round lost, rounded down."),
+        ("days_left", "Days until the certificate expires, 0 when it has, or when there is none."),
+    ];
+    table("Monitored hosts, in `stats` only: the last round", last.into());
     holds("counters.md", "<!-- counters -->\n", &page);
 }
 

@@ -21,6 +21,7 @@ mod fuzz;
 mod hooks;
 mod kill;
 mod live;
+mod monitor;
 mod pipeline;
 mod proofs;
 mod replay;

@@ -30,7 +30,13 @@ use crate::schedule::{Closed, Schedule};
 
 mod effects;
 mod elements;
+mod log_lines;
+mod monitored;
+mod on_demand;
 mod series;
+
+pub use monitored::{ACTIVE_MONITORING, Station};
+pub use on_demand::{CallRow, RunAnswer, RunRequest};
 
 use elements::Elements;
 use series::{Named, Noted};
@@ -46,6 +52,9 @@ const KINDS: [(ScriptKind, Entity); 4] = [
     // Last: it sees how the others went.
     (ScriptKind::System, Entity::System),
 ];
+
+/// Hosts that are probed; they run by themselves.
+const MONITORED: (ScriptKind, Entity) = (ScriptKind::ActiveMonitoring, Entity::AmHost);
 
 /// What a delta caused.
 #[derive(Debug, Default)]
@@ -97,6 +106,8 @@ pub struct InterfaceState {
     /// The element at which the next run of a kind and period begins, because the last one did not
     /// reach it.
     resume: BTreeMap<(ScriptKind, Granularity), String>,
+    /// Runs on demand so far.
+    asked: i64,
 }
 
 /// The state of one partition.
@@ -218,7 +229,7 @@ impl Partition {
             return output;
         }
         let key = (delta.producer.site.clone(), delta.producer.ifid);
-        let mut state = self.interfaces.remove(&key).unwrap_or_else(|| self.new_interface(delta));
+        let mut state = self.interfaces.remove(&key).unwrap_or_else(|| self.new_interface(&delta.producer));
         if state.interface.node != delta.producer.node {
             // Of one site, two nodes whose interfaces have the same id are taken for one interface.
             self.count_error("interface_changed_node", 1);
@@ -245,9 +256,9 @@ impl Partition {
         output
     }
 
-    fn new_interface(&self, delta: &Delta) -> InterfaceState {
+    fn new_interface(&self, producer: &Producer) -> InterfaceState {
         InterfaceState {
-            interface: Interface::new(&delta.producer),
+            interface: Interface::new(producer),
             hosts: Hosts::new(self.config.host_limits()),
             networks: self.networks.iter().map(|prefix| (prefix, Network::default())).collect(),
             health: Tally::default(),
@@ -255,6 +266,7 @@ impl Partition {
             schedule: Schedule::new(self.zone.clone()),
             orphans_released: false,
             resume: BTreeMap::new(),
+            asked: 0,
         }
     }
 
@@ -304,14 +316,32 @@ impl Partition {
         if let Some(first) = first {
             elements.begin_at(&first);
         }
+        let (health, next) = self.run_over(&elements, (kind, entity), window, output);
+        state.health.add(&health);
+        if let Some(next) = next {
+            state.resume.insert((kind, window.granularity), next);
+        }
+    }
+
+    /// Calls the scripts of a kind for these elements, and carries out what they ask for. Tells how it
+    /// went, and which element comes first next time because it was not reached.
+    fn run_over(
+        &mut self,
+        elements: &Elements<'_>,
+        (kind, entity): (ScriptKind, Entity),
+        window: Closed,
+        output: &mut Output,
+    ) -> (SystemCounters, Option<String>) {
+        let interface = &elements.state.interface;
         let plan = RunPlan {
             engine: &self.engine,
             registry: &self.registry,
             kind,
             granularity: window.granularity,
-            site: &state.interface.site,
-            ifid: state.interface.id,
-            collected: state.interface.collected,
+            only: None,
+            site: &interface.site,
+            ifid: interface.id,
+            collected: interface.collected,
             when: window.at,
             deadline: Duration::from_millis(self.config.run_deadline_ms),
             quarantine_after: self.quarantine_after,
@@ -322,18 +352,17 @@ impl Partition {
         let missed = (elements.len() - outcome.reached) as u64;
         let (errors, quarantined) = (outcome.errors.values().sum::<u64>(), outcome.quarantined.len() as u64);
         *self.report.hooks.entry(window.granularity.name().to_owned()).or_default() += outcome.calls;
-        self.carry_out(outcome, state, entity, window, &elements, output);
+        self.carry_out(outcome, entity, window, elements, output);
+        if missed > 0 {
+            self.count_error("elements_not_reached", missed);
+        }
         let health = SystemCounters {
             elements_not_reached: missed,
             script_errors: errors,
             scripts_quarantined: quarantined,
             ..SystemCounters::default()
         };
-        state.health.add(&health);
-        if let Some(next) = next {
-            state.resume.insert((kind, window.granularity), next);
-            self.count_error("elements_not_reached", missed);
-        }
+        (health, next)
     }
 
     fn tell(&mut self, transitions: Vec<Transition>, output: &mut Output) {
@@ -425,7 +454,13 @@ impl InterfaceState {
 /// Tells whether a script is still called for elements of an entity and a period.
 fn runs(registry: &Registry) -> impl Fn(&str, Entity, Granularity) -> bool + '_ {
     move |script, entity, granularity| {
-        let kind = KINDS.iter().find(|(_, of)| *of == entity).map(|(kind, _)| *kind);
+        let mut kinds = KINDS.iter().chain([&MONITORED]);
+        let kind = kinds.find(|(_, of)| *of == entity).map(|(kind, _)| *kind);
+        if granularity == Granularity::Aperiodic {
+            // Called by hand: it may be again.
+            let mut metas = registry.scripts().iter().map(|entry| entry.script.meta());
+            return metas.any(|meta| meta.key == script && Some(meta.kind) == kind);
+        }
         let mut entries = kind.into_iter().flat_map(|kind| registry.for_element(kind, granularity));
         entries.any(|entry| entry.script.meta().key == script)
     }

@@ -226,6 +226,24 @@ counters! {
     }
 }
 
+counters! {
+    /// What active monitoring counted of one host.
+    MonitorCounters {
+        /// Rounds of probes that ended.
+        rounds,
+        /// Rounds that were an alert by themselves.
+        rounds_failed,
+        /// Probes sent.
+        probes,
+        /// Probes answered in time and rightly.
+        replies,
+        /// Probes lost, refused or answered wrongly.
+        lost,
+        /// Sum of the round-trip times of the answers, in microseconds.
+        rtt_us,
+    }
+}
+
 /// Adds counts by name.
 pub fn add_counts(to: &mut BTreeMap<String, u64>, from: &BTreeMap<String, u64>) {
     for (name, count) in from {

@@ -91,6 +91,7 @@ pub fn builtin() -> Vec<ScriptSource> {
         "host_flows",
         "host_flows_behaviour",
         "host_idle",
+        "host_log",
         "host_p2p",
         "host_packets",
         "host_throughput",
@@ -166,6 +167,7 @@ pub fn builtin() -> Vec<ScriptSource> {
         "ssh_obsolete_client",
         "ssh_obsolete_server",
         "summaries_missing",
+        "suricata",
         "suspicious_entropy",
         "syn_flood",
         "syn_flood_victim",
@@ -219,8 +221,8 @@ pub fn builtin() -> Vec<ScriptSource> {
         .collect()
 }
 
-/// The `*.rhai` files of a folder and of its sub-folders `flow`, `host`, `network`, `interface` and
-/// `system`, sorted by path.
+/// The `*.rhai` files of a folder and of its sub-folders named after kinds (`flow`, `host`, …), sorted
+/// by path.
 ///
 /// # Errors
 /// Names the folder or file that cannot be read, is not UTF-8, or is larger than [`MAX_SOURCE`].

@@ -9,8 +9,8 @@ use serde_json::json;
 use super::*;
 use crate::model::flow::{DirectionCounters, DnsInfo, FlowSide, HttpInfo, L7Info, TlsCertificate, TlsInfo};
 use crate::model::{
-    AppCategory, Breed, ContactKind, Entity, HostCounters, InterfaceCounters, L4, L7Source, NetworkCounters,
-    SystemCounters, TcpState,
+    AppCategory, Breed, ContactKind, Entity, HostCounters, InterfaceCounters, L4, L7Source, MonitorCounters,
+    NetworkCounters, SystemCounters, TcpState,
 };
 use crate::script::ScriptKind;
 use crate::script::element::InfoValue;
@@ -295,6 +295,7 @@ fn element(chance: &mut Chance, kind: ScriptKind, granularity: Granularity) -> E
         ScriptKind::Host => (Entity::Host, HostCounters::NAMES),
         ScriptKind::Network => (Entity::Network, NetworkCounters::NAMES),
         ScriptKind::Interface => (Entity::Interface, InterfaceCounters::NAMES),
+        ScriptKind::ActiveMonitoring => (Entity::AmHost, MonitorCounters::NAMES),
         _ => (Entity::System, SystemCounters::NAMES),
     };
     let contacts = ContactKind::ALL.map(ContactKind::counter);

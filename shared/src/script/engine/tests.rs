@@ -90,6 +90,7 @@ fn flow_end(body: &str) -> CallResult {
 
 fn host_params(ip: &str) -> ElementParams {
     ElementParams {
+        hook: None,
         granularity: Some(Granularity::Min),
         entity: Some(Entity::Host),
         entity_value: format!("{ip}@42"),
