@@ -1,6 +1,7 @@
 //! What tests share: the program, a recording HTTP receiver, configuration files, waiting.
 
 pub mod http;
+pub mod mmdb;
 pub mod program;
 pub mod traffic;
 
