@@ -4,6 +4,7 @@
 
 pub mod alert;
 pub mod alert_rule;
+pub mod alert_schema;
 pub mod app;
 pub mod calendar;
 pub mod category;

@@ -30,6 +30,7 @@ use super::query::Parameters;
         super::networks::list,
         super::recipients::list,
         super::recipients::test,
+        super::schemas::alert,
         super::scripts::list,
         super::scripts::one,
         super::series::of_element,

@@ -19,6 +19,8 @@ use shared::wire::delta::{Delta, HostDelta, InterfaceDelta, NetworkDelta, Produc
 use super::{Output, Partition};
 use crate::config::AggregatorConfig;
 
+mod kept;
+
 const START: i64 = 1_700_000_040; // 2023-11-14T22:14:00Z, a whole minute
 
 fn partition(sources: Vec<ScriptSource>, settings: Value) -> Partition {

@@ -61,6 +61,8 @@ pub struct Extra {
     pub score: u32,
     /// Seconds for which the conversation had gone on before, when the active timeout cut it.
     pub earlier_s: u32,
+    /// Score of the weightiest of them; `None` when there is none.
+    pub top_score: Option<u32>,
     /// Alerts already raised, by hash of script and type.
     pub alerts: Vec<u64>,
     /// What an exporter says, when the flow was collected.

@@ -18,8 +18,12 @@ use crate::flow_alert::Place;
 use crate::hooks::HookRunner;
 
 fn pipeline() -> Pipeline {
+    with_scripts(&ScriptSetup::default())
+}
+
+fn with_scripts(setup: &ScriptSetup) -> Pipeline {
     let config = CollectorConfig::default();
-    let (hooks, errors, _) = HookRunner::load(&ScriptSetup::default(), 120, Timestamp::ZERO);
+    let (hooks, errors, _) = HookRunner::load(setup, 120, Timestamp::ZERO);
     assert!(errors.is_empty(), "{errors:?}");
     let networks = ["192.168.10.0/24", "192.168.42.0/24", "fd00:10::/64"].map(|n| n.parse().unwrap());
     Pipeline::new(PipelineParts {
@@ -37,9 +41,12 @@ fn pipeline() -> Pipeline {
 
 /// Everything the bundled capture gives.
 fn replay() -> (Pipeline, Vec<Item>) {
+    replay_into(pipeline())
+}
+
+fn replay_into(mut pipeline: Pipeline) -> (Pipeline, Vec<Item>) {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../tests/data/demo.pcap");
     let mut source = capture::file::open(&path).unwrap();
-    let mut pipeline = pipeline();
     let mut batch = Batch::default();
     let mut items = Vec::new();
     loop {
@@ -165,6 +172,34 @@ fn many_hosts_in_one_second_are_parted_into_messages_of_bearable_size() {
         if let Item::Flows(batch) = item {
             assert!(batch.message().len() < shared::bus::MAX_MESSAGE);
         }
+    }
+}
+
+#[test]
+fn the_scores_of_a_flow_add_up_and_the_weightiest_alert_is_told_so() {
+    let weighs = |name: &str, hook: &str, score: u32| {
+        let text = format!("#{{ hooks: #{{ {hook}: |now, config| store_alert(#{{ score: {score} }}) }} }}");
+        ScriptSource { name: name.to_owned(), origin: Origin::Inline, folder: None, text }
+    };
+    let sources = vec![
+        weighs("a", "protocolDetected", 50),
+        weighs("b", "flowEnd", 10),
+        weighs("c", "flowEnd", 100),
+        weighs("d", "flowEnd", 100),
+    ];
+    let setup = ScriptSetup { sources, ..ScriptSetup::default() };
+    let (_, items) = replay_into(with_scripts(&setup));
+    let mut flows: BTreeMap<String, Vec<(u32, u32, bool)>> = BTreeMap::new();
+    for item in &items {
+        let Item::Alert(alert) = item else { continue };
+        let Some(flow) = &alert.flow else { continue };
+        let key = format!("{} {}", alert.entity_value, flow.first_seen);
+        flows.entry(key).or_default().push((alert.score, flow.score, flow.predominant));
+    }
+    assert!(flows.len() > 100);
+    let expected = vec![(50, 50, true), (10, 60, false), (100, 160, true), (100, 260, false)];
+    for (flow, alerts) in flows {
+        assert_eq!(alerts, expected, "{flow}");
     }
 }
 

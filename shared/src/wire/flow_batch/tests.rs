@@ -359,7 +359,8 @@ fn every_field_of_the_application_data_has_a_column() {
     let fields: Vec<&str> = words.collect();
     assert!(fields.contains(&"sni") && fields.contains(&"not_after"), "{fields:?}");
     for field in fields {
-        let is_part = ["http", "dns", "tls", "ssh", "certificate", "control", "announced", "hint"].contains(&field);
+        let is_part =
+            ["http", "dns", "tls", "ssh", "certificate", "control", "announced", "hint"].contains(&field);
         assert!(is_part || info::names().any(|name| name.ends_with(&format!(".{field}"))), "{field}");
     }
 }
