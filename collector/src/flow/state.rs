@@ -58,17 +58,10 @@ pub struct Extra {
     pub info: L7Info,
     /// Sum of the scores of alerts.
     pub score: u32,
-<<<<<<< HEAD
     /// Score of the weightiest of them; `None` when there is none.
     pub top_score: Option<u32>,
     /// Seconds for which the conversation had gone on before, when the active timeout cut it.
     pub earlier_s: u32,
-=======
-    /// Seconds for which the conversation had gone on before, when the active timeout cut it.
-    pub earlier_s: u32,
-    /// Score of the weightiest of them; `None` when there is none.
-    pub top_score: Option<u32>,
->>>>>>> w-checks
     /// Alerts already raised, by hash of script and type.
     pub alerts: Vec<u64>,
     /// What an exporter says, when the flow was collected.
