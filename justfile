@@ -78,6 +78,15 @@ bench-flows *flows:
 bench-dissectors:
     cargo run --release --quiet --example dissector_cost
 
+# What calling a flow hook costs: native, lowered, interpreted, Lua 5.4; and 64 hooks of which none match
+bench-hooks samples="300" profile="release":
+    cargo run --profile {{ profile }} --quiet --package collector --example hook_cost -- {{ samples }}
+
+# CPU a packet with and without a dozen scripts that mean harm, by turns
+bench-hostile rounds="7" profile="release":
+    cargo build --profile {{ profile }} --quiet --bin flowhook --example trace
+    benches/hostile.py {{ rounds }} {{ profile }}
+
 # What a minute's run over a million hosts of one interface costs
 bench-hosts hosts="1000000":
     cargo run --release --quiet --example million_hosts -- {{ hosts }}

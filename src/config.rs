@@ -103,6 +103,8 @@ pub struct BusConfig {
 pub struct ScriptsConfig {
     /// Load the built-in checks.
     pub builtin: bool,
+    /// Call scripts that only raise alerts (`is_alert`).
+    pub alerts: bool,
     /// Folder with the user's scripts; none when empty.
     pub dir: PathBuf,
     /// Seconds between looks at the folder for scripts that have changed; 0 never looks.
@@ -119,6 +121,7 @@ impl Default for ScriptsConfig {
     fn default() -> Self {
         Self {
             builtin: true,
+            alerts: true,
             dir: PathBuf::new(),
             reload_s: 2,
             limits: ScriptLimits::default(),

@@ -4,10 +4,11 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use flowhook::cli::{self, Cli};
+use shared::counting::Counting;
 
-/// Flow records and their texts come and go by the million.
+/// Flow records and their texts come and go by the million. It counts, because scripts have a quota.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: Counting<mimalloc::MiMalloc> = Counting(mimalloc::MiMalloc);
 
 fn main() -> ExitCode {
     let cli = Cli::parse();

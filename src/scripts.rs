@@ -89,6 +89,7 @@ fn setup(
         pools: Arc::clone(&settings.pools),
         exclusions: settings.exclusions.clone(),
         broken,
+        alerts_off: !config.scripts.alerts,
     }
 }
 

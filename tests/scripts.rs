@@ -16,7 +16,7 @@ fn every_script_is_listed_and_explained() {
         |key: &str| explained.as_array().unwrap().iter().find(|hook| hook["script"] == key).unwrap().clone();
     assert_eq!(of("obsolete_tls")["tier"], "lowered");
     assert_eq!(of("syn_scan")["tier"], "lowered");
-    assert_eq!(of("ip_reassignment")["reason"], "uses params");
+    assert_eq!(of("network_issues")["reason"], "uses params");
     let shown = run(&["script", "explain", "obsolete_tls"]);
     assert_eq!(String::from_utf8_lossy(&shown.stdout), "obsolete_tls statusChanged: lowered\n");
 }

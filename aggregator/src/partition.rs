@@ -176,7 +176,7 @@ impl Partition {
         self.pools = Arc::clone(&setup.pools);
         self.alerts.set_exclusions(setup);
         // What is wrong with scripts was told by whoever changed them.
-        let (registry, _) = Registry::load(&self.engine, setup.sources.clone(), &setup.settings);
+        let (registry, _) = Registry::of_setup(&self.engine, setup);
         let before = std::mem::replace(&mut self.registry, registry);
         let same = |entry: &Entry| self.registry.scripts().iter().any(|other| other.is_same(entry));
         let changed = before.scripts().iter().filter(|entry| !same(entry));
@@ -341,6 +341,7 @@ impl Partition {
             only: None,
             site: &interface.site,
             ifid: interface.id,
+            interface: &interface.name,
             collected: interface.collected,
             when: window.at,
             deadline: Duration::from_millis(self.config.run_deadline_ms),

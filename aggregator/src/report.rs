@@ -19,6 +19,8 @@ pub struct AggregatorReport {
     pub errors: BTreeMap<String, u64>,
     /// Element scripts by key.
     pub scripts: BTreeMap<String, ScriptCounts>,
+    /// What went wrong last with element scripts, by key.
+    pub last_errors: BTreeMap<String, String>,
     /// Numbers that scripts noted, as `<script>.<name>`.
     pub noted: Metrics,
 }
@@ -32,6 +34,7 @@ impl AggregatorReport {
         for (key, counts) in &other.scripts {
             self.scripts.entry(key.clone()).or_default().add(counts);
         }
+        self.last_errors.extend(other.last_errors.clone());
         add_metrics(&mut self.noted, other.noted.clone());
         for (kind, actions) in &other.alerts {
             add_counts(self.alerts.entry(kind.clone()).or_default(), actions);

@@ -39,6 +39,8 @@ pub struct Outcome {
     pub reached: usize,
     /// Failed calls by script.
     pub errors: BTreeMap<String, u64>,
+    /// What went wrong last, by script.
+    pub last_errors: BTreeMap<String, String>,
     /// What each script did, by its place in the registry.
     pub counts: BTreeMap<usize, ScriptCounts>,
     /// Scripts that have failed too often and are left alone for a while.
@@ -113,6 +115,8 @@ pub struct RunPlan<'a> {
     pub site: &'a str,
     /// Interface id.
     pub ifid: u32,
+    /// Its name.
+    pub interface: &'a str,
     /// True when exporters report the interface's flows.
     pub collected: bool,
     /// Event time: the end of the window.
@@ -190,7 +194,10 @@ impl RunPlan<'_> {
                 Some(key) => meta.key == key && meta.hooks.contains(&hook),
                 None => entry.enabled(hook),
             };
-            let wanted = meta.kind == self.kind && on && !(meta.packet_interface_only && self.collected);
+            let wanted = meta.kind == self.kind
+                && on
+                && entry.is_for(self.interface)
+                && !(meta.packet_interface_only && self.collected);
             if !wanted {
                 continue;
             }
@@ -279,6 +286,7 @@ impl RunPlan<'_> {
         if *count == 1 {
             tracing::warn!(script = key, line = error.line, cause = %error.cause, "element hook failed");
         }
+        outcome.last_errors.insert(key.to_owned(), error.to_string());
         let counts = outcome.counts.entry(script).or_default();
         counts.errors = counts.errors.saturating_add(1);
         let failing = states.failures.entry(key.to_owned()).or_default();

@@ -54,7 +54,7 @@ impl ShardArgs {
         let engine = ScriptEngine::new(scripts.limits.clone());
         engine.set_lists(scripts.lists.clone());
         // What is wrong with scripts was told when the role started.
-        let (registry, _) = Registry::load(&engine, scripts.sources.clone(), &scripts.settings);
+        let (registry, _) = Registry::of_setup(&engine, &scripts);
         let (config, networks) = (self.config.clone(), Arc::clone(&self.networks));
         let mut partition =
             Partition::new(self.partition, engine, registry, &scripts, config, networks, engaged);

@@ -6,7 +6,6 @@
 use std::sync::mpsc::{Receiver, TryRecvError};
 use std::sync::{Arc, Mutex};
 
-use shared::bus::Reply;
 use shared::clock::{SharedClock, Stopwatch};
 use shared::model::query::FlowQuery;
 use shared::model::{FlowEnd, Severity, Timestamp};
@@ -22,6 +21,7 @@ use crate::interface::{InterfaceArgs, InterfaceTotals};
 use crate::metrics;
 use crate::pipeline::{Item, Pipeline, PipelineParts};
 use crate::report::{CollectorReport, Drops};
+use crate::script_answer::ScriptAnswer;
 use crate::shards::{Answer, Outlet, Stop};
 
 /// Items handed over at once at most; smaller when the source is idle.
@@ -42,7 +42,7 @@ pub enum Order {
     /// Answer a question about live flows.
     LiveFlows(FlowQuery, Answer),
     /// Answer which scripts are loaded.
-    Scripts(Reply),
+    Scripts(ScriptAnswer),
 }
 
 /// Captures until the source ends or `stop` is told.
@@ -91,7 +91,10 @@ impl CaptureThread {
         let start = if source.is_live() { args.clock.now() } else { Timestamp::ZERO };
         let mut scripts = args.scripts;
         let setup = scripts.take();
-        let (hooks, errors, asked) = HookRunner::load(&setup, args.collector.periodic_update_s, start);
+        let (hooks, errors, asked) = {
+            let (name, periodic) = (&args.place.interface, args.collector.periodic_update_s);
+            HookRunner::load_on(&setup, name, periodic, start)
+        };
         for error in errors.iter().filter(|_| first) {
             tracing::error!(line = error.line, column = error.column, "{error}");
         }
@@ -300,9 +303,7 @@ impl CaptureThread {
         loop {
             match self.inbox.try_recv() {
                 Ok(Order::LiveFlows(query, answer)) => answer.give(self.pipeline.live_flows(&query)),
-                Ok(Order::Scripts(reply)) => {
-                    reply.send(serde_json::to_vec(&self.pipeline.scripts()).unwrap_or_default());
-                }
+                Ok(Order::Scripts(answer)) => answer.give(self.pipeline.scripts()),
                 Err(TryRecvError::Disconnected) => return true,
                 Err(TryRecvError::Empty) => return false,
             }

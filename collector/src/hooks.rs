@@ -6,20 +6,28 @@ use std::sync::Arc;
 use shared::clock::Stopwatch;
 use shared::geo::GeoBases;
 use shared::model::status::StatusBits;
-use shared::model::{Alert, AlertRules, FlowRecord, HostPools, L4, Timestamp};
+use shared::model::{Alert, AlertRules, FlowRecord, HostPools, Timestamp};
 use shared::script::engine::{Run, ScriptEngine};
 use shared::script::observer::Observer;
 use shared::script::quarantine::Quarantine;
-use shared::script::registry::{Registry, ScriptInfo, ScriptSetup};
+use shared::script::registry::{Entry, Registry, ScriptInfo, ScriptSetup};
 use shared::script::{
     Effect, FlowHook, HookName, ScriptCounts, ScriptError, ScriptKind, ScriptLimits, ScriptMeta,
 };
 
 use crate::flow::Flow;
-use crate::l7::ProtocolId;
+
+mod budget;
+mod filter;
+
+use budget::Budget;
+use filter::Filters;
 
 /// Of so many calls of a script one is timed.
 const SAMPLED: u64 = 64;
+
+/// What making an error and telling it costs, in operations.
+const OPERATIONS_OF_ERROR: u64 = 50;
 
 /// Calls made and failed since the last time.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -43,62 +51,18 @@ struct Hooked {
     run: Option<Run>,
     quarantine: Quarantine,
     counts: ScriptCounts,
+    /// What its calls may cost.
+    budget: Budget,
+    /// What went wrong last.
+    last_error: Option<String>,
     interval_s: u32,
-}
-
-/// What a script's attributes say about flows, as far as it can be told without a record.
-#[derive(Clone, Copy, Debug)]
-struct Filter {
-    l4: Option<L4>,
-    l7: Option<ProtocolId>,
-    handshake: bool,
-    status: StatusBits,
-}
-
-impl Filter {
-    fn of(meta: &ScriptMeta) -> Self {
-        // A name that is no protocol's may be an application's: that is left to the record.
-        let l7 = meta
-            .l7_proto
-            .as_deref()
-            .and_then(|name| ProtocolId::all().find(|protocol| protocol.name().eq_ignore_ascii_case(name)));
-        Self { l4: meta.l4_proto, l7, handshake: meta.three_way_handshake_ok, status: meta.flow_status }
-    }
-
-    /// `news` are the bits that may be why the hook is called.
-    fn accepts(&self, flow: &Flow, news: StatusBits) -> bool {
-        self.l4.is_none_or(|l4| flow.l4() == l4)
-            && self.l7.is_none_or(|l7| flow.l7().unwrap_or_default() == l7)
-            && (self.status == 0 || news & self.status != 0)
-            && (!self.handshake || flow.l4() != L4::TCP || flow.tcp.handshake_ok())
-    }
-}
-
-/// What the scripts of one hook accept.
-#[derive(Clone, Debug, Default)]
-struct Filters {
-    /// Bits of which one is enough for some script.
-    any_of: StatusBits,
-    /// Scripts that ask for something else, too.
-    others: Vec<Filter>,
-}
-
-impl Filters {
-    fn add(&mut self, filter: Filter) {
-        match filter {
-            Filter { l4: None, l7: None, handshake: false, status } if status != 0 => self.any_of |= status,
-            other => self.others.push(other),
-        }
-    }
-
-    fn accept(&self, flow: &Flow, news: StatusBits) -> bool {
-        news & self.any_of != 0 || self.others.iter().any(|filter| filter.accepts(flow, news))
-    }
 }
 
 /// Runs the flow scripts of one interface. Lives on the interface's thread.
 pub struct HookRunner {
     engine: ScriptEngine,
+    /// Name of the interface.
+    interface: String,
     /// Host pools, by which settings may differ.
     pools: Arc<HostPools>,
     /// Alerts that are not raised.
@@ -110,10 +74,14 @@ pub struct HookRunner {
     states: Vec<Hooked>,
     /// What the scripts of each hook accept.
     filters: [Filters; FlowHook::ALL.len()],
+    /// Places of the scripts of each hook, in order of their calls.
+    called: [Vec<usize>; FlowHook::ALL.len()],
     /// Interval of scripts that name none.
     default_periodic_s: u32,
     periodic_s: u32,
     limits: ScriptLimits,
+    /// What calls after a failed one may cost, of all scripts together.
+    failing: Budget,
     /// Calls by hook, and those told by [`take_counts`](Self::take_counts).
     calls: [u64; FlowHook::ALL.len()],
     calls_told: [u64; FlowHook::ALL.len()],
@@ -129,19 +97,34 @@ impl HookRunner {
         periodic_s: u32,
         now: Timestamp,
     ) -> (Self, Vec<ScriptError>, Vec<Asked>) {
-        let engine = ScriptEngine::new(setup.limits.clone());
+        Self::load_on(setup, "", periodic_s, now)
+    }
+
+    /// The same on a named interface, which is in the scope of some scripts and not of others.
+    pub fn load_on(
+        setup: &ScriptSetup,
+        interface: &str,
+        periodic_s: u32,
+        now: Timestamp,
+    ) -> (Self, Vec<ScriptError>, Vec<Asked>) {
+        let mut limits = setup.limits.clone();
+        limits.max_operations = limits.max_operations.min(limits.max_flow_operations);
+        let engine = ScriptEngine::new(limits);
         let (registry, _) = Registry::load(&engine, Vec::new(), &BTreeMap::new());
         let mut runner = Self {
             engine,
+            interface: interface.to_owned(),
             pools: Arc::default(),
             exclusions: AlertRules::default(),
             geo: GeoBases::default(),
             registry,
             states: Vec::new(),
-            filters: Default::default(),
+            filters: FlowHook::ALL.map(|_| Filters::new(std::iter::empty())),
+            called: Default::default(),
             default_periodic_s: periodic_s,
             periodic_s,
             limits: setup.limits.clone(),
+            failing: Budget::of_failing(),
             calls: [0; FlowHook::ALL.len()],
             calls_told: [0; FlowHook::ALL.len()],
             quarantined: Vec::new(),
@@ -162,7 +145,8 @@ impl HookRunner {
         self.pools = Arc::clone(&setup.pools);
         self.exclusions = setup.exclusions.clone();
         self.geo = setup.geo.clone();
-        let (registry, mut errors) = Registry::load(&self.engine, setup.sources.clone(), &setup.settings);
+        self.geo = setup.geo.clone();
+        let (registry, mut errors) = Registry::of_setup(&self.engine, setup);
         let before = std::mem::replace(&mut self.registry, registry);
         let mut old: Vec<Option<Hooked>> = std::mem::take(&mut self.states).into_iter().map(Some).collect();
         let (mut asked, mut last_words, mut states) = (Vec::new(), Vec::new(), Vec::new());
@@ -170,6 +154,7 @@ impl HookRunner {
             let same = before.scripts().iter().position(|known| known.is_same(entry));
             let meta = entry.script.meta();
             let enabled = FlowHook::ALL.iter().any(|hook| entry.enabled(HookName::Flow(*hook)))
+                && entry.is_for(&self.interface)
                 && meta.needs_lists.iter().all(|list| setup.lists.contains(list));
             // A list may have come or gone.
             let kept = |state: &mut Option<Hooked>| {
@@ -179,11 +164,12 @@ impl HookRunner {
                 states.push(state);
                 continue;
             }
-            let mut run = None;
+            let (mut run, mut last_error) = (None, None);
             if meta.kind == ScriptKind::Flow && enabled {
                 let started = self.engine.start(&entry.script, now);
                 asked
                     .extend(started.result.effects.into_iter().map(|effect| Asked { script: place, effect }));
+                last_error = started.result.error.as_ref().map(ToString::to_string);
                 errors.extend(started.result.error);
                 run = started.run;
             }
@@ -192,6 +178,8 @@ impl HookRunner {
                 run,
                 quarantine: Quarantine::default(),
                 counts: ScriptCounts::default(),
+                budget: Budget::new(self.limits.operations_per_second),
+                last_error,
                 interval_s,
             });
         }
@@ -202,14 +190,19 @@ impl HookRunner {
         }
         self.states = states;
         let (registry, states) = (&self.registry, &self.states);
-        self.filters = FlowHook::ALL.map(|hook| {
-            let scripts = registry.scripts().iter().zip(states);
-            let called =
-                scripts.filter(|(entry, state)| state.run.is_some() && entry.enabled(HookName::Flow(hook)));
-            let mut filters = Filters::default();
-            called.for_each(|(entry, _)| filters.add(Filter::of(entry.script.meta())));
-            filters
+        self.called = FlowHook::ALL.map(|hook| {
+            let scripts = registry.scripts().iter().zip(states).enumerate();
+            let called = |(_, (entry, state)): &(usize, (&Entry, &Hooked))| {
+                state.run.is_some() && entry.enabled(HookName::Flow(hook))
+            };
+            scripts.filter(called).map(|(place, _)| place).collect()
         });
+        let metas = |places: &Vec<usize>| {
+            Filters::new(
+                places.iter().filter_map(|place| Some(registry.scripts().get(*place)?.script.meta())),
+            )
+        };
+        self.filters = self.called.each_ref().map(metas);
         let intervals = states.iter().filter(|s| s.run.is_some() && s.interval_s > 0).map(|s| s.interval_s);
         self.periodic_s = intervals.reduce(common_divisor).unwrap_or(self.default_periodic_s);
         (last_words, errors, asked)
@@ -246,9 +239,14 @@ impl HookRunner {
         !self.exclusions.is_empty() && self.exclusions.find(alert, alert.tstamp, &self.pools).is_some()
     }
 
-    /// Loaded scripts for the API.
+    /// Loaded scripts for the API, with what the flow scripts have done.
     pub fn infos(&self) -> Vec<ScriptInfo> {
-        self.registry.infos()
+        let mut infos = self.registry.infos();
+        for (info, state) in infos.iter_mut().zip(&self.states) {
+            info.counts = Some(state.counts);
+            info.last_error.clone_from(&state.last_error);
+        }
+        infos
     }
 
     /// What was called and quarantined since the last time.
@@ -284,19 +282,18 @@ impl HookRunner {
     ) -> Vec<Asked> {
         let mut asked = Vec::new();
         let news = news(hook, flow.status, old_status);
-        for (place, entry) in self.registry.scripts().iter().enumerate() {
-            let state = &mut self.states[place];
-            if state.run.is_none() && state.quarantine.is_clean() {
-                continue;
-            }
+        for place in self.called[hook as usize].iter().copied() {
+            let (entry, state) = (&self.registry.scripts()[place], &mut self.states[place]);
             let name = HookName::Flow(hook);
-            if !entry.enabled(name) || !entry.accepts_flow(flow, news) {
+            if !entry.accepts_flow(flow, news) || (state.run.is_none() && state.quarantine.is_clean()) {
                 continue;
             }
             if hook == FlowHook::PeriodicUpdate && !due(tick, self.periodic_s, state.interval_s) {
                 continue;
             }
-            if state.quarantine.holds(now) {
+            let too_dear =
+                !state.budget.allows(now) || (!state.quarantine.is_clean() && !self.failing.allows(now));
+            if state.quarantine.holds(now) || too_dear {
                 state.counts.skips += 1;
                 continue;
             }
@@ -306,8 +303,10 @@ impl HookRunner {
                 asked
                     .extend(started.result.effects.into_iter().map(|effect| Asked { script: place, effect }));
                 state.run = started.run;
-                if started.result.error.is_some() {
+                if let Some(error) = started.result.error {
                     state.counts.errors += 1;
+                    state.last_error = Some(error.to_string());
+                    self.failing.spend(started.result.operations);
                     state.quarantine.failed(self.limits.quarantine_after, now);
                 }
             }
@@ -323,6 +322,7 @@ impl HookRunner {
             state.counts.calls += 1;
             self.calls[hook as usize] += 1;
             asked.extend(result.effects.into_iter().map(|effect| Asked { script: place, effect }));
+            state.budget.spend(result.operations);
             let Some(error) = result.error else {
                 if !state.quarantine.is_clean() {
                     state.quarantine.succeeded();
@@ -333,6 +333,9 @@ impl HookRunner {
                 tracing::warn!(script = %error.script, line = error.line, cause = %error.cause, "flow hook failed");
             }
             state.counts.errors += 1;
+            // Making an error costs as much as some operations do.
+            self.failing.spend(result.operations + OPERATIONS_OF_ERROR);
+            state.last_error = Some(error.to_string());
             let key = &entry.script.meta().key;
             if state.quarantine.failed(self.limits.quarantine_after, now) {
                 tracing::error!(script = %key, "script failed too often and is left alone for a while");
@@ -373,15 +376,4 @@ fn common_divisor(a: u32, b: u32) -> u32 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn each_interval_ends_once() {
-        let base = common_divisor(120, 90);
-        assert_eq!(base, 30);
-        let at = |interval| (1..=12).filter(|t| due(*t, base, interval)).map(|t| t * 30).collect::<Vec<_>>();
-        assert_eq!(at(120), [120, 240, 360]);
-        assert_eq!(at(90), [90, 180, 270, 360]);
-    }
-}
+mod tests;

@@ -25,6 +25,7 @@ use crate::flow_alert::Place;
 use crate::l7::apps::AppTable;
 use crate::publisher;
 use crate::report::CollectorReport;
+use crate::script_answer::ScriptAnswer;
 use crate::shards::{self, Answer, Stop};
 
 /// Writes each ended flow as one JSON line.
@@ -113,8 +114,8 @@ impl InterfaceTotals {
 pub enum InterfaceMessage {
     /// Answer a question about live flows.
     LiveFlows(FlowQuery, Reply),
-    /// Answer which scripts are loaded.
-    Scripts(Reply),
+    /// Answer which scripts are loaded and what they have done.
+    Scripts(ScriptAnswer),
     /// The thread has ended.
     Ended(Result<(), Arc<CaptureError>>),
     /// The thread has panicked.
@@ -181,10 +182,9 @@ impl Actor for InterfaceActor {
                     let _ = orders.try_send(Order::LiveFlows(query.clone(), answer));
                 }
             }
-            // Every shard has loaded the same.
-            InterfaceMessage::Scripts(reply) => {
-                if let Some(orders) = state.orders.first() {
-                    let _ = orders.try_send(Order::Scripts(reply));
+            InterfaceMessage::Scripts(answer) => {
+                for orders in &state.orders {
+                    let _ = orders.try_send(Order::Scripts(answer.clone()));
                 }
             }
             InterfaceMessage::Drain => state.stop.tell(),

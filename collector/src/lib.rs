@@ -22,6 +22,7 @@ pub mod offline;
 pub mod pipeline;
 pub mod publisher;
 pub mod report;
+pub mod script_answer;
 #[cfg(test)]
 mod seeds;
 pub mod shards;

@@ -21,6 +21,7 @@ use crate::flow_alert::{self, Place};
 use crate::interface::{FlowSink, InterfaceActor, InterfaceArgs, InterfaceMessage, InterfaceTotals};
 use crate::metrics;
 use crate::report::CollectorReport;
+use crate::script_answer::ScriptAnswer;
 
 /// How often to look for the device of an interface that has gone away.
 const LOOK_FOR_DEVICE: Duration = Duration::from_secs(1);
@@ -390,12 +391,15 @@ impl SupervisorState {
                 },
                 Err(error) => reply.send(failed("bad_request", error.to_string())),
             },
-            Some("scripts") => match self.live_actor(None) {
-                Some(actor) => {
-                    let _ = actor.cast(InterfaceMessage::Scripts(reply));
+            Some("scripts") if self.live_actor(None).is_none() => {
+                reply.send(failed("not_found", "no interface is capturing".to_owned()));
+            }
+            Some("scripts") => {
+                let answer = ScriptAnswer::new(reply);
+                for actor in self.slots.iter().filter_map(|slot| slot.actor.as_ref()) {
+                    let _ = actor.cast(InterfaceMessage::Scripts(answer.clone()));
                 }
-                None => reply.send(failed("not_found", "no interface is capturing".to_owned())),
-            },
+            }
             _ => reply.send(failed("not_found", format!("no such question: {}", question.subject))),
         }
     }

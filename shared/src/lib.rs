@@ -2,12 +2,13 @@
 //! the script engine and a few small helpers.
 //!
 //! The arrows inside this crate point one way: `model ← wire ← bus`, `model ← store`,
-//! `model ← script`; `settings` stands over `store` and `script`. `clock`, `backoff`, `supervise`, `secret`, `metrics` and `telemetry` import
+//! `model ← script`; `settings` stands over `store` and `script`. `clock`, `counting`, `backoff`, `supervise`, `secret`, `metrics` and `telemetry` import
 //! nothing of ours. This crate never names a role. Start reading at [`model`].
 
 pub mod backoff;
 pub mod bus;
 pub mod clock;
+pub mod counting;
 pub mod geo;
 pub mod metrics;
 pub mod model;
@@ -18,3 +19,8 @@ pub mod store;
 pub mod supervise;
 pub mod telemetry;
 pub mod wire;
+
+/// Limits on memory are tested as the program has them.
+#[cfg(test)]
+#[global_allocator]
+static ALLOCATOR: counting::Counting<std::alloc::System> = counting::Counting(std::alloc::System);

@@ -11,6 +11,7 @@ pub mod category;
 pub mod contact;
 pub mod counters;
 pub mod entity;
+pub mod entity_field;
 pub mod flow;
 pub mod flow_field;
 pub mod geo;

@@ -42,6 +42,10 @@ pub use meta::{FlowHook, HookName, Lifecycle, ScriptKind, ScriptMeta};
 pub struct ScriptLimits {
     /// Operations of the interpreter.
     pub max_operations: u64,
+    /// The same of flow hooks, which hold up the thread that reads packets.
+    pub max_flow_operations: u64,
+    /// Operations a second of event time of one flow script; beyond it its calls are left out.
+    pub operations_per_second: u64,
     /// Wall time in milliseconds.
     pub max_millis: u64,
     /// Depth of calls.
@@ -56,8 +60,10 @@ pub struct ScriptLimits {
     pub max_map: usize,
     /// Effects of one call.
     pub max_effects: usize,
-    /// Bytes that one script remembers on one interface.
-    pub max_memory: usize,
+    /// Bytes that one script may hold on one interface: its variables and what a call makes.
+    pub max_memory_bytes: usize,
+    /// Bytes that one script remembers on one interface, also over restarts.
+    pub max_remembered_bytes: usize,
     /// Failed calls in a row after which a script is quarantined.
     pub quarantine_after: u32,
 }
@@ -66,6 +72,8 @@ impl Default for ScriptLimits {
     fn default() -> Self {
         Self {
             max_operations: 1_000_000,
+            max_flow_operations: 100_000,
+            operations_per_second: 2_000_000,
             max_millis: 500,
             max_call_depth: 32,
             max_expression_depth: 64,
@@ -73,7 +81,8 @@ impl Default for ScriptLimits {
             max_array: 100_000,
             max_map: 100_000,
             max_effects: 1000,
-            max_memory: 64 << 10,
+            max_memory_bytes: 64 << 20,
+            max_remembered_bytes: 64 << 10,
             quarantine_after: 20,
         }
     }
@@ -135,4 +144,6 @@ pub struct CallResult {
     pub effects: Vec<Effect>,
     /// What went wrong.
     pub error: Option<ScriptError>,
+    /// Operations of the interpreter; 0 when it was not needed.
+    pub operations: u64,
 }

@@ -163,6 +163,7 @@ pub fn pipeline(
         pools: Arc::new(HostPools::new(config.pool.clone())),
         exclusions: crate::settings::of_file(config).alone().exclusions,
         broken: Vec::new(),
+        alerts_off: !config.scripts.alerts,
     };
     let (hooks, mut errors, _) =
         HookRunner::load(&setup, config.collector.periodic_update_s, Timestamp::ZERO);

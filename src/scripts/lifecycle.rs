@@ -74,7 +74,7 @@ fn words(before: Option<&ScriptSetup>, after: Option<&ScriptSetup>) -> Words {
     let load = |setup: Option<&ScriptSetup>| match setup {
         Some(setup) => {
             engine.set_lists(setup.lists.clone());
-            Registry::load(&engine, setup.sources.clone(), &setup.settings).0
+            Registry::of_setup(&engine, setup).0
         }
         None => Registry::load(&engine, Vec::new(), &BTreeMap::new()).0,
     };
@@ -119,7 +119,7 @@ fn words(before: Option<&ScriptSetup>, after: Option<&ScriptSetup>) -> Words {
 impl Lifecycle {
     /// Posts, publishes and logs what was asked for; an alert or a status concerns nothing here.
     pub async fn carry_out(&self, words: Words) {
-        for (script, function, CallResult { effects, error }) in words {
+        for (script, function, CallResult { effects, error, .. }) in words {
             if let Some(error) = error {
                 tracing::error!(script, function, line = error.line, "{error}");
             }

@@ -6,12 +6,11 @@ use std::time::Duration;
 
 use actix_web::{HttpRequest, HttpResponse, get, web};
 use bytes::Bytes;
-use serde::Serialize;
 use serde_json::Value;
 use shared::script::engine::ScriptEngine;
 use shared::script::live::LiveScripts;
 use shared::script::registry::{BrokenScript, Registry, ScriptInfo, ScriptSetup};
-use shared::script::{ScriptCounts, ScriptError, ScriptKind};
+use shared::script::{ScriptError, ScriptKind};
 
 use super::page::Listing;
 use super::query::Parameters;
@@ -65,7 +64,7 @@ impl Loaded {
 /// Compiled scripts belong to one thread: what is shown of them is not compiled.
 fn load(setup: &ScriptSetup) -> (Vec<ScriptInfo>, Vec<ScriptError>) {
     let engine = ScriptEngine::new(setup.limits.clone());
-    let (registry, errors) = Registry::load(&engine, setup.sources.clone(), &setup.settings);
+    let (registry, errors) = Registry::of_setup(&engine, setup);
     (registry.infos(), errors)
 }
 
@@ -83,17 +82,7 @@ fn with_broken(scripts: &mut BTreeMap<String, ScriptInfo>, broken: &[BrokenScrip
     }
 }
 
-/// A script with what it has done.
-#[derive(Serialize)]
-struct ScriptRow {
-    #[serde(flatten)]
-    info: ScriptInfo,
-    /// Absent for flow scripts, which run in the collectors.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    counts: Option<ScriptCounts>,
-}
-
-/// Loaded scripts, by key, with what each element script has done since the start.
+/// Loaded scripts, by key, with what each has done since the start.
 #[utoipa::path(get, path = "/api/v1/scripts", responses((status = 200, body = Listing<Value>)))]
 #[get("/scripts")]
 pub async fn list(deps: web::Data<ApiDeps>, request: HttpRequest) -> Result<HttpResponse, ApiError> {
@@ -113,14 +102,14 @@ pub async fn one(
 ) -> Result<HttpResponse, ApiError> {
     Parameters::none(&request)?;
     let (rows, missing) = rows(&deps).await;
-    match rows.into_iter().find(|row| row.info.key == *key) {
+    match rows.into_iter().find(|row| row.key == *key) {
         Some(row) => Ok(HttpResponse::Ok().json(row)),
         None => Err(ApiError::not_there(format!("there is no script '{key}'"), &missing)),
     }
 }
 
 /// Every script, and who did not answer.
-async fn rows(deps: &ApiDeps) -> (Vec<ScriptRow>, Vec<String>) {
+async fn rows(deps: &ApiDeps) -> (Vec<ScriptInfo>, Vec<String>) {
     let of_flows = |info: &ScriptInfo| info.kind == ScriptKind::Flow.name();
     let (infos, setup) = deps.scripts.get();
     let mut scripts: BTreeMap<String, ScriptInfo> =
@@ -132,8 +121,12 @@ async fn rows(deps: &ApiDeps) -> (Vec<ScriptRow>, Vec<String>) {
         match ask(deps, &node).await {
             // Of what a collector has loaded it runs the flow scripts, and no others.
             Some(infos) => {
-                let infos = infos.into_iter().filter(of_flows);
-                scripts.extend(infos.map(|info| (info.key.clone(), info)));
+                for info in infos.into_iter().filter(of_flows) {
+                    match scripts.get_mut(&info.key) {
+                        Some(known) if known.counts.is_some() => known.add(info),
+                        _ => drop(scripts.insert(info.key.clone(), info)),
+                    }
+                }
             }
             None => missing.push(node),
         }
@@ -143,11 +136,11 @@ async fn rows(deps: &ApiDeps) -> (Vec<ScriptRow>, Vec<String>) {
     missing.extend(silent);
     missing.sort();
     missing.dedup();
-    let row = |info: ScriptInfo| {
-        let counts = report.scripts.get(&info.key).copied().unwrap_or_default();
-        ScriptRow { counts: (!of_flows(&info)).then_some(counts), info }
-    };
-    (scripts.into_values().map(row).collect(), missing)
+    for info in scripts.values_mut().filter(|info| !of_flows(info)) {
+        info.counts = Some(report.scripts.get(&info.key).copied().unwrap_or_default());
+        info.last_error = report.last_errors.get(&info.key).cloned();
+    }
+    (scripts.into_values().collect(), missing)
 }
 
 /// A collector's scripts; `None` when it does not answer, or not with any.

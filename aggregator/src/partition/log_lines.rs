@@ -30,6 +30,7 @@ impl Partition {
             only: None,
             site: &interface.site,
             ifid: interface.id,
+            interface: &interface.name,
             collected: false,
             when: at,
             deadline: Duration::from_millis(self.config.run_deadline_ms),

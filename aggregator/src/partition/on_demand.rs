@@ -128,6 +128,7 @@ impl Partition {
             only: Some(&request.key),
             site: &interface.site,
             ifid: interface.id,
+            interface: &interface.name,
             collected: interface.collected,
             when: window.at,
             deadline: Duration::from_millis(self.config.run_deadline_ms),

@@ -20,6 +20,7 @@ use super::{Output, Partition};
 use crate::config::AggregatorConfig;
 
 mod kept;
+mod midrun;
 
 pub(super) const START: i64 = 1_700_000_040; // 2023-11-14T22:14:00Z, a whole minute
 

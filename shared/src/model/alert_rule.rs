@@ -264,7 +264,7 @@ impl Ready {
 }
 
 /// A text in which `*` stands for any text, compared without case.
-fn glob(text: &str) -> Result<Regex, String> {
+pub fn glob(text: &str) -> Result<Regex, String> {
     let parts: Vec<String> = text.split('*').map(regex::escape).collect();
     pattern(&format!("(?is)^{}$", parts.join(".*")))
 }

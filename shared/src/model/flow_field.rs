@@ -85,6 +85,14 @@ fields! {
     "srv2cli_packets", "Packets from server to client.", |f| int(f.srv2cli.packets);
     "goodput_bytes", "Bytes of layer-4 payload, both directions.",
         |f| int(f.cli2srv.goodput_bytes + f.srv2cli.goodput_bytes);
+    "cli2srv_goodput_bytes", "Bytes of layer-4 payload from client to server.", |f| int(f.cli2srv.goodput_bytes);
+    "srv2cli_goodput_bytes", "Bytes of layer-4 payload from server to client.", |f| int(f.srv2cli.goodput_bytes);
+    "bidirectional", "True when both sides have sent something.",
+        |f| FieldValue::Bool(f.cli2srv.packets > 0 && f.srv2cli.packets > 0);
+    "icmp_type", "Type of the first ICMP or ICMPv6 packet, -1 when there was none.",
+        |f| FieldValue::Int(f.icmp.map_or(-1, |(kind, _)| kind.into()));
+    "icmp_code", "Code of the first ICMP or ICMPv6 packet, -1 when there was none.",
+        |f| FieldValue::Int(f.icmp.map_or(-1, |(_, code)| code.into()));
     "tcp_state", "TCP state in snake case, `none` when not TCP.",
         |f| made(format!("{:?}", f.tcp_state).chars().fold(String::new(), snake));
     "handshake_ok", "True when the TCP three-way handshake was seen.", |f| FieldValue::Bool(f.handshake_ok);
@@ -96,6 +104,12 @@ fields! {
         |f| int(u64::from(f.cli2srv.out_of_order) + u64::from(f.srv2cli.out_of_order));
     "zero_windows", "Announcements of a zero TCP window, both directions.",
         |f| int(u64::from(f.cli2srv.zero_windows) + u64::from(f.srv2cli.zero_windows));
+    "cli2srv_retransmissions", "TCP segments sent again by the client.", |f| int(f.cli2srv.retransmissions.into());
+    "srv2cli_retransmissions", "TCP segments sent again by the server.", |f| int(f.srv2cli.retransmissions.into());
+    "cli2srv_out_of_order", "TCP segments of the client out of order.", |f| int(f.cli2srv.out_of_order.into());
+    "srv2cli_out_of_order", "TCP segments of the server out of order.", |f| int(f.srv2cli.out_of_order.into());
+    "cli2srv_zero_windows", "Announcements of a zero TCP window by the client.", |f| int(f.cli2srv.zero_windows.into());
+    "srv2cli_zero_windows", "Announcements of a zero TCP window by the server.", |f| int(f.srv2cli.zero_windows.into());
     "rtt_client_us", "Round trip between here and the client by the handshake in microseconds, 0 when unknown.",
         |f| int(f.rtt_client_us.into());
     "rtt_server_us", "Round trip between here and the server by the handshake in microseconds, 0 when unknown.",
@@ -171,6 +185,8 @@ fields! {
         |f| int(f.export.as_ref().map_or(1, |e| e.sampling.into()));
     "exporter_application", "What the exporter calls the application, empty when it does not say.",
         |f| text(f.export.as_ref().map_or("", |e| &e.application));
+    "end_reason", "Why the flow ended, in snake case (`idle`, `closed`, `evicted`, …); empty while it lives.",
+        |f| made(f.end.map_or_else(String::new, |end| format!("{end:?}").chars().fold(String::new(), snake)));
     "client_country", "Country of the client by its two letters (ISO 3166-1); empty when unknown, as without databases (`geo.databases`).",
         |f| text(f.client_place().map_or("", |p| &p.country));
     "client_continent", "Continent of the client by its two letters.", |f| text(f.client_place().map_or("", |p| &p.continent));

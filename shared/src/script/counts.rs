@@ -1,9 +1,9 @@
 //! What a script has done.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// What one script has done since the start.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct ScriptCounts {
     /// Calls of its hooks.
     pub calls: u64,

@@ -145,6 +145,37 @@ pub enum Effect {
     },
 }
 
+impl Effect {
+    /// Bytes that it takes in memory.
+    pub fn bytes(&self) -> usize {
+        let of = |text: &Option<String>| text.as_ref().map_or(0, String::capacity);
+        size_of::<Self>()
+            + match self {
+                Self::Trigger(request) | Self::Keep(request) | Self::Store(request) => {
+                    of(&request.alert_type) + of(&request.message) + of(&request.metric)
+                }
+                Self::Release(kind) => of(kind),
+                Self::SetStatus(_) | Self::ClearStatus(_) => 0,
+                Self::HttpPost { url: a, body: b } | Self::Publish { subject: a, payload: b } => {
+                    a.capacity() + b.capacity()
+                }
+                Self::Log(_, text) | Self::Note { name: text, .. } => text.capacity(),
+                Self::Remember { key, value } => key.capacity() + of(value),
+            }
+    }
+}
+
+/// A message under a subject of the script's own.
+///
+/// # Errors
+/// The subject is none.
+pub fn message(subject: &str, payload: &str) -> Result<Effect, String> {
+    if subject.is_empty() || subject.split('.').any(str::is_empty) {
+        return Err(format!("'{subject}' is no subject: names parted by single dots"));
+    }
+    Ok(Effect::Publish { subject: subject.to_owned(), payload: payload.to_owned() })
+}
+
 /// A number noted under a name of the script's own.
 ///
 /// # Errors

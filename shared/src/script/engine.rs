@@ -10,33 +10,51 @@ use rhai::{AST, Dynamic, Engine, EvalAltResult, FnPtr, FuncArgs, Map, ParseError
 use serde_json::Value;
 
 use super::lists::Lists;
-use super::log_event::LogEvent;
-use super::lowered::{Expr, GiveUp, How, Input, Program};
+use super::lowered::{Expr, How, Input, Program};
 use super::memory::SharedMemory;
 use super::observer::{Observed, Observer};
 use super::schema::Schema;
 use super::source::{Origin, ScriptSource};
-use super::value::{Counters, EntityInfo, from_json};
+use super::value::from_json;
 use super::{CallResult, ElementParams, FlowHook, HookName, ScriptError, ScriptLimits, ScriptMeta};
 use crate::model::{FlowRecord, Granularity, Timestamp};
 
 mod attributes;
+#[cfg(test)]
+mod catalog;
 mod functions;
+mod guards;
 mod host;
+#[cfg(test)]
+mod hostile_tests;
 mod lower;
 #[cfg(test)]
 mod lower_tests;
 #[cfg(test)]
+mod manual_tests;
+mod run;
+#[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub(crate) use tests::flow as a_flow;
 mod when;
 
 use host::{FlowHandle, Host};
+pub use run::Run;
 
 /// A hook, and how it runs.
 pub type Explained = (HookName, How);
 
 /// Operations that no lowered hook does; see [`ScriptEngine::explain`].
 const MANY_OPERATIONS: u64 = 100_000;
+
+/// Operations of the interpreter that a part of a lowered hook stands for, and more: what a loop does in
+/// a program within the limit it could have done within it in the interpreter.
+const OPERATIONS_PER_PART: u64 = 8;
+
+/// Parts that loops of one lowered call run at most, a millisecond's worth; the interpreter watches the
+/// clock over what takes longer.
+const MAX_STEPS: u32 = 125_000;
 
 /// Compiles and runs scripts. Belongs to one thread.
 pub struct ScriptEngine {
@@ -98,18 +116,6 @@ pub struct Started {
     pub result: CallResult,
 }
 
-/// A script with its state.
-pub struct Run {
-    key: String,
-    ast: AST,
-    /// The functions of the hooks; of a script whose programs suffice only once one has given up.
-    hooks: OnceCell<Map>,
-    programs: Rc<Programs>,
-    teardown: Option<FnPtr>,
-    /// The last configuration as the script sees it; it seldom changes.
-    config: RefCell<Option<(Value, Dynamic)>>,
-}
-
 impl ScriptEngine {
     /// An engine whose calls keep to `limits`.
     pub fn new(limits: ScriptLimits) -> Self {
@@ -127,6 +133,7 @@ impl ScriptEngine {
             .disable_symbol("eval");
         host::register(&mut engine, &host);
         functions::register(&mut engine, &host);
+        guards::register(&mut engine, &host);
         Self { engine, host, observer: RefCell::new(None), interprets: Cell::new(false) }
     }
 
@@ -143,7 +150,7 @@ impl ScriptEngine {
         if let Some(observer) = &mut *self.observer.borrow_mut() {
             let (operations, reads) = self.host.take_watched();
             let about = about();
-            let CallResult { effects, error } = result;
+            let CallResult { effects, error, .. } = result;
             observer(&Observed {
                 script,
                 function,
@@ -200,16 +207,27 @@ impl ScriptEngine {
 
     /// What a lowered hook is called with.
     fn input<'a>(
-        &self,
+        &'a self,
         flow: Option<&'a FlowRecord>,
         element: Option<&'a ElementParams>,
         old_status: u64,
         now: Timestamp,
         config: &'a Value,
     ) -> Input<'a> {
-        let ScriptLimits { max_string, max_effects, .. } = *self.host.limits();
-        let lists = self.host.lists();
-        Input { flow, element, old_status, now: now.secs(), config, lists, max_string, max_effects }
+        let limits = self.host.limits();
+        let ScriptLimits { max_string, max_effects, max_operations, max_memory_bytes, .. } = *limits;
+        Input {
+            flow,
+            element,
+            old_status,
+            now: now.secs(),
+            config,
+            lists: self.host.lists(),
+            max_string,
+            max_effects,
+            max_steps: u32::try_from(max_operations / OPERATIONS_PER_PART).unwrap_or(u32::MAX).min(MAX_STEPS),
+            max_bytes: i64::try_from(max_memory_bytes / 2).unwrap_or(i64::MAX),
+        }
     }
 
     /// Compiles a script and reads its attributes.
@@ -281,7 +299,8 @@ impl ScriptEngine {
                 self.call(key, &script.ast, &function, (hook.name().to_owned(), from_json(config)))
             }
         };
-        let result = CallResult { effects: self.host.take_effects(), error: result.err() };
+        let operations = self.host.operations();
+        let result = CallResult { effects: self.host.take_effects(), error: result.err(), operations };
         self.observed(key, name, &|| hook.name().to_owned(), &result);
         Some(result)
     }
@@ -308,12 +327,15 @@ impl ScriptEngine {
             let teardown = function(&map, "teardown");
             Ok(accepted.then(|| Run::new(script, OnceCell::from(hooks_of(&map)), teardown)))
         });
+        if let Ok(Some(run)) = &outcome {
+            run.held.set(self.host.held());
+        }
         let effects = self.host.take_effects();
         let (run, error) = match outcome {
             Ok(run) => (run, None),
             Err(error) => (None, Some(error)),
         };
-        let result = CallResult { effects, error };
+        let result = CallResult { effects, error, operations: self.host.operations() };
         self.observed(&key, "setup", &String::new, &result);
         Started { run, result }
     }
@@ -366,6 +388,9 @@ impl ScriptEngine {
             EvalAltResult::ErrorStackOverflow(_) => {
                 format!("calls are nested deeper than the limit of {}", limits.max_call_depth)
             }
+            EvalAltResult::ErrorTerminated(why, _) if why.as_bool() == Ok(host::OUT_OF_MEMORY) => {
+                format!("holds more memory than the limit of {} bytes lets it", limits.max_memory_bytes)
+            }
             EvalAltResult::ErrorTerminated(..) => {
                 format!("ran longer than the limit of {} ms", limits.max_millis)
             }
@@ -383,182 +408,6 @@ impl ScriptEngine {
         };
         at(script, position, cause)
     }
-}
-
-impl Run {
-    fn new(script: &Script, hooks: OnceCell<Map>, teardown: Option<FnPtr>) -> Self {
-        let (key, ast) = (script.meta.key.clone(), script.ast.clone());
-        Self { key, ast, hooks, programs: Rc::clone(&script.programs), teardown, config: RefCell::new(None) }
-    }
-
-    /// The function of a hook for the interpreter; the file is evaluated now if it was not.
-    fn function(&self, engine: &ScriptEngine, hook: &str) -> Result<Option<FnPtr>, ScriptError> {
-        let hooks = match self.hooks.get() {
-            Some(hooks) => hooks,
-            None => {
-                engine.host.begin(None, 0, Timestamp::ZERO);
-                let map = engine.evaluate(&self.key, &self.ast)?;
-                self.hooks.get_or_init(|| hooks_of(&map))
-            }
-        };
-        Ok(function(hooks, hook).or_else(|| function(hooks, "all")))
-    }
-
-    /// Calls a flow hook; a script without it does nothing.
-    pub fn flow(
-        &mut self,
-        engine: &ScriptEngine,
-        hook: FlowHook,
-        flow: &FlowRecord,
-        old_status: u64,
-        now: Timestamp,
-        config: &Value,
-    ) -> CallResult {
-        if let Some(when) = &self.programs.when {
-            match when.is_so(&engine.input(Some(flow), None, old_status, now, config)) {
-                Ok(true) => {}
-                Ok(false) => return CallResult::default(),
-                Err(GiveUp) => return self.odd_condition(),
-            }
-        }
-        if let Some(program) = self.programs.flow[hook as usize].as_ref().filter(|_| !engine.interprets.get())
-        {
-            let input = engine.input(Some(flow), None, old_status, now, config);
-            let mut effects = Vec::new();
-            if program.run(&input, &mut effects).is_ok() {
-                return CallResult { effects, error: None };
-            }
-        }
-        let function = match self.function(engine, hook.name()) {
-            Ok(Some(function)) => function,
-            Ok(None) => return CallResult::default(),
-            Err(error) => return CallResult { effects: Vec::new(), error: Some(error) },
-        };
-        engine.host.begin(Some(Rc::new(flow.clone())), old_status, now);
-        let config = self.config(config);
-        let result = engine.call(&self.key, &self.ast, &function, (now.secs(), config));
-        self.finish(engine, hook.name(), &|| flow.label(), result)
-    }
-
-    /// Calls an element hook; a script without it does nothing.
-    pub fn element(&mut self, engine: &ScriptEngine, params: &ElementParams, config: &Value) -> CallResult {
-        let Some(granularity) = params.hook.or(params.granularity) else { return CallResult::default() };
-        if let Some(when) = &self.programs.when {
-            match when.is_so(&engine.input(None, Some(params), 0, params.when, config)) {
-                Ok(true) => {}
-                Ok(false) => return CallResult::default(),
-                Err(GiveUp) => return self.odd_condition(),
-            }
-        }
-        let place = Granularity::PERIODS.iter().position(|period| *period == granularity);
-        let program = place.and_then(|place| self.programs.element[place].as_ref());
-        if let Some(program) = program.filter(|_| !engine.interprets.get()) {
-            let input = engine.input(None, Some(params), 0, params.when, config);
-            let mut effects = Vec::new();
-            if program.run(&input, &mut effects).is_ok() {
-                return CallResult { effects, error: None };
-            }
-        }
-        let name = HookName::Element(granularity).name();
-        let function = match self.function(engine, name) {
-            Ok(Some(function)) => function,
-            Ok(None) => return CallResult::default(),
-            Err(error) => return CallResult { effects: Vec::new(), error: Some(error) },
-        };
-        engine.host.begin(None, 0, params.when);
-        let map = params_map(params, self.config(config), &self.key);
-        let result = engine.call(&self.key, &self.ast, &function, (map,));
-        self.finish(engine, name, &|| params.entity_value.clone(), result)
-    }
-
-    /// Calls the hook of log lines; a script without it does nothing.
-    pub fn event(&mut self, engine: &ScriptEngine, event: &LogEvent, config: &Value) -> CallResult {
-        let name = HookName::Event.name();
-        let function = match self.function(engine, name) {
-            Ok(Some(function)) => function,
-            Ok(None) => return CallResult::default(),
-            Err(error) => return CallResult { effects: Vec::new(), error: Some(error) },
-        };
-        engine.host.begin(None, 0, event.when);
-        engine.host.has_event(true);
-        let seen = from_json(&event.json());
-        let result = engine.call(&self.key, &self.ast, &function, (seen, self.config(config)));
-        engine.host.has_event(false);
-        self.finish(engine, name, &|| event.label(), result)
-    }
-
-    /// A condition that compares what cannot be compared.
-    fn odd_condition(&self) -> CallResult {
-        let cause = "when: compares values of different types, or reads what is not there".to_owned();
-        let error = ScriptError { script: self.key.clone(), line: 0, column: 0, cause };
-        CallResult { effects: Vec::new(), error: Some(error) }
-    }
-
-    /// Ends the run.
-    pub fn teardown(self, engine: &ScriptEngine, now: Timestamp) -> CallResult {
-        let Some(function) = &self.teardown else { return CallResult::default() };
-        engine.host.begin(None, 0, now);
-        let result = engine.call(&self.key, &self.ast, function, ());
-        self.finish(engine, "teardown", &String::new, result)
-    }
-
-    fn finish(
-        &self,
-        engine: &ScriptEngine,
-        function: &str,
-        about: &dyn Fn() -> String,
-        result: Result<Dynamic, ScriptError>,
-    ) -> CallResult {
-        let result = CallResult { effects: engine.host.take_effects(), error: result.err() };
-        engine.observed(&self.key, function, about, &result);
-        result
-    }
-
-    fn config(&self, config: &Value) -> Dynamic {
-        let mut kept = self.config.borrow_mut();
-        match &*kept {
-            Some((value, seen)) if value == config => seen.clone(),
-            _ => {
-                let seen = match config {
-                    Value::Null => Map::new().into(),
-                    config => from_json(config),
-                };
-                *kept = Some((config.clone(), seen.clone()));
-                seen
-            }
-        }
-    }
-}
-
-/// The `params` of seed 000: every key, for every element.
-fn params_map(params: &ElementParams, config: Dynamic, key: &str) -> Map {
-    let text = params.entity_value.as_str();
-    let entity = params.entity.map_or("", crate::model::Entity::name);
-    let mut alert_entity = Map::new();
-    alert_entity.insert("entity".into(), entity.into());
-    alert_entity.insert("value".into(), text.into());
-    let fields = params.info.iter().map(|(name, value)| ((*name).to_owned(), value.json()));
-    let info = EntityInfo { text: text.into(), fields: Rc::new(fields.collect()) };
-    let alerts: rhai::Array = params
-        .cur_alerts
-        .iter()
-        .map(|alert| from_json(&serde_json::to_value(alert).unwrap_or_default()))
-        .collect();
-    let mut map = Map::new();
-    let mut set = |name: &str, value: Dynamic| drop(map.insert(name.into(), value));
-    set("granularity", params.granularity.map_or("", crate::model::Granularity::name).into());
-    set("alert_entity", alert_entity.into());
-    set("entity_info", Dynamic::from(info));
-    set("cur_alerts", alerts.into());
-    set("user_script_config", config);
-    set("user_script", key.into());
-    set("when", params.when.secs().into());
-    set("seconds", params.seconds().into());
-    set("ifid", i64::from(params.ifid).into());
-    set("ts_enabled", params.ts_enabled.into());
-    set("stats", Dynamic::from(Counters(Rc::new(params.stats.clone()))));
-    set("delta", Dynamic::from(Counters(Rc::new(params.delta.clone()))));
-    map
 }
 
 fn hooks_of(map: &Map) -> Map {

@@ -6,7 +6,8 @@
 //! and the interpreter does the whole call. So both ways end the same by construction where they could
 //! differ, and `tests` hold them together where they run side by side.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
 use std::rc::Rc;
 
 use serde_json::Value as Json;
@@ -18,7 +19,12 @@ use crate::model::FlowRecord;
 use crate::model::flow_field::FieldValue;
 use crate::model::status::StatusBits;
 
+mod ask;
+mod control;
 mod run;
+mod value;
+
+pub use value::Scalar;
 
 /// What a call sees.
 pub struct Input<'a> {
@@ -33,11 +39,15 @@ pub struct Input<'a> {
     /// The script's configuration.
     pub config: &'a Json,
     /// Lists to look things up in.
-    pub lists: Rc<Lists>,
+    pub lists: &'a RefCell<Rc<Lists>>,
     /// Longest text.
     pub max_string: usize,
     /// Effects of one call at most.
     pub max_effects: usize,
+    /// Parts of programs that loops of one call may run.
+    pub max_steps: u32,
+    /// Bytes that one call may hold at once.
+    pub max_bytes: i64,
 }
 
 /// The interpreter is to do this call.
@@ -73,12 +83,96 @@ pub enum Stmt {
     If(Expr, Vec<Stmt>, Vec<Stmt>),
     /// Sets a variable.
     Set(usize, Expr),
+    /// Changes a part of a list or map.
+    Change(Box<Change>),
+    /// Does something again and again.
+    Loop(Box<Loop>),
+    /// One of many ways.
+    Switch(Box<Switch>),
+    /// Leaves the innermost loop.
+    Break,
+    /// Goes on with the next round of the innermost loop.
+    Continue,
     /// Ends the call.
     Return,
     /// From here on the interpreter is needed.
     GiveUp,
     /// Asks for something.
     Ask(Ask),
+}
+
+/// A change of a part of a list or map: `list.push(x)`, `map.key = x`, `list[i] += x`.
+#[derive(Clone, Debug)]
+pub struct Change {
+    /// The variable.
+    pub place: usize,
+    /// Indices and keys that lead to the part.
+    pub path: Vec<Expr>,
+    /// What is done to it.
+    pub how: Changing,
+    /// With what.
+    pub value: Expr,
+}
+
+/// What is done to a part of a list or map.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Changing {
+    /// It becomes the value.
+    Put,
+    /// It becomes what it makes with the value.
+    Compute(Arithmetic),
+    /// It is a list and gets the value as its last item.
+    Push,
+}
+
+/// A loop.
+#[derive(Clone, Debug)]
+pub struct Loop {
+    /// How often.
+    pub over: Over,
+    /// What.
+    pub body: Vec<Stmt>,
+    /// Parts of a round, for the limit.
+    pub cost: u32,
+}
+
+/// How often a loop does something.
+#[derive(Clone, Debug)]
+pub enum Over {
+    /// While this holds, looked at before each round.
+    While(Expr),
+    /// While this is so, looked at after each round.
+    DoWhile(Expr, bool),
+    /// For each of the whole numbers from one up to another, which belongs to them or not.
+    Range(Each, Expr, Expr, bool),
+    /// For each item of a list.
+    Items(Each, Expr),
+}
+
+/// The variables of a `for`: the item, and its number from 0.
+#[derive(Clone, Copy, Debug)]
+pub struct Each {
+    /// The item.
+    pub item: usize,
+    /// Its number.
+    pub counter: Option<usize>,
+}
+
+/// One of many ways, by a value.
+#[derive(Clone, Debug)]
+pub struct Switch {
+    /// The value.
+    pub on: Expr,
+    /// How values are hashed.
+    pub hash: fn(Scalar<'_>) -> u64,
+    /// Ways by hash of the value.
+    pub cases: HashMap<u64, Vec<usize>>,
+    /// Ways by range of whole numbers, both ends included.
+    pub ranges: Vec<(i64, i64, usize)>,
+    /// Each way with its condition.
+    pub ways: Vec<(Expr, Vec<Stmt>)>,
+    /// The way when no other is taken.
+    pub otherwise: Option<usize>,
 }
 
 /// A comparison.
@@ -99,19 +193,20 @@ pub enum Compare {
 }
 
 impl Compare {
-    fn holds(self, order: std::cmp::Ordering) -> bool {
+    #[inline]
+    fn holds<T: PartialOrd>(self, a: T, b: T) -> bool {
         match self {
-            Self::Eq => order.is_eq(),
-            Self::Ne => order.is_ne(),
-            Self::Lt => order.is_lt(),
-            Self::Le => order.is_le(),
-            Self::Gt => order.is_gt(),
-            Self::Ge => order.is_ge(),
+            Self::Eq => a == b,
+            Self::Ne => a != b,
+            Self::Lt => a < b,
+            Self::Le => a <= b,
+            Self::Gt => a > b,
+            Self::Ge => a >= b,
         }
     }
 }
 
-/// What two whole numbers make.
+/// What two numbers make.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Arithmetic {
     /// `+`, of texts too
@@ -149,6 +244,8 @@ pub enum Span {
 /// Something with a value.
 #[derive(Clone, Debug)]
 pub enum Expr {
+    /// `()`
+    Unit,
     /// A constant.
     Bool(bool),
     /// A constant.
@@ -159,6 +256,20 @@ pub enum Expr {
     Text(String),
     /// A constant list, or one put together.
     List(Vec<Expr>),
+    /// A constant map, or one put together.
+    Map(Vec<(String, Expr)>),
+    /// An item of a list by its number, or of a map by its key.
+    At(Box<(Expr, Expr)>),
+    /// What a map has under a key, or the length of a text or list.
+    Property(Box<Expr>, String),
+    /// The keys of a map.
+    Keys(Box<Expr>),
+    /// The values of a map, in order of its keys.
+    Values(Box<Expr>),
+    /// True when a text, list or map holds nothing.
+    IsEmpty(Box<Expr>),
+    /// A function of one or two values.
+    Function(Function, Vec<Expr>),
     /// A field of the flow, by place.
     Field(usize),
     /// A whole number of the flow compared with a constant: most conditions are one.
@@ -183,6 +294,8 @@ pub enum Expr {
     PeriodSeconds,
     /// Interface id.
     InterfaceId,
+    /// Whether time series of the element are kept.
+    KeepsSeries,
     /// A variable.
     Local(usize),
     /// `!`
@@ -193,13 +306,13 @@ pub enum Expr {
     Or(Vec<Expr>),
     /// Of two values of one type.
     Compare(Compare, Box<(Expr, Expr)>),
-    /// Of two whole numbers, or two texts.
+    /// Of two numbers, or a text and something that can be written.
     Arithmetic(Arithmetic, Box<(Expr, Expr)>),
     /// Of two texts, or of a list and what may be in it.
     Search(Search, Box<(Expr, Expr)>),
     /// Texts and numbers, joined.
     Join(Vec<Expr>),
-    /// Characters of a text, or items of a list.
+    /// Characters of a text, or items of a list or map.
     Len(Box<Expr>),
     /// `ip_in`
     IpIn(Box<(Expr, Expr)>),
@@ -209,6 +322,29 @@ pub enum Expr {
     IsPrivate(Box<Expr>),
     /// `format_bytes`
     FormatBytes(Box<Expr>),
+}
+
+/// A function that only looks at its arguments.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Function {
+    /// `-` of one number
+    Negate,
+    /// `abs`
+    Abs,
+    /// `min` of two numbers
+    Min,
+    /// `max` of two numbers
+    Max,
+    /// `to_int`
+    ToInt,
+    /// `to_float`
+    ToFloat,
+    /// `to_string`
+    ToText,
+    /// `to_lower`
+    ToLower,
+    /// `to_upper`
+    ToUpper,
 }
 
 /// A key of an alert's map.
@@ -253,6 +389,10 @@ pub enum Ask {
     ClearStatus(u8),
     /// `check_threshold`: value and metric
     CheckThreshold(Box<(Expr, Expr)>),
+    /// `http_post`: address and body
+    Post(Box<(Expr, Expr)>),
+    /// `publish`: subject and payload
+    Publish(Box<(Expr, Expr)>),
     /// `count` and `series` (true): name and number
     Note(bool, Box<(Expr, Expr)>),
     /// `log` and its kin

@@ -171,6 +171,12 @@ pub struct ScriptMeta {
     pub kind: ScriptKind,
     /// One line for people.
     pub title: String,
+    /// What it says of its own version.
+    pub version: String,
+    /// True when all it does is to raise alerts: it is not called while alerts are off.
+    pub is_alert: bool,
+    /// Names of the interfaces it is meant for, in which `*` stands for anything; all when empty.
+    pub scope: Vec<String>,
     /// Hooks it implements, `all` expanded.
     pub hooks: BTreeSet<HookName>,
     /// Category of its alerts.
@@ -236,6 +242,9 @@ impl ScriptMeta {
             key: key.to_owned(),
             kind: ScriptKind::Host,
             title: String::new(),
+            version: String::new(),
+            is_alert: false,
+            scope: Vec::new(),
             hooks: BTreeSet::new(),
             category: Category::Other,
             severity: None,

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use regex::Regex;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -10,8 +11,9 @@ use super::engine::{Script, ScriptEngine};
 use super::lists::Lists;
 use super::settings::{Override, Target};
 use super::source::ScriptSource;
-use super::{FlowHook, HookName, ScriptError, ScriptKind, ScriptLimits};
+use super::{FlowHook, HookName, ScriptCounts, ScriptError, ScriptKind, ScriptLimits};
 use crate::geo::GeoBases;
+use crate::model::alert_rule::glob;
 use crate::model::status::StatusBits;
 use crate::model::{AlertRules, FlowRecord, Granularity, HostPools, L4};
 
@@ -36,6 +38,8 @@ pub struct ScriptSetup {
     pub exclusions: AlertRules,
     /// Files that were changed and cannot be used as they are; what they held before still runs.
     pub broken: Vec<BrokenScript>,
+    /// True while alerts are off: scripts that only raise alerts are not called.
+    pub alerts_off: bool,
 }
 
 /// A file whose text cannot be used.
@@ -58,6 +62,8 @@ pub struct Entry {
     config: Value,
     hook_config: BTreeMap<HookName, Value>,
     overrides: Vec<Override>,
+    /// Names of the interfaces it is meant for.
+    scope: Vec<Regex>,
 }
 
 impl Entry {
@@ -78,7 +84,9 @@ impl Entry {
             .iter()
             .filter_map(|hook| of_hook(hook).and_then(|h| h.config.clone()).map(|c| (*hook, c)))
             .collect();
-        Self { script, enabled, enabled_for_all, config, hook_config, overrides }
+        // Patterns that are none were told when the script was read.
+        let scope = meta.scope.iter().filter_map(|name| glob(name).ok()).collect();
+        Self { script, enabled, enabled_for_all, config, hook_config, overrides, scope }
     }
 
     /// True when it is the same text under the same settings.
@@ -90,6 +98,18 @@ impl Entry {
             && self.overrides == other.overrides
             && self.config == other.config
             && self.hook_config == other.hook_config
+    }
+
+    /// Switches off what overrides and settings may have switched on.
+    fn switch_off(&mut self) {
+        self.enabled.clear();
+        self.enabled_for_all.clear();
+        self.overrides.clear();
+    }
+
+    /// True when the script is meant for this interface.
+    pub fn is_for(&self, interface: &str) -> bool {
+        self.scope.is_empty() || self.scope.iter().any(|name| name.is_match(interface))
     }
 
     /// True when the hook is to be called.
@@ -146,8 +166,14 @@ pub struct ScriptInfo {
     pub hooks: BTreeMap<String, bool>,
     /// Where it came from.
     pub origin: String,
+    /// What it says of its own version; empty when it does not.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub version: String,
     /// XXH3 of its text.
     pub hash: String,
+    /// Interfaces that it is meant for; all when empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub scope: Vec<String>,
     /// Order among scripts, higher first.
     pub prio: i64,
     /// Its configuration.
@@ -165,6 +191,23 @@ pub struct ScriptInfo {
     /// What is wrong with the file as it is now; what is shown is what it held before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// What went wrong when it was called last and failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_error: Option<String>,
+    /// What it has done since the start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub counts: Option<ScriptCounts>,
+}
+
+impl ScriptInfo {
+    /// Adds what the same script has done elsewhere.
+    pub fn add(&mut self, elsewhere: Self) {
+        match (&mut self.counts, elsewhere.counts) {
+            (Some(here), Some(there)) => here.add(&there),
+            (here, there) => *here = here.or(there),
+        }
+        self.last_error = elsewhere.last_error.or(self.last_error.take());
+    }
 }
 
 /// All loaded scripts, by `prio` (higher first), then key.
@@ -203,6 +246,16 @@ impl Registry {
         (Self { entries }, errors)
     }
 
+    /// The scripts of a set-up; while alerts are off, those that only raise alerts are off.
+    pub fn of_setup(engine: &ScriptEngine, setup: &ScriptSetup) -> (Self, Vec<ScriptError>) {
+        let (mut registry, errors) = Self::load(engine, setup.sources.clone(), &setup.settings);
+        if setup.alerts_off {
+            let alerting = |entry: &&mut Entry| entry.script.meta().is_alert;
+            registry.entries.iter_mut().filter(alerting).for_each(Entry::switch_off);
+        }
+        (registry, errors)
+    }
+
     /// All scripts, whether on or off.
     pub fn scripts(&self) -> &[Entry] {
         &self.entries
@@ -232,14 +285,16 @@ impl Registry {
                 category: meta.category.to_string(),
                 hooks: meta.hooks.iter().map(|h| (h.name().to_owned(), entry.enabled(*h))).collect(),
                 origin: entry.script.origin().to_string(),
+                version: meta.version.clone(),
                 hash: entry.script.hash().to_owned(),
+                scope: meta.scope.clone(),
                 prio: meta.prio,
                 config: entry.config.clone(),
                 config_schema: entry.script.schema().text().clone(),
                 gui: meta.gui.clone(),
                 overrides: entry.overrides.clone(),
                 warnings: meta.warnings.clone(),
-                error: None,
+                ..ScriptInfo::default()
             }
         };
         self.entries.iter().map(info).collect()
@@ -287,3 +342,6 @@ pub fn wrong_config(script: &Script, settings: &ScriptSettings) -> Vec<(String, 
     wrong.extend(unknown.map(|name| (".hooks".to_owned(), format!("it has no hook '{name}'"))));
     wrong
 }
+
+#[cfg(test)]
+mod tests;

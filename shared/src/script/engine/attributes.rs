@@ -2,15 +2,13 @@
 
 use rhai::{Dynamic, FnPtr, Map};
 
+use crate::model::alert_rule::glob;
 use crate::model::status::{self, StatusBits};
 use crate::model::{Category, Granularity, L4, Severity};
 use crate::script::effect::Role;
 use crate::script::source::ScriptSource;
 use crate::script::value::to_json;
 use crate::script::{FlowHook, HookName, Lifecycle, ScriptKind, ScriptMeta};
-
-/// Attributes that scripts may carry and that nothing here reads yet.
-const CARRIED: [&str; 2] = ["is_alert", "scope"];
 
 /// Reads the map of `source`.
 ///
@@ -24,6 +22,9 @@ pub fn read(map: &Map, source: &ScriptSource) -> Result<ScriptMeta, String> {
         match name {
             "key" => meta.key = text(name, value)?,
             "title" => meta.title = text(name, value)?,
+            "version" => meta.version = text(name, value)?,
+            "is_alert" => meta.is_alert = flag(name, value)?,
+            "scope" => meta.scope = interfaces(name, value)?,
             "kind" => kind = Some(one_of(name, value, ScriptKind::parse)?),
             "category" => meta.category = one_of(name, value, Category::parse)?,
             "severity" => meta.severity = Some(one_of(name, value, Severity::parse)?),
@@ -72,7 +73,6 @@ pub fn read(map: &Map, source: &ScriptSource) -> Result<ScriptMeta, String> {
                 meta.has_teardown = true;
             }
             "hooks" => {}
-            carried if CARRIED.contains(&carried) => {}
             unknown => return Err(format!("unknown attribute '{unknown}'")),
         }
     }
@@ -100,6 +100,18 @@ fn techniques(name: &str, value: &Dynamic) -> Result<Vec<String>, String> {
         right.then_some(text)
     };
     list.iter().map(|item| technique(item).ok_or_else(wrong)).collect()
+}
+
+/// Names of interfaces.
+fn interfaces(name: &str, value: &Dynamic) -> Result<Vec<String>, String> {
+    let wrong = || format!("{name}: must be a list of names of interfaces such as \"eth*\"");
+    let list = value.read_lock::<rhai::Array>().ok_or_else(wrong)?;
+    let pattern = |item: &Dynamic| {
+        let pattern = item.clone().into_string().map_err(|_| wrong())?;
+        glob(&pattern).map_err(|cause| format!("{name}: {cause}"))?;
+        Ok(pattern)
+    };
+    list.iter().map(pattern).collect()
 }
 
 /// The bits that a list of names stands for.

@@ -1,4 +1,4 @@
-//! The functions scripts can call. `docs/scripts.md` describes each; a test holds the two together.
+//! The functions scripts can call. `catalog.rs` says what each does; a test holds the two together.
 
 use std::rc::Rc;
 
@@ -11,34 +11,6 @@ use crate::script::functions::{format_bytes, ip_in, is_private, parse_ip};
 use crate::script::threshold::Crossing;
 use crate::script::value::{EntityInfo, from_json, number, to_json};
 use crate::script::{AlertRequest, Effect, LogLevel};
-
-/// Names of every function, for the documentation's test.
-#[cfg(test)]
-pub const NAMES: &[&str] = &[
-    "trigger_alert",
-    "keep_alert",
-    "release_alert",
-    "store_alert",
-    "check_threshold",
-    "count",
-    "series",
-    "remember",
-    "recall",
-    "forget",
-    "http_post",
-    "publish",
-    "log",
-    "log_warn",
-    "log_debug",
-    "now",
-    "to_json",
-    "parse_json",
-    "ip_in",
-    "is_private",
-    "in_list",
-    "has_list",
-    "format_bytes",
-];
 
 /// Registers them.
 pub fn register(engine: &mut Engine, host: &Rc<Host>) {
@@ -67,9 +39,9 @@ pub fn register(engine: &mut Engine, host: &Rc<Host>) {
         Ok(false)
     });
     let h = Rc::clone(host);
-    engine.register_fn("in_list", move |list: &str, entry: &str| h.lists().has(list, entry));
+    engine.register_fn("in_list", move |list: &str, entry: &str| h.lists().borrow().has(list, entry));
     let h = Rc::clone(host);
-    engine.register_fn("has_list", move |list: &str| h.lists().contains(list));
+    engine.register_fn("has_list", move |list: &str| h.lists().borrow().contains(list));
     engine.register_fn("is_private", |ip: &str| -> Answer<bool> { Ok(is_private(parse_ip(ip)?)) });
     engine.register_fn("format_bytes", |bytes: i64| format_bytes(bytes as f64));
 }
@@ -98,10 +70,7 @@ fn register_output(engine: &mut Engine, host: &Rc<Host>) {
     });
     let h = Rc::clone(host);
     engine.register_fn("publish", move |subject: &str, payload: &str| -> Answer<()> {
-        if subject.is_empty() || subject.split('.').any(str::is_empty) {
-            return Err(format!("'{subject}' is no subject: names parted by single dots").into());
-        }
-        h.ask(Effect::Publish { subject: subject.to_owned(), payload: payload.to_owned() })
+        h.ask(effect::message(subject, payload)?)
     });
     for (name, level) in
         [("log", LogLevel::Info), ("log_warn", LogLevel::Warn), ("log_debug", LogLevel::Debug)]
@@ -109,6 +78,11 @@ fn register_output(engine: &mut Engine, host: &Rc<Host>) {
         let h = Rc::clone(host);
         engine.register_fn(name, move |text: Dynamic| h.ask(Effect::Log(level, text.to_string())));
     }
+    let h = Rc::clone(host);
+    // Rhai has a logarithm of that name, which would be taken for floats.
+    engine.register_fn("log", move |number: f64| {
+        h.ask(Effect::Log(LogLevel::Info, Dynamic::from(number).to_string()))
+    });
     let h = Rc::clone(host);
     // Beyond the limit of effects a line is dropped; the next effect of the call is an error.
     engine.on_print(move |text| drop(h.ask(Effect::Log(LogLevel::Info, text.to_owned()))));
@@ -146,7 +120,7 @@ fn register_memory(engine: &mut Engine, host: &Rc<Host>) {
         let text = value.to_string();
         // What is remembered is also told: neither without the other.
         h.may_ask()?;
-        h.memory()?.borrow_mut().set(key, value, text.len(), h.limits().max_memory)?;
+        h.memory()?.borrow_mut().set(key, value, text.len(), h.limits().max_remembered_bytes)?;
         h.ask(Effect::Remember { key: key.to_owned(), value: Some(text) })
     });
     let h = Rc::clone(host);

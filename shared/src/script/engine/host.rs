@@ -6,6 +6,7 @@ use std::rc::Rc;
 use rhai::{Dynamic, Engine, EvalAltResult, ImmutableString};
 
 use crate::clock::Stopwatch;
+use crate::counting;
 use crate::model::flow_field::FLOW_FIELDS;
 use crate::model::status;
 use crate::model::{FlowRecord, Timestamp};
@@ -13,6 +14,13 @@ use crate::script::lists::Lists;
 use crate::script::memory::SharedMemory;
 use crate::script::value::{Counters, EntityInfo, from_field, from_json};
 use crate::script::{AlertRequest, Effect, ScriptLimits};
+
+/// Between two looks at the memory a script does one operation, which may copy what it holds up to three
+/// times (`list + list`): it is stopped at this part of its quota.
+const COPIES: usize = 4;
+
+/// Why a call was ended by the watch over its memory.
+pub const OUT_OF_MEMORY: bool = true;
 
 /// A function's answer, or an error with a position.
 pub type Answer<T> = Result<T, Box<EvalAltResult>>;
@@ -30,8 +38,10 @@ pub struct Host {
     memory: RefCell<Option<SharedMemory>>,
     /// The call is for a log line.
     event: Cell<bool>,
-    /// Operations of the call so far; kept only while somebody watches.
+    /// Operations of the call so far.
     operations: Cell<u64>,
+    /// Bytes of the thread when the call began, less those that the script held already.
+    floor: Cell<i64>,
     /// Which of the flow's fields were read, while somebody watches.
     reads: RefCell<Option<Vec<bool>>>,
 }
@@ -50,6 +60,7 @@ impl Host {
             memory: RefCell::new(None),
             event: Cell::new(false),
             operations: Cell::new(0),
+            floor: Cell::new(0),
             reads: RefCell::new(None),
         }
     }
@@ -88,6 +99,26 @@ impl Host {
         *self.flow.borrow_mut() = flow;
         self.old_status.set(old_status);
         self.now.set(now);
+        self.operations.set(0);
+        self.holds(0);
+    }
+
+    /// The script that is called next holds so many bytes already.
+    pub fn holds(&self, bytes: i64) {
+        self.floor.set(counting::bytes() - bytes);
+    }
+
+    /// Bytes that the script holds now, besides what it asked for.
+    pub fn held(&self) -> i64 {
+        let effects = self.effects.borrow();
+        let spare = (effects.capacity() - effects.len()) * size_of::<Effect>();
+        let asked: usize = effects.iter().map(Effect::bytes).sum();
+        counting::bytes() - self.floor.get() - (asked + spare) as i64
+    }
+
+    /// Operations of the call so far.
+    pub fn operations(&self) -> u64 {
+        self.operations.get()
     }
 
     /// Says whether the calls from now on are for log lines.
@@ -116,8 +147,8 @@ impl Host {
     }
 
     /// What lists there are.
-    pub fn lists(&self) -> Rc<Lists> {
-        Rc::clone(&self.lists.borrow())
+    pub fn lists(&self) -> &RefCell<Rc<Lists>> {
+        &self.lists
     }
 
     /// Sets what the script of the next calls remembers.
@@ -174,8 +205,12 @@ fn bit(name: &str) -> Answer<u8> {
 /// Registers `flow`, `entity_info` and the limits that the host watches over.
 pub fn register(engine: &mut Engine, host: &Rc<Host>) {
     let watched = Rc::clone(host);
+    let most = i64::try_from(host.limits.max_memory_bytes / COPIES).unwrap_or(i64::MAX);
     engine.on_progress(move |operations| {
         watched.operations.set(operations);
+        if counting::bytes() - watched.floor.get() > most {
+            return Some(Dynamic::from(OUT_OF_MEMORY));
+        }
         // Reading the clock costs more than an operation.
         let late = operations % 256 == 0 && watched.watch.get().elapsed() > watched.limits.max_time();
         late.then_some(Dynamic::UNIT)

@@ -1,18 +1,19 @@
 //! Rhai's syntax tree of a hook becomes a program of our own, or a reason why not.
 
-use rhai::{AST, ASTFlags, ASTNode, Dynamic, Expr as Ast, FnCallExpr, FnPtr, Stmt as AstStmt};
+use rhai::{AST, ASTFlags, ASTNode, Expr as Ast, FnPtr, Stmt as AstStmt};
 
 use super::host::FlowHandle;
-use crate::model::flow_field::FLOW_FIELDS;
-use crate::model::status;
 use crate::script::HookName;
-use crate::script::effect::LogLevel;
-use crate::script::lowered::{AlertKey, Ask, Compare, Expr, Program, Stmt};
+use crate::script::lowered::{Expr, Program, Stmt};
 
+mod ask;
+mod control;
+mod cost;
+mod expr;
 mod names;
 mod params;
 
-use names::{alert_key, arithmetic, compare, search};
+use names::arithmetic;
 
 /// Why a hook is left to the interpreter.
 pub type Reason = String;
@@ -81,7 +82,9 @@ fn always_gives_up(block: &[Stmt]) -> bool {
                 _ if may_return(then) || may_return(otherwise) => return false,
                 _ => {}
             },
-            Stmt::Set(..) | Stmt::Ask(_) => {}
+            Stmt::Break | Stmt::Continue => return false,
+            Stmt::Loop(_) | Stmt::Switch(_) if may_return(std::slice::from_ref(stmt)) => return false,
+            _ => {}
         }
     }
     false
@@ -91,6 +94,8 @@ fn may_return(block: &[Stmt]) -> bool {
     block.iter().any(|stmt| match stmt {
         Stmt::Return => true,
         Stmt::If(_, then, otherwise) => may_return(then) || may_return(otherwise),
+        Stmt::Loop(inner) => may_return(&inner.body),
+        Stmt::Switch(switch) => switch.ways.iter().any(|(_, way)| may_return(way)),
         _ => false,
     })
 }
@@ -153,50 +158,45 @@ impl Lowering {
                     self.names.push((declared.0.name.to_string(), Binding::Params(path)));
                     return Ok(());
                 }
-                let value = self.expr(&declared.1)?;
                 let place = self.local();
+                self.value_into(place, &declared.1, to)?;
                 self.names.push((declared.0.name.to_string(), Binding::Local(place)));
-                to.push(Stmt::Set(place, value));
             }
             AstStmt::Assignment(assignment) => {
                 let (operation, sides) = &**assignment;
+                let operation = match operation.get_op_assignment_info() {
+                    None => None,
+                    Some((.., name)) => Some(arithmetic(name).ok_or_else(|| unknown(name))?),
+                };
                 let Ast::Variable(variable, ..) = &sides.lhs else {
-                    return Err("assigns to something else than a variable".to_owned());
+                    return self.change(&sides.lhs, operation, &sides.rhs, to);
                 };
-                let Binding::Local(place) = self.find(&variable.1)? else {
-                    return Err(match self.find(&variable.1)? {
-                        Binding::State => keeps_state(&variable.1),
-                        _ => format!("assigns to '{}'", variable.1),
-                    });
-                };
-                let value = self.expr(&sides.rhs)?;
-                let value = match operation.get_op_assignment_info() {
-                    None => value,
-                    Some((.., operator)) => {
-                        let operation = arithmetic(operator).ok_or_else(|| unknown(operator))?;
-                        Expr::Arithmetic(operation, Box::new((Expr::Local(place), value)))
+                let place = self.own_variable(&variable.1)?;
+                match operation {
+                    None => {
+                        // The value may be made of what the variable still holds.
+                        let made = self.local();
+                        self.value_into(made, &sides.rhs, to)?;
+                        match to.pop() {
+                            Some(Stmt::Set(last, value)) if last == made => to.push(Stmt::Set(place, value)),
+                            other => {
+                                to.extend(other);
+                                to.push(Stmt::Set(place, Expr::Local(made)));
+                            }
+                        }
                     }
-                };
-                to.push(Stmt::Set(place, value));
+                    Some(operation) => {
+                        let pair = (Expr::Local(place), self.expr(&sides.rhs)?);
+                        to.push(Stmt::Set(place, Expr::Arithmetic(operation, Box::new(pair))));
+                    }
+                }
             }
             AstStmt::FnCall(call, _) => self.call_stmt(call, to)?,
             AstStmt::Block(block) => {
                 let inner = self.block(block.iter())?;
                 to.push(Stmt::If(Expr::Bool(true), inner, Vec::new()));
             }
-            AstStmt::Expr(expr) => match &**expr {
-                Ast::FnCall(call, _) => self.call_stmt(call, to)?,
-                Ast::Dot(pair, flags, _) => match self.method_on_flow(&pair.lhs, &pair.rhs, *flags)? {
-                    Some(ask) => to.push(Stmt::Ask(ask)),
-                    None => self.value_stmt(expr, to)?,
-                },
-                Ast::Stmt(block) => {
-                    let inner = self.block(block.iter())?;
-                    to.push(Stmt::If(Expr::Bool(true), inner, Vec::new()));
-                }
-                Ast::Unit(_) => {}
-                other => self.value_stmt(other, to)?,
-            },
+            AstStmt::Expr(expr) => self.expr_stmt(expr, to)?,
             AstStmt::Return(value, flags, _) => {
                 if flags.intersects(ASTFlags::BREAK) {
                     return Err("throws".to_owned());
@@ -206,14 +206,45 @@ impl Lowering {
                 }
                 to.push(Stmt::Return);
             }
-            AstStmt::Switch(..) => return Err("has a switch".to_owned()),
-            AstStmt::While(..) | AstStmt::Do(..) | AstStmt::For(..) | AstStmt::BreakLoop(..) => {
-                return Err("has a loop".to_owned());
+            AstStmt::Switch(switch, _) => {
+                let switch =
+                    self.switch(&switch.0, &switch.1, &mut |lowering, way, to| lowering.expr_stmt(way, to))?;
+                to.push(switch);
+            }
+            AstStmt::While(..) | AstStmt::Do(..) | AstStmt::For(..) => to.push(self.repeat(stmt)?),
+            AstStmt::BreakLoop(Some(_), ..) => return Err("leaves a loop with a value".to_owned()),
+            AstStmt::BreakLoop(None, flags, _) => {
+                to.push(if flags.intersects(ASTFlags::BREAK) { Stmt::Break } else { Stmt::Continue });
             }
             AstStmt::TryCatch(..) => return Err("catches errors".to_owned()),
             _ => return Err("has a statement that is not lowered".to_owned()),
         }
         Ok(())
+    }
+
+    /// An expression that stands as a statement.
+    fn expr_stmt(&mut self, expr: &Ast, to: &mut Vec<Stmt>) -> Result<(), Reason> {
+        match expr {
+            Ast::FnCall(call, _) => self.call_stmt(call, to),
+            Ast::Dot(pair, flags, _) => {
+                if let Some(ask) = self.method_on_flow(&pair.lhs, &pair.rhs, *flags)? {
+                    to.push(Stmt::Ask(ask));
+                    return Ok(());
+                }
+                match self.push_to(expr)? {
+                    Some(change) => to.push(change),
+                    None => self.value_stmt(expr, to)?,
+                }
+                Ok(())
+            }
+            Ast::Stmt(block) => {
+                let inner = self.block(block.iter())?;
+                to.push(Stmt::If(Expr::Bool(true), inner, Vec::new()));
+                Ok(())
+            }
+            Ast::Unit(_) => Ok(()),
+            other => self.value_stmt(other, to),
+        }
     }
 
     fn local(&mut self) -> usize {
@@ -229,74 +260,18 @@ impl Lowering {
         Ok(())
     }
 
-    fn call_stmt(&mut self, call: &FnCallExpr, to: &mut Vec<Stmt>) -> Result<(), Reason> {
-        self.check_own(&call.name)?;
-        let ask = match (&*call.name, &call.args[..]) {
-            ("trigger_alert", [map]) => Ask::Trigger(self.alert(map)?),
-            ("keep_alert", [map]) => Ask::Keep(self.alert(map)?),
-            ("store_alert", [map]) => Ask::Store(self.alert(map)?),
-            ("release_alert", []) => Ask::Release(None),
-            ("release_alert", [kind]) => Ask::Release(Some(self.expr(kind)?)),
-            ("check_threshold", [params, value, metric]) => {
-                match self.params_path(params) {
-                    Some(path) if path.is_empty() => {}
-                    _ => return Err("gives check_threshold other params".to_owned()),
-                }
-                Ask::CheckThreshold(Box::new((self.expr(value)?, self.expr(metric)?)))
-            }
-            ("count", [name]) => Ask::Note(false, Box::new((self.expr(name)?, Expr::Int(1)))),
-            ("count", [name, n]) => Ask::Note(false, Box::new((self.expr(name)?, self.expr(n)?))),
-            ("series", [name, value]) => Ask::Note(true, Box::new((self.expr(name)?, self.expr(value)?))),
-            ("log", [text]) => Ask::Log(LogLevel::Info, self.expr(text)?),
-            ("log_warn", [text]) => Ask::Log(LogLevel::Warn, self.expr(text)?),
-            ("log_debug", [text]) => Ask::Log(LogLevel::Debug, self.expr(text)?),
-            _ => {
-                let value = self.call(call)?;
-                let place = self.local();
-                to.push(Stmt::Set(place, value));
-                return Ok(());
-            }
-        };
-        to.push(Stmt::Ask(ask));
-        Ok(())
-    }
-
-    /// What a method of the flow asks for, when it is one that does.
-    fn method_on_flow(&mut self, on: &Ast, method: &Ast, flags: ASTFlags) -> Result<Option<Ask>, Reason> {
-        let (Ast::Variable(variable, ..), Ast::MethodCall(call, _)) = (on, method) else { return Ok(None) };
-        if flags.intersects(ASTFlags::NEGATED) || !matches!(self.find(&variable.1)?, Binding::Flow) {
-            return Ok(None);
-        }
-        Ok(match (&*call.name, &call.args[..]) {
-            ("set_status", [name]) => Some(Ask::SetStatus(bit(name)?)),
-            ("clear_status", [name]) => Some(Ask::ClearStatus(bit(name)?)),
-            ("trigger_alert", [score, message]) => {
-                let keys = [(AlertKey::Score, score), (AlertKey::Message, message)];
-                let keys = keys.into_iter().map(|(key, value)| Ok((key, self.expr(value)?)));
-                Some(Ask::Trigger(keys.collect::<Result<_, Reason>>()?))
-            }
-            _ => None,
-        })
-    }
-
-    fn alert(&self, map: &Ast) -> Result<Vec<(AlertKey, Expr)>, Reason> {
-        let known = |name: &str| alert_key(name).ok_or_else(|| format!("gives an alert the key '{name}'"));
-        match map {
-            Ast::Map(map, _) => {
-                let pairs = map.0.iter().map(|(name, value)| Ok((known(&name.name)?, self.expr(value)?)));
-                pairs.collect()
-            }
-            Ast::DynamicConstant(map, _) => {
-                let map = map.read_lock::<rhai::Map>().ok_or("gives an alert something else than a map")?;
-                map.iter().map(|(name, value)| Ok((known(name)?, constant(value)?))).collect()
-            }
-            _ => Err("makes the map of an alert elsewhere".to_owned()),
-        }
-    }
-
     fn find(&self, name: &str) -> Result<Binding, Reason> {
         let found = self.names.iter().rev().find(|(known, _)| known == name);
         found.map(|(_, binding)| binding.clone()).ok_or_else(|| format!("knows no variable '{name}'"))
+    }
+
+    /// The place of a variable that may be changed.
+    fn own_variable(&self, name: &str) -> Result<usize, Reason> {
+        match self.find(name)? {
+            Binding::Local(place) => Ok(place),
+            Binding::State => Err(keeps_state(name)),
+            _ => Err(format!("assigns to '{name}'")),
+        }
     }
 
     fn check_own(&self, name: &str) -> Result<(), Reason> {
@@ -305,204 +280,8 @@ impl Lowering {
             false => Ok(()),
         }
     }
-
-    fn exprs<'a>(&self, exprs: impl IntoIterator<Item = &'a Ast>) -> Result<Vec<Expr>, Reason> {
-        exprs.into_iter().map(|expr| self.expr(expr)).collect()
-    }
-
-    fn expr(&self, expr: &Ast) -> Result<Expr, Reason> {
-        Ok(match expr {
-            Ast::BoolConstant(value, _) => Expr::Bool(*value),
-            Ast::IntegerConstant(value, _) => Expr::Int(*value),
-            Ast::FloatConstant(value, _) => Expr::Float(**value),
-            Ast::StringConstant(text, _) => Expr::Text(text.to_string()),
-            Ast::DynamicConstant(value, _) => constant(value)?,
-            Ast::InterpolatedString(parts, _) => {
-                Expr::Join(parts.iter().map(|part| self.joined(part)).collect::<Result<_, _>>()?)
-            }
-            Ast::Array(items, _) => Expr::List(self.exprs(&**items)?),
-            Ast::Variable(variable, ..) => match self.find(&variable.1)? {
-                Binding::Now => Expr::Now,
-                Binding::Config => Expr::Config(Vec::new()),
-                Binding::Local(place) => Expr::Local(place),
-                Binding::Flow => return Err("hands the flow itself on".to_owned()),
-                Binding::Params(path) => params::read(&path)?,
-                Binding::State => return Err(keeps_state(&variable.1)),
-            },
-            Ast::And(parts, _) => Expr::And(self.exprs(parts.iter())?),
-            Ast::Or(parts, _) => Expr::Or(self.exprs(parts.iter())?),
-            Ast::FnCall(call, _) => {
-                self.check_own(&call.name)?;
-                self.call(call)?
-            }
-            Ast::Dot(pair, flags, _) => match self.params_path(expr) {
-                Some(path) => params::read(&path)?,
-                None => self.dot(&pair.lhs, &pair.rhs, *flags)?,
-            },
-            _ => return Err("has an expression that is not lowered".to_owned()),
-        })
-    }
-
-    fn call(&self, call: &FnCallExpr) -> Result<Expr, Reason> {
-        let name = &*call.name;
-        Ok(match (name, &call.args[..]) {
-            ("!", [inner]) => Expr::Not(Box::new(self.expr(inner)?)),
-            ("now", []) => Expr::Now,
-            ("is_private", [ip]) => Expr::IsPrivate(Box::new(self.expr(ip)?)),
-            ("format_bytes", [bytes]) => Expr::FormatBytes(Box::new(self.expr(bytes)?)),
-            ("len", [of]) => Expr::Len(Box::new(self.expr(of)?)),
-            (_, [a, b]) => {
-                let pair = (self.expr(a)?, self.expr(b)?);
-                if let Some(compare) = compare(name) {
-                    return Ok(compared(compare, pair));
-                }
-                match (name, arithmetic(name), search(name)) {
-                    ("in_list", ..) => Expr::InList(Box::new(pair)),
-                    ("ip_in", ..) => Expr::IpIn(Box::new(pair)),
-                    (_, Some(operation), _) => Expr::Arithmetic(operation, Box::new(pair)),
-                    (_, _, Some(search)) => Expr::Search(search, Box::new(pair)),
-                    _ => return Err(unknown(name)),
-                }
-            }
-            _ => return Err(unknown(name)),
-        })
-    }
-
-    /// A part of a text with parts; `entity_info` is a text there.
-    fn joined(&self, expr: &Ast) -> Result<Expr, Reason> {
-        match self.params_path(expr) {
-            Some(path) if path == ["entity_info"] => Ok(Expr::EntityValue),
-            _ => self.expr(expr),
-        }
-    }
-
-    /// The keys of a chain that begins at `params`, without methods.
-    fn params_path(&self, expr: &Ast) -> Option<Vec<String>> {
-        let (mut path, mut rest) = match expr {
-            Ast::Variable(variable, ..) => match self.find(&variable.1) {
-                Ok(Binding::Params(path)) => return Some(path),
-                _ => return None,
-            },
-            Ast::Dot(pair, flags, _) if !flags.intersects(ASTFlags::NEGATED) => {
-                (self.params_path(&pair.lhs)?, &pair.rhs)
-            }
-            _ => return None,
-        };
-        loop {
-            match rest {
-                Ast::Property(property, _) => {
-                    path.push(property.2.to_string());
-                    return Some(path);
-                }
-                Ast::Dot(pair, flags, _) if !flags.intersects(ASTFlags::NEGATED) => {
-                    let Ast::Property(property, _) = &pair.lhs else { return None };
-                    path.push(property.2.to_string());
-                    rest = &pair.rhs;
-                }
-                _ => return None,
-            }
-        }
-    }
-
-    /// A chain of properties and methods.
-    fn dot(&self, base: &Ast, rest: &Ast, flags: ASTFlags) -> Result<Expr, Reason> {
-        if flags.intersects(ASTFlags::NEGATED) {
-            return Err("asks with '?.'".to_owned());
-        }
-        let of_flow = match base {
-            Ast::Variable(variable, ..) => matches!(self.find(&variable.1)?, Binding::Flow),
-            _ => false,
-        };
-        let base = if of_flow { None } else { Some(self.expr(base)?) };
-        self.link(base, rest)
-    }
-
-    /// The next link of a chain; without `base` that of the flow.
-    fn link(&self, base: Option<Expr>, link: &Ast) -> Result<Expr, Reason> {
-        match link {
-            Ast::Dot(pair, flags, _) => {
-                if flags.intersects(ASTFlags::NEGATED) {
-                    return Err("asks with '?.'".to_owned());
-                }
-                let base = self.link(base, &pair.lhs)?;
-                self.link(Some(base), &pair.rhs)
-            }
-            Ast::Property(property, _) => {
-                let name = &*property.2;
-                match base {
-                    None if name == "old_status" => Ok(Expr::OldStatus),
-                    None => {
-                        let place = FLOW_FIELDS.iter().position(|field| field.name == name);
-                        place.map(Expr::Field).ok_or_else(|| format!("reads flow.{name}"))
-                    }
-                    Some(Expr::Config(mut path)) => {
-                        path.push(name.to_owned());
-                        Ok(Expr::Config(path))
-                    }
-                    Some(of) if name == "len" => Ok(Expr::Len(Box::new(of))),
-                    Some(_) => Err(format!("reads the property '{name}'")),
-                }
-            }
-            Ast::MethodCall(call, _) => {
-                let name = &*call.name;
-                self.check_own(name)?;
-                match (base, name, &call.args[..]) {
-                    (None, "is_status_set", [name]) => Ok(Expr::StatusSet(1 << bit(name)?)),
-                    (None, ..) => Err(format!("calls flow.{name}")),
-                    (Some(of), "len", []) => Ok(Expr::Len(Box::new(of))),
-                    (Some(of), _, [argument]) => {
-                        let search = search(name).ok_or_else(|| unknown(name))?;
-                        Ok(Expr::Search(search, Box::new((of, self.expr(argument)?))))
-                    }
-                    _ => Err(unknown(name)),
-                }
-            }
-            _ => Err("has a chain that is not lowered".to_owned()),
-        }
-    }
 }
 
 fn unknown(function: &str) -> Reason {
     format!("calls '{function}'")
-}
-
-fn bit(name: &Ast) -> Result<u8, Reason> {
-    let Ast::StringConstant(name, _) = name else { return Err("computes the name of a status".to_owned()) };
-    status::parse(name).ok_or_else(|| format!("asks for the unknown status '{name}'"))
-}
-
-fn constant(value: &Dynamic) -> Result<Expr, Reason> {
-    if let Some(items) = value.read_lock::<rhai::Array>() {
-        return items.iter().map(constant).collect::<Result<_, _>>().map(Expr::List);
-    }
-    if let Some(text) = value.read_lock::<rhai::ImmutableString>() {
-        return Ok(Expr::Text(text.to_string()));
-    }
-    let simple = value.as_bool().map(Expr::Bool).or_else(|_| value.as_int().map(Expr::Int));
-    simple
-        .or_else(|_| value.as_float().map(Expr::Float))
-        .map_err(|kind| format!("has a constant of type {kind}"))
-}
-
-/// A whole number of the flow beside a constant is read without a detour.
-fn compared(compare: Compare, pair: (Expr, Expr)) -> Expr {
-    let field = |place: usize| FLOW_FIELDS.get(place).map(|field| field.read);
-    let turned = match compare {
-        Compare::Lt => Compare::Gt,
-        Compare::Le => Compare::Ge,
-        Compare::Gt => Compare::Lt,
-        Compare::Ge => Compare::Le,
-        same => same,
-    };
-    match (&pair.0, &pair.1) {
-        (Expr::Field(place), Expr::Int(constant)) => match field(*place) {
-            Some(read) => Expr::FieldIs(read, compare, *constant),
-            None => Expr::Compare(compare, Box::new(pair)),
-        },
-        (Expr::Int(constant), Expr::Field(place)) => match field(*place) {
-            Some(read) => Expr::FieldIs(read, turned, *constant),
-            None => Expr::Compare(compare, Box::new(pair)),
-        },
-        _ => Expr::Compare(compare, Box::new(pair)),
-    }
 }

@@ -2,27 +2,21 @@
 
 use std::borrow::Cow;
 use std::cell::Cell;
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use serde_json::Value as Json;
-
-use super::{AlertKey, Arithmetic, Ask, Compare, Expr, GiveUp, Input, Program, Search, Span, Stmt};
+use super::control::Goes;
+use super::value::{self, Value};
+use super::{Arithmetic, Expr, GiveUp, Input, Program, Span, Stmt};
+use crate::counting;
+use crate::model::FlowRecord;
 use crate::model::flow_field::{FLOW_FIELDS, FieldValue};
-use crate::model::{Category, FlowRecord, Severity};
-use crate::script::effect::{self, AlertRequest, Effect, Role};
+use crate::script::effect::Effect;
 use crate::script::element::{ElementParams, InfoValue};
 use crate::script::functions::{format_bytes, ip_in, is_private};
-use crate::script::threshold::Crossing;
 
-/// A value under way.
-#[derive(Clone, Debug)]
-enum Value<'a> {
-    Bool(bool),
-    Int(i64),
-    Float(f64),
-    Text(Cow<'a, str>),
-    List(Vec<Value<'a>>),
-}
+/// Items of a list or map, those within included; what is larger is the interpreter's.
+const MAX_ITEMS: usize = 1000;
 
 impl Program {
     /// Runs; what is asked for goes to `effects`, which stays as it was when it gives up.
@@ -33,9 +27,10 @@ impl Program {
         let before = effects.len();
         let mut locals = Vec::new();
         if self.locals > 0 {
-            locals.resize(self.locals, Value::Bool(false));
+            locals.resize(self.locals, Value::Unit);
         }
-        let mut run = Running { input, locals, effects };
+        let bytes = counting::bytes();
+        let mut run = Running { input, locals, effects, steps: input.max_steps, bytes };
         let outcome = run.block(&self.body);
         if outcome.is_err() {
             effects.truncate(before);
@@ -50,58 +45,87 @@ impl Expr {
     /// # Errors
     /// [`GiveUp`] when something is unusual.
     pub fn is_so(&self, input: &Input<'_>) -> Result<bool, GiveUp> {
-        Running { input, locals: Vec::new(), effects: &mut Vec::new() }.holds(self)
+        let effects = &mut Vec::new();
+        Running { input, locals: Vec::new(), effects, steps: 0, bytes: 0 }.holds(self)
     }
 }
 
-struct Running<'a, 'b> {
-    input: &'a Input<'a>,
-    locals: Vec<Value<'a>>,
+pub(super) struct Running<'a, 'b> {
+    pub(super) input: &'a Input<'a>,
+    pub(super) locals: Vec<Value<'a>>,
     effects: &'b mut Vec<Effect>,
+    /// Parts that loops may still run.
+    pub(super) steps: u32,
+    /// Bytes of the thread when the call began.
+    bytes: i64,
 }
 
-/// Whether the call goes on.
-type Goes = bool;
-
 impl<'a> Running<'a, '_> {
-    fn block(&mut self, block: &'a [Stmt]) -> Result<Goes, GiveUp> {
+    pub(super) fn block(&mut self, block: &'a [Stmt]) -> Result<Goes, GiveUp> {
         for stmt in block {
-            let goes_on = match stmt {
+            let goes = match stmt {
                 Stmt::If(condition, then, otherwise) => {
                     let way = if self.holds(condition)? { then } else { otherwise };
                     self.block(way)?
                 }
                 Stmt::Set(place, value) => {
                     let value = self.value(value)?;
-                    *self.locals.get_mut(*place).ok_or(GiveUp)? = value;
-                    true
+                    self.check_size(&value)?;
+                    self.set(*place, value)?;
+                    Goes::On
                 }
-                Stmt::Return => false,
-                Stmt::GiveUp => return Err(GiveUp),
+                Stmt::Return => Goes::Return,
                 Stmt::Ask(ask) => {
+                    self.check_bytes()?;
                     if self.effects.len() >= self.input.max_effects {
                         return Err(GiveUp);
                     }
                     let effect = self.effect(ask)?;
                     self.effects.push(effect);
-                    true
+                    Goes::On
                 }
+                Stmt::Change(change) => {
+                    self.change(change)?;
+                    Goes::On
+                }
+                Stmt::Loop(inner) => self.repeat(inner)?,
+                Stmt::Switch(switch) => self.switch(switch)?,
+                Stmt::Break => Goes::Break,
+                Stmt::Continue => Goes::Continue,
+                Stmt::GiveUp => return Err(GiveUp),
             };
-            if !goes_on {
-                return Ok(false);
+            if goes != Goes::On {
+                return Ok(goes);
             }
         }
-        Ok(true)
+        Ok(Goes::On)
     }
 
-    fn holds(&self, expr: &'a Expr) -> Result<bool, GiveUp> {
+    pub(super) fn set(&mut self, place: usize, value: Value<'a>) -> Result<(), GiveUp> {
+        *self.locals.get_mut(place).ok_or(GiveUp)? = value;
+        Ok(())
+    }
+
+    pub(super) fn check_size(&self, value: &Value<'a>) -> Result<(), GiveUp> {
+        if !matches!(value, Value::List(_) | Value::Map(_)) {
+            return Ok(());
+        }
+        let (items, bytes) = value.size();
+        if items > MAX_ITEMS || bytes > self.input.max_string { Err(GiveUp) } else { Ok(()) }
+    }
+
+    pub(super) fn check_bytes(&self) -> Result<(), GiveUp> {
+        if counting::bytes() - self.bytes > self.input.max_bytes { Err(GiveUp) } else { Ok(()) }
+    }
+
+    pub(super) fn holds(&self, expr: &'a Expr) -> Result<bool, GiveUp> {
         match expr {
-            Expr::Bool(value) => Ok(*value),
-            Expr::StatusSet(bits) => Ok(self.flow()?.status & bits != 0),
             Expr::FieldIs(read, compare, constant) => match read(self.flow()?) {
-                FieldValue::Int(value) => Ok(compare.holds(value.cmp(constant))),
+                FieldValue::Int(value) => Ok(compare.holds(value, *constant)),
                 _ => Err(GiveUp),
             },
+            Expr::Bool(value) => Ok(*value),
+            Expr::StatusSet(bits) => Ok(self.flow()?.status & bits != 0),
             Expr::Not(inner) => Ok(!self.holds(inner)?),
             Expr::And(parts) => {
                 for part in parts {
@@ -120,16 +144,23 @@ impl<'a> Running<'a, '_> {
                 Ok(false)
             }
             Expr::Compare(compare, pair) => {
-                self.compare(*compare, self.value(&pair.0)?, self.value(&pair.1)?)
+                value::compare(*compare, &self.value(&pair.0)?, &self.value(&pair.1)?)
             }
-            Expr::Search(search, pair) => self.search(*search, self.value(&pair.0)?, &self.value(&pair.1)?),
+            Expr::Search(search, pair) => {
+                value::search(*search, &*self.part(&pair.0)?, &self.value(&pair.1)?)
+            }
+            Expr::IsEmpty(of) => Ok(self.part(of)?.length()? == 0),
             Expr::IpIn(pair) => self.ip_in(&self.value(&pair.0)?, self.value(&pair.1)?),
-            Expr::InList(pair) => Ok(self.input.lists.has(&self.text(&pair.0)?, &self.text(&pair.1)?)),
+            Expr::InList(pair) => {
+                let lists = self.input.lists.borrow();
+                Ok(lists.has(&self.text(&pair.0)?, &self.text(&pair.1)?))
+            }
             Expr::IsPrivate(ip) => {
                 let ip = self.text(ip)?;
                 let ip: IpAddr = ip.split('@').next().unwrap_or(&ip).parse().map_err(|_| GiveUp)?;
                 Ok(is_private(ip))
             }
+            Expr::KeepsSeries => Ok(self.element()?.ts_enabled),
             other => match self.value(other)? {
                 Value::Bool(value) => Ok(value),
                 _ => Err(GiveUp),
@@ -137,14 +168,22 @@ impl<'a> Running<'a, '_> {
         }
     }
 
-    fn value(&self, expr: &'a Expr) -> Result<Value<'a>, GiveUp> {
+    pub(super) fn value(&self, expr: &'a Expr) -> Result<Value<'a>, GiveUp> {
         Ok(match expr {
+            Expr::Unit => Value::Unit,
             Expr::Int(value) => Value::Int(*value),
             Expr::Float(value) => Value::Float(*value),
             Expr::Text(text) => Value::Text(Cow::Borrowed(text)),
             Expr::List(items) => {
-                Value::List(items.iter().map(|item| self.value(item)).collect::<Result<_, _>>()?)
+                let items = items.iter().map(|item| self.value(item)).collect::<Result<_, _>>()?;
+                self.small(Value::List(items))?
             }
+            Expr::Map(pairs) => {
+                let pair =
+                    |(key, value): &'a (String, Expr)| Ok((Cow::Borrowed(key.as_str()), self.value(value)?));
+                self.small(Value::Map(pairs.iter().map(pair).collect::<Result<BTreeMap<_, _>, _>>()?))?
+            }
+            Expr::At(_) | Expr::Property(..) | Expr::Local(_) => self.part(expr)?.into_owned(),
             Expr::Field(place) => {
                 let field = FLOW_FIELDS.get(*place).ok_or(GiveUp)?;
                 match (field.read)(self.flow()?) {
@@ -160,7 +199,7 @@ impl<'a> Running<'a, '_> {
             Expr::Now => Value::Int(self.input.now),
             Expr::Config(path) => {
                 let at = path.iter().try_fold(self.input.config, |at, key| at.as_object()?.get(key));
-                from_json(at.ok_or(GiveUp)?)?
+                Value::from_json(at.ok_or(GiveUp)?)?
             }
             Expr::Counter(span, name, place) => Value::Int(self.counter(*span, name, place)?),
             Expr::EntityValue => Value::Text(Cow::Borrowed(&self.element()?.entity_value)),
@@ -172,16 +211,30 @@ impl<'a> Running<'a, '_> {
             Expr::Period => Value::Text(Cow::Borrowed(self.element()?.granularity.ok_or(GiveUp)?.name())),
             Expr::PeriodSeconds => Value::Int(self.element()?.seconds()),
             Expr::InterfaceId => Value::Int(self.element()?.ifid.into()),
-            Expr::Local(place) => self.locals.get(*place).ok_or(GiveUp)?.clone(),
             Expr::Arithmetic(operation, pair) => {
-                self.arithmetic(*operation, self.value(&pair.0)?, self.value(&pair.1)?)?
+                self.arithmetic(*operation, self.value(&pair.0)?, &self.value(&pair.1)?)?
             }
-            Expr::Join(parts) => Value::Text(Cow::Owned(self.join(parts)?)),
-            Expr::Len(of) => match self.value(of)? {
-                Value::Text(text) => Value::Int(text.chars().count() as i64),
-                Value::List(items) => Value::Int(items.len() as i64),
+            Expr::Join(parts) => {
+                let mut text = String::new();
+                for part in parts {
+                    self.value(part)?.write(&mut text)?;
+                }
+                self.limited(Value::Text(Cow::Owned(text)))?
+            }
+            Expr::Len(of) => Value::Int(self.part(of)?.length()? as i64),
+            Expr::Keys(of) => match &*self.part(of)? {
+                Value::Map(map) => Value::List(map.keys().cloned().map(Value::Text).collect()),
                 _ => return Err(GiveUp),
             },
+            Expr::Values(of) => match &*self.part(of)? {
+                Value::Map(map) => Value::List(map.values().cloned().collect()),
+                _ => return Err(GiveUp),
+            },
+            Expr::Function(function, arguments) => {
+                let arguments: Vec<_> =
+                    arguments.iter().map(|argument| self.value(argument)).collect::<Result<_, _>>()?;
+                self.limited(value::function(*function, &arguments)?)?
+            }
             Expr::FormatBytes(bytes) => match self.value(bytes)? {
                 Value::Int(bytes) => Value::Text(Cow::Owned(format_bytes(bytes as f64))),
                 _ => return Err(GiveUp),
@@ -194,17 +247,49 @@ impl<'a> Running<'a, '_> {
             | Expr::Or(_)
             | Expr::Compare(..)
             | Expr::Search(..)
+            | Expr::IsEmpty(_)
             | Expr::IpIn(_)
             | Expr::InList(_)
+            | Expr::KeepsSeries
             | Expr::IsPrivate(_) => Value::Bool(self.holds(expr)?),
         })
+    }
+
+    /// A value to look at; a variable's is lent.
+    fn part<'s>(&'s self, expr: &'a Expr) -> Result<Cow<'s, Value<'a>>, GiveUp> {
+        match expr {
+            Expr::Local(place) => self.locals.get(*place).map(Cow::Borrowed).ok_or(GiveUp),
+            Expr::At(pair) => {
+                let place = self.value(&pair.1)?;
+                match self.part(&pair.0)? {
+                    Cow::Borrowed(base) => base.at(&place).map(Cow::Borrowed),
+                    Cow::Owned(base) => base.at(&place).cloned().map(Cow::Owned),
+                }
+            }
+            Expr::Property(of, name) => match (self.part(of)?, name.as_str()) {
+                (Cow::Borrowed(Value::Map(map)), name) => {
+                    Ok(map.get(name).map_or(Cow::Owned(Value::Unit), Cow::Borrowed))
+                }
+                (Cow::Owned(Value::Map(mut map)), name) => {
+                    Ok(Cow::Owned(map.remove(name).unwrap_or(Value::Unit)))
+                }
+                (other, "len") => Ok(Cow::Owned(Value::Int(other.length()? as i64))),
+                _ => Err(GiveUp),
+            },
+            other => self.value(other).map(Cow::Owned),
+        }
+    }
+
+    fn small(&self, value: Value<'a>) -> Result<Value<'a>, GiveUp> {
+        self.check_size(&value)?;
+        Ok(value)
     }
 
     fn flow(&self) -> Result<&'a FlowRecord, GiveUp> {
         self.input.flow.ok_or(GiveUp)
     }
 
-    fn element(&self) -> Result<&'a ElementParams, GiveUp> {
+    pub(super) fn element(&self) -> Result<&'a ElementParams, GiveUp> {
         self.input.element.ok_or(GiveUp)
     }
 
@@ -223,83 +308,8 @@ impl<'a> Running<'a, '_> {
         Ok(i64::try_from(value).unwrap_or(i64::MAX))
     }
 
-    fn check_threshold(&self, value: &'a Expr, metric: &'a Expr) -> Result<Effect, GiveUp> {
-        let number = |value| match value {
-            Value::Int(value) => Ok(value as f64),
-            Value::Float(value) => Ok(value),
-            _ => Err(GiveUp),
-        };
-        let element = self.element()?;
-        let value = number(self.value(value)?)?;
-        let config = self.input.config;
-        let threshold = number(from_json(config.get("threshold").ok_or(GiveUp)?)?)?;
-        // What is no number is none to the interpreter too.
-        let clear = config.get("clear_threshold").map(from_json);
-        let clear = clear.and_then(|value| number(value.ok()?).ok());
-        let operator = config.get("operator").and_then(Json::as_str);
-        let about = Crossing {
-            granularity: element.granularity,
-            entity: element.entity.map_or("", crate::model::Entity::name),
-            name: &element.entity_value,
-            metric: &self.text(metric)?,
-        };
-        about.effect(operator, value, threshold, clear).map(|(effect, _)| effect).map_err(|_| GiveUp)
-    }
-
-    fn text(&self, expr: &'a Expr) -> Result<Cow<'a, str>, GiveUp> {
-        match self.value(expr)? {
-            Value::Text(text) => Ok(text),
-            _ => Err(GiveUp),
-        }
-    }
-
-    fn compare(&self, compare: Compare, a: Value<'_>, b: Value<'_>) -> Result<bool, GiveUp> {
-        let order = match (a, b) {
-            (Value::Int(a), Value::Int(b)) => a.cmp(&b),
-            (Value::Float(a), Value::Float(b)) => a.partial_cmp(&b).ok_or(GiveUp)?,
-            (Value::Text(a), Value::Text(b)) => a.cmp(&b),
-            (Value::Bool(a), Value::Bool(b)) if matches!(compare, Compare::Eq | Compare::Ne) => a.cmp(&b),
-            _ => return Err(GiveUp),
-        };
-        Ok(compare.holds(order))
-    }
-
-    fn arithmetic(&self, operation: Arithmetic, a: Value<'a>, b: Value<'a>) -> Result<Value<'a>, GiveUp> {
-        match (a, b) {
-            (Value::Int(a), Value::Int(b)) => {
-                let result = match operation {
-                    Arithmetic::Add => a.checked_add(b),
-                    Arithmetic::Subtract => a.checked_sub(b),
-                    Arithmetic::Multiply => a.checked_mul(b),
-                    Arithmetic::Divide => a.checked_div(b),
-                    Arithmetic::Remainder => a.checked_rem(b),
-                };
-                result.map(Value::Int).ok_or(GiveUp)
-            }
-            (Value::Text(a), Value::Text(b)) if operation == Arithmetic::Add => {
-                self.limited(a.into_owned() + &*b).map(|text| Value::Text(Cow::Owned(text)))
-            }
-            _ => Err(GiveUp),
-        }
-    }
-
-    fn search(&self, search: Search, place: Value<'_>, wanted: &Value<'_>) -> Result<bool, GiveUp> {
-        match (place, wanted) {
-            (Value::Text(text), Value::Text(part)) => Ok(match search {
-                Search::Contains => text.contains(&**part),
-                Search::StartsWith => text.starts_with(&**part),
-                Search::EndsWith => text.ends_with(&**part),
-            }),
-            (Value::List(items), wanted) if search == Search::Contains => {
-                let mut found = false;
-                for item in items {
-                    // What is of another type is left to the interpreter.
-                    found |= self.compare(Compare::Eq, item, wanted.clone())?;
-                }
-                Ok(found)
-            }
-            _ => Err(GiveUp),
-        }
+    fn arithmetic(&self, operation: Arithmetic, a: Value<'a>, b: &Value<'a>) -> Result<Value<'a>, GiveUp> {
+        self.limited(value::arithmetic(operation, a, b)?)
     }
 
     fn ip_in(&self, ip: &Value<'_>, prefixes: Value<'_>) -> Result<bool, GiveUp> {
@@ -320,94 +330,12 @@ impl<'a> Running<'a, '_> {
         }
     }
 
-    fn join(&self, parts: &'a [Expr]) -> Result<String, GiveUp> {
-        use std::fmt::Write;
-        let mut text = String::new();
-        for part in parts {
-            let written = match self.value(part)? {
-                Value::Text(part) => {
-                    text.push_str(&part);
-                    Ok(())
-                }
-                Value::Int(part) => write!(text, "{part}"),
-                Value::Bool(part) => write!(text, "{part}"),
-                // How the interpreter writes these is its own affair.
-                Value::Float(_) | Value::List(_) => return Err(GiveUp),
-            };
-            written.map_err(|_| GiveUp)?;
+    /// What was made is no larger than the interpreter would let it be.
+    fn limited(&self, value: Value<'a>) -> Result<Value<'a>, GiveUp> {
+        match &value {
+            Value::Text(text) if text.len() > self.input.max_string => Err(GiveUp),
+            Value::List(_) | Value::Map(_) => self.small(value),
+            _ => Ok(value),
         }
-        self.limited(text)
     }
-
-    fn limited(&self, text: String) -> Result<String, GiveUp> {
-        if text.len() > self.input.max_string { Err(GiveUp) } else { Ok(text) }
-    }
-
-    fn effect(&self, ask: &'a Ask) -> Result<Effect, GiveUp> {
-        Ok(match ask {
-            Ask::Trigger(keys) => Effect::Trigger(self.alert(keys)?),
-            Ask::Keep(keys) => Effect::Keep(self.alert(keys)?),
-            Ask::Store(keys) => Effect::Store(self.alert(keys)?),
-            Ask::Release(None) => Effect::Release(None),
-            Ask::Release(Some(kind)) => Effect::Release(Some(self.text(kind)?.into_owned())),
-            Ask::SetStatus(bit) => Effect::SetStatus(*bit),
-            Ask::ClearStatus(bit) => Effect::ClearStatus(*bit),
-            Ask::CheckThreshold(pair) => self.check_threshold(&pair.0, &pair.1)?,
-            Ask::Note(gauge, pair) => {
-                let value = match self.value(&pair.1)? {
-                    Value::Int(value) => value as f64,
-                    Value::Float(value) => value,
-                    _ => return Err(GiveUp),
-                };
-                let Value::Text(name) = self.value(&pair.0)? else { return Err(GiveUp) };
-                effect::note(&name, *gauge, value).map_err(|_| GiveUp)?
-            }
-            Ask::Log(level, text) => Effect::Log(*level, self.text(text)?.into_owned()),
-        })
-    }
-
-    fn alert(&self, keys: &'a [(AlertKey, Expr)]) -> Result<AlertRequest, GiveUp> {
-        let mut request = AlertRequest::default();
-        let number = |expr| match self.value(expr)? {
-            Value::Int(value) => Ok(value as f64),
-            Value::Float(value) => Ok(value),
-            _ => Err(GiveUp),
-        };
-        for (key, expr) in keys {
-            match key {
-                AlertKey::Type => request.alert_type = Some(self.text(expr)?.into_owned()),
-                AlertKey::Message => request.message = Some(self.text(expr)?.into_owned()),
-                AlertKey::Metric => request.metric = Some(self.text(expr)?.into_owned()),
-                AlertKey::Value => request.value = Some(number(expr)?),
-                AlertKey::Threshold => request.threshold = Some(number(expr)?),
-                AlertKey::Score => match self.value(expr)? {
-                    Value::Int(score) => request.score = Some(u32::try_from(score).map_err(|_| GiveUp)?),
-                    _ => return Err(GiveUp),
-                },
-                AlertKey::Severity => {
-                    request.severity = Some(Severity::parse(&self.text(expr)?).ok_or(GiveUp)?);
-                }
-                AlertKey::Category => {
-                    request.category = Some(Category::parse(&self.text(expr)?).ok_or(GiveUp)?);
-                }
-                AlertKey::Attacker => request.attacker = Some(Role::parse(&self.text(expr)?).ok_or(GiveUp)?),
-                AlertKey::Victim => request.victim = Some(Role::parse(&self.text(expr)?).ok_or(GiveUp)?),
-            }
-        }
-        Ok(request)
-    }
-}
-
-fn from_json(value: &Json) -> Result<Value<'_>, GiveUp> {
-    Ok(match value {
-        Json::Bool(value) => Value::Bool(*value),
-        Json::Number(number) => match (number.as_i64(), number.as_f64()) {
-            (Some(whole), _) => Value::Int(whole),
-            (None, Some(float)) => Value::Float(float),
-            (None, None) => return Err(GiveUp),
-        },
-        Json::String(text) => Value::Text(Cow::Borrowed(text)),
-        Json::Array(items) => Value::List(items.iter().map(from_json).collect::<Result<_, _>>()?),
-        Json::Null | Json::Object(_) => return Err(GiveUp),
-    })
 }

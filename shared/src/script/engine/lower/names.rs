@@ -1,6 +1,6 @@
 //! What the names of operators, methods and keys mean.
 
-use crate::script::lowered::{AlertKey, Arithmetic, Compare, Search};
+use crate::script::lowered::{AlertKey, Arithmetic, Compare, Function, Search};
 
 pub(super) fn compare(name: &str) -> Option<Compare> {
     Some(match name {
@@ -30,6 +30,22 @@ pub(super) fn search(name: &str) -> Option<Search> {
         "contains" => Search::Contains,
         "starts_with" => Search::StartsWith,
         "ends_with" => Search::EndsWith,
+        _ => return None,
+    })
+}
+
+/// A function by name and number of arguments.
+pub(super) fn function(name: &str, arguments: usize) -> Option<Function> {
+    Some(match (name, arguments) {
+        ("-", 1) => Function::Negate,
+        ("abs", 1) => Function::Abs,
+        ("min", 2) => Function::Min,
+        ("max", 2) => Function::Max,
+        ("to_int", 1) => Function::ToInt,
+        ("to_float", 1) => Function::ToFloat,
+        ("to_string", 1) => Function::ToText,
+        ("to_lower", 1) => Function::ToLower,
+        ("to_upper", 1) => Function::ToUpper,
         _ => return None,
     })
 }

@@ -24,6 +24,7 @@ pub(super) fn read(path: &[String]) -> Result<Expr, Reason> {
         ["granularity"] => Expr::Period,
         ["seconds"] => Expr::PeriodSeconds,
         ["when"] => Expr::Now,
+        ["ts_enabled"] => Expr::KeepsSeries,
         ["ifid"] => Expr::InterfaceId,
         _ => {
             return Err(format!(

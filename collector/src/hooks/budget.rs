@@ -1,0 +1,66 @@
+//! How much scripts may burden the thread that reads packets, in operations of the interpreter a second
+//! of event time: what is counted is the same in every replay, unlike what a clock shows.
+
+use shared::model::Timestamp;
+
+/// Operations a second that all scripts together may spend on calls after a failed one: some hundredths
+/// of a percent of a core. A script that always fails costs no more until it is quarantined.
+const FAILING_PER_SECOND: i64 = 20_000;
+
+/// An allowance that grows with time. It may be overdrawn by one call, and is then made up for.
+#[derive(Clone, Copy, Debug)]
+pub struct Budget {
+    per_second: i64,
+    left: i64,
+    /// Second up to which it has grown.
+    second: i64,
+}
+
+impl Budget {
+    /// So many operations a second, a second's worth at first.
+    pub fn new(per_second: u64) -> Self {
+        let per_second = i64::try_from(per_second).unwrap_or(i64::MAX);
+        Self { per_second, left: per_second, second: i64::MIN }
+    }
+
+    /// What failing scripts have together.
+    pub fn of_failing() -> Self {
+        Self::new(FAILING_PER_SECOND as u64)
+    }
+
+    /// Whether there is something left at this time.
+    pub fn allows(&mut self, now: Timestamp) -> bool {
+        let second = now.secs();
+        if second > self.second {
+            let passed = second.saturating_sub(self.second);
+            let grown = self.left.saturating_add(passed.saturating_mul(self.per_second));
+            self.left = grown.min(self.per_second);
+            self.second = second;
+        }
+        self.left > 0
+    }
+
+    /// A call took so many operations.
+    pub fn spend(&mut self, operations: u64) {
+        self.left = self.left.saturating_sub(i64::try_from(operations).unwrap_or(i64::MAX));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_overdrawn_is_made_up_for_second_by_second() {
+        let at = Timestamp::from_secs;
+        let mut budget = Budget::new(100);
+        assert!(budget.allows(at(1000)));
+        budget.spend(350);
+        assert!(!budget.allows(at(1000)) && !budget.allows(at(1001)) && !budget.allows(at(1002)));
+        assert!(budget.allows(at(1003)));
+        // What is not used is not kept, and time that goes back gives nothing.
+        assert!(budget.allows(at(5000)));
+        budget.spend(100);
+        assert!(!budget.allows(at(4000)) && !budget.allows(at(5000)) && budget.allows(at(5001)));
+    }
+}

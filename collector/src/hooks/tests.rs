@@ -1,0 +1,126 @@
+//! What scripts may cost, and what is told of them.
+
+use shared::model::{L4, LocalNetworks};
+use shared::script::source::{Origin, ScriptSource};
+
+use super::*;
+use crate::CollectorConfig;
+use crate::decode::Packet;
+use crate::flow::{FlowTable, RecordContext};
+
+fn record() -> FlowRecord {
+    let mut table = FlowTable::new(CollectorConfig::default().table(0, 1));
+    let (from, to) = ("10.0.0.1".parse().unwrap(), "10.0.0.2".parse().unwrap());
+    let packet = Packet::new(Timestamp::from_secs(1), 60, from, to, L4::UDP);
+    let index = table.on_packet(&packet, &mut Vec::new());
+    let cx = RecordContext { ifid: 0, networks: &LocalNetworks::default() };
+    table.record(table.get(index).unwrap(), cx, None)
+}
+
+fn setup(bodies: &[(&str, &str)]) -> ScriptSetup {
+    let source = |(name, body): &(&str, &str)| ScriptSource {
+        name: (*name).to_owned(),
+        origin: Origin::Inline,
+        folder: None,
+        text: format!("#{{ hooks: #{{ flowEnd: |now, config| {{ {body} }} }} }}"),
+    };
+    ScriptSetup { sources: bodies.iter().map(source).collect(), ..ScriptSetup::default() }
+}
+
+fn loaded(setup: &ScriptSetup) -> HookRunner {
+    let (runner, errors, _) = HookRunner::load(setup, 120, Timestamp::ZERO);
+    assert!(errors.is_empty(), "{errors:?}");
+    runner
+}
+
+fn counts(runner: &HookRunner, key: &str) -> ScriptCounts {
+    runner.script_counts().find(|(known, _)| *known == key).map(|(_, counts)| *counts).unwrap_or_default()
+}
+
+/// Ends so many flows in each of so many seconds.
+fn flows(runner: &mut HookRunner, seconds: std::ops::Range<i64>, each: i64) {
+    let flow = record();
+    for second in seconds {
+        for number in 0..each {
+            let now = Timestamp::from_ns(second * 1_000_000_000 + number);
+            runner.call(FlowHook::FlowEnd, &flow, 0, 0, now);
+        }
+    }
+}
+
+#[test]
+fn scripts_that_always_fail_share_a_small_allowance() {
+    let endless = (0..8).map(|n| format!("endless_{n}")).collect::<Vec<_>>();
+    let mut bodies: Vec<(&str, &str)> = endless.iter().map(|name| (name.as_str(), "loop { }")).collect();
+    bodies.push(("fine", "if flow.bytes > 0 { log(\"x\"); }"));
+    let mut runner = loaded(&setup(&bodies));
+    flows(&mut runner, 0..100, 20);
+    let failed: u64 = endless.iter().map(|name| counts(&runner, name).errors).sum();
+    // Each is called once before anybody knows; then 20,000 operations a second for calls of 100,000.
+    assert!((8..=8 + 100 / 5 + 1).contains(&failed), "{failed} calls of 100,000 operations");
+    let skipped: u64 = endless.iter().map(|name| counts(&runner, name).skips).sum();
+    assert_eq!(failed + skipped, 8 * 2000);
+    let fine = counts(&runner, "fine");
+    assert_eq!((fine.calls, fine.errors, fine.skips), (2000, 0, 0));
+    let info = |key: &str| runner.infos().into_iter().find(|info| info.key == key).unwrap();
+    assert!(info("endless_0").last_error.unwrap().contains("more operations than the limit of 100000"));
+    assert_eq!((info("fine").last_error, info("fine").counts.unwrap().calls), (None, 2000));
+}
+
+#[test]
+fn a_script_that_costs_too_much_is_left_out_until_the_next_second() {
+    // Catching is left to the interpreter.
+    let mut setup = setup(&[
+        ("dear", "for i in 0..5000 { try { i += 1; } catch { } }"),
+        ("lowered", "let n = 0; for i in 0..5000 { n += i; }"),
+    ]);
+    setup.limits.operations_per_second = 60_000;
+    let mut runner = loaded(&setup);
+    flows(&mut runner, 0..10, 100);
+    let dear = counts(&runner, "dear");
+    assert_eq!(dear.calls + dear.skips, 1000);
+    assert!((10..=60).contains(&dear.calls), "{} calls of more than 10,000 operations", dear.calls);
+    assert_eq!(counts(&runner, "lowered").skips, 0);
+}
+
+#[test]
+fn ten_thousand_errors_a_second_are_a_quarantine() {
+    let mut runner = loaded(&setup(&[("wrong", "throw \"no\";")]));
+    flows(&mut runner, 0..1, 10_000);
+    let wrong = counts(&runner, "wrong");
+    assert_eq!((wrong.errors, wrong.quarantined), (20, 1));
+    assert_eq!(runner.take_counts().quarantined, ["wrong"]);
+}
+
+#[test]
+fn scripts_are_called_by_prio_and_only_on_interfaces_of_their_scope() {
+    let of = |key: &str, more: &str| ScriptSource {
+        name: key.to_owned(),
+        origin: Origin::Inline,
+        folder: None,
+        text: format!("#{{ {more} hooks: #{{ flowEnd: |now, config| log(\"{key}\") }} }}"),
+    };
+    let sources = vec![
+        of("late", "prio: -20,"),
+        of("first", "prio: 20,"),
+        of("b", ""),
+        of("elsewhere", "scope: [\"wan*\"],"),
+    ];
+    let setup = ScriptSetup { sources, ..ScriptSetup::default() };
+    let called = |interface: &str| {
+        let (mut runner, ..) = HookRunner::load_on(&setup, interface, 120, Timestamp::ZERO);
+        let asked = runner.call(FlowHook::FlowEnd, &record(), 0, 0, Timestamp::ZERO);
+        asked.iter().map(|asked| runner.meta(asked.script).key.clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(called("eth0"), ["first", "b", "late"]);
+    assert_eq!(called("wan1"), ["first", "b", "elsewhere", "late"]);
+}
+
+#[test]
+fn each_interval_ends_once() {
+    let base = common_divisor(120, 90);
+    assert_eq!(base, 30);
+    let at = |interval| (1..=12).filter(|t| due(*t, base, interval)).map(|t| t * 30).collect::<Vec<_>>();
+    assert_eq!(at(120), [120, 240, 360]);
+    assert_eq!(at(90), [90, 180, 270, 360]);
+}

@@ -1,0 +1,49 @@
+//! The fields of `params.entity_info`, for the manual and for those who fill them.
+
+/// One field.
+#[derive(Clone, Copy, Debug)]
+pub struct EntityField {
+    /// Name in scripts, as in `params.entity_info.ip`.
+    pub name: &'static str,
+    /// Its type in scripts.
+    pub kind: &'static str,
+    /// What it holds.
+    pub doc: &'static str,
+}
+
+const fn field(name: &'static str, kind: &'static str, doc: &'static str) -> EntityField {
+    EntityField { name, kind, doc }
+}
+
+/// Of a host.
+pub const HOST_FIELDS: &[EntityField] = &[
+    field("ip", "text", "Address."),
+    field("vlan", "int", "Outermost VLAN id, 0 when untagged."),
+    field("local", "bool", "True when a local network holds the address."),
+    field(
+        "mac",
+        "text",
+        "Hardware address seen with it last, empty when none was; of remote hosts the router's.",
+    ),
+    field("name", "text", "Name it was known by last, empty when none was seen."),
+    field("os", "text", "Operating system as its traffic suggests, empty when it does not."),
+];
+
+/// Of a local network.
+pub const NETWORK_FIELDS: &[EntityField] = &[
+    field("network", "text", "The prefix, such as `192.168.0.0/16`."),
+    field("prefix", "text", "The same."),
+    field("name", "text", "The same."),
+];
+
+/// Of an interface.
+pub const INTERFACE_FIELDS: &[EntityField] = &[
+    field("name", "text", "Its name."),
+    field("id", "int", "Interface id."),
+    field("site", "text", "Site of its node."),
+    field("node", "text", "Node that captures on it."),
+    field("live_flows", "int", "Flows alive at the last summary."),
+];
+
+/// Of flowhook itself.
+pub const SYSTEM_FIELDS: &[EntityField] = &[field("name", "text", "`flowhook`.")];
