@@ -245,7 +245,7 @@ fn attributes_are_read_and_wrong_ones_are_told() {
         ("#{ hooks: #{ min: |p| () }, colour: 1 }", "unknown attribute 'colour'"),
         ("#{ hooks: #{ minute: |p| () } }", "unknown hook 'minute'"),
         ("#{ hooks: #{ min: 7 } }", "hooks.min: must be a function"),
-        ("#{ hooks: #{ min: |p| (), flowEnd: |n, c| () } }", "not for both"),
+        ("#{ hooks: #{ min: |p| (), flowEnd: |n, c| () } }", "for flows, for elements or for log lines"),
         ("#{ hooks: #{} }", "at least one"),
         ("#{ title: \"x\" }", "has no hooks"),
         ("#{ hooks: #{ min: |p| () }, severity: \"loud\" }", "severity: unknown value 'loud'"),

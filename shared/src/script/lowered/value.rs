@@ -156,9 +156,9 @@ pub(super) fn compare(compare: Compare, a: &Value<'_>, b: &Value<'_>) -> Result<
     let only_equality = matches!(compare, Compare::Eq | Compare::Ne);
     Ok(match (a, b) {
         (Value::Int(a), Value::Int(b)) => compare.holds(a, b),
-        (Value::Float(a), Value::Float(b)) => compare_floats(compare, *a, *b),
-        (Value::Int(a), Value::Float(b)) => compare_floats(compare, *a as f64, *b),
-        (Value::Float(a), Value::Int(b)) => compare_floats(compare, *a, *b as f64),
+        (Value::Float(a), Value::Float(b)) => compare_floats(compare, *a, *b)?,
+        (Value::Int(a), Value::Float(b)) => compare_floats(compare, *a as f64, *b)?,
+        (Value::Float(a), Value::Int(b)) => compare_floats(compare, *a, *b as f64)?,
         (Value::Text(a), Value::Text(b)) => compare.holds(a, b),
         (Value::Bool(a), Value::Bool(b)) if only_equality => compare.holds(a, b),
         (Value::Unit, Value::Unit) if only_equality => compare == Compare::Eq,
@@ -172,18 +172,21 @@ pub(super) fn compare(compare: Compare, a: &Value<'_>, b: &Value<'_>) -> Result<
     })
 }
 
-/// Floats that differ by rounding alone are the same to Rhai.
-fn compare_floats(compare: Compare, a: f64, b: f64) -> bool {
+/// Floats that differ by rounding alone are the same to Rhai; of what is no number it has its own idea.
+fn compare_floats(compare: Compare, a: f64, b: f64) -> Result<bool, GiveUp> {
+    if a.is_nan() || b.is_nan() {
+        return Err(GiveUp);
+    }
     let scale = if a * b == 0.0 { 1.0 } else { a.abs().max(b.abs()) };
     let more = (a - b) / scale;
-    match compare {
+    Ok(match compare {
         Compare::Eq => more.abs() <= f64::EPSILON,
         Compare::Ne => more.abs() > f64::EPSILON,
         Compare::Gt => more > f64::EPSILON,
         Compare::Ge => more > -f64::EPSILON,
         Compare::Lt => -more > f64::EPSILON,
         Compare::Le => -more > -f64::EPSILON,
-    }
+    })
 }
 
 pub(super) fn arithmetic<'a>(
