@@ -27,6 +27,17 @@ pub const HOST_FIELDS: &[EntityField] = &[
     ),
     field("name", "text", "Name it was known by last, empty when none was seen."),
     field("os", "text", "Operating system as its traffic suggests, empty when it does not."),
+    field("first_seen", "int", "Time at which it was counted first, seconds since the epoch."),
+    field("last_seen", "int", "Time of its last packet, seconds since the epoch."),
+    field(
+        "country",
+        "text",
+        "Country by its two letters (ISO 3166-1); empty when unknown, as without databases (`geo.databases`).",
+    ),
+    field("continent", "text", "Continent by its two letters."),
+    field("city", "text", "City."),
+    field("asn", "int", "Autonomous system, 0 when unknown."),
+    field("as_name", "text", "Who runs the autonomous system."),
 ];
 
 /// Of a local network.
