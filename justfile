@@ -81,6 +81,10 @@ bench-dissectors:
 bench-hosts hosts="1000000":
     cargo run --release --quiet --example million_hosts -- {{ hosts }}
 
+# What 100,000 engaged alerts cost: refreshes, transitions on disk, a restart
+bench-alerts alerts="100000":
+    cargo run --release --quiet --example engaged_alerts -- {{ alerts }}
+
 # Write a generated capture: mixed, manyflows, synflood [OUT [COUNT] [SEED]], or live OUT FLOWS [PACKETS]
 trace kind out=("target/traces/" + kind + ".pcap") *counts:
     mkdir -p "$(dirname "{{ out }}")"

@@ -13,6 +13,7 @@ mod client;
 mod config;
 mod flows;
 mod progress;
+mod recipients;
 mod replay;
 mod run;
 mod script;
@@ -84,6 +85,8 @@ enum Command {
     Script(script::ScriptCommand),
     /// Show and edit scripts' settings, exclusions, silences and host pools of a node that runs
     Settings(settings::SettingsArgs),
+    /// Show who is told, why or why not, and what could not be delivered
+    Recipients(recipients::RecipientsArgs),
     /// Show the configuration
     #[command(subcommand)]
     Config(config::ConfigCommand),
@@ -107,6 +110,7 @@ pub fn execute(cli: Cli) -> Result<(), Failure> {
         Command::Check => check::check(&load()?, common.output),
         Command::Script(command) => script::script(&command, &load()?, common.output),
         Command::Settings(args) => settings::settings(&args, &load()?, common.output),
+        Command::Recipients(args) => recipients::recipients(&args, &load()?, common.output),
         Command::Config(command) => config::config(&command, &load()?, common.output),
     }
 }

@@ -15,6 +15,7 @@ mod capture_truth;
 mod checks;
 mod cluster;
 mod damaged;
+mod day;
 mod element_checks;
 mod endpoints;
 mod export;

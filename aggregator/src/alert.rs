@@ -8,25 +8,24 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use shared::model::alert::{ALERT_SCHEMA_VERSION, derive_id};
+use shared::model::alert::derive_id;
 use shared::model::{Alert, AlertAction, AlertRules, Entity, Granularity, HostPools, Party, Timestamp};
 use shared::script::registry::ScriptSetup;
 use shared::script::{AlertRequest, CurrentAlert, ScriptMeta};
 use shared::store::{EngagedAlert, Transition};
 
+mod build;
 mod damping;
+mod key;
 
+pub use build::alert_type;
+use build::{build, shows};
 pub use damping::Damping;
 use damping::Flaps;
+use key::{AsKey, Key, KeyRef};
 
 /// Engaged alerts of one partition at most.
 const MAX_ENGAGED: usize = 100_000;
-
-/// Bytes of an alert's message at most: an alert has to fit into a message of the bus.
-const MAX_TEXT: usize = 4096;
-
-/// Bytes of an alert's type and of its metric at most.
-const MAX_NAME: usize = 128;
 
 /// An interface, as alerts name it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,47 +53,6 @@ pub struct Subject {
     pub interface: String,
     /// The host, when it is one.
     pub party: Option<Party>,
-}
-
-/// What tells one alert from another.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Key {
-    site: String,
-    ifid: u32,
-    entity: Entity,
-    value: String,
-    alert_type: String,
-    script: String,
-    granularity: Granularity,
-}
-
-impl Key {
-    fn of(alert: &Alert) -> Self {
-        Self {
-            site: alert.site.clone(),
-            ifid: alert.ifid,
-            entity: alert.entity,
-            value: alert.entity_value.clone(),
-            alert_type: alert.alert_type.clone(),
-            script: alert.script.clone(),
-            granularity: alert.granularity.unwrap_or(Granularity::Aperiodic),
-        }
-    }
-
-    fn is_at(&self, place: Place<'_>) -> bool {
-        self.ifid == place.ifid && self.site == place.site
-    }
-}
-
-/// The type of an alert as it is kept: the script's key when the script names none.
-pub fn alert_type(named: Option<String>, meta: &ScriptMeta) -> String {
-    clipped(named.unwrap_or_else(|| meta.key.clone()), MAX_NAME)
-}
-
-/// A text of `max` bytes at most, cut between characters.
-fn clipped(mut text: String, max: usize) -> String {
-    text.truncate(text.floor_char_boundary(max));
-    text
 }
 
 /// An alert that is engaged.
@@ -175,16 +133,19 @@ impl AlertState {
     /// A script triggers an alert in a run of `granularity` at `now`.
     pub fn trigger(
         &mut self,
-        request: AlertRequest,
+        request: &AlertRequest,
         meta: &ScriptMeta,
         subject: &Subject,
         granularity: Granularity,
         now: Timestamp,
         damping: &Damping,
     ) -> Option<Transition> {
+        if self.exclusions.is_empty() && self.is_shown(request, meta, subject, granularity, damping) {
+            return None;
+        }
         let alert = build(request, meta, subject, granularity, now, AlertAction::Engage);
         let key = Key::of(&alert);
-        if !self.exclusions.is_empty() && self.is_excluded(&alert) {
+        if self.is_excluded(&alert) {
             self.pending.remove(&key);
             return self.engaged.remove(&key).map(|engaged| released(engaged.alert, now));
         }
@@ -208,10 +169,40 @@ impl AlertState {
         Some(Transition::Engage(EngagedAlert { partition: self.partition, alert }))
     }
 
+    /// True when the alert is engaged and shows all this already; it is not quiet, then.
+    fn is_shown(
+        &mut self,
+        request: &AlertRequest,
+        meta: &ScriptMeta,
+        subject: &Subject,
+        granularity: Granularity,
+        damping: &Damping,
+    ) -> bool {
+        let key = KeyRef {
+            site: &subject.site,
+            ifid: subject.ifid,
+            entity: subject.entity,
+            value: &subject.value,
+            alert_type: alert_type(request.alert_type.as_deref(), meta),
+            script: &meta.key,
+            granularity,
+        };
+        let Some(engaged) = self.engaged.get_mut(&key as &dyn AsKey) else { return false };
+        if !shows(&engaged.alert, request, meta, subject) {
+            return false;
+        }
+        engaged.quiet_since = None;
+        engaged.hold_s = damping.hold_s(engaged.alert.flapping);
+        if !self.restored.is_empty() {
+            self.restored.remove(&key as &dyn AsKey);
+        }
+        true
+    }
+
     /// A script says that what it engaged is still so, without a reason to engage it anew.
     pub fn keep(
         &mut self,
-        request: AlertRequest,
+        request: &AlertRequest,
         meta: &ScriptMeta,
         subject: &Subject,
         granularity: Granularity,
@@ -243,7 +234,7 @@ impl AlertState {
     /// A script releases its alert of a type.
     pub fn release(
         &mut self,
-        named: Option<String>,
+        named: Option<&str>,
         meta: &ScriptMeta,
         subject: &Subject,
         granularity: Granularity,
@@ -254,7 +245,7 @@ impl AlertState {
             ifid: subject.ifid,
             entity: subject.entity,
             value: subject.value.clone(),
-            alert_type: alert_type(named, meta),
+            alert_type: alert_type(named, meta).to_owned(),
             script: meta.key.clone(),
             granularity,
         };
@@ -280,7 +271,7 @@ impl AlertState {
     /// A one-shot alert; `ordinal` tells those of one run and script apart.
     pub fn store(
         &self,
-        request: AlertRequest,
+        request: &AlertRequest,
         meta: &ScriptMeta,
         subject: &Subject,
         granularity: Granularity,
@@ -374,64 +365,7 @@ impl AlertState {
 }
 
 fn released(alert: Alert, now: Timestamp) -> Transition {
-    let engaged_at = Some(alert.tstamp);
-    Transition::Release(Alert { action: AlertAction::Release, tstamp: now, engaged_at, ..alert })
-}
-
-fn build(
-    request: AlertRequest,
-    meta: &ScriptMeta,
-    subject: &Subject,
-    granularity: Granularity,
-    now: Timestamp,
-    action: AlertAction,
-) -> Alert {
-    let (severity, score) = meta.weight(&request);
-    let alert_type = alert_type(request.alert_type, meta);
-    let id = derive_id(&[
-        &subject.site,
-        &subject.ifid.to_string(),
-        subject.entity.name(),
-        &subject.value,
-        &alert_type,
-        &meta.key,
-        granularity.name(),
-        &now.ns().to_string(),
-    ]);
-    let party = subject.party.clone().map(|party| Party {
-        is_attacker: request.attacker.or(meta.attacker).is_some(),
-        is_victim: request.victim.or(meta.victim).is_some(),
-        ..party
-    });
-    Alert {
-        schema_version: ALERT_SCHEMA_VERSION,
-        id,
-        action,
-        alert_type,
-        entity: subject.entity,
-        entity_value: subject.value.clone(),
-        severity,
-        category: request.category.unwrap_or(meta.category),
-        score,
-        tstamp: now,
-        engaged_at: None,
-        site: subject.site.clone(),
-        node: subject.node.clone(),
-        ifid: subject.ifid,
-        interface: subject.interface.clone(),
-        script: meta.key.clone(),
-        granularity: Some(granularity),
-        alert_key: request.metric.map(|metric| format!("{granularity}_{}", clipped(metric, MAX_NAME))),
-        message: clipped(request.message.unwrap_or_else(|| meta.title.clone()), MAX_TEXT),
-        value: request.value,
-        threshold: request.threshold,
-        client: party,
-        server: None,
-        flow: None,
-        traceparent: None,
-        mitre: meta.mitre.clone(),
-        flapping: false,
-    }
+    Transition::Release(build::released(alert, now))
 }
 
 #[cfg(test)]

@@ -31,6 +31,7 @@ mod networks;
 mod page;
 mod query;
 mod recipients;
+mod schemas;
 mod scripts;
 mod series;
 mod settings;
@@ -114,6 +115,12 @@ fn routes(config: &mut web::ServiceConfig) {
         .service(networks::list)
         .service(recipients::list)
         .service(recipients::test)
+        .service(recipients::explain)
+        .service(recipients::deliveries)
+        .service(recipients::dead)
+        .service(recipients::replay)
+        .service(recipients::discard)
+        .service(schemas::alert)
         .service(scripts::list)
         .service(scripts::one)
         .service(series::of_element)

@@ -11,7 +11,8 @@ use ractor::ActorRef;
 use serde::Serialize;
 use shared::model::network::IpNet;
 use shared::model::pool::mac_text;
-use shared::model::{HostKey, Timestamp};
+use shared::model::{AppCategory, HostKey, Timestamp};
+use shared::wire::delta::L7Counters;
 use tokio::sync::oneshot;
 
 use crate::element::Counters;
@@ -55,6 +56,8 @@ pub struct L7Row {
     pub flows: u64,
     /// Bytes.
     pub bytes: u64,
+    /// What it is for.
+    pub category: AppCategory,
 }
 
 /// A host as the API shows it.
@@ -80,8 +83,26 @@ pub struct HostRow {
     /// Time of its last packet.
     #[schema(value_type = String)]
     pub last_seen: Timestamp,
+    /// Name by which clients asked for it last.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub name: String,
+    /// Operating system that it seems to run.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub os: String,
+    /// Bytes of a local host by what they were for.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub categories: BTreeMap<&'static str, CategoryRow>,
     /// Counters by name.
     pub stats: BTreeMap<String, u64>,
+}
+
+/// Bytes of a host for one purpose.
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+pub struct CategoryRow {
+    /// Bytes sent by the host.
+    pub bytes_sent: u64,
+    /// Bytes received by it.
+    pub bytes_rcvd: u64,
 }
 
 /// A local network as the API shows it.
@@ -130,10 +151,10 @@ impl InterfaceRow {
     pub fn of(state: &InterfaceState) -> Self {
         let interface = &state.interface;
         let (hosts, local_hosts) = state.hosts.active();
-        let l7 = interface
-            .l7
-            .iter()
-            .map(|(name, (flows, bytes))| (name.clone(), L7Row { flows: *flows, bytes: *bytes }));
+        let l7 = interface.l7.iter().map(|(name, l7)| {
+            let L7Counters { flows, bytes, category } = *l7;
+            (name.clone(), L7Row { flows, bytes, category })
+        });
         Self {
             ifid: interface.id,
             name: interface.name.clone(),
@@ -178,6 +199,16 @@ impl HostRow {
             active: !host.idle,
             first_seen: host.first_seen,
             last_seen: host.last_seen,
+            name: host.facts.as_ref().map_or_else(String::new, |facts| facts.name.to_string()),
+            os: host.facts.as_ref().map_or_else(String::new, |facts| facts.os.to_string()),
+            categories: host
+                .categories()
+                .into_iter()
+                .map(|(category, bytes)| {
+                    let (bytes_sent, bytes_rcvd) = bytes;
+                    (category.name(), CategoryRow { bytes_sent, bytes_rcvd })
+                })
+                .collect(),
             stats: host.tally.total.named(),
         };
         state.hosts.after(after).filter(wanted).take(query.limit + 1).map(row).collect()

@@ -375,6 +375,16 @@ impl InterfaceState {
                 self.hosts.contact(host.key, contact.kind, contact.hash);
             }
         }
+        for row in &delta.categories {
+            if let Some(host) = delta.hosts.get(row.host as usize) {
+                self.hosts.used(host.key, row.category, row.sent, row.rcvd);
+            }
+        }
+        for fact in &delta.facts {
+            if let Some(host) = delta.hosts.get(fact.host as usize) {
+                self.hosts.learned(host.key, fact.kind, &fact.text);
+            }
+        }
         for network in &delta.networks {
             self.networks.entry(network.network).or_default().tally.add(&network.counters);
         }

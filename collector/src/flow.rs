@@ -11,6 +11,7 @@ pub(crate) mod index;
 pub mod key;
 mod macs;
 pub mod names;
+mod pages;
 pub(crate) mod prefetch;
 pub mod record;
 mod remarks;

@@ -6,6 +6,8 @@ use shared::model::{Alert, AlertAction, Entity, FlowRecord, Party, Severity, Tim
 use shared::script::effect::Role;
 use shared::script::{AlertRequest, ScriptMeta};
 
+use crate::flow::Extra;
+
 /// Where a flow was seen.
 #[derive(Clone, Debug)]
 pub struct Place {
@@ -96,11 +98,25 @@ pub fn build(
             first_seen: flow.first_seen,
             status: status::names(flow.status),
             community_id: flow.community_id(),
+            // Known when the alert is counted.
+            score: 0,
+            predominant: false,
         }),
         traceparent,
         mitre: meta.mitre.clone(),
         flapping: false,
     }
+}
+
+/// Adds an alert to those of its flow, and tells it how much they weigh together and whether it is the
+/// weightiest so far.
+pub fn weigh(alert: &mut Alert, extra: &mut Extra) {
+    extra.score = extra.score.saturating_add(alert.score);
+    if let Some(flow) = &mut alert.flow {
+        flow.score = extra.score;
+        flow.predominant = extra.top_score.is_none_or(|top| alert.score > top);
+    }
+    extra.top_score = extra.top_score.max(Some(alert.score));
 }
 
 /// An alert of the collector itself about one of its interfaces.

@@ -4,17 +4,21 @@
 //! when every shard has closed its interval; what the shards counted is added up. Everything else
 //! passes at once, under the interface's own numbers.
 
+use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, BTreeSet};
 
 use ipnet::IpNet;
 use shared::model::alert::derive_id;
 use shared::model::metric::add_metrics;
 use shared::model::query::{DEFAULT_LIMIT, MAX_LIMIT, Page};
-use shared::model::{Contact, ContactKind, FlowRecord, HostKey, NetworkCounters, Timestamp};
+use shared::model::{FlowRecord, HostKey, NetworkCounters, Timestamp};
 use shared::wire::delta::{Delta, HostDelta, InterfaceDelta, NetworkDelta, Producer};
 
 use crate::pipeline::{HOSTS_PER_DELTA, Item};
+
+mod traits;
+
+use traits::Traits;
 
 /// Intervals held back for a shard that lags, at most. Beyond it the oldest goes out without that
 /// shard, whose part follows as a late delta.
@@ -54,7 +58,7 @@ struct Held {
     /// Live flows by shard, where it said so.
     live_flows: BTreeMap<usize, u64>,
     hosts: BTreeMap<HostKey, HostDelta>,
-    contacts: BTreeMap<HostKey, BTreeSet<(ContactKind, u64)>>,
+    traits: Traits,
     networks: BTreeMap<IpNet, NetworkCounters>,
     traceparent: Option<String>,
     /// Shards for which this was the last delta.
@@ -177,35 +181,36 @@ impl Merger {
         let live_flows = self.shards.iter().map(|shard| shard.live_flows).sum();
         let over = held.ends == self.shards.len() && self.held.is_empty();
         let mut hosts = held.hosts.into_values();
-        let contacts = held.contacts;
+        let traits = held.traits;
         while hosts.len() > HOSTS_PER_DELTA {
             let part: Vec<_> = hosts.by_ref().take(HOSTS_PER_DELTA).collect();
-            let part = Delta {
+            let mut part = Delta {
                 producer: self.producer(&held.producer),
                 from: held.from,
                 to: held.to,
                 watermark: held.from.min(self.watermark),
                 interface: InterfaceDelta { live_flows, ..InterfaceDelta::default() },
-                contacts: contacts_of(&part, &contacts),
                 hosts: part,
                 ..Delta::default()
             };
+            traits.tell(&mut part);
             out.push(Item::Delta(Box::new(part)));
         }
         let networks = held.networks.into_iter();
         let hosts: Vec<_> = hosts.collect();
-        let last = Delta {
+        let mut last = Delta {
             producer: self.producer(&held.producer),
             from: held.from,
             to: held.to,
             watermark: self.watermark,
             end_of_stream: over,
             interface: InterfaceDelta { live_flows, ..held.interface },
-            contacts: contacts_of(&hosts, &contacts),
             hosts,
             networks: networks.map(|(network, counters)| NetworkDelta { network, counters }).collect(),
             traceparent: held.traceparent,
+            ..Delta::default()
         };
+        traits.tell(&mut last);
         out.push(Item::Delta(Box::new(last)));
     }
 
@@ -220,6 +225,7 @@ impl Held {
         self.from = self.from.min(delta.from);
         self.to = self.to.max(delta.to);
         self.ends += usize::from(delta.end_of_stream);
+        self.traits.add(&delta);
         self.traceparent = self.traceparent.take().or(delta.traceparent);
         self.live_flows.insert(shard, delta.interface.live_flows);
         self.interface.counters.add(&delta.interface.counters);
@@ -228,14 +234,10 @@ impl Held {
             let sum = self.interface.l7.entry(name).or_default();
             sum.flows += l7.flows;
             sum.bytes += l7.bytes;
+            sum.category = l7.category;
         }
         shared::model::counters::add_counts(&mut self.interface.hooks, &delta.interface.hooks);
         add_metrics(&mut self.interface.metrics, delta.interface.metrics);
-        for Contact { host, kind, hash } in delta.contacts {
-            if let Some(host) = delta.hosts.get(host as usize) {
-                self.contacts.entry(host.key).or_default().insert((kind, hash));
-            }
-        }
         for host in delta.hosts {
             match self.hosts.entry(host.key) {
                 Entry::Vacant(place) => {
@@ -253,14 +255,6 @@ impl Held {
             self.networks.entry(network.network).or_default().add(&network.counters);
         }
     }
-}
-
-/// The contacts of `hosts`, by their places.
-fn contacts_of(hosts: &[HostDelta], of: &BTreeMap<HostKey, BTreeSet<(ContactKind, u64)>>) -> Vec<Contact> {
-    let places = (0..).zip(hosts);
-    let found =
-        places.flat_map(|(host, delta)| of.get(&delta.key).into_iter().flatten().map(move |c| (host, c)));
-    found.map(|(host, (kind, hash))| Contact { host, kind: *kind, hash: *hash }).collect()
 }
 
 /// One page of live flows out of one of each shard, all of the same question with this `limit`.

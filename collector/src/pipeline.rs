@@ -12,7 +12,7 @@ use shared::wire::flow_batch::{FlowBatchWriter, WrittenBatch};
 use shared::wire::proto::HttpPost;
 
 use crate::capture::Batch;
-use crate::decode::{DecodeError, Decoded, Decoder, Packet};
+use crate::decode::{DecodeError, Decoded, Decoder};
 use crate::flow::{FlowEvent, FlowTable, Lookup, RecordContext};
 use crate::flow_alert::{self, Place};
 use crate::hooks::{Asked, HookRunner};
@@ -98,8 +98,9 @@ impl PipelineParts {
 struct Ahead<'a> {
     at: Timestamp,
     length: u32,
-    /// `None` for what is not IP.
-    decoded: Result<Option<(Packet<'a>, Lookup)>, DecodeError>,
+    decoded: Result<Decoded<'a>, DecodeError>,
+    /// Where a packet's flow is; `None` for what is not IP.
+    lookup: Option<Lookup>,
 }
 
 /// The core of one interface.
@@ -271,21 +272,16 @@ impl Pipeline {
             // What a packet needs lies anywhere in memory: ask for it some packets ahead.
             let mut count = 0;
             for (place, (desc, frame)) in ahead.iter_mut().zip(packets.by_ref()) {
-                let decoded = match self.parts.decoder.decode(desc, frame) {
-                    Ok(Decoded::Packet(packet)) => {
-                        let lookup = self.parts.table.look_ahead(&packet);
-                        Ok(Some((packet, lookup)))
-                    }
-                    Ok(Decoded::NotIp(_)) => Ok(None),
-                    Err(error) => Err(error),
+                let decoded = self.parts.decoder.decode(desc, frame);
+                let lookup = match &decoded {
+                    Ok(Decoded::Packet(packet)) => Some(self.parts.table.look_ahead(packet)),
+                    _ => None,
                 };
-                *place = Some(Ahead { at: desc.ts, length: desc.length, decoded });
+                *place = Some(Ahead { at: desc.ts, length: desc.length, decoded, lookup });
                 count += 1;
             }
             for next in ahead.iter().take(count).flatten() {
-                if let Ok(Some((_, lookup))) = &next.decoded {
-                    self.parts.table.bring_near(lookup);
-                }
+                next.lookup.iter().for_each(|lookup| self.parts.table.bring_near(lookup));
             }
             for next in ahead.iter().take(count).flatten() {
                 self.packet(next, trace, out);
@@ -301,8 +297,8 @@ impl Pipeline {
         self.summary.packet(next.length);
         self.report.packets += 1;
         self.report.bytes += u64::from(next.length);
-        match &next.decoded {
-            Ok(Some((packet, lookup))) => {
+        match (&next.decoded, &next.lookup) {
+            (Ok(Decoded::Packet(packet)), Some(lookup)) => {
                 if let Some(flaw) = packet.flaw {
                     self.summary.counters().decode_errors += 1;
                     self.report.error(flaw.name(), 1);
@@ -312,8 +308,8 @@ impl Pipeline {
                     self.handle_events(packet.ts, trace, out);
                 }
             }
-            Ok(None) => {}
-            Err(error) => {
+            (Ok(_), _) => {}
+            (Err(error), _) => {
                 self.summary.counters().decode_errors += 1;
                 self.report.error(error.name(), 1);
             }

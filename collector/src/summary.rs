@@ -7,7 +7,8 @@ use shared::model::app::AppCategory;
 use shared::model::metric::Metric;
 use shared::model::pool::Mac;
 use shared::model::{
-    Contact, HostCounters, HostKey, InterfaceCounters, L4, LocalNetworks, NetworkCounters, Timestamp,
+    CategoryBytes, Contact, HostCounters, HostFact, HostKey, InterfaceCounters, L4, LocalNetworks,
+    NetworkCounters, Timestamp,
 };
 use shared::wire::delta::{HostDelta, InterfaceDelta, L7Counters, NetworkDelta};
 
@@ -18,15 +19,29 @@ use crate::flow::state::Direction;
 use crate::flow::{Flow, Growth};
 use crate::pipeline::HOSTS_PER_DELTA;
 
+mod categories;
 mod contacts;
+mod facts;
 
+use categories::Categories;
 use contacts::Contacts;
+use facts::Facts;
 
 /// Names of numbers that scripts may note in one interval.
 const MAX_METRICS: usize = 1000;
 
-/// Hosts that go out together, whom they got in touch with.
-pub type HostPart = (Vec<HostDelta>, Vec<Contact>);
+/// Hosts that go out together, and what is told of them.
+#[derive(Debug, Default)]
+pub struct HostPart {
+    /// The hosts.
+    pub hosts: Vec<HostDelta>,
+    /// Whom they got in touch with.
+    pub contacts: Vec<Contact>,
+    /// What they used the network for.
+    pub categories: Vec<CategoryBytes>,
+    /// What was learned of them.
+    pub facts: Vec<HostFact>,
+}
 
 /// Collects one delta.
 #[derive(Debug)]
@@ -44,6 +59,10 @@ pub struct Summary {
     hasher: foldhash::fast::RandomState,
     /// Whom local hosts got in touch with.
     contacts: Contacts,
+    /// What local hosts used the network for.
+    categories: Categories,
+    /// What was learned of hosts.
+    facts: Facts,
     networks: BTreeMap<usize, NetworkCounters>,
     /// Ended flows by number of the name.
     l7: Vec<L7Counters>,
@@ -60,6 +79,8 @@ impl Summary {
             places: Index::new(),
             hasher: foldhash::fast::RandomState::default(),
             contacts: Contacts::default(),
+            categories: Categories::default(),
+            facts: Facts::default(),
             networks: BTreeMap::new(),
             l7: Vec::new(),
         }
@@ -108,11 +129,14 @@ impl Summary {
         client.flows_unanswered_sent += u64::from(silent);
         client.fin_unanswered_sent += u64::from(fin_scan);
         client.remote_access_flows += u64::from(remote_access);
-        if from.is_some() && (growth.begun || growth.named) {
-            self.contacts.of_flow(place, flow, server_key.ip, growth);
+        if from.is_some() {
+            self.categories.add(place, flow.name(), cli2srv.bytes, srv2cli.bytes);
+            if growth.begun || growth.named {
+                self.contacts.of_flow(place, flow, server_key.ip, growth);
+            }
         }
 
-        let (_, server, to) = self.host(server_key, macs[1], flow.last_seen, networks);
+        let (server_place, server, to) = self.host(server_key, macs[1], flow.last_seen, networks);
         // A host that talks to itself is one host: its packets count once.
         if client_key != server_key {
             count(server, srv2cli, cli2srv, icmp);
@@ -123,6 +147,14 @@ impl Summary {
             server.flows_unanswered_rcvd += u64::from(silent);
             server.fin_unanswered_rcvd += u64::from(fin_scan);
             server.remote_access_flows += u64::from(remote_access);
+            if to.is_some() {
+                self.categories.add(server_place, flow.name(), srv2cli.bytes, cli2srv.bytes);
+            }
+        }
+        if growth.named
+            && let Some(info) = flow.info()
+        {
+            self.facts.of_flow(place, server_place, info);
         }
         if from.is_some() || to.is_some() {
             self.networks(from, to, growth);
@@ -136,7 +168,7 @@ impl Summary {
         if ended {
             let number = flow.name().number();
             if self.l7.len() <= number {
-                self.l7.resize_with(number + 1, || L7Counters { flows: 0, bytes: 0 });
+                self.l7.resize_with(number + 1, L7Counters::default);
             }
             self.l7[number].flows += 1;
             self.l7[number].bytes += flow.cli2srv.bytes + flow.srv2cli.bytes;
@@ -260,13 +292,19 @@ impl Summary {
     ) -> (InterfaceDelta, Vec<HostPart>, Vec<NetworkDelta>) {
         let mut interface = std::mem::take(&mut self.interface);
         for (name, counters) in names.all().iter().zip(self.l7.drain(..)).filter(|(_, c)| c.flows > 0) {
-            let sum = interface.l7.entry(name.text.to_string()).or_insert(L7Counters { flows: 0, bytes: 0 });
+            let sum = interface.l7.entry(name.text.to_string()).or_default();
             sum.flows += counters.flows;
             sum.bytes += counters.bytes;
+            sum.category = name.category;
         }
         let hosts = self.hosts.take();
         let contacts = self.contacts.take(hosts.len());
-        let hosts = hosts.into_iter().zip(contacts).collect();
+        let categories = self.categories.take(hosts.len(), names);
+        let facts = self.facts.take(hosts.len());
+        let parts = hosts.into_iter().zip(contacts).zip(categories).zip(facts);
+        let hosts = parts
+            .map(|(((hosts, contacts), categories), facts)| HostPart { hosts, contacts, categories, facts })
+            .collect();
         self.host_networks.clear();
         self.places.clear();
         let rows = std::mem::take(&mut self.networks).into_iter().filter_map(|(index, counters)| {

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use shared::backoff::Backoff;
-use shared::model::{Category, Entity, Severity};
+use shared::model::{AlertAction, AlertRule, Category, Entity, Severity};
 
-use crate::criteria::Criteria;
+use crate::criteria::{Criteria, Part, Wish};
 use crate::endpoint;
 use crate::redact;
 use crate::route::{ALERT_STORE, SCRIPT_HTTP};
@@ -142,6 +142,12 @@ pub struct RecipientConfig {
     /// Least severity.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub minimum_severity: Option<Severity>,
+    /// Gravest severity.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub maximum_severity: Option<Severity>,
+    /// Least score.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub minimum_score: Option<u32>,
     /// Categories.
     #[serde(default)]
     pub categories: Vec<Category>,
@@ -157,6 +163,30 @@ pub struct RecipientConfig {
     /// Script keys or alert types.
     #[serde(default)]
     pub checks: Vec<String>,
+    /// Parts that a local host of the alert plays.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub roles: Vec<Part>,
+    /// What happened.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub actions: Vec<AlertAction>,
+    /// Sites.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sites: Vec<String>,
+    /// Names of interfaces.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub interfaces: Vec<String>,
+    /// Rules of which one has to choose the alert.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub only: Vec<AlertRule>,
+    /// Rules of which none may choose it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub except: Vec<AlertRule>,
+    /// Deliveries tried in a minute at most; no bound when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_per_minute: Option<u32>,
+    /// Another recipient, who gets what is given up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fallback: Option<String>,
     /// Parameters of the endpoint's kind for this recipient.
     #[serde(default)]
     pub params: Params,
@@ -176,6 +206,14 @@ impl RecipientConfig {
             host_pools: self.host_pools.clone(),
             hosts: self.hosts.clone(),
             checks: self.checks.clone(),
+            maximum_severity: self.maximum_severity,
+            minimum_score: self.minimum_score,
+            roles: self.roles.clone(),
+            actions: self.actions.clone(),
+            sites: self.sites.clone(),
+            interfaces: self.interfaces.clone(),
+            only: self.only.clone(),
+            except: self.except.clone(),
         }
     }
 }
@@ -258,9 +296,29 @@ impl NotifierConfig {
 
     fn check_recipient(&self, recipient: &RecipientConfig) -> Result<(), String> {
         let endpoint = self.endpoint_of(recipient)?;
+        Wish::new(recipient.criteria())?;
+        if recipient.max_per_minute == Some(0) {
+            return Err("max_per_minute: must be 1 or more".to_owned());
+        }
+        self.check_fallback(recipient)?;
         // The endpoint's own entry says what is wrong with its kind.
         let Some(kind) = endpoint::kind(&endpoint.kind) else { return Ok(()) };
         kind.check_recipient(&recipient.params.0).map_err(|e| format!("params: {e}"))
+    }
+
+    /// A fallback is there, and following fallbacks does not lead back.
+    fn check_fallback(&self, recipient: &RecipientConfig) -> Result<(), String> {
+        let mut seen = BTreeSet::from([recipient.name.as_str()]);
+        let mut next = recipient.fallback.as_deref();
+        while let Some(name) = next {
+            let found = self.recipient.iter().find(|other| other.name == name);
+            let found = found.ok_or_else(|| format!("fallback: unknown recipient '{name}'"))?;
+            if !seen.insert(name) {
+                return Err(format!("fallback: leads back to '{name}'"));
+            }
+            next = found.fallback.as_deref();
+        }
+        Ok(())
     }
 
     /// The endpoint that a recipient names.

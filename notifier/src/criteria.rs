@@ -1,17 +1,28 @@
 //! Which alerts a recipient gets. Pure.
 //!
 //! Seed 002 "Delivery Criteria": severity, category, entity, host pools, monitored hosts, explicit
-//! checks. A criterion that is absent or empty filters nothing; all others must pass.
+//! checks. Beyond those: who plays which part, what happened, where, and rules over everything else an
+//! alert says. A criterion that is absent or empty filters nothing; all others must pass.
 
-use serde::Serialize;
-use shared::model::{Alert, Category, Entity, Party, Severity};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use shared::model::{
+    Alert, AlertAction, AlertRule, AlertRules, Category, Entity, HostPools, Party, Severity, Timestamp,
+};
 
 /// What a recipient wants.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Criteria {
     /// Least severity; `None` takes all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub minimum_severity: Option<Severity>,
+    /// Gravest severity; `None` takes all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub maximum_severity: Option<Severity>,
+    /// Least score; `None` takes all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub minimum_score: Option<u32>,
     /// Categories; empty takes all.
     pub categories: Vec<Category>,
     /// Entities; empty takes all.
@@ -23,6 +34,50 @@ pub struct Criteria {
     pub hosts: Vec<String>,
     /// Script keys or alert types; empty takes all.
     pub checks: Vec<String>,
+    /// Parts that some local host of the alert plays; empty takes all. Alerts that concern no local
+    /// host are not filtered.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub roles: Vec<Part>,
+    /// What happened; empty takes all.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub actions: Vec<AlertAction>,
+    /// Sites; empty takes all.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub sites: Vec<String>,
+    /// Names of interfaces; empty takes all.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub interfaces: Vec<String>,
+    /// Rules of which one has to choose the alert; empty takes all.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub only: Vec<AlertRule>,
+    /// Rules of which none may choose it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub except: Vec<AlertRule>,
+}
+
+/// A part that a host plays in an alert.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Part {
+    /// It attacks.
+    Attacker,
+    /// It is attacked.
+    Victim,
+    /// It asked, or is the host of a host alert.
+    Client,
+    /// It answered.
+    Server,
+}
+
+impl Part {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Attacker => "attacker",
+            Self::Victim => "victim",
+            Self::Client => "client",
+            Self::Server => "server",
+        }
+    }
 }
 
 /// One criterion's part in a verdict.
@@ -45,27 +100,94 @@ pub struct Verdict {
     pub reasons: Vec<Reason>,
 }
 
-/// Decides whether `alert` meets `criteria` and says why. Pools are those in the alert's parties.
-pub fn evaluate(alert: &Alert, criteria: &Criteria) -> Verdict {
-    let reasons = vec![
-        minimum_severity(alert, criteria),
-        listed("categories", alert.category.name(), &criteria.categories, |c| c.name()),
-        listed("entities", alert.entity.name(), &criteria.entities, |e| e.name()),
-        host_pools(alert, criteria),
-        hosts(alert, criteria),
-        checks(alert, criteria),
-    ];
-    Verdict { passes: reasons.iter().all(|reason| reason.passes), reasons }
+/// Criteria whose rules are made ready.
+#[derive(Clone, Debug, Default)]
+pub struct Wish {
+    criteria: Arc<Criteria>,
+    only: AlertRules,
+    except: AlertRules,
 }
 
-/// Decides like [`evaluate`], without the reasons.
-pub fn passes(alert: &Alert, criteria: &Criteria) -> bool {
-    criteria.minimum_severity.is_none_or(|minimum| alert.severity >= minimum)
-        && (criteria.categories.is_empty() || criteria.categories.contains(&alert.category))
-        && (criteria.entities.is_empty() || criteria.entities.contains(&alert.entity))
-        && pools_pass(alert, criteria)
-        && hosts_pass(alert, criteria)
-        && checks_pass(alert, criteria)
+impl Wish {
+    /// Makes criteria ready.
+    ///
+    /// # Errors
+    /// Names the rule and the key that is wrong.
+    pub fn new(criteria: Criteria) -> Result<Self, String> {
+        let ready = |key: &str, rules: &[AlertRule]| {
+            let named =
+                rules.iter().enumerate().map(|(place, rule)| (format!("{key}[{place}]"), rule.clone()));
+            match AlertRules::new(named, &AlertRules::default()) {
+                (rules, wrong) if wrong.is_empty() => Ok(rules),
+                (_, wrong) => Err(wrong.join("; ")),
+            }
+        };
+        let (only, except) = (ready("only", &criteria.only)?, ready("except", &criteria.except)?);
+        Ok(Self { criteria: Arc::new(criteria), only, except })
+    }
+
+    /// Decides whether `alert` is wanted and says why. Pools are those in the alert's parties; rules
+    /// look at `pools` themselves. Times of rules are those of the alert.
+    pub fn evaluate(&self, alert: &Alert, pools: &HostPools) -> Verdict {
+        let criteria = &*self.criteria;
+        let reasons = vec![
+            minimum_severity(alert, criteria),
+            at_most(alert, criteria),
+            score(alert, criteria),
+            listed("categories", alert.category.name(), &criteria.categories, |c| c.name()),
+            listed("entities", alert.entity.name(), &criteria.entities, |e| e.name()),
+            host_pools(alert, criteria),
+            hosts(alert, criteria),
+            checks(alert, criteria),
+            roles(alert, criteria),
+            listed("actions", alert.action.name(), &criteria.actions, |a| a.name()),
+            named("sites", &alert.site, &criteria.sites),
+            named("interfaces", &alert.interface, &criteria.interfaces),
+            self.rules_only(alert, pools),
+            self.rules_except(alert, pools),
+        ];
+        Verdict { passes: reasons.iter().all(|reason| reason.passes), reasons }
+    }
+
+    /// Decides like [`Wish::evaluate`], without the reasons.
+    pub fn passes(&self, alert: &Alert, pools: &HostPools) -> bool {
+        let criteria = &*self.criteria;
+        criteria.minimum_severity.is_none_or(|minimum| alert.severity >= minimum)
+            && criteria.maximum_severity.is_none_or(|maximum| alert.severity <= maximum)
+            && criteria.minimum_score.is_none_or(|minimum| alert.score >= minimum)
+            && (criteria.categories.is_empty() || criteria.categories.contains(&alert.category))
+            && (criteria.entities.is_empty() || criteria.entities.contains(&alert.entity))
+            && pools_pass(alert, criteria)
+            && hosts_pass(alert, criteria)
+            && checks_pass(alert, criteria)
+            && roles_pass(alert, criteria)
+            && (criteria.actions.is_empty() || criteria.actions.contains(&alert.action))
+            && (criteria.sites.is_empty() || criteria.sites.contains(&alert.site))
+            && (criteria.interfaces.is_empty() || criteria.interfaces.contains(&alert.interface))
+            && (self.only.is_empty() || self.only.find(alert, began(alert), pools).is_some())
+            && self.except.find(alert, began(alert), pools).is_none()
+    }
+
+    fn rules_only(&self, alert: &Alert, pools: &HostPools) -> Reason {
+        let (passes, detail) = match self.only.find(alert, began(alert), pools) {
+            _ if self.only.is_empty() => (true, "no rules, takes all".to_owned()),
+            Some(rule) => (true, format!("{rule} chooses it")),
+            None => (false, "no rule chooses it".to_owned()),
+        };
+        Reason { criterion: "only", passes, detail }
+    }
+
+    fn rules_except(&self, alert: &Alert, pools: &HostPools) -> Reason {
+        let found = self.except.find(alert, began(alert), pools);
+        let detail =
+            found.map_or_else(|| "no rule chooses it".to_owned(), |rule| format!("{rule} chooses it"));
+        Reason { criterion: "except", passes: found.is_none(), detail }
+    }
+}
+
+/// The time that rules go by: who was told of a beginning is told of its end.
+fn began(alert: &Alert) -> Timestamp {
+    alert.engaged_at.unwrap_or(alert.tstamp)
 }
 
 fn minimum_severity(alert: &Alert, criteria: &Criteria) -> Reason {
@@ -78,6 +200,30 @@ fn minimum_severity(alert: &Alert, criteria: &Criteria) -> Reason {
         }
     };
     Reason { criterion: "minimum_severity", passes, detail }
+}
+
+fn at_most(alert: &Alert, criteria: &Criteria) -> Reason {
+    let (passes, detail) = match criteria.maximum_severity {
+        None => (true, "takes every severity".to_owned()),
+        Some(maximum) => {
+            let passes = alert.severity <= maximum;
+            let than = if passes { "at most" } else { "more than" };
+            (passes, format!("{} is {than} {maximum}", alert.severity))
+        }
+    };
+    Reason { criterion: "maximum_severity", passes, detail }
+}
+
+fn score(alert: &Alert, criteria: &Criteria) -> Reason {
+    let (passes, detail) = match criteria.minimum_score {
+        None => (true, "takes every score".to_owned()),
+        Some(minimum) => {
+            let passes = alert.score >= minimum;
+            let than = if passes { "at least" } else { "less than" };
+            (passes, format!("{} is {than} {minimum}", alert.score))
+        }
+    };
+    Reason { criterion: "minimum_score", passes, detail }
 }
 
 fn listed<T>(
@@ -158,113 +304,45 @@ fn checks(alert: &Alert, criteria: &Criteria) -> Reason {
     Reason { criterion: "checks", passes, detail: list_detail(&value, passes, &wanted) }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::testing::{alert, flow_alert};
-
-    /// Evaluates and makes sure that both ways of deciding agree; gives the criteria that refuse.
-    fn refusing(alert: &Alert, criteria: &Criteria) -> Vec<&'static str> {
-        let verdict = evaluate(alert, criteria);
-        assert_eq!(verdict.passes, passes(alert, criteria), "{verdict:?}");
-        assert_eq!(verdict.reasons.len(), 6);
-        verdict.reasons.into_iter().filter(|r| !r.passes).map(|r| r.criterion).collect()
-    }
-
-    fn strings(names: &[&str]) -> Vec<String> {
-        names.iter().map(|&name| name.to_owned()).collect()
-    }
-
-    #[test]
-    fn no_criteria_take_everything() {
-        assert!(refusing(&alert("a"), &Criteria::default()).is_empty());
-        assert!(refusing(&flow_alert("a"), &Criteria::default()).is_empty());
-    }
-
-    #[test]
-    fn severity_is_a_minimum() {
-        for severity in Severity::ALL {
-            let alert = Alert { severity, ..alert("a") };
-            for minimum in Severity::ALL {
-                let criteria = Criteria { minimum_severity: Some(minimum), ..Criteria::default() };
-                assert_eq!(refusing(&alert, &criteria).is_empty(), severity.id() >= minimum.id());
-            }
-        }
-    }
-
-    #[test]
-    fn categories_and_entities_are_sets() {
-        for category in Category::ALL {
-            let alert = Alert { category, ..alert("a") };
-            let criteria =
-                Criteria { categories: vec![Category::Security, Category::System], ..Criteria::default() };
-            let wanted = matches!(category, Category::Security | Category::System);
-            assert_eq!(refusing(&alert, &criteria), if wanted { vec![] } else { vec!["categories"] });
-        }
-        for entity in Entity::ALL {
-            let alert = Alert { entity, ..alert("a") };
-            let criteria = Criteria { entities: vec![Entity::Host, Entity::Flow], ..Criteria::default() };
-            let wanted = matches!(entity, Entity::Host | Entity::Flow);
-            assert_eq!(refusing(&alert, &criteria), if wanted { vec![] } else { vec!["entities"] });
-        }
-    }
-
-    #[test]
-    fn a_flow_passes_on_its_clients_or_its_servers_pool_and_what_concerns_no_host_always() {
-        let with_pools = |client: &str, server: &str| {
-            let mut alert = flow_alert("a");
-            alert.client.as_mut().unwrap().pool = client.to_owned();
-            alert.server.as_mut().unwrap().pool = server.to_owned();
-            alert
-        };
-        let criteria = Criteria { host_pools: strings(&["office", "lab"]), ..Criteria::default() };
-        for (client, server, passes) in [
-            ("office", "default", true),
-            ("default", "lab", true),
-            ("office", "lab", true),
-            ("default", "cameras", false),
-            ("", "", false),
-        ] {
-            let refusing = refusing(&with_pools(client, server), &criteria);
-            assert_eq!(refusing, if passes { vec![] } else { vec!["host_pools"] }, "{client} {server}");
-        }
-        let mut host = alert("a");
-        host.entity = Entity::Host;
-        host.client = with_pools("cameras", "").client;
-        assert_eq!(refusing(&host, &criteria), ["host_pools"]);
-        assert!(refusing(&alert("a"), &criteria).is_empty(), "an interface is in no pool");
-    }
-
-    #[test]
-    fn monitored_hosts_filter_only_alerts_of_monitored_hosts() {
-        let criteria = Criteria { hosts: strings(&["router"]), ..Criteria::default() };
-        let of = |entity, value: &str| Alert { entity, entity_value: value.to_owned(), ..alert("a") };
-        assert!(refusing(&of(Entity::AmHost, "router"), &criteria).is_empty());
-        assert_eq!(refusing(&of(Entity::AmHost, "other"), &criteria), ["hosts"]);
-        assert!(refusing(&of(Entity::Host, "10.0.0.1"), &criteria).is_empty());
-    }
-
-    #[test]
-    fn checks_name_scripts_or_alert_types() {
-        let alert =
-            Alert { script: "host_bytes".to_owned(), alert_type: "threshold_cross".to_owned(), ..alert("a") };
-        for (checks, passes) in [(["host_bytes"], true), (["threshold_cross"], true), (["other"], false)] {
-            let criteria = Criteria { checks: strings(&checks), ..Criteria::default() };
-            assert_eq!(refusing(&alert, &criteria).is_empty(), passes, "{checks:?}");
-        }
-    }
-
-    #[test]
-    fn every_criterion_that_refuses_is_told() {
-        let criteria = Criteria {
-            minimum_severity: Some(Severity::Emergency),
-            categories: vec![Category::Snmp],
-            entities: vec![Entity::User],
-            host_pools: strings(&["nowhere"]),
-            hosts: strings(&["x"]),
-            checks: strings(&["y"]),
-        };
-        let refusing = refusing(&flow_alert("a"), &criteria);
-        assert_eq!(refusing, ["minimum_severity", "categories", "entities", "host_pools", "checks"]);
-    }
+fn named(criterion: &'static str, value: &str, wanted: &[String]) -> Reason {
+    let wanted: Vec<&str> = wanted.iter().map(String::as_str).collect();
+    let passes = wanted.is_empty() || wanted.contains(&value);
+    Reason { criterion, passes, detail: list_detail(value, passes, &wanted) }
 }
+
+/// Parts that local hosts of an alert play.
+fn parts(alert: &Alert) -> Vec<Part> {
+    let sides = [(&alert.client, Part::Client), (&alert.server, Part::Server)];
+    let mut parts = Vec::new();
+    for (party, side) in sides {
+        let Some(party) = party.as_ref().filter(|party| party.local) else { continue };
+        parts.push(side);
+        parts.extend(party.is_attacker.then_some(Part::Attacker));
+        parts.extend(party.is_victim.then_some(Part::Victim));
+    }
+    parts
+}
+
+fn roles_pass(alert: &Alert, criteria: &Criteria) -> bool {
+    if criteria.roles.is_empty() {
+        return true;
+    }
+    let parts = parts(alert);
+    parts.is_empty() || parts.iter().any(|part| criteria.roles.contains(part))
+}
+
+fn roles(alert: &Alert, criteria: &Criteria) -> Reason {
+    let passes = roles_pass(alert, criteria);
+    let parts: Vec<&str> = parts(alert).into_iter().map(Part::name).collect();
+    let detail = match parts.is_empty() && !criteria.roles.is_empty() {
+        true => "the alert concerns no local host".to_owned(),
+        false => {
+            let wanted: Vec<&str> = criteria.roles.iter().map(|part| part.name()).collect();
+            list_detail(&parts.join(" and "), passes, &wanted)
+        }
+    };
+    Reason { criterion: "roles", passes, detail }
+}
+
+#[cfg(test)]
+mod tests;

@@ -10,7 +10,7 @@ use shared::model::alert::derive_id;
 use shared::model::{Severity, Timestamp};
 use shared::store::{Delivery, Outcome};
 
-use crate::config::{DeadlineConfig, NotifierConfig};
+use crate::config::{DeadlineConfig, NotifierConfig, RecipientConfig};
 use crate::endpoint::{DeliveryError, Manners};
 
 /// How long the ledger itself would keep trying: longer than any lane. A delivery's deadline in the
@@ -36,11 +36,15 @@ pub struct Policy {
     pub deadline: DeadlineConfig,
     /// What the endpoint wants.
     pub manners: Manners,
+    /// Deliveries tried in a minute at most; `None` sets no bound.
+    pub max_per_minute: Option<u32>,
+    /// Who gets what is given up.
+    pub fallback: Option<String>,
 }
 
 impl Policy {
-    /// The configured behaviour towards an endpoint with these manners.
-    pub fn new(config: &NotifierConfig, manners: Manners) -> Self {
+    /// The configured behaviour towards an endpoint with these manners; `recipient` may add to it.
+    pub fn new(config: &NotifierConfig, manners: Manners, recipient: Option<&RecipientConfig>) -> Self {
         let mut backoff = config.retry.backoff();
         if let Some(cap) = manners.backoff_cap {
             backoff.cap = backoff.cap.min(cap);
@@ -51,6 +55,8 @@ impl Policy {
             breaker_probe: Duration::from_secs(config.breaker_probe_s),
             deadline: config.deadline.clone(),
             manners: Manners { batch: manners.batch.clamp(1, config.batch.max(1)), ..manners },
+            max_per_minute: recipient.and_then(|recipient| recipient.max_per_minute),
+            fallback: recipient.and_then(|recipient| recipient.fallback.clone()),
         }
     }
 }
@@ -73,12 +79,42 @@ pub struct Lane {
     probe_at: Option<Timestamp>,
     /// Until when the far end asked everybody to wait.
     hold: Option<(Timestamp, Duration)>,
+    /// What may be tried of the bound by the minute.
+    bucket: Bucket,
+}
+
+/// A token bucket: a token a delivery, as many as fit into a minute at most. It begins with one, so
+/// that restarts cannot be used to go beyond the bound.
+#[derive(Clone, Debug, Default)]
+struct Bucket {
+    tokens: f64,
+    filled_at: Option<Timestamp>,
+}
+
+impl Bucket {
+    /// Fills up to `now`; gives the tokens there are.
+    fn fill(&mut self, per_minute: u32, now: Timestamp) -> f64 {
+        let per_ns = f64::from(per_minute) / 60e9;
+        let passed = self.filled_at.map_or(0, |at| now.since(at).max(0));
+        if self.filled_at.is_none() {
+            self.tokens = 1.0;
+        }
+        self.tokens = (self.tokens + passed as f64 * per_ns).min(f64::from(per_minute.max(1)));
+        self.filled_at = Some(now);
+        self.tokens
+    }
+
+    /// How long until there is a token.
+    fn wait(&self, per_minute: u32) -> Duration {
+        let missing = (1.0 - self.tokens).max(0.0);
+        Duration::from_secs_f64(missing * 60.0 / f64::from(per_minute.max(1))).max(Duration::from_millis(1))
+    }
 }
 
 impl Lane {
     /// A lane that has tried nothing.
     pub fn new(policy: Policy) -> Self {
-        Self { policy, failures: 0, probe_at: None, hold: None }
+        Self { policy, failures: 0, probe_at: None, hold: None, bucket: Bucket::default() }
     }
 
     /// True while the breaker is open.
@@ -87,7 +123,17 @@ impl Lane {
     }
 
     /// What to do at `now`. A clock that was set back makes no wait longer than it was meant to be.
-    pub fn turn(&self, now: Timestamp) -> Turn {
+    pub fn turn(&mut self, now: Timestamp) -> Turn {
+        match (self.unbounded_turn(now), self.policy.max_per_minute) {
+            (Turn::Claim(most), Some(per_minute)) => match self.bucket.fill(per_minute, now) {
+                tokens if tokens < 1.0 => Turn::Wait(self.bucket.wait(per_minute)),
+                tokens => Turn::Claim(most.min(tokens as usize)),
+            },
+            (turn, _) => turn,
+        }
+    }
+
+    fn unbounded_turn(&self, now: Timestamp) -> Turn {
         if let Some((until, wait)) = self.hold
             && let Some(left) = left(until, now)
         {
@@ -110,6 +156,7 @@ impl Lane {
         now: Timestamp,
     ) -> Vec<(Delivery, Outcome)> {
         let unknown = || Err(DeliveryError::retry("the endpoint did not say how it ended"));
+        self.bucket.tokens -= batch.len() as f64;
         let mut results = results;
         results.resize_with(batch.len(), unknown);
         if self.policy.manners.one_target {
@@ -144,17 +191,25 @@ impl Lane {
         self.hold = asked.max().map(|wait| (later(now, wait), wait));
     }
 
+    /// Gives a delivery up.
+    fn dead(&self, reason: String) -> Outcome {
+        match self.policy.fallback.clone() {
+            Some(to) => Outcome::Diverted { reason, to },
+            None => Outcome::Dead { reason },
+        }
+    }
+
     fn outcome(&self, delivery: &Delivery, result: Result<(), DeliveryError>, now: Timestamp) -> Outcome {
         let (after, reason) = match result {
             Ok(()) => return Outcome::Delivered,
-            Err(DeliveryError::Permanent { reason }) => return Outcome::Dead { reason },
+            Err(DeliveryError::Permanent { reason }) => return self.dead(reason),
             Err(DeliveryError::Retry { after, reason }) => (after, reason),
         };
         let attempt = delivery.attempts.saturating_add(1);
         let wait = self.policy.backoff.wait(attempt, unit_random(seed(delivery, attempt)));
         let at = later(now, wait.max(after.unwrap_or_default()));
         if !self.policy.manners.never_gives_up && at > self.deadline(delivery) {
-            return Outcome::Dead { reason: format!("deadline passed: {reason}") };
+            return self.dead(format!("deadline passed: {reason}"));
         }
         Outcome::Retry { at, reason }
     }
@@ -197,7 +252,7 @@ mod tests {
     const NOW: Timestamp = Timestamp::from_secs(1_000_000);
 
     fn lane(manners: Manners) -> Lane {
-        Lane::new(Policy::new(&NotifierConfig::default(), manners))
+        Lane::new(Policy::new(&NotifierConfig::default(), manners, None))
     }
 
     fn owed(id: &str, severity: Severity, accepted: Timestamp) -> Delivery {
@@ -311,6 +366,44 @@ mod tests {
         assert_eq!(wait("a", 3), wait("a", 3));
         assert_ne!(wait("a", 3), wait("b", 3));
         assert!(wait("a", 0) <= 1_000_000_000 && wait("a", 5) >= 16_000_000_000);
+    }
+
+    #[test]
+    fn no_more_than_its_bound_is_tried_in_any_minute() {
+        let policy = Policy::new(&NotifierConfig::default(), Manners::of_batch(4), None);
+        let mut lane = Lane::new(Policy { max_per_minute: Some(6), ..policy });
+        let (mut now, mut tried) = (NOW, Vec::new());
+        while now < NOW.plus_secs(600) {
+            match lane.turn(now) {
+                Turn::Wait(wait) => now = later(now, wait),
+                Turn::Claim(most) => {
+                    let batch: Vec<_> = (0..most).map(|_| one().remove(0)).collect();
+                    tried.extend((0..most).map(|_| now));
+                    lane.settle(batch, (0..most).map(|_| Ok(())).collect(), now);
+                }
+            }
+        }
+        assert!((58..=62).contains(&tried.len()), "{}", tried.len());
+        let minute = |from: &Timestamp| {
+            tried.iter().filter(|at| *at >= from && at.since(*from) < 60_000_000_000).count()
+        };
+        assert!(tried.iter().all(|from| minute(from) <= 7), "six, and the one that was saved up");
+        // Who was silent for long may catch up by a minute's worth, not more.
+        let rest = now.plus_secs(3600);
+        assert_eq!(lane.turn(rest), Turn::Claim(4));
+        lane.settle((0..4).map(|_| one().remove(0)).collect(), vec![Ok(()), Ok(()), Ok(()), Ok(())], rest);
+        assert_eq!(lane.turn(rest), Turn::Claim(2));
+    }
+
+    #[test]
+    fn what_is_given_up_goes_to_the_fallback() {
+        let policy = Policy::new(&NotifierConfig::default(), Manners::of_batch(1), None);
+        let mut lane = Lane::new(Policy { fallback: Some("mail".to_owned()), ..policy });
+        let refused = vec![Err(DeliveryError::permanent("answered 404"))];
+        let expected = Outcome::Diverted { reason: "answered 404".to_owned(), to: "mail".to_owned() };
+        assert_eq!(lane.settle(one(), refused, NOW)[0].1, expected);
+        let late = NOW.plus_secs(86_400);
+        assert!(matches!(lane.settle(one(), fails(), late)[0].1, Outcome::Diverted { .. }));
     }
 
     #[test]

@@ -16,6 +16,7 @@ pub mod endpoint;
 pub mod format;
 pub mod http;
 pub mod lane;
+pub mod latency;
 pub mod metrics;
 pub mod params;
 pub mod posting;

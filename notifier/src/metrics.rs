@@ -89,7 +89,7 @@ pub fn outcome_name(outcome: &Outcome) -> &'static str {
     match outcome {
         Outcome::Delivered => "delivered",
         Outcome::Retry { .. } => "retry",
-        Outcome::Dead { .. } => "dead",
+        Outcome::Dead { .. } | Outcome::Diverted { .. } => "dead",
     }
 }
 

@@ -4,9 +4,11 @@
 //! |---|---|---|
 //! | `recipients` | – | list of recipients with criteria, counts and breaker |
 //! | `test` | `{"recipient"}` | `{"ok", "detail"}` |
-//! | `explain` | `{"alert", "recipient"}` | `{"passes", "reasons"}` |
+//! | `explain` | `{"alert", "recipient"}` | `{"passes", "reasons", "delivery"?}` |
+//! | `deliveries` | `{"event"}` | list of an event's deliveries with every try |
 //! | `dead_letters` | `{"recipient"?, "limit"?}` | list of dead letters, newest first |
-//! | `replay_dead` | `{"recipient"}` | `{"replayed"}` |
+//! | `replay_dead` | `{"recipient", "event"?}` | `{"replayed"}` |
+//! | `discard_dead` | `{"recipient", "event"?}` | `{"discarded"}` |
 //!
 //! What cannot be answered is `{"error": {"code", "message"}}`.
 
@@ -33,7 +35,8 @@ use crate::route::Router;
 const ROLE: &str = "notifier";
 
 /// Every question there is.
-pub const VERBS: [&str; 5] = ["recipients", "test", "explain", "dead_letters", "replay_dead"];
+pub const VERBS: [&str; 7] =
+    ["recipients", "test", "explain", "deliveries", "dead_letters", "replay_dead", "discard_dead"];
 
 /// Questions of one verb under way at once.
 const AT_ONCE: usize = 16;
@@ -110,6 +113,17 @@ struct Explain {
     recipient: String,
 }
 
+#[derive(Deserialize)]
+struct AboutEvent {
+    event: String,
+}
+
+#[derive(Deserialize)]
+struct DeadOnes {
+    recipient: String,
+    event: Option<String>,
+}
+
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Letters {
@@ -160,9 +174,11 @@ impl Desk {
         match verb {
             "recipients" => self.recipients().await,
             "test" => Ok(test(self.find(&read::<AboutRecipient>(question)?.recipient)?).await),
-            "explain" => self.explain(read(question)?),
+            "explain" => self.explain(read(question)?).await,
+            "deliveries" => Ok(json!(self.ledger.deliveries(&read::<AboutEvent>(question)?.event).await?)),
             "dead_letters" => self.dead_letters(read_or_default(question)?).await,
-            "replay_dead" => self.replay_dead(&read::<AboutRecipient>(question)?.recipient).await,
+            "replay_dead" => self.replay_dead(read(question)?).await,
+            "discard_dead" => self.discard_dead(read(question)?).await,
             _ => Err(Refusal::BadRequest(format!("there is no question {verb:?}"))),
         }
     }
@@ -186,15 +202,20 @@ impl Desk {
                 "enabled": known.enabled,
                 "criteria": known.criteria,
                 "stats": stats,
+                "latency": known.lane.latency(),
                 "breaker": if known.lane.is_open() { "open" } else { "closed" },
             })
         };
         Ok(self.recipients.iter().map(of).collect())
     }
 
-    fn explain(&self, question: Explain) -> Result<Value, Refusal> {
+    async fn explain(&self, question: Explain) -> Result<Value, Refusal> {
+        let event = question.alert.transition_id();
         let verdict = self.router.explain(question.alert, &question.recipient);
-        verdict.map(|verdict| json!(verdict)).ok_or(Refusal::NotFound(question.recipient))
+        let verdict = verdict.ok_or_else(|| Refusal::NotFound(question.recipient.clone()))?;
+        let made = self.ledger.deliveries(&event).await?;
+        let delivery = made.into_iter().find(|delivery| delivery.recipient == question.recipient);
+        Ok(json!({ "passes": verdict.passes, "reasons": verdict.reasons, "delivery": delivery }))
     }
 
     async fn dead_letters(&self, question: Letters) -> Result<Value, Refusal> {
@@ -202,12 +223,20 @@ impl Desk {
         Ok(json!(self.ledger.dead_letters(question.recipient.as_deref(), limit).await?))
     }
 
-    async fn replay_dead(&self, recipient: &str) -> Result<Value, Refusal> {
-        let known = self.find(recipient)?;
-        let replayed = self.ledger.replay_dead(recipient, self.clock.now(), HORIZON).await?;
+    async fn replay_dead(&self, DeadOnes { recipient, event }: DeadOnes) -> Result<Value, Refusal> {
+        let known = self.find(&recipient)?;
+        let now = self.clock.now();
+        let replayed = self.ledger.replay_dead(&recipient, event.as_deref(), now, HORIZON).await?;
         tracing::info!(recipient, replayed, "dead letters are tried again");
         known.lane.wake();
         Ok(json!({ "replayed": replayed }))
+    }
+
+    async fn discard_dead(&self, DeadOnes { recipient, event }: DeadOnes) -> Result<Value, Refusal> {
+        // Also those of a recipient that is configured no more.
+        let discarded = self.ledger.discard_dead(&recipient, event.as_deref()).await?;
+        tracing::info!(recipient, discarded, "dead letters are forgotten");
+        Ok(json!({ "discarded": discarded }))
     }
 }
 

@@ -19,6 +19,7 @@ use tracing::{Instrument, Span};
 
 use crate::endpoint::{DeliveryError, Endpoint, same_for_all};
 use crate::lane::{Lane, Policy, Turn, left};
+use crate::latency::{Latencies, LatencyStats};
 use crate::metrics;
 
 /// How long a stop waits for the try under way.
@@ -50,6 +51,7 @@ pub struct LaneHandle {
     actor: Mutex<Option<ActorRef<RecipientMessage>>>,
     woken: AtomicBool,
     open: AtomicBool,
+    latencies: Mutex<Latencies>,
 }
 
 impl LaneHandle {
@@ -67,6 +69,16 @@ impl LaneHandle {
     /// True while the lane's breaker is open.
     pub fn is_open(&self) -> bool {
         self.open.load(Ordering::Relaxed)
+    }
+
+    /// How long its latest deliveries took from acceptance on, and when the last one was made.
+    pub fn latency(&self) -> LatencyStats {
+        self.latencies.lock().unwrap_or_else(PoisonError::into_inner).stats()
+    }
+
+    fn delivered(&self, delivery: &Delivery, at: Timestamp) {
+        let took = at.since(delivery.accepted_at).max(0);
+        self.latencies.lock().unwrap_or_else(PoisonError::into_inner).note(took, at);
     }
 
     fn attach(&self, actor: ActorRef<RecipientMessage>) {
@@ -99,6 +111,8 @@ pub struct RecipientArgs {
     pub lease: Duration,
     /// How others reach it.
     pub handle: Arc<LaneHandle>,
+    /// The lane that gets what is given up.
+    pub fallback: Option<Arc<LaneHandle>>,
 }
 
 /// The lane actor.
@@ -270,11 +284,11 @@ impl RecipientState {
             metrics::ended(name, outcome);
             let attempt = delivery.attempts + 1;
             match outcome {
-                Outcome::Delivered => {}
+                Outcome::Delivered => self.args.handle.delivered(delivery, self.args.clock.now()),
                 Outcome::Retry { reason, .. } => {
                     tracing::debug!(recipient = name, event = ?delivery.event_id, attempt, reason, "to be retried");
                 }
-                Outcome::Dead { reason } => {
+                Outcome::Dead { reason } | Outcome::Diverted { reason, .. } => {
                     tracing::warn!(recipient = name, event = ?delivery.event_id, attempt, reason, "given up");
                 }
             }
@@ -298,6 +312,10 @@ impl RecipientState {
         }
         let now: Timestamp = self.args.clock.now();
         counted("settle", self.args.ledger.settle(self.unsettled.clone(), now).await)?;
+        let diverted = self.unsettled.iter().any(|(_, outcome)| matches!(outcome, Outcome::Diverted { .. }));
+        if let Some(fallback) = self.args.fallback.as_ref().filter(|_| diverted) {
+            fallback.wake();
+        }
         self.unsettled.clear();
         Ok(())
     }
@@ -313,7 +331,9 @@ impl RecipientState {
 fn reason(outcome: &Outcome) -> Option<&str> {
     match outcome {
         Outcome::Delivered => None,
-        Outcome::Retry { reason, .. } | Outcome::Dead { reason } => Some(reason),
+        Outcome::Retry { reason, .. } | Outcome::Dead { reason } | Outcome::Diverted { reason, .. } => {
+            Some(reason)
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use shared::wire::WireError;
 use shared::wire::proto::HttpPost;
 
 use crate::config::NotifierConfig;
-use crate::criteria::{Criteria, Reason, Verdict, evaluate, passes};
+use crate::criteria::{Reason, Verdict, Wish};
 use crate::endpoint::http_post::StoredPost;
 use crate::metrics;
 
@@ -37,16 +37,17 @@ pub struct Router {
 struct Wanting {
     name: String,
     enabled: bool,
-    criteria: Criteria,
+    wish: Wish,
 }
 
 impl Router {
-    /// The configured recipients and the built-in ones.
+    /// The configured recipients and the built-in ones; criteria that cannot be were told by the check of
+    /// the configuration, and want nothing here.
     pub fn new(config: &NotifierConfig, settings: LiveSettings) -> Self {
         let recipients = config.recipient.iter().map(|recipient| Wanting {
             name: recipient.name.clone(),
-            enabled: recipient.enabled,
-            criteria: recipient.criteria(),
+            enabled: recipient.enabled && Wish::new(recipient.criteria()).is_ok(),
+            wish: Wish::new(recipient.criteria()).unwrap_or_default(),
         });
         // Secrets are hidden in it, and do not decide anything.
         let written = serde_json::to_string(&config.recipient).unwrap_or_default();
@@ -70,7 +71,7 @@ impl Router {
         if silent {
             metrics::silenced();
         }
-        let wants = |r: &&Wanting| !silent && r.enabled && passes(&alert, &r.criteria);
+        let wants = |r: &&Wanting| !silent && r.enabled && r.wish.passes(&alert, &settings.pools);
         let wanting = self.recipients.iter().filter(wants);
         let mut recipients = vec![ALERT_STORE.to_owned()];
         recipients.extend(wanting.map(|recipient| recipient.name.clone()));
@@ -123,7 +124,7 @@ impl Router {
         let wanting = self.recipients.iter().find(|wanting| wanting.name == recipient)?;
         let settings = self.settings();
         fill_pools(&mut alert, &settings.pools);
-        let mut verdict = evaluate(&alert, &wanting.criteria);
+        let mut verdict = wanting.wish.evaluate(&alert, &settings.pools);
         if let Some(name) = silence(&alert, &settings) {
             let detail = format!("silence '{name}' is in force");
             verdict.reasons.insert(0, Reason { criterion: "silences", passes: false, detail });

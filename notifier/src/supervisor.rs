@@ -191,6 +191,8 @@ fn recipients(deps: &NotifierDeps, http: &HttpClient) -> Result<Vec<Known>, Stri
 
 /// One lane for each recipient, and one for each that is owed something and is there no longer.
 async fn lanes(deps: &NotifierDeps, known: &[Known]) -> Result<BTreeMap<String, RecipientArgs>, StoreError> {
+    let of = |name: &str| deps.config.recipient.iter().find(|recipient| recipient.name == name);
+    let handle_of = |name: &str| known.iter().find(|known| known.name == name).map(|k| Arc::clone(&k.lane));
     let lane = |name: &str, endpoint: Arc<dyn endpoint::Endpoint>, handle: Arc<LaneHandle>| {
         let manners: Manners = endpoint.manners();
         let args = RecipientArgs {
@@ -199,9 +201,10 @@ async fn lanes(deps: &NotifierDeps, known: &[Known]) -> Result<BTreeMap<String, 
             ledger: Arc::clone(&deps.ledger),
             clock: Arc::clone(&deps.clock),
             endpoint,
-            policy: Policy::new(&deps.config, manners),
+            policy: Policy::new(&deps.config, manners, of(name)),
             lease: Duration::from_secs(deps.config.claim_lease_s),
             handle,
+            fallback: of(name).and_then(|recipient| recipient.fallback.as_deref()).and_then(handle_of),
         };
         (name.to_owned(), args)
     };

@@ -79,6 +79,8 @@ pub fn flow_alert(id: &str) -> Alert {
             first_seen: Timestamp::from_secs(1_536_247_000),
             status: Vec::new(),
             community_id: String::new(),
+            score: 50,
+            predominant: true,
         }),
         ..alert(id)
     }

@@ -4,6 +4,7 @@
 
 pub mod alert;
 pub mod alert_rule;
+pub mod alert_schema;
 pub mod app;
 pub mod calendar;
 pub mod category;
@@ -13,6 +14,7 @@ pub mod entity;
 pub mod flow;
 pub mod flow_field;
 pub mod host;
+pub mod host_fact;
 pub mod l7_info;
 pub mod metric;
 pub mod network;
@@ -32,6 +34,7 @@ pub use counters::{HostCounters, InterfaceCounters, NetworkCounters, SystemCount
 pub use entity::Entity;
 pub use flow::{FlowEnd, FlowRecord, L4, L7Source, TcpState};
 pub use host::HostKey;
+pub use host_fact::{CategoryBytes, FactKind, HostFact};
 pub use network::LocalNetworks;
 pub use pool::{HostPools, PoolMember};
 pub use severity::Severity;

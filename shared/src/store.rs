@@ -216,6 +216,13 @@ pub enum Outcome {
         /// Why.
         reason: String,
     },
+    /// Give it up, and let another recipient have it, unless it has it already.
+    Diverted {
+        /// Why.
+        reason: String,
+        /// The other recipient.
+        to: String,
+    },
 }
 
 /// What one recipient has received.
@@ -249,6 +256,45 @@ pub struct DeadLetter {
     pub attempts: u32,
     /// When it was given up.
     pub died_at: Timestamp,
+}
+
+/// One delivery as it stands, with every try.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct DeliveryRecord {
+    /// The event: `<alert id>/<action>`, or the id of a post.
+    pub event_id: String,
+    /// The recipient.
+    pub recipient: String,
+    /// `pending`, `claimed` (under way), `delivered` or `dead`.
+    pub state: String,
+    /// When the event was accepted.
+    #[schema(value_type = String)]
+    pub accepted_at: Timestamp,
+    /// Version of the configuration that decided that it goes there.
+    pub config_version: String,
+    /// When it is tried again; absent when it is finished.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub next_at: Option<Timestamp>,
+    /// When it was delivered or given up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub finished_at: Option<Timestamp>,
+    /// Every try, the first one first.
+    pub attempts: Vec<Attempt>,
+}
+
+/// One try of a delivery.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Attempt {
+    /// When it ended.
+    #[schema(value_type = String)]
+    pub at: Timestamp,
+    /// `delivered`, `retry` or `dead`.
+    pub outcome: String,
+    /// Why, when it was not delivered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
 }
 
 /// The notifier's ledger: events accepted, deliveries owed, tries made.
@@ -299,13 +345,21 @@ pub trait Ledger: Send + Sync + 'static {
         limit: usize,
     ) -> Result<Vec<DeadLetter>, StoreError>;
 
-    /// Makes a recipient's dead letters due again with a new deadline; returns how many.
+    /// Makes a recipient's dead letters, or the one of an event, due again with a new deadline; returns
+    /// how many.
     async fn replay_dead(
         &self,
         recipient: &str,
+        event: Option<&str>,
         now: Timestamp,
         deadline: Duration,
     ) -> Result<u64, StoreError>;
+
+    /// Forgets a recipient's dead letters, or the one of an event; returns how many.
+    async fn discard_dead(&self, recipient: &str, event: Option<&str>) -> Result<u64, StoreError>;
+
+    /// The deliveries of one event, by recipient.
+    async fn deliveries(&self, event: &str) -> Result<Vec<DeliveryRecord>, StoreError>;
 
     /// Forgets finished events accepted before `before`; dead letters stay. Returns how many.
     async fn prune(&self, before: Timestamp) -> Result<u64, StoreError>;

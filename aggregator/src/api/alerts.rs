@@ -115,11 +115,15 @@ async fn said(
     by: Option<String>,
 ) -> Result<HttpResponse, ApiError> {
     let of = AlertQuery { row: Some(row), limit: 1, ..AlertQuery::default() };
-    deps.alerts.mark(of.clone(), mark, by.as_deref().unwrap_or("api"), deps.clock.now()).await?;
+    deps.alerts.mark(of, mark, by.as_deref().unwrap_or("api"), deps.clock.now()).await?;
+    Ok(HttpResponse::Ok().json(self::row(deps, row).await?))
+}
+
+/// One alert of the history.
+pub(super) async fn row(deps: &ApiDeps, row: i64) -> Result<StoredAlert, ApiError> {
+    let of = AlertQuery { row: Some(row), limit: 1, ..AlertQuery::default() };
     let found = deps.alerts.history(of).await?.items.into_iter().next();
-    found
-        .map(|alert| HttpResponse::Ok().json(alert))
-        .ok_or_else(|| ApiError::not_found(format!("no alert {row}")))
+    found.ok_or_else(|| ApiError::not_found(format!("no alert {row}")))
 }
 
 /// Marks an alert of the history as acknowledged.

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use actix_web::{HttpRequest, HttpResponse, get, post, web};
+use actix_web::{HttpRequest, HttpResponse, delete, get, post, web};
 use bytes::Bytes;
 use serde_json::{Value, json};
 use shared::model::query::Page;
+use shared::store::DeliveryRecord;
 
 use super::query::Parameters;
 use super::{ApiDeps, ApiError};
@@ -39,6 +40,97 @@ pub async fn test(
     Parameters::none(&request)?;
     let question = json!({ "recipient": *name }).to_string();
     Ok(HttpResponse::Ok().json(ask(&deps, "test", question.into(), TEST_PATIENCE).await?))
+}
+
+/// Why a recipient gets an alert of the history, or does not, and how its delivery stands.
+#[utoipa::path(get, path = "/api/v1/recipients/{name}/explain",
+    params(("name" = String, Path, description = "Name of the recipient"),
+           ("alert" = i64, Query, description = "Row of the alert in the history")),
+    responses((status = 200, body = Value), (status = 404, body = super::error::ErrorBody)))]
+#[get("/recipients/{name}/explain")]
+pub async fn explain(
+    deps: web::Data<ApiDeps>,
+    name: web::Path<String>,
+    request: HttpRequest,
+) -> Result<HttpResponse, ApiError> {
+    let row = Parameters::read(&request, &["alert"])?.parsed::<i64>("alert")?;
+    let row = row.ok_or_else(|| ApiError::bad_field("alert", "parameter 'alert' is missing"))?;
+    let alert = super::alerts::row(&deps, row).await?.alert;
+    let question = json!({ "alert": alert, "recipient": *name }).to_string();
+    Ok(HttpResponse::Ok().json(ask(&deps, "explain", question.into(), LIST_PATIENCE).await?))
+}
+
+/// To whom an alert of the history went, with every try.
+#[utoipa::path(get, path = "/api/v1/alerts/{row}/deliveries",
+    params(("row" = i64, Path, description = "Row of the alert in the history")),
+    responses((status = 200, body = Page<DeliveryRecord>), (status = 404, body = super::error::ErrorBody)))]
+#[get("/alerts/{row}/deliveries")]
+pub async fn deliveries(
+    deps: web::Data<ApiDeps>,
+    row: web::Path<i64>,
+    request: HttpRequest,
+) -> Result<HttpResponse, ApiError> {
+    Parameters::none(&request)?;
+    let alert = super::alerts::row(&deps, *row).await?.alert;
+    let question = json!({ "event": alert.transition_id() }).to_string();
+    let items = ask(&deps, "deliveries", question.into(), LIST_PATIENCE).await?;
+    Ok(HttpResponse::Ok().json(json!({ "items": items })))
+}
+
+/// Deliveries to a recipient that were given up, newest first.
+#[utoipa::path(get, path = "/api/v1/recipients/{name}/dead",
+    params(("name" = String, Path, description = "Name of the recipient"),
+           ("limit" = Option<usize>, Query, description = "Letters at most: 100, up to 1000")),
+    responses((status = 200, body = Page<Value>)))]
+#[get("/recipients/{name}/dead")]
+pub async fn dead(
+    deps: web::Data<ApiDeps>,
+    name: web::Path<String>,
+    request: HttpRequest,
+) -> Result<HttpResponse, ApiError> {
+    let limit = Parameters::read(&request, &["limit"])?.limit()?;
+    let question = json!({ "recipient": *name, "limit": limit }).to_string();
+    let items = ask(&deps, "dead_letters", question.into(), LIST_PATIENCE).await?;
+    Ok(HttpResponse::Ok().json(json!({ "items": items })))
+}
+
+/// Tries a recipient's dead letters again, or that of one event.
+#[utoipa::path(post, path = "/api/v1/recipients/{name}/dead/replay",
+    params(("name" = String, Path, description = "Name of the recipient"),
+           ("event" = Option<String>, Query, description = "Only this event")),
+    responses((status = 200, body = Value), (status = 404, body = super::error::ErrorBody)))]
+#[post("/recipients/{name}/dead/replay")]
+pub async fn replay(
+    deps: web::Data<ApiDeps>,
+    name: web::Path<String>,
+    request: HttpRequest,
+) -> Result<HttpResponse, ApiError> {
+    of_dead(&deps, "replay_dead", &name, &request).await
+}
+
+/// Forgets a recipient's dead letters, or that of one event.
+#[utoipa::path(delete, path = "/api/v1/recipients/{name}/dead",
+    params(("name" = String, Path, description = "Name of the recipient"),
+           ("event" = Option<String>, Query, description = "Only this event")),
+    responses((status = 200, body = Value)))]
+#[delete("/recipients/{name}/dead")]
+pub async fn discard(
+    deps: web::Data<ApiDeps>,
+    name: web::Path<String>,
+    request: HttpRequest,
+) -> Result<HttpResponse, ApiError> {
+    of_dead(&deps, "discard_dead", &name, &request).await
+}
+
+async fn of_dead(
+    deps: &ApiDeps,
+    verb: &str,
+    name: &str,
+    request: &HttpRequest,
+) -> Result<HttpResponse, ApiError> {
+    let event = Parameters::read(request, &["event"])?.text("event");
+    let question = json!({ "recipient": name, "event": event }).to_string();
+    Ok(HttpResponse::Ok().json(ask(deps, verb, question.into(), LIST_PATIENCE).await?))
 }
 
 async fn ask(deps: &ApiDeps, verb: &str, question: Bytes, patience: Duration) -> Result<Value, ApiError> {

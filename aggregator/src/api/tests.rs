@@ -8,7 +8,10 @@ use serde_json::{Value, json};
 use shared::bus::SharedBus;
 use shared::bus::memory::{MemoryBus, MemoryConfig};
 use shared::clock::{ManualClock, Stopwatch};
-use shared::model::{Alert, AlertAction, Timestamp};
+use shared::model::metric::Metric;
+use shared::model::packed::Packed;
+use shared::model::{Alert, AlertAction, Entity, Granularity, HostCounters, Timestamp};
+use shared::store::series::{ElementId, Sample, SampleBatch, SeriesStore};
 use shared::store::sqlite::SqliteStore;
 use shared::store::{AlertStore, EngagedAlert, Transition};
 use shared::wire::subject::Subjects;
@@ -84,7 +87,7 @@ async fn every_documented_path_has_a_route_and_the_other_way_round() {
             };
             let (_, body) = ask(&deps, request.uri(&concrete)).await;
             let message = body["error"]["message"].as_str().unwrap_or_default().to_owned();
-            let unknown = message.starts_with("there is no") || message.contains("does not take");
+            let unknown = message == format!("there is no {concrete}") || message.contains("does not take");
             assert!(!unknown, "{method} {path} is documented but has no route");
         }
     }
@@ -94,6 +97,7 @@ async fn every_documented_path_has_a_route_and_the_other_way_round() {
         "/api/v1/alerts/engaged",
         "/api/v1/alerts/{row}",
         "/api/v1/alerts/{row}/acknowledge",
+        "/api/v1/alerts/{row}/deliveries",
         "/api/v1/alerts/{row}/label",
         "/api/v1/flows",
         "/api/v1/flows/live",
@@ -105,8 +109,15 @@ async fn every_documented_path_has_a_route_and_the_other_way_round() {
         "/api/v1/networks",
         "/api/v1/openapi.json",
         "/api/v1/recipients",
+        "/api/v1/recipients/{name}/dead",
+        "/api/v1/recipients/{name}/dead/replay",
+        "/api/v1/recipients/{name}/explain",
         "/api/v1/recipients/{name}/test",
+        "/api/v1/schemas/alert",
         "/api/v1/scripts",
+        "/api/v1/scripts/{key}",
+        "/api/v1/series",
+        "/api/v1/series/top",
         "/api/v1/settings/{kind}",
         "/api/v1/settings/{kind}/{name}",
         "/api/v1/settings/{kind}/{name}/history",
@@ -240,6 +251,56 @@ async fn alerts_are_labelled_taken_back_and_deleted() {
     );
     let (_, rest) = get(&deps, "/api/v1/alerts").await;
     assert_eq!(rest["items"].as_array().unwrap().len(), 2);
+}
+
+fn sample(host: &str, sent: u64) -> Sample {
+    let element = ElementId { site: "s".to_owned(), ifid: 0, entity: Entity::Host, value: host.to_owned() };
+    let counters = HostCounters { bytes_sent: sent, packets_sent: 1, ..HostCounters::default() };
+    let metrics = [("check.level".to_owned(), Metric::once(true, 2.5))].into();
+    Sample { element, counters: Packed::new(&counters.values()), metrics }
+}
+
+#[actix_web::test]
+async fn series_are_asked_by_element_period_and_counter() {
+    let (deps, store, _bus) = deps();
+    for (minute, sent) in [(1, 100), (2, 200)] {
+        let at = Timestamp::from_secs(60 * minute);
+        let windows = vec![(Granularity::Min, at), (Granularity::Hour, Timestamp::from_secs(3600))];
+        let samples = vec![sample("10.0.0.1", sent), sample("10.0.0.2", 1000)];
+        store.add_samples(SampleBatch { key: format!("k{minute}"), windows, samples }).await.unwrap();
+    }
+    let (_, all) = get(&deps, "/api/v1/series?entity=host&value=10.0.0.1").await;
+    let points = all["items"][0]["points"].as_array().unwrap();
+    assert_eq!((points.len(), &points[1]["values"]["bytes_sent"]), (2, &json!(200.0)), "{all}");
+    assert_eq!(points[0]["values"]["check.level"], 2.5);
+    assert_eq!(points[0]["values"].get("rst_sent"), None, "what is 0 is left out");
+    let hour = "/api/v1/series?entity=host&value=10.0.0.1&period=hour&counters=bytes_sent,rst_sent";
+    let (_, hour) = get(&deps, hour).await;
+    assert_eq!(hour["items"][0]["points"][0]["values"], json!({ "bytes_sent": 300.0, "rst_sent": 0.0 }));
+    let (_, later) = get(&deps, "/api/v1/series?entity=host&value=10.0.0.1&from=1970-01-01T00:01:00Z").await;
+    assert_eq!(later["items"][0]["points"].as_array().unwrap().len(), 1);
+    let (_, none) = get(&deps, "/api/v1/series?entity=host&value=10.9.9.9").await;
+    assert_eq!(none["items"], json!([]));
+
+    let (_, top) = get(&deps, "/api/v1/series/top?entity=host&period=hour").await;
+    let ranked: Vec<_> = top["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|row| (row["value"].clone(), row["count"].clone()))
+        .collect();
+    assert_eq!(ranked, [(json!("10.0.0.2"), json!(2000)), (json!("10.0.0.1"), json!(300))]);
+    for (path, field) in [
+        ("series?value=x", "entity"),
+        ("series?entity=flow&value=x", "entity"),
+        ("series?entity=host", "value"),
+        ("series?entity=host&value=x&period=year", "period"),
+        ("series?entity=host&value=x&limit=10001", "limit"),
+        ("series/top?entity=host&counter=hats", "counter"),
+    ] {
+        let (status, body) = get(&deps, &format!("/api/v1/{path}")).await;
+        assert_eq!((status.as_u16(), &body["error"]["field"]), (400, &json!(field)), "{path}: {body}");
+    }
 }
 
 #[actix_web::test]

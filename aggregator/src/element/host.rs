@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use shared::model::l7_info::Text;
+use shared::model::packed::Packed;
 use shared::model::pool::Mac;
-use shared::model::{ContactKind, Granularity, HostCounters, HostKey, Timestamp};
+use shared::model::{AppCategory, ContactKind, FactKind, Granularity, HostCounters, HostKey, Timestamp};
 use shared::script::element::InfoValue;
 use shared::wire::delta::HostDelta;
 
@@ -33,6 +35,10 @@ pub struct Host {
     pub mac: Option<Mac>,
     /// Whom it got in touch with within the running hour; local hosts only.
     pub contacts: Option<Box<Contacts>>,
+    /// What it used the network for: bytes sent and received by category, see [`Host::categories`].
+    pub categories: Packed,
+    /// What was learned of it.
+    pub facts: Option<Box<Facts>>,
     /// True when a local network holds it.
     pub local: bool,
     /// Time of its first delta.
@@ -45,7 +51,27 @@ pub struct Host {
     pub idle: bool,
 }
 
+/// What was learned of a host.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// Name by which clients asked for it last; empty when unknown.
+    pub name: Text,
+    /// Operating system that it seems to run; empty when unknown.
+    pub os: Text,
+}
+
 impl Host {
+    /// Bytes sent and received by what they were for.
+    pub fn categories(&self) -> BTreeMap<AppCategory, (u64, u64)> {
+        let mut bytes = BTreeMap::<AppCategory, (u64, u64)>::new();
+        for (place, value) in self.categories.values() {
+            let Some(category) = AppCategory::ALL.get(place / 2) else { continue };
+            let both = bytes.entry(*category).or_default();
+            *(if place % 2 == 0 { &mut both.0 } else { &mut both.1 }) = value;
+        }
+        bytes
+    }
+
     /// Fields of `entity_info`.
     pub fn info(&self, key: HostKey) -> Vec<(&'static str, InfoValue)> {
         vec![
@@ -53,6 +79,8 @@ impl Host {
             ("vlan", InfoValue::Int(key.vlan.into())),
             ("local", InfoValue::Bool(self.local)),
             ("mac", InfoValue::Mac(self.mac)),
+            ("name", InfoValue::Text(self.facts.as_ref().map_or_else(String::new, |f| f.name.to_string()))),
+            ("os", InfoValue::Text(self.facts.as_ref().map_or_else(String::new, |f| f.os.to_string()))),
         ]
     }
 }
@@ -96,6 +124,27 @@ impl Hosts {
     pub fn contact(&mut self, key: HostKey, kind: ContactKind, hash: u64) {
         if let Some(host) = self.hosts.get_mut(&key) {
             host.contacts.get_or_insert_default().note(kind, hash);
+        }
+    }
+
+    /// Adds what a known host used the network for.
+    pub fn used(&mut self, key: HostKey, category: AppCategory, sent: u64, rcvd: u64) {
+        if let Some(host) = self.hosts.get_mut(&key) {
+            let mut bytes = [0; 2 * AppCategory::ALL.len()];
+            bytes[2 * category as usize] = sent;
+            bytes[2 * category as usize + 1] = rcvd;
+            host.categories = host.categories.plus(&Packed::new(&bytes));
+        }
+    }
+
+    /// Notes what was learned of a known host.
+    pub fn learned(&mut self, key: HostKey, kind: FactKind, text: &Text) {
+        if let Some(host) = self.hosts.get_mut(&key) {
+            let facts = host.facts.get_or_insert_default();
+            match kind {
+                FactKind::Name => facts.name = text.clone(),
+                FactKind::Os => facts.os = text.clone(),
+            }
         }
     }
 

@@ -24,7 +24,7 @@ pub struct Interface {
     /// Live flows at the last summary.
     pub live_flows: u64,
     /// Flows and bytes by layer-7 protocol.
-    pub l7: BTreeMap<String, (u64, u64)>,
+    pub l7: BTreeMap<String, L7Counters>,
     /// Event time up to which everything is known.
     pub watermark: Timestamp,
     /// True when exporters report its flows.
@@ -47,8 +47,9 @@ impl Interface {
     pub fn add_l7(&mut self, l7: &BTreeMap<String, L7Counters>) {
         for (name, counters) in l7 {
             let sum = self.l7.entry(name.clone()).or_default();
-            sum.0 = sum.0.saturating_add(counters.flows);
-            sum.1 = sum.1.saturating_add(counters.bytes);
+            sum.flows = sum.flows.saturating_add(counters.flows);
+            sum.bytes = sum.bytes.saturating_add(counters.bytes);
+            sum.category = counters.category;
         }
     }
 

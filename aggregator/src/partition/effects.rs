@@ -36,30 +36,31 @@ impl Partition {
             let subject = element.and_then(|place| elements.subject(place));
             match (effect, subject.as_ref()) {
                 (Effect::Trigger(request), Some(subject)) => {
-                    let kind = alert_type(request.alert_type.clone(), &meta);
+                    let kind = alert_type(request.alert_type.as_deref(), &meta).to_owned();
                     triggered.insert((meta.key.clone(), subject.value.clone(), kind));
                     let damping = Damping::of(&meta, &self.config.alerts);
                     let (granularity, at) = (window.granularity, window.at);
-                    let told = self.alerts.trigger(request, &meta, subject, granularity, at, &damping);
+                    let told = self.alerts.trigger(&request, &meta, subject, granularity, at, &damping);
                     self.tell(told.into_iter().collect(), output);
                 }
                 (Effect::Keep(request), Some(subject)) => {
-                    let kind = alert_type(request.alert_type.clone(), &meta);
+                    let kind = alert_type(request.alert_type.as_deref(), &meta).to_owned();
                     triggered.insert((meta.key.clone(), subject.value.clone(), kind));
                     let damping = Damping::of(&meta, &self.config.alerts);
                     let (granularity, at) = (window.granularity, window.at);
-                    let told = self.alerts.keep(request, &meta, subject, granularity, at, &damping);
+                    let told = self.alerts.keep(&request, &meta, subject, granularity, at, &damping);
                     self.tell(told.into_iter().collect(), output);
                 }
                 (Effect::Release(kind), Some(subject)) => {
-                    let told = self.alerts.release(kind, &meta, subject, window.granularity, window.at);
+                    let told =
+                        self.alerts.release(kind.as_deref(), &meta, subject, window.granularity, window.at);
                     self.tell(told.into_iter().collect(), output);
                 }
                 (Effect::Store(request), subject) => {
                     let own = self.system_subject(state);
                     let subject = subject.unwrap_or(&own);
                     let granularity = window.granularity;
-                    let told = self.alerts.store(request, &meta, subject, granularity, window.at, ordinal);
+                    let told = self.alerts.store(&request, &meta, subject, granularity, window.at, ordinal);
                     self.tell(told.into_iter().collect(), output);
                 }
                 (Effect::Note { name, gauge, value }, subject) => {
@@ -146,7 +147,7 @@ impl Partition {
         };
         let meta = entry.script.meta().clone();
         let subject = self.system_subject(state);
-        let told = self.alerts.store(request, &meta, &subject, window.granularity, window.at, 0);
+        let told = self.alerts.store(&request, &meta, &subject, window.granularity, window.at, 0);
         self.tell(told.into_iter().collect(), output);
     }
 

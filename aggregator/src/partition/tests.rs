@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use serde_json::Value;
 use shared::model::{
-    AlertAction, HostCounters, HostKey, InterfaceCounters, LocalNetworks, NetworkCounters, Severity,
-    Timestamp,
+    AlertAction, AppCategory, CategoryBytes, FactKind, HostCounters, HostFact, HostKey, InterfaceCounters,
+    LocalNetworks, NetworkCounters, Severity, Timestamp,
 };
 use shared::script::ScriptLimits;
 use shared::script::engine::ScriptEngine;
@@ -18,6 +18,8 @@ use shared::wire::delta::{Delta, HostDelta, InterfaceDelta, NetworkDelta, Produc
 
 use super::{Output, Partition};
 use crate::config::AggregatorConfig;
+
+mod kept;
 
 const START: i64 = 1_700_000_040; // 2023-11-14T22:14:00Z, a whole minute
 
@@ -72,6 +74,8 @@ fn delta(at: i64, hosts: &[(&str, u64)]) -> Delta {
         interface: InterfaceDelta { counters, ..InterfaceDelta::default() },
         hosts: hosts.iter().map(host).collect(),
         contacts: Vec::new(),
+        categories: Vec::new(),
+        facts: Vec::new(),
         networks: vec![NetworkDelta {
             network: "10.0.0.0/8".parse().unwrap(),
             counters: NetworkCounters { bytes_egress: bytes, ..NetworkCounters::default() },
@@ -329,6 +333,30 @@ fn what_a_delta_causes_goes_on_with_its_trace() {
         partition.apply(&Delta { traceparent: Some(trace.to_owned()), ..delta(59, &[("10.0.0.1", 1)]) });
     let [Transition::Engage(engaged)] = &output.transitions[..] else { panic!("{output:?}") };
     assert_eq!((engaged.alert.traceparent.as_deref(), &*output.posts[0].traceparent), (Some(trace), trace));
+}
+
+#[test]
+fn what_is_learned_of_hosts_is_kept_and_shown_to_scripts() {
+    let text = "#{ hooks: #{ min: |p| publish(\"x\", `${p.entity_info.name} ${p.entity_info.os}`) } }";
+    let mut partition = partition(script(text), serde_json::json!({}));
+    let mut outputs = Vec::new();
+    for at in 0..60 {
+        let mut delta = delta(at, &[("10.0.0.1", 10)]);
+        let category = if at < 30 { AppCategory::Web } else { AppCategory::Chat };
+        delta.categories = vec![CategoryBytes { host: 0, category, sent: 8, rcvd: 2 }];
+        let fact = |kind, text: &str| HostFact { host: 0, kind, text: text.into() };
+        delta.facts = match at {
+            10 => vec![fact(FactKind::Name, "old.example.org"), fact(FactKind::Os, "Debian Linux")],
+            20 => vec![fact(FactKind::Name, "www.example.org")],
+            _ => Vec::new(),
+        };
+        outputs.push(partition.apply(&delta));
+    }
+    let told: Vec<&str> = outputs.iter().flat_map(|o| &o.messages).map(|m| m.2.as_str()).collect();
+    assert_eq!(told, ["www.example.org Debian Linux"]);
+    let key = HostKey::new("10.0.0.1".parse().unwrap(), 0);
+    let bytes = partition.interfaces().next().unwrap().hosts.get(key).unwrap().categories();
+    assert_eq!(bytes, BTreeMap::from([(AppCategory::Web, (240, 60)), (AppCategory::Chat, (240, 60))]));
 }
 
 #[test]

@@ -92,6 +92,8 @@ fn of_minute(site: &str, number: u64, packets: u64) -> Delta {
             ..InterfaceDelta::default()
         },
         contacts: Vec::new(),
+        categories: Vec::new(),
+        facts: Vec::new(),
         hosts: Vec::new(),
         networks: Vec::new(),
         traceparent: None,

@@ -2,6 +2,7 @@
 
 use shared::model::flow::L7Info;
 use shared::model::{L7Source, Timestamp};
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::expected::Expected;
 use super::names::Names;
@@ -92,11 +93,16 @@ impl Detection {
         let mut extra = flow.extra.take().or_else(|| self.spare.take()).unwrap_or_default();
         let Some(scratch) = self.scratches.get_mut(at) else { return };
         scratch.last_payload = now;
+        let before = xxh3_64(extra.info.name().as_bytes());
         let verdict = scratch.state.on_payload(packet.payload, &context, &mut extra.info, &mut flow.status);
         let (protocol, light, done) =
             (scratch.state.protocol(), scratch.state.is_light(), scratch.state.is_done());
         let hint = std::mem::take(&mut extra.info.hint);
-        let name = protocol.and_then(|protocol| {
+        // Most payloads of a long flow tell no other name than the one that was looked up.
+        let news = !hint.is_empty()
+            || matches!(verdict, Verdict::Decided(_))
+            || xxh3_64(extra.info.name().as_bytes()) != before;
+        let name = protocol.filter(|_| news).and_then(|protocol| {
             let told = [extra.info.name(), &hint].into_iter().filter(|name| !name.is_empty());
             let mut known = told.map(|name| names.with_host(protocol, name));
             let name = known.find(|name| *name != Names::plain(protocol))?;

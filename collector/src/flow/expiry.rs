@@ -7,6 +7,7 @@
 use shared::model::Timestamp;
 
 use super::event::FlowIndex;
+use super::pages::ask_for_large;
 
 const BUCKETS: usize = 512;
 
@@ -37,9 +38,10 @@ pub struct Wheel {
 impl Wheel {
     /// An empty wheel that begins at `start`, for places below `places`.
     pub fn new(start: Timestamp, places: usize) -> Self {
-        let mut links = Vec::new();
+        let mut links: Vec<Link> = Vec::new();
         // So that it never moves. Where the system refuses so much, it grows as it must.
         let _ = links.try_reserve_exact(places);
+        ask_for_large(links.spare_capacity_mut());
         Self { heads: [NONE; BUCKETS], links, next: start.secs(), len: 0 }
     }
 

@@ -5,6 +5,7 @@
 //! backward shift on removal; at most three quarters full.
 
 use super::event::FlowIndex;
+use super::pages::ask_for_large;
 use super::prefetch::prefetch;
 
 const SMALLEST: usize = 1024;
@@ -79,7 +80,9 @@ impl Index {
     }
 
     fn grow(&mut self) {
-        let bigger = vec![Slot::default(); self.slots.len() * 2];
+        let mut bigger = Vec::with_capacity(self.slots.len() * 2);
+        ask_for_large(bigger.spare_capacity_mut());
+        bigger.resize(self.slots.len() * 2, Slot::default());
         for slot in std::mem::replace(&mut self.slots, bigger) {
             if slot.place != 0 {
                 self.put(slot);

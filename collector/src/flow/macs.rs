@@ -8,7 +8,7 @@ use shared::model::pool::Mac;
 #[derive(Debug, Default)]
 pub(super) struct Macs {
     all: Vec<Mac>,
-    numbers: HashMap<Mac, u16>,
+    numbers: HashMap<Mac, u16, foldhash::fast::RandomState>,
 }
 
 impl Macs {

@@ -7,12 +7,13 @@ use shared::model::{FlowEnd, FlowRecord, Timestamp};
 use super::detection::Detection;
 use super::event::{FlowEvent, FlowIndex};
 use super::expiry::Wheel;
-use super::growth::{Growth, Touched};
+use super::growth::Touched;
 use super::index::Index;
 use super::key::FlowKey;
 use super::macs::Macs;
 use super::names::Names;
-use super::prefetch::{prefetch_all, prefetch_parts, prefetch_texts};
+use super::pages::ask_for_large;
+use super::prefetch::prefetch_all;
 use super::record::RecordContext;
 use super::remarks;
 use super::state::{Flow, Marks};
@@ -20,9 +21,6 @@ use super::tcp;
 use crate::decode::Packet;
 use crate::l7;
 use crate::l7::apps::AppTable;
-
-/// Boxes of ended flows kept at most.
-const MAX_BOXES: usize = 1024;
 
 /// Timeouts and limits, in seconds of event time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,16 +77,6 @@ pub struct FlowTable {
     sampled: usize,
 }
 
-/// Takes what flows have counted.
-pub trait Settle {
-    /// The flow comes in a while: ask for what will be needed first.
-    fn soon(&self, flow: &Flow);
-    /// The flow comes next: ask for what is needed after that.
-    fn next(&self, flow: &Flow);
-    /// What `flow` has counted since the last time.
-    fn settled(&mut self, flow: &Flow, macs: [Option<shared::model::pool::Mac>; 2], growth: &Growth);
-}
-
 /// A packet's key and hash, computed ahead.
 #[derive(Clone, Copy, Debug)]
 pub struct Lookup {
@@ -105,9 +93,10 @@ impl FlowTable {
 
     /// An empty table that names applications by `apps`.
     pub fn with_apps(config: TableConfig, apps: Arc<AppTable>) -> Self {
-        let mut flows = Vec::new();
+        let mut flows: Vec<Flow> = Vec::new();
         // So that it never moves. Where the system refuses so much, it grows as it must.
         let _ = flows.try_reserve_exact(config.max_flows.saturating_add(1));
+        ask_for_large(flows.spare_capacity_mut());
         Self {
             config,
             index: Index::new(),
@@ -192,38 +181,6 @@ impl FlowTable {
     /// Names of protocols and applications met.
     pub fn names(&self) -> &Names {
         &self.names
-    }
-
-    /// Moves time to `now` by at most one second that has timers, and tells what ended or is due.
-    /// Returns true while there is more to do before `now`.
-    pub fn advance(&mut self, now: Timestamp, events: &mut Vec<FlowEvent>) -> bool {
-        let Some(wheel) = &mut self.wheel else {
-            self.now = self.now.max(now);
-            return false;
-        };
-        let mut fired = std::mem::take(&mut self.fired);
-        let second = wheel.fire(now, &mut fired);
-        match second {
-            Some(at) => {
-                self.now = self.now.max(at);
-                for (number, place) in fired.iter().enumerate() {
-                    if let Some(flow) =
-                        fired.get(number + 8).and_then(|ahead| self.flows.get(*ahead as usize))
-                    {
-                        prefetch_all(flow);
-                    }
-                    if let Some(flow) =
-                        fired.get(number + 4).and_then(|ahead| self.flows.get(*ahead as usize))
-                    {
-                        self.index.prefetch(flow.key().hash(self.config.seed));
-                    }
-                    self.wake(*place, at, events);
-                }
-            }
-            None => self.now = self.now.max(now),
-        }
-        self.fired = fired;
-        second.is_some()
     }
 
     /// Computes a packet's key ahead, and asks for its slot to be brought near.
@@ -345,74 +302,6 @@ impl FlowTable {
         self.config.periodic_s = seconds;
     }
 
-    /// Whether [`FlowTable::settle`] is of use; it is unless told otherwise.
-    pub fn set_growth(&mut self, on: bool) {
-        self.touched.set(on);
-    }
-
-    /// True when some flow has counted since the last summary.
-    pub fn has_grown(&self) -> bool {
-        self.touched.len() > 0
-    }
-
-    /// Gives every flow that has counted since the last time, with what it has counted, in the
-    /// order in which they first did.
-    pub fn settle(&mut self, to: &mut impl Settle) {
-        for at in 0..self.touched.len() {
-            let Some(place) = self.touched.place(at) else { break };
-            if let Some(ahead) = self.touched.place(at + 16).and_then(|place| self.flows.get(place as usize))
-            {
-                prefetch_all(ahead);
-            }
-            if let Some(ahead) = self.touched.place(at + 8).and_then(|place| self.flows.get(place as usize)) {
-                to.soon(ahead);
-            }
-            if let Some(ahead) = self.touched.place(at + 4).and_then(|place| self.flows.get(place as usize)) {
-                to.next(ahead);
-            }
-            let Some(flow) = self.flows.get_mut(place as usize) else { continue };
-            // Another flow may have the place by now; it has its own number in the list.
-            if flow.id != 0 && flow.touched as usize == at + 1 {
-                let growth = self.touched.settle(flow, false);
-                to.settled(flow, flow.macs.map(|mac| self.macs.get(mac)), &growth);
-            }
-        }
-        self.touched.clear();
-    }
-
-    /// What a flow that has left the table counted since the last summary.
-    pub fn settle_ended(&self, flow: &mut Flow) -> Growth {
-        self.touched.settle(flow, true)
-    }
-
-    /// Takes back the box of a flow that has ended, when nothing more is wanted of it.
-    pub fn give_back(&mut self, mut flow: Box<Flow>) {
-        if self.boxes.len() < MAX_BOXES {
-            *flow = Flow::vacant();
-            self.boxes.push(flow);
-        }
-    }
-
-    /// Asks for what the records of ended flows are made of to be brought near. `coming` are the events
-    /// that follow the one under way.
-    pub fn bring_ended_near(coming: &[FlowEvent], to: &impl Settle) {
-        let ended = |ahead: usize| match coming.get(ahead) {
-            Some(FlowEvent::End { flow, .. }) => Some(&**flow),
-            _ => None,
-        };
-        if let Some(extra) = ended(9).and_then(|flow| flow.extra.as_deref()) {
-            prefetch_all(extra);
-        }
-        if let Some(flow) = ended(5) {
-            to.soon(flow);
-            flow.info().into_iter().for_each(prefetch_parts);
-        }
-        if let Some(flow) = ended(2) {
-            to.next(flow);
-            flow.info().into_iter().for_each(prefetch_texts);
-        }
-    }
-
     /// A connection request on a connection that is over begins a new flow.
     fn reopens(&self, place: FlowIndex, packet: &Packet<'_>) -> bool {
         use shared::model::flow::{TCP_ACK, TCP_SYN};
@@ -485,79 +374,6 @@ impl FlowTable {
             wheel.set(place, at);
         }
     }
-
-    /// A timer fired: does what is due, then sleeps until the next thing can be due.
-    fn wake(&mut self, place: FlowIndex, at: Timestamp, events: &mut Vec<FlowEvent>) {
-        let config = self.config;
-        let Some(flow) = self.flows.get_mut(place as usize).filter(|flow| flow.id != 0) else { return };
-        let secs = |s: u32| i64::from(s);
-        let over = flow.is_over();
-        let ends = flow.last_seen.plus_secs(secs(if over { config.closed_s } else { config.idle_s }));
-        if ends <= at {
-            let reason = if over { FlowEnd::Closed } else { FlowEnd::Idle };
-            return self.end(place, reason, events);
-        }
-        let mut wake = ends;
-        // A connection may be silent for long before its first word.
-        if !flow.marks.has(Marks::DETECTED) && flow.payloads > 0 {
-            let gives_up = self.detection.last_payload(flow).plus_secs(secs(config.silence_s));
-            if gives_up <= at {
-                flow.give_up();
-                self.detection.release(flow);
-                flow.marks.set(Marks::DETECTED, true);
-                events.push(FlowEvent::ProtocolDetected(place));
-            } else {
-                wake = wake.min(gives_up);
-            }
-        }
-        if config.periodic_s > 0 {
-            let age = at.since(flow.first_seen) / shared::model::time::NS_PER_S;
-            let ticks = u64::try_from(age / secs(config.periodic_s)).unwrap_or(0);
-            if ticks as u16 != flow.ticks_told {
-                flow.ticks_told = ticks as u16;
-                events.push(FlowEvent::PeriodicUpdate { flow: place, tick: ticks });
-            }
-            let next = (ticks as i64 + 1) * secs(config.periodic_s);
-            wake = wake.min(flow.first_seen.plus_secs(next));
-        }
-        if config.active_s > 0 {
-            let expires = flow.first_seen.plus_secs(secs(config.active_s));
-            if expires <= at {
-                return self.renew(place, at, events);
-            }
-            wake = wake.min(expires);
-        }
-        self.set_timer(place, wake);
-    }
-
-    /// Ends a flow that is too old and puts its successor in its place.
-    fn renew(&mut self, place: FlowIndex, at: Timestamp, events: &mut Vec<FlowEvent>) {
-        let Some(flow) = self.get(place) else { return };
-        let mut successor = flow.succeed(self.next_id, at);
-        let hash = flow.key().hash(self.config.seed);
-        successor.last_seen = flow.last_seen;
-        self.next_id += self.id_step;
-        self.end(place, FlowEnd::Active, events);
-        let place = self.insert(hash, successor);
-        self.set_timer(place, at.plus_secs(i64::from(self.config.silence_s)));
-    }
-
-    fn end(&mut self, place: FlowIndex, reason: FlowEnd, events: &mut Vec<FlowEvent>) {
-        let Some(live) = self.flows.get_mut(place as usize).filter(|flow| flow.id != 0) else { return };
-        let mut flow = self.boxes.pop().unwrap_or_else(|| Box::new(Flow::vacant()));
-        std::mem::swap(&mut *flow, live);
-        self.index.remove(flow.key().hash(self.config.seed), place);
-        self.free.push(place);
-        if let Some(wheel) = &mut self.wheel {
-            wheel.unset(place);
-        }
-        self.detection.release(&mut flow);
-        flow.give_up();
-        if reason != FlowEnd::Active {
-            flow.conclude();
-        }
-        events.push(FlowEvent::End { flow, reason });
-    }
 }
 
 impl Flow {
@@ -577,6 +393,10 @@ impl Flow {
 
 mod collected;
 mod eviction;
+mod settle;
+mod wake;
+
+pub use settle::Settle;
 
 #[cfg(test)]
 mod tests;

@@ -12,6 +12,8 @@ use super::{Carrier, Dissector, L7Context, Probe, Want, any_byte, be16};
 
 const HEADER: usize = 12;
 const MAX_NAME: usize = 255;
+/// Most names are shorter.
+const USUAL_NAME: usize = 64;
 /// Questions in one message; more than one is rare already.
 const MAX_QUESTIONS: u16 = 32;
 /// Records in one message; zone transfers have hundreds in each.
@@ -83,7 +85,7 @@ pub(super) fn probe(bytes: &[u8], cx: &L7Context) -> Probe {
         _ => return Probe::No,
     };
     let at_home = [DNS_PORT, MDNS_PORT, LLMNR_PORT, NETBIOS_PORT].iter().any(|port| cx.has_port(*port));
-    match parse(message) {
+    match parse_with(message, false) {
         // Elsewhere only what DNS looks like nearly always, so that others' zeros do not pass for it.
         Ok(message) if !at_home && !message.plain => Probe::No,
         // The prefix must agree with the message itself.
@@ -155,6 +157,11 @@ fn note(message: Message, cx: &L7Context, info: &mut L7Info, status: &mut Status
         if !local && (question.longest_label >= SUSPICIOUS_LABEL || question.kind == TYPE_NULL) {
             *status |= FlowStatus::SuspiciousDns.bit();
         }
+        dns.query_type = question.kind;
+        // An answer repeats the question: of the same name nothing else can be told.
+        if dns.query.as_bytes().eq_ignore_ascii_case(&question.name) {
+            return;
+        }
         dns.query = wire_name(&question.name);
         if !local && question.name.iter().any(|byte| !byte.is_ascii_graphic()) {
             *status |= FlowStatus::InvalidCharacters.bit();
@@ -165,7 +172,6 @@ fn note(message: Message, cx: &L7Context, info: &mut L7Info, status: &mut Status
         if !local && looks_generated(&dns.query) {
             *status |= FlowStatus::DgaDomain.bit();
         }
-        dns.query_type = question.kind;
     }
 }
 
@@ -194,6 +200,11 @@ struct Message {
 }
 
 fn parse(bytes: &[u8]) -> Result<Message, Malformed> {
+    parse_with(bytes, true)
+}
+
+/// `keep` says whether the first question is wanted.
+fn parse_with(bytes: &[u8], keep: bool) -> Result<Message, Malformed> {
     let word = |at: usize| be16(bytes, at);
     let (Some(flags), Some(questions), Some(answers), Some(authorities), Some(additional)) =
         (word(2), word(4), word(6), word(8), word(10))
@@ -221,7 +232,7 @@ fn parse(bytes: &[u8]) -> Result<Message, Malformed> {
         Message { reply, code, plain, question: None, has_edns: false, length: bytes.len(), end: None };
     let mut at = HEADER;
     for number in 0..questions {
-        let Some((end, name)) = name(bytes, at, number == 0)? else {
+        let Some((end, name)) = name(bytes, at, keep && number == 0)? else {
             return Ok(message);
         };
         let (Some(kind), Some(class)) = (word(end), word(end + 2)) else {
@@ -253,7 +264,6 @@ fn parse(bytes: &[u8]) -> Result<Message, Malformed> {
     Ok(message)
 }
 
-#[derive(Default)]
 struct Name {
     text: Vec<u8>,
     longest: usize,
@@ -265,7 +275,7 @@ struct Name {
 /// A pointer must go back behind every place seen so far, so that the walk ends.
 fn name(bytes: &[u8], start: usize, keep: bool) -> Result<Option<(usize, Name)>, Malformed> {
     let (mut at, mut floor, mut end, mut total) = (start, start, None, 0);
-    let mut out = Name::default();
+    let mut out = Name { text: Vec::with_capacity(if keep { USUAL_NAME } else { 0 }), longest: 0 };
     loop {
         let Some(&length) = bytes.get(at) else {
             return Ok(None);

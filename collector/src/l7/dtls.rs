@@ -1,6 +1,6 @@
 //! DTLS (RFC 6347, RFC 9147) by its records, and the client's hello in them.
 
-use shared::model::flow::{L7Info, Text};
+use shared::model::flow::L7Info;
 use shared::model::status::{FlowStatus, StatusBits};
 use shared::model::{AppCategory, Breed, L4};
 
@@ -160,8 +160,6 @@ fn message(
         _ => {
             if let Some(der) = tls::first_certificate(body) {
                 tls::note_certificate(der, cx, info, status);
-                // Peers and games bring certificates of their own; whose service it is they do not say.
-                info.hint = Text::default();
                 return Some(Want::Next);
             }
         }

@@ -12,16 +12,31 @@ const PFCP_PORT: u16 = 8805;
 /// Message kind of a user's packet.
 const PACKET: u8 = 255;
 
-pub(super) static GTP: Dissector = Dissector {
-    name: "GTP",
-    category: AppCategory::Network,
-    breed: Breed::Acceptable,
-    carrier: Carrier::Udp,
-    first: |byte| matches!(byte >> 5, 0..=2),
-    ports: &[(L4::UDP, USER_PORT), (L4::UDP, CONTROL_PORT), (L4::UDP, CHARGING_PORT)],
-    probe: gtp,
-    dissect: name_only,
-};
+pub(super) static GTP_U: Dissector =
+    part("GTP_U", &[(L4::UDP, USER_PORT)], |bytes, cx| on(USER_PORT, bytes, cx));
+
+pub(super) static GTP_C: Dissector =
+    part("GTP_C", &[(L4::UDP, CONTROL_PORT)], |bytes, cx| on(CONTROL_PORT, bytes, cx));
+
+pub(super) static GTP_PRIME: Dissector =
+    part("GTP_PRIME", &[(L4::UDP, CHARGING_PORT)], |bytes, cx| on(CHARGING_PORT, bytes, cx));
+
+const fn part(
+    name: &'static str,
+    ports: &'static [(L4, u16)],
+    probe: fn(&[u8], &L7Context) -> Probe,
+) -> Dissector {
+    Dissector {
+        name,
+        category: AppCategory::Network,
+        breed: Breed::Acceptable,
+        carrier: Carrier::Udp,
+        first: |byte| matches!(byte >> 5, 0..=2),
+        ports,
+        probe,
+        dissect: name_only,
+    }
+}
 
 pub(super) static PFCP: Dissector = Dissector {
     name: "PFCP",
@@ -34,6 +49,10 @@ pub(super) static PFCP: Dissector = Dissector {
     dissect: name_only,
 };
 
+fn on(port: u16, bytes: &[u8], cx: &L7Context) -> Probe {
+    if cx.has_port(port) { gtp(bytes, cx) } else { Probe::No }
+}
+
 fn gtp(bytes: &[u8], cx: &L7Context) -> Probe {
     let (&[flags, kind, ..], Some(length)) = (bytes, be16(bytes, 2).map(usize::from)) else {
         return Probe::No;
@@ -44,7 +63,9 @@ fn gtp(bytes: &[u8], cx: &L7Context) -> Probe {
         // Version 1 with its bit of the protocol's own; spare bit zero, eight bytes of head.
         1 if flags & 0x18 == 0x10 && (control || cx.has_port(USER_PORT)) => {
             let carries = control || matches!(kind, 1 | 2 | 26 | 31 | 253 | 254 | PACKET);
-            length + 8 == behind && kind != 0 && carries
+            // Four bytes more come with any of the flags for them.
+            let optional = flags & 0x07 == 0 || length >= 4;
+            length + 8 == behind && kind != 0 && carries && optional
         }
         2 if control && flags & 0x03 == 0 => {
             // Another message may be piggybacked.
@@ -103,10 +124,10 @@ mod tests {
 
     #[test]
     fn versions_and_ports() {
-        assert_eq!(name(USER_PORT, &hex(ECHO_1)), Verdict::Decided("GTP"));
-        assert_eq!(name(CONTROL_PORT, &hex(ECHO_1)), Verdict::Decided("GTP"));
-        assert_eq!(name(CONTROL_PORT, &hex(ECHO_2)), Verdict::Decided("GTP"));
-        assert_eq!(name(CHARGING_PORT, &hex("0f 01 0000 0001")), Verdict::Decided("GTP"));
+        assert_eq!(name(USER_PORT, &hex(ECHO_1)), Verdict::Decided("GTP_U"));
+        assert_eq!(name(CONTROL_PORT, &hex(ECHO_1)), Verdict::Decided("GTP_C"));
+        assert_eq!(name(CONTROL_PORT, &hex(ECHO_2)), Verdict::Decided("GTP_C"));
+        assert_eq!(name(CHARGING_PORT, &hex("0f 01 0000 0001")), Verdict::Decided("GTP_PRIME"));
         assert_eq!(name(USER_PORT, &hex(ECHO_2)), Verdict::Undecided);
         assert_eq!(name(40_001, &hex(ECHO_1)), Verdict::Undecided);
         assert_eq!(name(USER_PORT, &hex(ECHO_1)[..11]), Verdict::Undecided);

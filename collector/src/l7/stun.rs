@@ -112,14 +112,23 @@ fn dissect(bytes: &[u8], cx: &L7Context, info: &mut L7Info, status: &mut StatusB
     Want::Become(&dtls::DTLS)
 }
 
-/// Notes whose service it is: by its realm (RFC 8489 §14.9), or by attributes that Microsoft alone has
-/// ([MS-TURN] §2.2.2, [MS-ICE2] §2.2.3).
+/// Notes whose service it is: by its realm (RFC 8489 §14.9), by attributes that Microsoft alone has
+/// ([MS-TURN] §2.2.2, [MS-ICE2] §2.2.3), or by methods and attributes of WhatsApp (as seen on the wire).
+/// A realm stands in the table of applications behind `turn.`, so that it can differ from the web's.
 fn note_application(message: &[u8], info: &mut L7Info) {
+    if matches!(be16(message, 0), Some(0x0800..=0x0805)) {
+        info.hint = "turn.whatsapp.net".into();
+        return;
+    }
     let mut rest = message.get(HEADER..).unwrap_or_default();
     while let (Some(kind), Some(length)) = (be16(rest, 0), be16(rest, 2).map(usize::from)) {
         let Some(value) = rest.get(4..4 + length) else { return };
         match kind {
-            REALM => info.hint = wire_name(value),
+            REALM => info.hint = format!("turn.{}", wire_name(value)).into(),
+            0x4000..=0x4007 => {
+                info.hint = "turn.whatsapp.net".into();
+                return;
+            }
             0x8008 | 0x8050 | 0x8054 | 0x8055 | 0x8070 => {
                 info.hint = "relay.teams.microsoft.com".into();
                 return;
@@ -152,7 +161,12 @@ mod tests {
         };
         let mut run = Run::new(udp(50_000, 3478));
         run.client(&message(&hex("0014 0009 4578616d706c652e4f 000000")));
-        assert_eq!(&*run.info.hint, "example.o");
+        assert_eq!(&*run.info.hint, "turn.example.o");
+        for whose in [&hex("4000 0004 00000001")[..], &hex("4003 0000")] {
+            let mut run = Run::new(udp(50_000, 3478));
+            run.client(&message(whose));
+            assert_eq!(&*run.info.hint, "turn.whatsapp.net");
+        }
         let mut run = Run::new(udp(50_000, 3478));
         run.client(&message(&hex("8070 0004 00000001")));
         assert_eq!(&*run.info.hint, "relay.teams.microsoft.com");

@@ -23,7 +23,7 @@ fn delta(end: i64, packets: u64, host: u8) -> Item {
         interface: InterfaceDelta {
             counters,
             live_flows: packets,
-            l7: [("DNS".to_owned(), L7Counters { flows: 1, bytes: packets })].into(),
+            l7: [("DNS".to_owned(), L7Counters { flows: 1, bytes: packets, ..Default::default() })].into(),
             hooks: [("flowEnd".to_owned(), packets)].into(),
             collected: false,
             metrics: Default::default(),
@@ -66,7 +66,7 @@ fn a_delta_goes_out_when_every_shard_has_closed_its_interval() {
     assert_eq!((merged.producer.epoch, merged.producer.sequence), (3, 1));
     assert_eq!(merged.interface.counters.packets, 9);
     assert_eq!(merged.interface.live_flows, 9);
-    assert_eq!(merged.interface.l7["DNS"], L7Counters { flows: 2, bytes: 9 });
+    assert_eq!(merged.interface.l7["DNS"], L7Counters { flows: 2, bytes: 9, ..Default::default() });
     assert_eq!(merged.interface.hooks["flowEnd"], 9);
     assert_eq!((merged.hosts.len(), merged.hosts[0].counters.packets_sent), (1, 9));
     assert_eq!(merged.hosts[0].mac, Some([2, 0, 0, 0, 0, 1]));

@@ -176,11 +176,11 @@ impl Pipeline {
                         continue;
                     }
                     extra.alerts.push(once);
-                    let alert = flow_alert::build(request, meta, record, &self.parts.place, now, trace());
+                    let mut alert = flow_alert::build(request, meta, record, &self.parts.place, now, trace());
                     if self.parts.hooks.excludes(&alert) {
                         continue;
                     }
-                    extra.score = extra.score.saturating_add(alert.score);
+                    flow_alert::weigh(&mut alert, extra);
                     record.score = extra.score;
                     let hosts = [record.client_host(), record.server_host()];
                     self.summary.alert(hosts, alert.score, &self.parts.networks, record.last_seen);

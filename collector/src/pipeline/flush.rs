@@ -8,7 +8,7 @@ use super::{Item, Pipeline, PipelineParts};
 use crate::flow::table::Settle;
 use crate::flow::{Flow, Growth};
 use crate::flow_alert;
-use crate::summary::Summary;
+use crate::summary::{HostPart, Summary};
 
 impl Pipeline {
     fn producer(&self, sequence: u64) -> Producer {
@@ -62,8 +62,8 @@ impl Pipeline {
         if !self.parts.summaries {
             return;
         }
-        let (last_hosts, last_contacts) = hosts.pop().unwrap_or_default();
-        for (hosts, contacts) in hosts {
+        let last_part = hosts.pop().unwrap_or_default();
+        for HostPart { hosts, contacts, categories, facts } in hosts {
             let part = Delta {
                 producer: self.next_producer(),
                 from,
@@ -73,6 +73,8 @@ impl Pipeline {
                 interface: InterfaceDelta { live_flows: interface.live_flows, ..InterfaceDelta::default() },
                 hosts,
                 contacts,
+                categories,
+                facts,
                 networks: Vec::new(),
                 traceparent: None,
             };
@@ -87,8 +89,10 @@ impl Pipeline {
             watermark,
             end_of_stream,
             interface,
-            hosts: last_hosts,
-            contacts: last_contacts,
+            hosts: last_part.hosts,
+            contacts: last_part.contacts,
+            categories: last_part.categories,
+            facts: last_part.facts,
             networks,
             traceparent: None,
         };

@@ -18,8 +18,12 @@ use crate::flow_alert::Place;
 use crate::hooks::HookRunner;
 
 fn pipeline() -> Pipeline {
+    with_scripts(&ScriptSetup::default())
+}
+
+fn with_scripts(setup: &ScriptSetup) -> Pipeline {
     let config = CollectorConfig::default();
-    let (hooks, errors, _) = HookRunner::load(&ScriptSetup::default(), 120, Timestamp::ZERO);
+    let (hooks, errors, _) = HookRunner::load(setup, 120, Timestamp::ZERO);
     assert!(errors.is_empty(), "{errors:?}");
     let networks = ["192.168.10.0/24", "192.168.42.0/24", "fd00:10::/64"].map(|n| n.parse().unwrap());
     Pipeline::new(PipelineParts {
@@ -37,9 +41,12 @@ fn pipeline() -> Pipeline {
 
 /// Everything the bundled capture gives.
 fn replay() -> (Pipeline, Vec<Item>) {
+    replay_into(pipeline())
+}
+
+fn replay_into(mut pipeline: Pipeline) -> (Pipeline, Vec<Item>) {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../tests/data/demo.pcap");
     let mut source = capture::file::open(&path).unwrap();
-    let mut pipeline = pipeline();
     let mut batch = Batch::default();
     let mut items = Vec::new();
     loop {
@@ -165,6 +172,55 @@ fn many_hosts_in_one_second_are_parted_into_messages_of_bearable_size() {
         if let Item::Flows(batch) = item {
             assert!(batch.message().len() < shared::bus::MAX_MESSAGE);
         }
+    }
+}
+
+#[test]
+fn local_hosts_tell_what_their_bytes_were_for_and_what_they_are() {
+    let (_, items) = replay();
+    let (mut bytes, mut told, mut facts) = (0, 0, BTreeMap::new());
+    for delta in deltas(&items) {
+        let local = delta.hosts.iter().filter(|host| host.local);
+        bytes += local.map(|host| host.counters.bytes_sent + host.counters.bytes_rcvd).sum::<u64>();
+        told += delta.categories.iter().map(|row| row.sent + row.rcvd).sum::<u64>();
+        let key = |place: u32| delta.hosts[place as usize].key;
+        let each =
+            delta.categories.windows(2).all(|w| (w[0].host, w[0].category) < (w[1].host, w[1].category));
+        assert!(each, "each category of a host once, in order");
+        assert!(delta.categories.iter().all(|row| delta.hosts[row.host as usize].local));
+        facts.extend(delta.facts.iter().map(|fact| ((key(fact.host), fact.kind), fact.text.to_string())));
+    }
+    assert_eq!(told, bytes, "every byte is for something");
+    let names = facts.iter().filter(|((_, kind), _)| *kind == shared::model::FactKind::Name);
+    assert!(names.count() >= 3, "{facts:?}");
+    assert!(facts.values().any(|text| text.contains("Linux")), "{facts:?}");
+}
+
+#[test]
+fn the_scores_of_a_flow_add_up_and_the_weightiest_alert_is_told_so() {
+    let weighs = |name: &str, hook: &str, score: u32| {
+        let text = format!("#{{ hooks: #{{ {hook}: |now, config| store_alert(#{{ score: {score} }}) }} }}");
+        ScriptSource { name: name.to_owned(), origin: Origin::Inline, folder: None, text }
+    };
+    let sources = vec![
+        weighs("a", "protocolDetected", 50),
+        weighs("b", "flowEnd", 10),
+        weighs("c", "flowEnd", 100),
+        weighs("d", "flowEnd", 100),
+    ];
+    let setup = ScriptSetup { sources, ..ScriptSetup::default() };
+    let (_, items) = replay_into(with_scripts(&setup));
+    let mut flows: BTreeMap<String, Vec<(u32, u32, bool)>> = BTreeMap::new();
+    for item in &items {
+        let Item::Alert(alert) = item else { continue };
+        let Some(flow) = &alert.flow else { continue };
+        let key = format!("{} {}", alert.entity_value, flow.first_seen);
+        flows.entry(key).or_default().push((alert.score, flow.score, flow.predominant));
+    }
+    assert!(flows.len() > 100);
+    let expected = vec![(50, 50, true), (10, 60, false), (100, 160, true), (100, 260, false)];
+    for (flow, alerts) in flows {
+        assert_eq!(alerts, expected, "{flow}");
     }
 }
 

@@ -9,7 +9,7 @@ use shared::bus::memory::MemoryBus;
 use shared::clock::ManualClock;
 use shared::model::{Alert, Severity, Timestamp};
 use shared::store::sqlite::SqliteStore;
-use shared::store::{DeadLetter, Delivery, Outcome, RecipientStats, StoreError};
+use shared::store::{DeadLetter, Delivery, DeliveryRecord, Outcome, RecipientStats, StoreError};
 use shared::wire::proto::HttpPost;
 
 use super::*;
@@ -75,8 +75,22 @@ impl Ledger for Flaky {
         self.store.dead_letters(of, limit).await
     }
 
-    async fn replay_dead(&self, of: &str, now: Timestamp, deadline: Duration) -> Result<u64, StoreError> {
-        self.store.replay_dead(of, now, deadline).await
+    async fn replay_dead(
+        &self,
+        of: &str,
+        event: Option<&str>,
+        now: Timestamp,
+        deadline: Duration,
+    ) -> Result<u64, StoreError> {
+        self.store.replay_dead(of, event, now, deadline).await
+    }
+
+    async fn discard_dead(&self, of: &str, event: Option<&str>) -> Result<u64, StoreError> {
+        self.store.discard_dead(of, event).await
+    }
+
+    async fn deliveries(&self, event: &str) -> Result<Vec<DeliveryRecord>, StoreError> {
+        self.store.deliveries(event).await
     }
 
     async fn prune(&self, before: Timestamp) -> Result<u64, StoreError> {

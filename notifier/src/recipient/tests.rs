@@ -75,9 +75,10 @@ impl Setup {
             ledger: Arc::new(store.clone()),
             clock: Arc::clone(&clock) as SharedClock,
             endpoint: Arc::clone(&endpoint) as Arc<dyn Endpoint>,
-            policy: Policy::new(&NotifierConfig::default(), endpoint.manners()),
+            policy: Policy::new(&NotifierConfig::default(), endpoint.manners(), None),
             lease: Duration::from_secs(60),
             handle: Arc::default(),
+            fallback: None,
         };
         Self { store, clock, endpoint, args }
     }
@@ -220,7 +221,7 @@ async fn a_delivery_past_its_deadline_is_given_up_and_a_replay_gives_it_a_new_on
     let letters = setup.store.dead_letters(None, 10).await.unwrap();
     assert_eq!(letters[0].reason, "deadline passed: answered 503");
     let now = setup.clock.now();
-    setup.store.replay_dead("r", now, crate::lane::HORIZON).await.unwrap();
+    setup.store.replay_dead("r", None, now, crate::lane::HORIZON).await.unwrap();
     let stats = setup.until("a try after the replay", |s| s.attempts == 3).await;
     assert_eq!((stats.dead, stats.pending), (0, 1));
 }

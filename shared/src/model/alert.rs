@@ -131,6 +131,12 @@ pub struct AlertFlow {
     /// Community ID version 1.
     #[serde(default)]
     pub community_id: String,
+    /// Sum of the scores of the flow's alerts, this one and those before it.
+    #[serde(default)]
+    pub score: u32,
+    /// No alert of the flow before this one weighed as much: it is what the flow is known for.
+    #[serde(default)]
+    pub predominant: bool,
 }
 
 /// One transition of an alert, as told to everybody.

@@ -91,6 +91,8 @@ pub async fn ledger(store: &dyn Ledger) {
     ledger::ends::a_retry_past_the_deadline_is_death(store).await;
     ledger::ends::the_dead_can_be_replayed_in_order(store).await;
     ledger::ends::what_is_finished_stays_finished(store).await;
+    ledger::ends::one_dead_letter_can_be_replayed_or_discarded(store).await;
+    ledger::ends::what_is_given_up_can_go_to_another(store).await;
     ledger::ends::next_due_never_lets_a_lane_sleep_forever(store).await;
     ledger::ends::stats_count_per_recipient(store).await;
     ledger::ends::pruning_spares_the_unfinished_and_the_dead(store).await;

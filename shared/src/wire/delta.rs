@@ -14,10 +14,12 @@ use super::{WireError, proto};
 use crate::model::metric::{Metric, Metrics};
 use crate::model::pool::Mac;
 use crate::model::{
-    Contact, ContactKind, HostCounters, HostKey, InterfaceCounters, NetworkCounters, Timestamp,
+    AppCategory, CategoryBytes, Contact, HostCounters, HostFact, HostKey, InterfaceCounters, NetworkCounters,
+    Timestamp,
 };
 
 mod columns;
+mod hosts;
 #[cfg(test)]
 mod tests;
 
@@ -59,6 +61,10 @@ pub struct Delta {
     pub hosts: Vec<HostDelta>,
     /// Whom local ones of these hosts got in touch with, each once.
     pub contacts: Vec<Contact>,
+    /// What local ones of these hosts used the network for, each category once.
+    pub categories: Vec<CategoryBytes>,
+    /// What was learned of these hosts.
+    pub facts: Vec<HostFact>,
     /// Local networks that counted something.
     pub networks: Vec<NetworkDelta>,
     /// W3C trace context of the packet batch that closed this delta; mostly absent.
@@ -89,6 +95,8 @@ pub struct L7Counters {
     pub flows: u64,
     /// Bytes on the wire.
     pub bytes: u64,
+    /// What it is for.
+    pub category: AppCategory,
 }
 
 /// What one host counted.
@@ -125,7 +133,7 @@ impl Delta {
             watermark_ns: self.watermark.ns(),
             end_of_stream: self.end_of_stream,
             interface: Some(self.interface.to_proto()),
-            hosts: (!self.hosts.is_empty()).then(|| hosts_to_proto(&self.hosts, &self.contacts)),
+            hosts: (!self.hosts.is_empty()).then(|| hosts::write(self)),
             networks: (!self.networks.is_empty()).then(|| networks_to_proto(&self.networks)),
             traceparent: self.traceparent.clone().unwrap_or_default(),
         };
@@ -147,8 +155,10 @@ impl Delta {
             watermark: Timestamp::from_ns(batch.watermark_ns),
             end_of_stream: batch.end_of_stream,
             interface: InterfaceDelta::from_proto(batch.interface.unwrap_or_default())?,
-            contacts: contacts_from_proto(&hosts)?,
-            hosts: hosts_from_proto(&hosts)?,
+            contacts: hosts::contacts(&hosts)?,
+            categories: hosts::categories(&hosts)?,
+            facts: hosts::facts(&hosts)?,
+            hosts: hosts::read(&hosts)?,
             networks: networks_from_proto(&batch.networks.unwrap_or_default())?,
             traceparent: (!batch.traceparent.is_empty()).then_some(batch.traceparent),
         })
@@ -188,6 +198,7 @@ impl InterfaceDelta {
             l7_names: self.l7.keys().cloned().collect(),
             l7_flows: self.l7.values().map(|l7| l7.flows).collect(),
             l7_bytes: self.l7.values().map(|l7| l7.bytes).collect(),
+            l7_categories: self.l7.values().map(|l7| l7.category as u32).collect(),
             hook_names: self.hooks.keys().cloned().collect(),
             hook_calls: self.hooks.values().copied().collect(),
             collected: self.collected,
@@ -210,8 +221,12 @@ impl InterfaceDelta {
         same_length("metric_counts", wire.metric_counts.len(), rows)?;
         let metrics = wire.metric_levels.into_iter().zip(wire.metric_sums).zip(wire.metric_counts);
         let metrics = metrics.map(|((gauge, sum), count)| Metric { gauge, sum, count });
-        let l7 =
-            wire.l7_flows.into_iter().zip(wire.l7_bytes).map(|(flows, bytes)| L7Counters { flows, bytes });
+        // Early versions say nothing of categories, later ones may know more of them.
+        let category = |number: u32| AppCategory::ALL.get(number as usize).copied().unwrap_or_default();
+        let categories = wire.l7_categories.into_iter().map(category);
+        let categories = categories.chain(std::iter::repeat(AppCategory::default()));
+        let l7 = wire.l7_flows.into_iter().zip(wire.l7_bytes).zip(categories);
+        let l7 = l7.map(|((flows, bytes), category)| L7Counters { flows, bytes, category });
         Ok(Self {
             counters: counters[0],
             live_flows: wire.live_flows,
@@ -221,63 +236,6 @@ impl InterfaceDelta {
             metrics: wire.metric_names.into_iter().zip(metrics).collect(),
         })
     }
-}
-
-fn hosts_to_proto(hosts: &[HostDelta], contacts: &[Contact]) -> proto::HostDeltas {
-    proto::HostDeltas {
-        addresses: hosts.iter().map(|host| address_to_wire(host.key.ip)).collect(),
-        vlans: hosts.iter().map(|host| host.key.vlan.into()).collect(),
-        macs: hosts.iter().map(|host| mac_to_wire(host.mac.as_ref())).collect(),
-        local: hosts.iter().map(|host| host.local).collect(),
-        last_seen_ns: hosts.iter().map(|host| host.last_seen.ns()).collect(),
-        columns: columns::write(hosts.iter().map(|host| &host.counters)),
-        contact_rows: contacts.iter().map(|contact| contact.host).collect(),
-        contact_kinds: contacts.iter().map(|contact| contact.kind as u32).collect(),
-        contact_hashes: contacts.iter().map(|contact| contact.hash).collect(),
-    }
-}
-
-/// Contacts of kinds that are known; those of later versions are skipped.
-fn contacts_from_proto(wire: &proto::HostDeltas) -> Result<Vec<Contact>, WireError> {
-    let rows = wire.contact_rows.len();
-    same_length("contact_kinds", wire.contact_kinds.len(), rows)?;
-    same_length("contact_hashes", wire.contact_hashes.len(), rows)?;
-    let mut contacts = Vec::with_capacity(rows);
-    for (row, host) in wire.contact_rows.iter().enumerate() {
-        if *host as usize >= wire.addresses.len() {
-            return Err(malformed(&format!("contact {row} is of host {host} of {}", wire.addresses.len())));
-        }
-        let kind = ContactKind::ALL.get(wire.contact_kinds[row] as usize);
-        contacts.extend(kind.map(|kind| Contact {
-            host: *host,
-            kind: *kind,
-            hash: wire.contact_hashes[row],
-        }));
-    }
-    Ok(contacts)
-}
-
-fn hosts_from_proto(wire: &proto::HostDeltas) -> Result<Vec<HostDelta>, WireError> {
-    let rows = wire.addresses.len();
-    same_length("vlans", wire.vlans.len(), rows)?;
-    same_length("macs", wire.macs.len(), rows)?;
-    same_length("local", wire.local.len(), rows)?;
-    same_length("last_seen_ns", wire.last_seen_ns.len(), rows)?;
-    let mut counters = vec![HostCounters::default(); rows];
-    columns::read(&wire.columns, &mut counters, WHAT)?;
-    let mut hosts = Vec::with_capacity(rows);
-    for (row, counters) in counters.into_iter().enumerate() {
-        let ip = address_from_wire(&wire.addresses[row], WHAT)?;
-        let vlan = u16::try_from(wire.vlans[row]).map_err(|e| malformed(&e))?;
-        hosts.push(HostDelta {
-            key: HostKey::new(ip, vlan),
-            mac: mac_from_wire(&wire.macs[row], WHAT)?,
-            local: wire.local[row],
-            last_seen: Timestamp::from_ns(wire.last_seen_ns[row]),
-            counters,
-        });
-    }
-    Ok(hosts)
 }
 
 fn networks_to_proto(networks: &[NetworkDelta]) -> proto::NetworkDeltas {

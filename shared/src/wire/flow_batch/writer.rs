@@ -1,6 +1,7 @@
 //! Writes flows into the columns of a batch, one flow after the other.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use prost::Message;
@@ -19,6 +20,7 @@ use crate::wire::delta::Producer;
 pub struct FlowBatchWriter {
     rows: u32,
     texts: Dictionary,
+    known: [Option<Known>; 16],
     ids: Numbers,
     vlans: Numbers,
     l4: Numbers,
@@ -51,11 +53,21 @@ pub struct FlowBatchWriter {
     info: InfoColumns,
 }
 
+/// What a flow speaks, and the numbers of the texts that say so.
+#[derive(Debug)]
+struct Known {
+    l7: Arc<str>,
+    category: AppCategory,
+    breed: Breed,
+    numbers: [u32; 3],
+}
+
 impl Default for FlowBatchWriter {
     fn default() -> Self {
         Self {
             rows: 0,
             texts: Dictionary::default(),
+            known: Default::default(),
             ids: Numbers::default(),
             vlans: Numbers::default(),
             l4: Numbers::default(),
@@ -121,7 +133,8 @@ impl FlowBatchWriter {
         self.tcp_state.push(tcp_state_to_wire(flow.tcp_state));
         self.rtt_client.push(flow.rtt_client_us);
         self.rtt_server.push(flow.rtt_server_us);
-        self.l7.push(self.texts.index(&flow.l7));
+        let [l7, category, breed] = self.kinds(flow);
+        self.l7.push(l7);
         self.l7_source.push(l7_source_to_wire(flow.l7_source));
         self.status.push(flow.status);
         self.score.push(flow.score);
@@ -129,11 +142,31 @@ impl FlowBatchWriter {
         self.gap_min.push(flow.gap_min_us);
         self.gap_max.push(flow.gap_max_us);
         self.gap_deviation.push(flow.gap_deviation_us);
-        self.l7_category.push(self.texts.index(kind(flow.l7_category, AppCategory::name)));
-        self.l7_breed.push(self.texts.index(kind(flow.l7_breed, Breed::name)));
+        self.l7_category.push(category);
+        self.l7_breed.push(breed);
         self.export.push(self.texts.export(flow.export.as_deref()));
         self.info.push(self.rows, &flow.info, &mut self.texts);
         self.rows += 1;
+    }
+
+    /// Numbers of the texts that say what a flow speaks. Most flows share theirs with one just before,
+    /// down to the memory they lie in, which is kept so that it stays theirs.
+    fn kinds(&mut self, flow: &FlowRecord) -> [u32; 3] {
+        let place = Arc::as_ptr(&flow.l7).cast::<u8>() as usize / 16 % self.known.len();
+        if let Some(known) = &self.known[place]
+            && Arc::ptr_eq(&known.l7, &flow.l7)
+            && (known.category, known.breed) == (flow.l7_category, flow.l7_breed)
+        {
+            return known.numbers;
+        }
+        let numbers = [
+            self.texts.index(&flow.l7),
+            self.texts.index(kind(flow.l7_category, AppCategory::name)),
+            self.texts.index(kind(flow.l7_breed, Breed::name)),
+        ];
+        let (l7, category, breed) = (Arc::clone(&flow.l7), flow.l7_category, flow.l7_breed);
+        self.known[place] = Some(Known { l7, category, breed, numbers });
+        numbers
     }
 
     /// Bytes of all texts so far, each counted once.
@@ -144,6 +177,7 @@ impl FlowBatchWriter {
     /// What was written; begins anew.
     pub fn finish(&mut self, producer: Producer) -> WrittenBatch {
         let mut to = Vec::with_capacity(128 * self.len() + self.texts.len());
+        self.known = Default::default();
         self.texts.finish(&mut to);
         self.ids.finish_whole(&mut to, 3);
         self.vlans.finish(&mut to, 4);

@@ -43,8 +43,8 @@ pub(in crate::store::conformance) async fn the_dead_can_be_replayed_in_order(sto
 
     let under_way = claim(store, "replay", 20).await;
     assert_eq!(ids(&under_way), ["replay/3"]);
-    assert_eq!(store.replay_dead("replay", at(5000), HOUR).await.unwrap(), 2);
-    assert_eq!(store.replay_dead("replay", at(5000), HOUR).await.unwrap(), 0);
+    assert_eq!(store.replay_dead("replay", None, at(5000), HOUR).await.unwrap(), 2);
+    assert_eq!(store.replay_dead("replay", None, at(5000), HOUR).await.unwrap(), 0);
     assert!(store.dead_letters(Some("replay"), 10).await.unwrap().is_empty());
     // The claim of the third has long run out, and the replayed ones are older.
     let first = claim(store, "replay", 5000).await;
@@ -90,7 +90,7 @@ pub(in crate::store::conformance) async fn next_due_never_lets_a_lane_sleep_fore
     let second = claim(store, "due", 501).await;
     settle(store, &second[0], dead(), 502).await;
     assert_eq!(store.next_due("due").await.unwrap(), None);
-    store.replay_dead("due", at(600), HOUR).await.unwrap();
+    store.replay_dead("due", None, at(600), HOUR).await.unwrap();
     assert_eq!(store.next_due("due").await.unwrap(), Some(at(600)));
 }
 
@@ -115,7 +115,7 @@ pub(in crate::store::conformance) async fn stats_count_per_recipient(store: &dyn
     settle(store, &again[0], Outcome::Delivered, 101).await;
     let stats = stats_of(store, "stats").await;
     assert_eq!((stats.delivered, stats.attempts, stats.last_error), (2, 4, None), "the last try went well");
-    assert_eq!(store.replay_dead("stats", at(102), HOUR).await.unwrap(), 1);
+    assert_eq!(store.replay_dead("stats", None, at(102), HOUR).await.unwrap(), 1);
     let stats = stats_of(store, "stats").await;
     assert_eq!((stats.pending, stats.dead), (2, 0));
 }
@@ -151,5 +151,52 @@ pub(in crate::store::conformance) async fn pruning_spares_the_unfinished_and_the
         0,
         "still known"
     );
-    assert_eq!(store.replay_dead("prune", at(0), HOUR).await.unwrap(), 1);
+    assert_eq!(store.replay_dead("prune", None, at(0), HOUR).await.unwrap(), 1);
+}
+
+pub(in crate::store::conformance) async fn one_dead_letter_can_be_replayed_or_discarded(store: &dyn Ledger) {
+    let events = ["letter/1", "letter/2", "letter/3"];
+    accept(store, events.iter().map(|id| event(id, id, &["letter"])).collect(), 0).await;
+    for claimed in claim(store, "letter", 1).await {
+        settle(store, &claimed, dead(), 2).await;
+    }
+    assert_eq!(store.replay_dead("letter", Some("letter/2"), at(3), HOUR).await.unwrap(), 1);
+    assert_eq!(store.replay_dead("letter", Some("letter/2"), at(3), HOUR).await.unwrap(), 0);
+    assert_eq!(store.discard_dead("letter", Some("letter/1")).await.unwrap(), 1);
+    assert!(store.deliveries("letter/1").await.unwrap().is_empty());
+    let again = claim(store, "letter", 4).await;
+    assert_eq!(ids(&again), ["letter/2"]);
+    settle(store, &again[0], Outcome::Delivered, 5).await;
+    let record = store.deliveries("letter/2").await.unwrap().remove(0);
+    let tries: Vec<_> =
+        record.attempts.iter().map(|a| (a.at, a.outcome.as_str(), a.reason.as_deref())).collect();
+    assert_eq!(tries, [(at(2), "dead", Some("gone")), (at(5), "delivered", None)]);
+    assert_eq!((record.state.as_str(), record.finished_at, record.next_at), ("delivered", Some(at(5)), None));
+    assert_eq!(store.discard_dead("letter", None).await.unwrap(), 1, "the delivered one is no dead letter");
+    let stats = stats_of(store, "letter").await;
+    assert_eq!((stats.pending, stats.delivered, stats.dead), (0, 1, 0));
+}
+
+pub(in crate::store::conformance) async fn what_is_given_up_can_go_to_another(store: &dyn Ledger) {
+    accept(store, vec![event("divert/1", "k", &["first"]), event("divert/2", "k", &["first", "second"])], 0)
+        .await;
+    let diverted = || Outcome::Diverted { reason: "gone".to_owned(), to: "second".to_owned() };
+    for secs in [1, 2] {
+        let claimed = claim(store, "first", secs).await;
+        settle(store, &claimed[0], diverted(), secs).await;
+    }
+    let first = claim(store, "second", 3).await;
+    assert_eq!(ids(&first), ["divert/2"], "it had that one already; one key keeps its order");
+    assert_eq!(first.len(), 1);
+    settle(store, &first[0], Outcome::Delivered, 4).await;
+    let then = claim(store, "second", 5).await;
+    assert_eq!(ids(&then), ["divert/1"]);
+    assert_eq!(then[0].deadline, at(3601), "an hour from when it was given up");
+    settle(store, &then[0], Outcome::Delivered, 6).await;
+    let stats = stats_of(store, "first").await;
+    assert_eq!((stats.pending, stats.dead), (0, 2));
+    assert_eq!(stats_of(store, "second").await.delivered, 2);
+    let records = store.deliveries("divert/1").await.unwrap();
+    let known: Vec<_> = records.iter().map(|r| (r.recipient.as_str(), r.state.as_str())).collect();
+    assert_eq!(known, [("first", "dead"), ("second", "delivered")]);
 }

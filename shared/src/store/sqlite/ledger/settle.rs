@@ -61,7 +61,37 @@ pub(super) fn settle(
             .execute(params![recipient, name])?;
         }
     }
+    if let (End::Dead { .. }, Outcome::Diverted { to, .. }) = (&end, outcome) {
+        divert(conn, delivery, to, &order_key, now)?;
+    }
     choose_head(conn, recipient, &order_key)
+}
+
+/// Owes the event to another recipient too, for as long as it was owed to the first.
+fn divert(
+    conn: &Connection,
+    delivery: &Delivery,
+    to: &str,
+    order_key: &str,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let until = now.plus_ns(delivery.deadline.since(delivery.accepted_at).max(0));
+    let added = conn
+        .prepare_cached(
+            "INSERT INTO delivery (event_id, recipient, order_key, next_at, deadline, head)
+             VALUES (?1, ?2, ?3, ?4, ?5, NOT EXISTS
+                 (SELECT 1 FROM delivery WHERE recipient = ?2 AND order_key = ?3 AND head = 1))
+             ON CONFLICT (event_id, recipient) DO NOTHING",
+        )?
+        .execute(params![delivery.event_id, to, order_key, now.ns(), until.ns()])?;
+    if added > 0 {
+        conn.prepare_cached(
+            "INSERT INTO lane (recipient, pending) VALUES (?1, 1)
+             ON CONFLICT (recipient) DO UPDATE SET pending = pending + 1",
+        )?
+        .execute([to])?;
+    }
+    Ok(())
 }
 
 /// An outcome after the deadline had its say.
@@ -79,7 +109,9 @@ impl<'a> End<'a> {
                 Self::Dead { reason: format!("deadline passed: {reason}") }
             }
             Outcome::Retry { at, reason } => Self::Retry { at: *at, reason },
-            Outcome::Dead { reason } => Self::Dead { reason: reason.clone() },
+            Outcome::Dead { reason } | Outcome::Diverted { reason, .. } => {
+                Self::Dead { reason: reason.clone() }
+            }
         }
     }
 

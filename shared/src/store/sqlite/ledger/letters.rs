@@ -1,0 +1,109 @@
+//! Dead letters, and deliveries as operators look at them.
+
+use std::collections::BTreeSet;
+
+use rusqlite::{Connection, params};
+
+use super::choose_head;
+use crate::model::Timestamp;
+use crate::store::sqlite::filter::Filter;
+use crate::store::{Attempt, DeadLetter, DeliveryRecord, StoreError};
+
+/// Dead letters, newest first.
+pub(super) fn dead(
+    conn: &Connection,
+    recipient: Option<String>,
+    limit: usize,
+) -> Result<Vec<DeadLetter>, StoreError> {
+    let mut filter = Filter::default();
+    filter.and("recipient = :recipient", ":recipient", recipient);
+    filter.bind(":limit", i64::try_from(limit).unwrap_or(i64::MAX));
+    let sql = format!(
+        "SELECT event_id, recipient, coalesce(last_error, ''), attempts, finished_at FROM delivery
+         WHERE state = 'dead' AND {} ORDER BY finished_at DESC, seq DESC LIMIT :limit",
+        filter.text()
+    );
+    filter.query(conn, &sql, |row| {
+        Ok(DeadLetter {
+            event_id: row.get(0)?,
+            recipient: row.get(1)?,
+            reason: row.get(2)?,
+            attempts: row.get(3)?,
+            died_at: Timestamp::from_ns(row.get(4)?),
+        })
+    })
+}
+
+/// Makes dead letters due again.
+pub(super) fn replay(
+    conn: &Connection,
+    recipient: &str,
+    event: Option<&str>,
+    now: Timestamp,
+    until: i64,
+) -> Result<u64, StoreError> {
+    let mut revive = conn.prepare_cached(
+        "UPDATE delivery SET state = 'pending', finished_at = NULL, next_at = ?2, deadline = ?3
+         WHERE recipient = ?1 AND state = 'dead' AND (?4 IS NULL OR event_id = ?4) RETURNING order_key",
+    )?;
+    let keys = revive.query_map(params![recipient, now.ns(), until, event], |row| row.get(0))?;
+    let keys = keys.collect::<Result<Vec<String>, _>>()?;
+    for key in keys.iter().collect::<BTreeSet<_>>() {
+        choose_head(conn, recipient, key)?;
+    }
+    conn.prepare_cached("UPDATE lane SET pending = pending + ?2, dead = dead - ?2 WHERE recipient = ?1")?
+        .execute(params![recipient, keys.len() as i64])?;
+    Ok(keys.len() as u64)
+}
+
+/// Forgets dead letters with their tries.
+pub(super) fn discard(conn: &Connection, recipient: &str, event: Option<&str>) -> Result<u64, StoreError> {
+    conn.prepare_cached(
+        "DELETE FROM attempt WHERE recipient = ?1 AND event_id IN
+             (SELECT event_id FROM delivery
+              WHERE recipient = ?1 AND state = 'dead' AND (?2 IS NULL OR event_id = ?2))",
+    )?
+    .execute(params![recipient, event])?;
+    let gone = conn
+        .prepare_cached(
+            "DELETE FROM delivery WHERE recipient = ?1 AND state = 'dead' AND (?2 IS NULL OR event_id = ?2)",
+        )?
+        .execute(params![recipient, event])?;
+    conn.prepare_cached("UPDATE lane SET dead = dead - ?2 WHERE recipient = ?1")?
+        .execute(params![recipient, gone as i64])?;
+    Ok(gone as u64)
+}
+
+/// The deliveries of one event, by recipient.
+pub(super) fn deliveries(conn: &Connection, event: &str) -> Result<Vec<DeliveryRecord>, StoreError> {
+    let mut find = conn.prepare_cached(
+        "SELECT d.recipient, d.state, e.accepted_at, e.config_version, d.next_at, d.finished_at
+         FROM delivery AS d JOIN event AS e ON e.id = d.event_id WHERE d.event_id = ?1 ORDER BY d.recipient",
+    )?;
+    let found = find.query_map([event], |row| {
+        let finished_at = row.get::<_, Option<i64>>(5)?.map(Timestamp::from_ns);
+        let next_at = Timestamp::from_ns(row.get(4)?);
+        Ok(DeliveryRecord {
+            event_id: event.to_owned(),
+            recipient: row.get(0)?,
+            state: row.get(1)?,
+            accepted_at: Timestamp::from_ns(row.get(2)?),
+            config_version: row.get(3)?,
+            next_at: finished_at.is_none().then_some(next_at),
+            finished_at,
+            attempts: Vec::new(),
+        })
+    })?;
+    let mut tries = conn.prepare_cached(
+        "SELECT at, outcome, reason FROM attempt WHERE event_id = ?1 AND recipient = ?2 ORDER BY n",
+    )?;
+    let mut records = Vec::new();
+    for record in found {
+        let record: DeliveryRecord = record?;
+        let attempts = tries.query_map([event, &record.recipient], |row| {
+            Ok(Attempt { at: Timestamp::from_ns(row.get(0)?), outcome: row.get(1)?, reason: row.get(2)? })
+        })?;
+        records.push(DeliveryRecord { attempts: attempts.collect::<Result<_, _>>()?, ..record });
+    }
+    Ok(records)
+}

@@ -1,0 +1,159 @@
+//! `flowhook recipients`: who is told, why or why not, and what could not be delivered.
+
+use clap::{Args, Subcommand};
+use serde_json::Value;
+
+use super::client::{Client, Method, Where};
+use super::{Output, print, print_json};
+use crate::config::Config;
+use crate::exit::{self, Failure};
+
+/// `flowhook recipients …`
+#[derive(Debug, Args)]
+pub struct RecipientsArgs {
+    #[command(flatten)]
+    at: Where,
+    #[command(subcommand)]
+    command: RecipientsCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum RecipientsCommand {
+    /// List recipients with what they have received
+    List,
+    /// Send a test message and tell what the far end said
+    Test {
+        /// Which recipient
+        name: String,
+    },
+    /// Tell why a recipient gets an alert, or does not, with every try of its delivery
+    Explain {
+        /// Row of the alert in the history (GET /api/v1/alerts)
+        alert: i64,
+        /// Which recipient
+        name: String,
+    },
+    /// List deliveries that were given up, newest first
+    Dead {
+        /// Which recipient
+        name: String,
+    },
+    /// Try deliveries again that were given up
+    Replay {
+        /// Which recipient
+        name: String,
+        /// Only that of this event
+        event: Option<String>,
+    },
+    /// Forget deliveries that were given up
+    Discard {
+        /// Which recipient
+        name: String,
+        /// Only that of this event
+        event: Option<String>,
+    },
+}
+
+/// Does what the command says.
+pub fn recipients(args: &RecipientsArgs, config: &Config, output: Output) -> Result<(), Failure> {
+    let client = Client::new(&args.at, config)?;
+    let event = |event: &Option<String>| event.iter().map(|e| ("event", e.clone())).collect::<Vec<_>>();
+    let send = |method: Method, path: &[&str], query: Vec<(&str, String)>| {
+        let query: Vec<(&str, &str)> = query.iter().map(|(key, value)| (*key, value.as_str())).collect();
+        client.send(method, path, &query, None, None)
+    };
+    match &args.command {
+        RecipientsCommand::List => {
+            let answer = send(Method::GET, &["recipients"], Vec::new())?;
+            shown(&answer["items"], output, |items| lines(items, recipient_line))
+        }
+        RecipientsCommand::Test { name } => {
+            let answer = send(Method::POST, &["recipients", name, "test"], Vec::new())?;
+            shown(&answer, output, |answer| format!("{}\n", text(&answer["detail"])))?;
+            match answer["ok"] == true {
+                true => Ok(()),
+                false => Err(Failure::new(exit::FAILED, anyhow::anyhow!("the test message did not arrive"))),
+            }
+        }
+        RecipientsCommand::Explain { alert, name } => {
+            let query = vec![("alert", alert.to_string())];
+            let answer = send(Method::GET, &["recipients", name, "explain"], query)?;
+            shown(&answer, output, explanation)
+        }
+        RecipientsCommand::Dead { name } => {
+            let answer = send(Method::GET, &["recipients", name, "dead"], Vec::new())?;
+            shown(&answer["items"], output, |items| lines(items, letter_line))
+        }
+        RecipientsCommand::Replay { name, event: one } => {
+            let answer = send(Method::POST, &["recipients", name, "dead", "replay"], event(one))?;
+            shown(&answer, output, |answer| format!("{} tried again\n", answer["replayed"]))
+        }
+        RecipientsCommand::Discard { name, event: one } => {
+            let answer = send(Method::DELETE, &["recipients", name, "dead"], event(one))?;
+            shown(&answer, output, |answer| format!("{} forgotten\n", answer["discarded"]))
+        }
+    }
+}
+
+fn shown(answer: &Value, output: Output, for_people: impl FnOnce(&Value) -> String) -> Result<(), Failure> {
+    match output {
+        Output::Json => print_json(answer),
+        Output::Text => {
+            print(&for_people(answer));
+            Ok(())
+        }
+    }
+}
+
+fn lines(items: &Value, line: impl Fn(&Value) -> String) -> String {
+    items.as_array().into_iter().flatten().map(line).collect()
+}
+
+/// A text of an answer; it may come from the network, so control characters are shown as escapes.
+fn text(value: &Value) -> String {
+    let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
+}
+
+fn recipient_line(recipient: &Value) -> String {
+    let stats = &recipient["stats"];
+    let state = match (recipient["enabled"] == true, recipient["breaker"] == "open") {
+        (false, _) => "off",
+        (true, true) => "failing",
+        (true, false) => "on",
+    };
+    format!(
+        "{:<24} {:<14} {:<8} delivered {:<8} pending {:<6} given up {:<6} {}\n",
+        text(&recipient["name"]),
+        text(&recipient["kind"]),
+        state,
+        stats["delivered"],
+        stats["pending"],
+        stats["dead"],
+        stats.get("last_error").map(text).unwrap_or_default(),
+    )
+}
+
+fn letter_line(letter: &Value) -> String {
+    let [at, event, reason] = ["died_at", "event_id", "reason"].map(|key| text(&letter[key]));
+    format!("{at}  {event}  after {} tries: {reason}\n", letter["attempts"])
+}
+
+fn explanation(answer: &Value) -> String {
+    let verdict = if answer["passes"] == true { "gets it" } else { "does not get it" };
+    let mut told = format!("{verdict}\n");
+    for reason in answer["reasons"].as_array().into_iter().flatten() {
+        let mark = if reason["passes"] == true { "+" } else { "-" };
+        told += &format!("  {mark} {:<18} {}\n", text(&reason["criterion"]), text(&reason["detail"]));
+    }
+    let delivery = &answer["delivery"];
+    if delivery.is_null() {
+        return told + "no delivery was made\n";
+    }
+    told += &format!("accepted {}, now {}\n", text(&delivery["accepted_at"]), text(&delivery["state"]));
+    for attempt in delivery["attempts"].as_array().into_iter().flatten() {
+        let reason = attempt.get("reason").map(text).unwrap_or_default();
+        told += &format!("  {}  {:<9} {reason}\n", text(&attempt["at"]), text(&attempt["outcome"]));
+    }
+    told
+}
