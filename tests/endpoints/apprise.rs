@@ -25,7 +25,7 @@ fn python() -> Option<PathBuf> {
 fn fields(value: &Value, path: &str, out: &mut BTreeMap<String, String>) {
     match value {
         Value::Object(map) => {
-            map.iter().for_each(|(key, value)| fields(value, &format!("{path}.{key}"), out))
+            map.iter().for_each(|(key, value)| fields(value, &format!("{path}.{key}"), out));
         }
         Value::Array(items) if !items.is_empty() => {
             items.iter().enumerate().for_each(|(at, value)| fields(value, &format!("{path}[{at}]"), out));
