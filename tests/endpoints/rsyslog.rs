@@ -59,14 +59,14 @@ ruleset(name="all") {{ action(type="omfile" file="{folder}/received" template="l
     let ca = text(&certificates.ca);
     let params = |format: &str, framing: &str, client: &str| {
         format!(
-            "host = 'localhost'\nport = {port}\nprotocol = 'tls'\nformat = '{format}'\nframing = '{framing}'\n\
+            "host = 'localhost'\nport = {port}\nprotocol = 'tls'\nformat = '{format}'\n{framing}\n\
              tls = {{ ca_file = '{ca}'{client} }}"
         )
     };
     let client = format!(", client_cert_file = '{}'", text(&certificates.client));
     let hostile = "x] y=\"z\" \\ é\r\n<0>forged";
     let formats = ["text", "text_rfc5424", "json", "json_full", "ecs", "checkmk"];
-    for framing in ["newline", "octet_counted"] {
+    for framing in ["framing = 'newline'", "framing = 'octet_counted'", ""] {
         for format in formats {
             let syslog = endpoint("syslog", &params(format, framing, &client), "");
             assert_eq!(deliver(&syslog, &[alert("a", "store", hostile)]), [Ok(())], "{format} {framing}");
@@ -75,14 +75,14 @@ ruleset(name="all") {{ action(type="omfile" file="{folder}/received" template="l
     let received = || std::fs::read_to_string(dir.path().join("received")).unwrap_or_default();
     let lines = wait_for("every line", 20, || {
         let lines: Vec<String> = received().lines().map(str::to_owned).collect();
-        (lines.len() >= 12).then_some(lines)
+        (lines.len() >= 18).then_some(lines)
     });
-    assert_eq!(lines.len(), 12, "each alert is one line: {lines:#?}");
+    assert_eq!(lines.len(), 18, "each alert is one line: {lines:#?}");
     assert!(lines.iter().all(|line| line.starts_with("14 3 flowhook|")), "{lines:#?}");
     let with = |word: &str| lines.iter().filter(|line| line.contains(word)).count();
-    assert_eq!(with("|-| [2018-09-06T15:22:00.000Z][Error][SYN Scan][Flow] x]"), 2, "{lines:#?}");
-    assert_eq!(with("|-|[2018-09-06T15:22:00.000Z][Error][SYN Scan][Flow] x]"), 2, "{lines:#?}");
-    assert_eq!(with("|[Checkmk@18662 sl=\"1\" comment=\" (Interface: eno1) (Severity: Error) (Flow)"), 2);
+    assert_eq!(with("|-| [2018-09-06T15:22:00.000Z][Error][SYN Scan][Flow] x]"), 3, "{lines:#?}");
+    assert_eq!(with("|-|[2018-09-06T15:22:00.000Z][Error][SYN Scan][Flow] x]"), 3, "{lines:#?}");
+    assert_eq!(with("|[Checkmk@18662 sl=\"1\" comment=\" (Interface: eno1) (Severity: Error) (Flow)"), 3);
     for line in lines.iter().filter(|line| line.contains("|-| {")) {
         let json: serde_json::Value = serde_json::from_str(
             line.split_once("| {").map_or("", |(head, _)| &line[head.len() + 1..]).trim(),
@@ -90,7 +90,7 @@ ruleset(name="all") {{ action(type="omfile" file="{folder}/received" template="l
         .unwrap();
         assert_eq!(json["message"], hostile);
     }
-    assert_eq!(with("|-| {"), 6, "{lines:#?}");
+    assert_eq!(with("|-| {"), 9, "{lines:#?}");
 
     // A server that is not ours is told nothing.
     let stranger = format!("host = 'localhost'\nport = {port}\nprotocol = 'tls'");
