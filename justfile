@@ -34,9 +34,10 @@ fmt:
 replay +files:
     cargo run --release --quiet --bin flowhook -- replay {{ files }}
 
-# Criterion benches: capture files, decoder, flow table, dissectors, script call, ledger
+# Criterion benches: capture files, decoder, flow table, dissectors, script call, ledger, lists
 bench *args:
     cargo bench --quiet --bench capture_file --bench decode --bench flow_table --bench dissectors --bench export_decode --bench script_call --bench ledger -- {{ args }}
+    cargo bench --quiet --package shared --bench lists -- {{ args }}
 
 # Fuzz one target (decode, capture_file, pipeline, dissectors, exports, collected, wire, config, apps, script), or one dissector
 fuzz target seconds="60" dissector="":

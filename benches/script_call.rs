@@ -43,6 +43,8 @@ fn flow() -> FlowRecord {
         score: 0,
         collected: false,
         export: None,
+        earlier_s: 0,
+        geo: None,
         end: None,
     }
 }

@@ -83,7 +83,8 @@ enum Command {
     /// List, write, test, measure, switch and configure scripts
     #[command(subcommand)]
     Script(script::ScriptCommand),
-    /// Show and edit scripts' settings, exclusions, silences and host pools of a node that runs
+    /// Show and edit scripts' settings, exclusions, silences, host pools and probed hosts of a node that
+    /// runs
     Settings(settings::SettingsArgs),
     /// Show who is told, why or why not, and what could not be delivered
     Recipients(recipients::RecipientsArgs),

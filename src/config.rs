@@ -27,6 +27,8 @@ pub struct Config {
     pub bus: BusConfig,
     /// Hook scripts.
     pub scripts: ScriptsConfig,
+    /// Where addresses are.
+    pub geo: GeoConfig,
     /// Host pools.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub pool: Vec<HostPool>,
@@ -124,6 +126,14 @@ impl Default for ScriptsConfig {
             settings: BTreeMap::new(),
         }
     }
+}
+
+/// The `[geo]` section.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct GeoConfig {
+    /// Databases of MaxMind's format; of two that tell the same, the first counts.
+    pub databases: Vec<PathBuf>,
 }
 
 /// Why the configuration cannot be used; each names a key, a line or a variable.

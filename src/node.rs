@@ -17,6 +17,7 @@ use shared::bus::memory::{MemoryBus, MemoryConfig};
 use shared::bus::nats::NatsBus;
 use shared::bus::{BusError, SharedBus};
 use shared::clock::{SharedClock, SystemClock};
+use shared::geo::GeoBases;
 use shared::model::LocalNetworks;
 use shared::script::engine::ScriptEngine;
 use shared::script::lists::Lists;
@@ -193,6 +194,7 @@ impl Node {
         let prefixes = config.node.local_networks.iter().filter_map(|n| n.parse().ok());
         let networks = Arc::new(LocalNetworks::new(prefixes));
         let lists = script_lists(config)?;
+        let geo = geo_bases(config)?;
         let documents = self.store.clone().filter(|_| roles.aggregator);
         let documents = documents.map(|store| Arc::new(store) as Arc<dyn DocumentStore>);
         let file = settings::of_file(config);
@@ -205,7 +207,7 @@ impl Node {
             site: config.node.site.clone(),
             clock: Arc::clone(&clock),
         });
-        let (scripts, watcher) = scripts::watch(config, sources, lists, settings.clone(), lifecycle);
+        let (scripts, watcher) = scripts::watch(config, sources, lists, geo, settings.clone(), lifecycle);
         self.last_words = watcher.last_words();
         if roles.collector || roles.aggregator {
             self.watchers.push(tokio::spawn(watcher.run()));
@@ -237,6 +239,7 @@ impl Node {
                 documents,
                 file_settings: file,
                 settings,
+                site: config.node.site.clone(),
                 node: name.clone(),
                 metrics_text: options.metrics.unwrap_or_else(|| Arc::new(String::new)),
             };
@@ -266,6 +269,11 @@ impl Node {
     /// Where the API listens.
     pub fn api_address(&self) -> Option<SocketAddr> {
         self.aggregator.as_ref().and_then(|a| a.api_address)
+    }
+
+    /// Where log lines are listened for.
+    pub fn syslog_address(&self) -> Option<SocketAddr> {
+        self.aggregator.as_ref().and_then(|a| a.syslog_address)
     }
 
     /// The collector role.
@@ -451,6 +459,14 @@ pub fn script_sources(config: &Config) -> Result<Vec<ScriptSource>, shared::scri
 /// Names the file that cannot be read.
 pub fn script_lists(config: &Config) -> Result<Lists, NodeError> {
     Lists::load(&config.scripts.lists).map_err(|wrong| NodeError::Config(vec![wrong]))
+}
+
+/// The databases that tell where addresses are.
+///
+/// # Errors
+/// Names the file that cannot be read.
+pub fn geo_bases(config: &Config) -> Result<GeoBases, NodeError> {
+    GeoBases::load(&config.geo.databases).map_err(|wrong| NodeError::Config(vec![wrong]))
 }
 
 /// Makes sure that one process alone uses the state directory.

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use shared::geo::GeoBases;
 use shared::script::engine::ScriptEngine;
 use shared::script::lists::Lists;
 use shared::script::live::{LiveScripts, ScriptSender};
@@ -30,6 +31,7 @@ pub struct Watcher {
     /// The last right text of each file.
     right: BTreeMap<String, ScriptSource>,
     lists: Lists,
+    geo: GeoBases,
     broken: Vec<BrokenScript>,
     settings: LiveSettings,
     /// The settings that `setup` was made with.
@@ -45,11 +47,12 @@ pub fn watch(
     config: &Config,
     sources: Vec<ScriptSource>,
     lists: Lists,
+    geo: GeoBases,
     mut settings: LiveSettings,
     lifecycle: Option<Lifecycle>,
 ) -> (LiveScripts, Watcher) {
     let in_force = Arc::clone(&settings.borrow_and_update());
-    let setup = setup(config, sources.clone(), lists.clone(), Vec::new(), &in_force);
+    let setup = setup(config, sources.clone(), lists.clone(), geo.clone(), Vec::new(), &in_force);
     let (sender, mut scripts) = LiveScripts::channel(setup);
     let right = sources.into_iter().map(|source| (source.origin.to_string(), source));
     let right = right.filter(|(_, source)| source.origin != Origin::Builtin).collect();
@@ -59,6 +62,7 @@ pub fn watch(
         glance: look(config),
         right,
         lists,
+        geo,
         broken: Vec::new(),
         settings,
         in_force,
@@ -72,6 +76,7 @@ fn setup(
     config: &Config,
     sources: Vec<ScriptSource>,
     lists: Lists,
+    geo: GeoBases,
     broken: Vec<BrokenScript>,
     settings: &Settings,
 ) -> ScriptSetup {
@@ -80,6 +85,7 @@ fn setup(
         settings: settings.scripts.clone(),
         limits: config.scripts.limits.clone(),
         lists,
+        geo,
         pools: Arc::clone(&settings.pools),
         exclusions: settings.exclusions.clone(),
         broken,
@@ -90,7 +96,8 @@ impl Watcher {
     /// Looks every `scripts.reload_s` seconds, and when settings have changed, for ever.
     pub async fn run(mut self) {
         let scripts = &self.config.scripts;
-        let nothing = scripts.dir.as_os_str().is_empty() && scripts.lists.is_empty();
+        let databases = &self.config.geo.databases;
+        let nothing = scripts.dir.as_os_str().is_empty() && scripts.lists.is_empty() && databases.is_empty();
         let interval = match scripts.reload_s {
             reload_s if reload_s > 0 && !nothing => Duration::from_secs(reload_s.into()),
             _ => Duration::MAX,
@@ -157,6 +164,14 @@ impl Watcher {
             Ok(lists) => self.lists = lists,
             Err(error) => return tracing::error!(%error, "lists are not reloaded"),
         }
+        // They are large: read only when they are what has changed.
+        let databases = &self.config.geo.databases;
+        if databases.iter().any(|path| glance.get(path) != self.glance.get(path)) {
+            match GeoBases::load(databases) {
+                Ok(geo) => self.geo = geo,
+                Err(error) => return tracing::error!(%error, "databases of places are not reloaded"),
+            }
+        }
         self.glance = glance;
         let engine = ScriptEngine::new(self.config.scripts.limits.clone());
         let mut right = BTreeMap::new();
@@ -194,7 +209,8 @@ impl Watcher {
             tracing::warn!("{error}");
         }
         tracing::info!(scripts = registry.scripts().len(), broken = self.broken.len(), "scripts reloaded");
-        let setup = setup(&self.config, sources, self.lists.clone(), self.broken.clone(), &settings);
+        let (lists, geo) = (self.lists.clone(), self.geo.clone());
+        let setup = setup(&self.config, sources, lists, geo, self.broken.clone(), &settings);
         self.in_force = settings;
         self.setup = Arc::new(setup);
         self.sender.send_replace(Arc::clone(&self.setup));
@@ -207,7 +223,7 @@ fn look(config: &Config) -> Glance {
         .chain(shared::script::ScriptKind::ALL.map(|kind| dir.join(kind.name())));
     let folders = folders.filter(|_| !dir.as_os_str().is_empty());
     let mut glance = Glance::new();
-    for path in config.scripts.lists.values().flatten() {
+    for path in config.scripts.lists.values().flatten().chain(&config.geo.databases) {
         if let Ok(meta) = std::fs::metadata(path) {
             glance.insert(path.clone(), (meta.len(), meta.modified().ok()));
         }
@@ -240,7 +256,8 @@ mod tests {
         let mut config = Config::default();
         config.scripts.builtin = false;
         let (edit, settings) = tokio::sync::watch::channel(Arc::default());
-        let (mut scripts, mut watcher) = watch(&config, Vec::new(), Lists::default(), settings, None);
+        let (mut scripts, mut watcher) =
+            watch(&config, Vec::new(), Lists::default(), GeoBases::default(), settings, None);
         edit.send_replace(Arc::default());
         watcher.check();
         assert!(scripts.news().is_some());
@@ -258,7 +275,8 @@ mod tests {
         config.scripts.builtin = false;
         let sources = source::load_dir(dir.path()).unwrap();
         let settings = tokio::sync::watch::channel(Arc::default()).1;
-        let (mut scripts, mut watcher) = watch(&config, sources, Lists::default(), settings, None);
+        let (mut scripts, mut watcher) =
+            watch(&config, sources, Lists::default(), GeoBases::default(), settings, None);
         watcher.check();
         assert!(scripts.news().is_none(), "nothing has changed");
 

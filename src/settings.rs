@@ -28,6 +28,7 @@ pub fn of_file(config: &Config) -> FileSettings {
         pools: config.pool.clone(),
         exclusions: config.exclusions.clone(),
         silences: config.silences.clone(),
+        monitor: config.aggregator.monitor.hosts(),
     }
 }
 

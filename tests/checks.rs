@@ -4,21 +4,25 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use shared::model::{ContactKind, HostCounters, InterfaceCounters, NetworkCounters, SystemCounters};
+use shared::model::{
+    ContactKind, HostCounters, InterfaceCounters, MonitorCounters, NetworkCounters, SystemCounters,
+};
 use shared::script::engine::ScriptEngine;
 use shared::script::lists::{List, Lists};
 use shared::script::registry::Registry;
 use shared::script::source::builtin;
 use shared::script::{ScriptKind, ScriptLimits};
 
+use crate::proofs::show::{
+    AGENT, PAGE, answer, clock, dns, exchange, ftp, mail, noise, ping, program, resolve,
+};
 use crate::support::shared_captures;
 use crate::support::traffic::Wire;
 
 /// An HTTP exchange on port 80: what is asked, with which headers, and the answer.
 fn http(target: &str, headers: &str, answer: &[u8]) -> BTreeSet<String> {
     let mut wire = Wire::new();
-    let request = format!("GET {target} HTTP/1.1\r\nHost: www.example.org\r\n{headers}\r\n");
-    wire.tcp(80, &[(true, request.as_bytes()), (false, answer)], false);
+    exchange(&mut wire, target, headers, answer);
     types(wire)
 }
 
@@ -26,58 +30,15 @@ fn types(wire: Wire) -> BTreeSet<String> {
     wire.alerts().into_iter().map(|alert| alert.alert_type).collect()
 }
 
-const AGENT: &str = "User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0\r\n";
-const PAGE: &[u8] = b"HTTP/1.1 200 OK\r\nServer: nginx\r\nContent-Type: text/html\r\n\r\n<html></html>";
-
-/// The smallest head of a program for Windows that names itself one.
-fn program() -> Vec<u8> {
-    let mut program = vec![0; 0x44];
-    program[..2].copy_from_slice(b"MZ");
-    program[0x3c] = 0x40;
-    program[0x40..].copy_from_slice(b"PE\0\0");
-    program
-}
-
-fn answer(head: &str, body: &[u8]) -> Vec<u8> {
-    [format!("HTTP/1.1 200 OK\r\n{head}\r\n").as_bytes(), body].concat()
-}
-
-/// A DNS question of `name`, or the answer that there is none.
-fn dns(name: &str, flags: u16) -> Vec<u8> {
-    let mut message = vec![0x12, 0x34];
-    message.extend(flags.to_be_bytes());
-    message.extend([0, 1, 0, 0, 0, 0, 0, 0]);
-    for label in name.split('.') {
-        message.push(label.len() as u8);
-        message.extend(label.bytes());
-    }
-    message.extend([0, 0, 1, 0, 1]);
-    message
-}
-
-/// The same bytes every time, and no pattern in them.
-fn noise(length: usize) -> Vec<u8> {
-    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
-    let mut next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        (state >> 32) as u8
-    };
-    (0..length).map(|_| next()).collect()
-}
-
 #[test]
 fn ordinary_traffic_is_quiet() {
     let quiet = BTreeSet::new();
     assert_eq!(http("/index.html?page=2&lang=en", AGENT, PAGE), quiet);
     let mut wire = Wire::new();
-    wire.udp(53, &[(true, &dns("www.example.org", 0x0100)), (false, &dns("www.example.org", 0x8180))]);
+    resolve(&mut wire, "www.example.org");
     assert_eq!(types(wire), quiet);
     let mut wire = Wire::new();
-    let ping = |kind: u8| [&[kind, 0, 0, 0, 0, 1, 0, 1][..], &(0..56).collect::<Vec<u8>>()].concat();
-    wire.ip(1, true, [203, 0, 113, 5], &ping(8));
-    wire.ip(1, false, [203, 0, 113, 5], &ping(0));
+    ping(&mut wire);
     assert_eq!(types(wire), quiet);
 }
 
@@ -118,7 +79,7 @@ fn answers_with_programs_and_old_servers() {
 fn names_that_look_odd() {
     let asks = |name: &str| {
         let mut wire = Wire::new();
-        wire.udp(53, &[(true, &dns(name, 0x0100)), (false, &dns(name, 0x8180))]);
+        resolve(&mut wire, name);
         types(wire)
     };
     assert!(asks("xn--80ak6aa92e.com").contains("punycode_name"));
@@ -168,16 +129,10 @@ fn what_flows_do() {
         }
     });
     assert!(beacon.contains("periodic_beacon"), "{beacon:?}");
-    let ftp = types_of(&|wire| {
-        let said: [(bool, &[u8]); 4] = [
-            (false, b"220 ftp\r\n"),
-            (true, b"USER a\r\n"),
-            (false, b"331 go on\r\n"),
-            (true, b"PASS b\r\n"),
-        ];
-        wire.tcp(21, &said, false);
-    });
-    let expected = BTreeSet::from(["clear_text_credentials", "clear_text_protocol"].map(str::to_owned));
+    let ftp = types_of(&ftp);
+    let expected = BTreeSet::from(
+        ["clear_text_credentials", "clear_text_protocol", "unsafe_protocol"].map(str::to_owned),
+    );
     assert_eq!(ftp, expected);
 }
 
@@ -188,9 +143,9 @@ fn what_is_on_a_list_and_what_is_not() {
         list.add(listed);
         lists.insert("blacklist", list);
         let mut wire = Wire::with(&BTreeMap::new(), lists);
-        let ask = dns("www.evil.example.org", 0x0100);
-        wire.udp(53, &[(true, &ask), (false, &dns("www.evil.example.org", 0x8180))]);
-        wire.alerts().into_iter().map(|alert| (alert.alert_type, alert.message)).collect::<Vec<_>>()
+        resolve(&mut wire, "www.evil.example.org");
+        let alerts = wire.alerts().into_iter().filter(|alert| alert.script == "blacklisted");
+        alerts.map(|alert| (alert.alert_type, alert.message)).collect::<Vec<_>>()
     };
     let one = |message: &str| vec![("blacklisted".to_owned(), message.to_owned())];
     assert_eq!(seen("203.0.113.0/24\nexample.org"), one("203.0.113.5 is on the list blacklist"));
@@ -204,13 +159,9 @@ fn what_is_on_a_list_and_what_is_not() {
         let checks = ["unexpected_dns", "unexpected_ntp", "unexpected_smtp"];
         let configs = checks.map(|check| (check, config.clone())).into();
         let mut wire = Wire::with(&configs, Lists::default());
-        wire.udp(53, &[(true, &dns("www.example.org", 0x0100)), (false, &dns("www.example.org", 0x8180))]);
-        let clock = |mode: u8| [&[mode, 0, 6, 0xec][..], &[0; 44]].concat();
-        wire.datagram(true, [203, 0, 113, 5], 123, 123, &clock(0x23));
-        wire.datagram(false, [203, 0, 113, 5], 123, 123, &clock(0x24));
-        let mail =
-            [(false, &b"220 mail.example.org ESMTP\r\n"[..]), (true, b"EHLO x\r\n"), (false, b"250 OK\r\n")];
-        wire.tcp(25, &mail, false);
+        resolve(&mut wire, "www.example.org");
+        clock(&mut wire, [203, 0, 113, 5], 123);
+        mail(&mut wire);
         types(wire)
     };
     let all = ["unexpected_dns", "unexpected_ntp", "unexpected_smtp"].map(str::to_owned);
@@ -284,8 +235,10 @@ fn checks_fire_on_real_captures() {
 fn holds(page: &str, mark: &str, generated: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs").join(page);
     let text = std::fs::read_to_string(&path).unwrap();
-    let (before, _) = text.split_once(mark).unwrap();
-    let right = format!("{before}{mark}{}\n", generated.trim_end());
+    let (before, rest) = text.split_once(mark).unwrap();
+    // What people wrote may follow.
+    let after = rest.find("<!-- end -->").map_or("", |at| &rest[at..]);
+    let right = format!("{before}{mark}{}\n{after}", generated.trim_end());
     if std::env::var_os("FLOWHOOK_BLESS").is_some() {
         std::fs::write(&path, right).unwrap();
     } else {
@@ -316,7 +269,23 @@ fn the_page_of_counters_is_the_list_of_them() {
         [("live_flows", "Flows alive."), ("hosts", "Active hosts."), ("local_hosts", "Active local hosts.")];
     table("Interfaces, in `stats` only: as it is now", now.into());
     table("The system, as seen from an interface", zip(SystemCounters::NAMES, SystemCounters::DOCS));
+    table("Monitored hosts", zip(MonitorCounters::NAMES, MonitorCounters::DOCS));
+    let last = [
+        ("up", "1 when a probe of the last round was answered, else 0."),
+        ("last_rtt_us", "Mean round-trip time of the last round in microseconds, 0 without an answer."),
+        ("last_loss_percent", "Per cent of the probes of the last round lost, rounded down."),
+        ("days_left", "Days until the certificate expires, 0 when it has, or when there is none."),
+    ];
+    table("Monitored hosts, in `stats` only: the last round", last.into());
     holds("counters.md", "<!-- counters -->\n", &page);
+}
+
+#[test]
+fn every_check_is_shown_to_fire_and_to_stay_quiet() {
+    let names: BTreeSet<String> = builtin().into_iter().map(|source| source.name).collect();
+    let proved: BTreeSet<String> = crate::proofs::all().map(|(check, _)| check.to_owned()).collect();
+    assert_eq!(names, proved);
+    assert_eq!(crate::proofs::all().count(), proved.len(), "one is proved twice");
 }
 
 /// `docs/checks.md` is written from the scripts; set FLOWHOOK_BLESS to write it again.
@@ -325,6 +294,7 @@ fn the_page_of_checks_is_the_list_of_them() {
     let engine = ScriptEngine::new(ScriptLimits::default());
     let (registry, errors) = Registry::load(&engine, builtin(), &BTreeMap::new());
     assert!(errors.is_empty(), "{errors:?}");
+    let proofs: BTreeMap<&str, &str> = crate::proofs::all().collect();
     let mut tables = String::new();
     for kind in ScriptKind::ALL {
         let mut rows: Vec<String> = Vec::new();
@@ -336,16 +306,24 @@ fn the_page_of_checks_is_the_list_of_them() {
             let (severity, score) = meta.weight(&shared::script::AlertRequest::default());
             let on = if meta.default_enabled { "on" } else { "off" };
             let mitre = meta.mitre.join(", ");
+            let needs = meta.needs_lists.iter().map(|list| format!(", with list `{list}`"));
+            let config = match meta.default_value.as_object() {
+                Some(config) if !config.is_empty() => format!(", `{}`", meta.default_value),
+                _ => String::new(),
+            };
+            let module = proofs.get(meta.key.as_str()).copied().unwrap_or_default();
             rows.push(format!(
-                "| `{}` | {detects} | {} | {severity}, {score} | {on} | {mitre} |\n",
+                "| `{}` | {detects} | {} | {} | {severity}, {score} | {on}{}{config} | {mitre} | `{module}` |\n",
                 meta.key,
-                hooks.join(", ")
+                hooks.join(", "),
+                meta.category,
+                needs.collect::<String>(),
             ));
         }
         if !rows.is_empty() {
             rows.sort();
             tables.push_str(&format!(
-                "## Of kind {}\n\n| check | what it detects | hooks | severity, score | default | ATT&CK |\n|---|---|---|---|---|---|\n{}\n",
+                "## Of kind {}\n\n| check | what it detects | hooks | category | severity, score | default | ATT&CK | proved in |\n|---|---|---|---|---|---|---|---|\n{}\n",
                 kind.name(),
                 rows.concat()
             ));

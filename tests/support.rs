@@ -2,6 +2,7 @@
 
 pub mod certificates;
 pub mod http;
+pub mod mmdb;
 pub mod program;
 pub mod traffic;
 

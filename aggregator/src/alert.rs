@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use shared::model::alert::derive_id;
+use shared::model::alert::{AlertFlow, derive_id};
 use shared::model::{Alert, AlertAction, AlertRules, Entity, Granularity, HostPools, Party, Timestamp};
 use shared::script::registry::ScriptSetup;
 use shared::script::{AlertRequest, CurrentAlert, ScriptMeta};
@@ -51,8 +51,10 @@ pub struct Subject {
     pub ifid: u32,
     /// Interface name.
     pub interface: String,
-    /// The host, when it is one.
+    /// The host, when it is one; the client of a flow.
     pub party: Option<Party>,
+    /// The server and the flow, when it is one.
+    pub flow: Option<(Party, AlertFlow)>,
 }
 
 /// An alert that is engaged.
@@ -153,7 +155,9 @@ impl AlertState {
             return self.update(&key, alert, damping);
         }
         let runs = self.pending.get(&key).copied().unwrap_or_default() + 1;
-        if self.engaged.len() >= MAX_ENGAGED || self.pending.len() >= MAX_ENGAGED {
+        let full = self.engaged.len() >= MAX_ENGAGED || self.pending.len() >= MAX_ENGAGED;
+        // There is always room to tell that there is none; flowhook's own alerts are few.
+        if full && subject.entity != Entity::System {
             self.refused += 1;
             return None;
         }
@@ -316,6 +320,21 @@ impl AlertState {
         now: Timestamp,
     ) -> Vec<Transition> {
         let gone = |key: &Key| key.is_at(place) && key.entity == entity && key.value == value;
+        self.pending.retain(|key, _| !gone(key));
+        self.release_where(gone, now)
+    }
+
+    /// Releases the alerts of elements of an entity that `gone` chooses by element, script and period.
+    pub fn release_elements(
+        &mut self,
+        place: Place<'_>,
+        entity: Entity,
+        gone: impl Fn(&str, &str, Granularity) -> bool,
+        now: Timestamp,
+    ) -> Vec<Transition> {
+        let gone = |key: &Key| {
+            key.is_at(place) && key.entity == entity && gone(&key.value, &key.script, key.granularity)
+        };
         self.pending.retain(|key, _| !gone(key));
         self.release_where(gone, now)
     }

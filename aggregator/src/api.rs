@@ -27,10 +27,12 @@ mod health;
 mod hosts;
 mod interfaces;
 mod metrics;
+mod monitor;
 mod networks;
 mod page;
 mod query;
 mod recipients;
+mod run;
 mod schemas;
 mod scripts;
 mod series;
@@ -55,6 +57,8 @@ pub struct ApiDeps {
     flows: Arc<dyn FlowStore>,
     series: Arc<dyn SeriesStore>,
     clock: shared::clock::SharedClock,
+    /// How long a run may take.
+    run_patience: std::time::Duration,
     documents: Arc<dyn DocumentStore>,
     file_settings: Arc<FileSettings>,
     settings: LiveSettings,
@@ -78,6 +82,7 @@ impl ApiDeps {
             flows: Arc::clone(&deps.flows),
             series: Arc::clone(&deps.series),
             clock: Arc::clone(&deps.clock),
+            run_patience: run::patience(deps.config.run_deadline_ms),
             documents: Arc::clone(&deps.documents),
             file_settings: Arc::new(deps.file_settings.clone()),
             settings: deps.settings.clone(),
@@ -112,6 +117,7 @@ fn routes(config: &mut web::ServiceConfig) {
         .service(hosts::one)
         .service(interfaces::list)
         .service(interfaces::one)
+        .service(monitor::list)
         .service(networks::list)
         .service(recipients::list)
         .service(recipients::test)
@@ -123,6 +129,7 @@ fn routes(config: &mut web::ServiceConfig) {
         .service(schemas::alert)
         .service(scripts::list)
         .service(scripts::one)
+        .service(run::run)
         .service(series::of_element)
         .service(series::top)
         .service(settings::list)

@@ -1,8 +1,10 @@
 //! What the aggregator can be told.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
-use shared::model::{Entity, Granularity};
+use shared::model::{Entity, Granularity, MonitorHost};
 
 use crate::element::host::HostLimits;
 
@@ -28,6 +30,10 @@ pub struct AggregatorConfig {
     pub alert_retention_days: u32,
     /// How alerts engage and release.
     pub alerts: AlertsConfig,
+    /// Active monitoring.
+    pub monitor: MonitorConfig,
+    /// Log lines of others.
+    pub syslog: SyslogConfig,
     /// The REST API.
     pub api: ApiConfig,
 }
@@ -63,6 +69,8 @@ pub struct TimeSeriesConfig {
     pub remote_hosts: bool,
     /// Of flowhook itself.
     pub system: bool,
+    /// Of hosts that are probed.
+    pub monitored_hosts: bool,
     /// Days that minutes are kept; 0 for ever, as for all of these.
     pub min_days: u32,
     /// Days that 5 minutes are kept.
@@ -82,6 +90,7 @@ impl Default for TimeSeriesConfig {
             local_hosts: true,
             remote_hosts: false,
             system: true,
+            monitored_hosts: true,
             min_days: 2,
             five_mins_days: 30,
             hour_days: 365,
@@ -99,6 +108,7 @@ impl TimeSeriesConfig {
             Entity::Host if local => self.local_hosts,
             Entity::Host => self.remote_hosts,
             Entity::System => self.system,
+            Entity::AmHost => self.monitored_hosts,
             _ => false,
         }
     }
@@ -112,6 +122,55 @@ impl TimeSeriesConfig {
             Granularity::Day => self.day_days,
         }
     }
+}
+
+/// The `[aggregator.monitor]` section.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct MonitorConfig {
+    /// Probe hosts.
+    pub enabled: bool,
+    /// Probes under way at once at most.
+    pub concurrency: usize,
+    /// Hosts to probe.
+    pub host: Vec<MonitorHost>,
+}
+
+impl Default for MonitorConfig {
+    fn default() -> Self {
+        Self { enabled: true, concurrency: 64, host: Vec::new() }
+    }
+}
+
+impl MonitorConfig {
+    fn check(&self) -> Vec<String> {
+        let mut wrong = Vec::new();
+        if self.concurrency == 0 {
+            wrong.push("aggregator.monitor.concurrency: must be at least 1".to_owned());
+        }
+        let mut known = BTreeSet::new();
+        for (place, host) in self.host.iter().enumerate() {
+            let key = format!("aggregator.monitor.host[{place}]");
+            wrong.extend(host.check().err().map(|cause| format!("{key}.{cause}")));
+            if !known.insert(host.key()) {
+                wrong.push(format!("{key}.name: there are two hosts '{}'", host.key()));
+            }
+        }
+        wrong
+    }
+
+    /// The hosts by name.
+    pub fn hosts(&self) -> BTreeMap<String, MonitorHost> {
+        self.host.iter().map(|host| (host.key(), host.clone())).collect()
+    }
+}
+
+/// The `[aggregator.syslog]` section.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SyslogConfig {
+    /// Address to listen on by UDP and TCP; empty listens nowhere, port 0 takes a free one.
+    pub listen: String,
 }
 
 /// The `[aggregator.api]` section.
@@ -142,6 +201,8 @@ impl Default for AggregatorConfig {
             flow_retention_days: 7,
             alert_retention_days: 30,
             alerts: AlertsConfig::default(),
+            monitor: MonitorConfig::default(),
+            syslog: SyslogConfig::default(),
             api: ApiConfig::default(),
         }
     }
@@ -156,6 +217,11 @@ impl AggregatorConfig {
         }
         if self.max_hosts == 0 {
             wrong.push("aggregator.max_hosts: must be at least 1".to_owned());
+        }
+        wrong.extend(self.monitor.check());
+        let syslog = &self.syslog.listen;
+        if !syslog.is_empty() && syslog.parse::<std::net::SocketAddr>().is_err() {
+            wrong.push(format!("aggregator.syslog.listen: '{syslog}' is not ADDRESS:PORT"));
         }
         if self.api.listen.parse::<std::net::SocketAddr>().is_err() {
             wrong.push(format!("aggregator.api.listen: '{}' is not ADDRESS:PORT", self.api.listen));

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use shared::model::{
-    ContactKind, Granularity, HostCounters, InterfaceCounters, NetworkCounters, SystemCounters,
+    ContactKind, Granularity, HostCounters, InterfaceCounters, MonitorCounters, NetworkCounters,
+    SystemCounters,
 };
 
 use shared::model::packed::Packed;
@@ -13,10 +14,12 @@ pub mod contacts;
 pub mod host;
 pub mod interface;
 pub mod network;
+pub mod watch;
 
 pub use host::{Host, Hosts};
 pub use interface::Interface;
 pub use network::Network;
+pub use watch::Watch;
 
 /// A set of counters, named.
 pub trait Counters: Copy + Default {
@@ -91,17 +94,24 @@ counters!(NetworkCounters, |c| sum(&[c.bytes_ingress, c.bytes_egress, c.bytes_in
     c.packets_inner
 ]));
 
-impl Counters for SystemCounters {
-    fn merge(&mut self, other: &Self) {
-        self.add(other);
-    }
+macro_rules! plain_counters {
+    ($type:ty) => {
+        impl Counters for $type {
+            fn merge(&mut self, other: &Self) {
+                self.add(other);
+            }
 
-    pack!();
+            pack!();
 
-    fn counts(&self) -> Counts {
-        Self::NAMES.iter().copied().zip(self.values()).collect()
-    }
+            fn counts(&self) -> Counts {
+                Self::NAMES.iter().copied().zip(self.values()).collect()
+            }
+        }
+    };
 }
+
+plain_counters!(SystemCounters);
+plain_counters!(MonitorCounters);
 
 /// Counters come from the wire, so a sum may not fit.
 fn sum(parts: &[u64]) -> u64 {

@@ -6,11 +6,13 @@
 
 pub mod alert;
 pub mod api;
+pub mod carrier;
 pub mod config;
 pub mod element;
 pub mod ingest;
 pub mod live;
 pub mod metrics;
+pub mod monitor;
 pub mod outbox;
 pub mod partition;
 mod prune;
@@ -19,6 +21,7 @@ pub mod run;
 pub mod schedule;
 pub mod shard;
 pub mod supervisor;
+pub mod syslog;
 pub mod writer;
 
 pub use config::AggregatorConfig;

@@ -11,14 +11,17 @@ use ractor::ActorRef;
 use serde::Serialize;
 use shared::model::network::IpNet;
 use shared::model::pool::mac_text;
-use shared::model::{AppCategory, HostKey, Timestamp};
+use shared::model::{AppCategory, GeoPlace, HostKey, Timestamp};
 use shared::wire::delta::L7Counters;
 use tokio::sync::oneshot;
 
 use crate::element::Counters;
+use crate::monitor::{MonitorMessage, MonitorRow};
 use crate::partition::InterfaceState;
+use crate::partition::{RunAnswer, RunRequest};
 use crate::report::AggregatorReport;
 use crate::shard::ShardMessage;
+use crate::syslog::SyslogMessage;
 
 /// How long a shard may take to answer.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -73,6 +76,10 @@ pub struct HostRow {
     /// Hardware address seen with it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mac: Option<String>,
+    /// Where it is, as far as databases say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<GeoPlace>)]
+    pub geo: Option<Arc<GeoPlace>>,
     /// True when a local network holds it.
     pub local: bool,
     /// True while it is not idle.
@@ -195,6 +202,7 @@ impl HostRow {
             site: site.clone(),
             ifid,
             mac: host.mac.as_ref().map(mac_text),
+            geo: host.geo.clone(),
             local: host.local,
             active: !host.idle,
             first_seen: host.first_seen,
@@ -233,6 +241,10 @@ impl NetworkRow {
 #[derive(Clone)]
 pub struct LiveState {
     shards: Arc<RwLock<BTreeMap<u32, ActorRef<ShardMessage>>>>,
+    /// Who probes hosts, when somebody does.
+    monitor: Arc<RwLock<Option<ActorRef<MonitorMessage>>>>,
+    /// Who reads log lines, when somebody does.
+    syslog: Arc<RwLock<Option<ActorRef<SyslogMessage>>>>,
 }
 
 /// Answers of all shards, and who did not answer.
@@ -246,7 +258,7 @@ pub struct Answers<T> {
 impl LiveState {
     /// Nobody to ask yet.
     pub fn new() -> Self {
-        Self { shards: Arc::default() }
+        Self { shards: Arc::default(), monitor: Arc::default(), syslog: Arc::default() }
     }
 
     /// From now on these are asked, by partition.
@@ -256,14 +268,36 @@ impl LiveState {
         }
     }
 
+    /// From now on this one is asked about hosts that are probed.
+    pub fn set_monitor(&self, monitor: ActorRef<MonitorMessage>) {
+        if let Ok(mut kept) = self.monitor.write() {
+            *kept = Some(monitor);
+        }
+    }
+
+    /// From now on this one is asked about log lines.
+    pub fn set_syslog(&self, syslog: ActorRef<SyslogMessage>) {
+        if let Ok(mut kept) = self.syslog.write() {
+            *kept = Some(syslog);
+        }
+    }
+
     /// Asks every shard at once; all together have [`PATIENCE`].
     async fn ask<T>(&self, question: impl Fn(oneshot::Sender<T>) -> ShardMessage) -> Answers<T> {
+        self.ask_within(PATIENCE, question).await
+    }
+
+    async fn ask_within<T>(
+        &self,
+        patience: Duration,
+        question: impl Fn(oneshot::Sender<T>) -> ShardMessage,
+    ) -> Answers<T> {
         let shards = self.shards.read().map(|s| s.clone()).unwrap_or_default();
         let ask = |(partition, shard): (u32, ActorRef<ShardMessage>)| {
             let (reply, answer) = oneshot::channel();
             let asked = shard.cast(question(reply)).is_ok();
             async move {
-                let answer = tokio::time::timeout(PATIENCE, answer);
+                let answer = tokio::time::timeout(patience, answer);
                 let answered = if asked { answer.await.ok().and_then(Result::ok) } else { None };
                 answered.ok_or_else(|| format!("partition {partition}"))
             }
@@ -315,8 +349,63 @@ impl LiveState {
         for part in &answers.rows {
             report.add(part);
         }
-        (report, answers.missing)
+        let mut missing = answers.missing;
+        let parts = [
+            ("monitor", ask_one(&self.monitor, PATIENCE, MonitorMessage::Report).await),
+            ("syslog", ask_one(&self.syslog, PATIENCE, SyslogMessage::Report).await),
+        ];
+        for (name, part) in parts {
+            match part {
+                Some(Some(part)) => report.add(&part),
+                Some(None) => missing.push(name.to_owned()),
+                None => {}
+            }
+        }
+        (report, missing)
     }
+
+    /// Hosts that are probed, by what identifies them.
+    pub async fn monitored(&self) -> Answers<MonitorRow> {
+        match ask_one(&self.monitor, PATIENCE, MonitorMessage::Rows).await {
+            Some(None) => Answers { rows: Vec::new(), missing: vec!["monitor".to_owned()] },
+            rows => Answers { rows: rows.flatten().unwrap_or_default(), missing: Vec::new() },
+        }
+    }
+
+    /// Calls a script on demand, for elements of shards or for hosts that are probed; and who did not
+    /// answer within `patience`.
+    pub async fn run(
+        &self,
+        request: RunRequest,
+        monitored: bool,
+        patience: Duration,
+    ) -> (RunAnswer, Vec<String>) {
+        if monitored {
+            let run = |reply| MonitorMessage::Run(request, reply);
+            return match ask_one(&self.monitor, patience, run).await {
+                Some(None) => (RunAnswer::default(), vec!["monitor".to_owned()]),
+                answer => (answer.flatten().unwrap_or_default(), Vec::new()),
+            };
+        }
+        let answers = self.ask_within(patience, |reply| ShardMessage::Run(request.clone(), reply)).await;
+        let mut all = RunAnswer::default();
+        answers.rows.into_iter().for_each(|answer| all.add(answer));
+        (all, answers.missing)
+    }
+}
+
+/// Asks one actor: nothing when there is none, and nothing within when it does not answer.
+async fn ask_one<M: ractor::Message, T>(
+    actor: &RwLock<Option<ActorRef<M>>>,
+    patience: Duration,
+    question: impl FnOnce(oneshot::Sender<T>) -> M,
+) -> Option<Option<T>> {
+    let actor = actor.read().ok()?.clone()?;
+    let (reply, answer) = oneshot::channel();
+    if actor.cast(question(reply)).is_err() {
+        return Some(None);
+    }
+    Some(tokio::time::timeout(patience, answer).await.ok().and_then(Result::ok))
 }
 
 impl Default for LiveState {

@@ -7,6 +7,7 @@ use opentelemetry::metrics::{Counter, Gauge, Meter};
 
 use shared::model::metric::Metric;
 
+use crate::element::watch::Round;
 use crate::report::AggregatorReport;
 
 struct Instruments {
@@ -24,6 +25,10 @@ struct Instruments {
     hosts: Gauge<u64>,
     engaged: Gauge<u64>,
     backlog: Gauge<u64>,
+    probes: Counter<u64>,
+    rtt: Gauge<f64>,
+    up: Gauge<u64>,
+    log_lines: Counter<u64>,
 }
 
 static INSTRUMENTS: LazyLock<Instruments> = LazyLock::new(|| {
@@ -58,6 +63,14 @@ static INSTRUMENTS: LazyLock<Instruments> = LazyLock::new(|| {
         hosts: gauge("flowhook.aggregator.hosts", "Hosts kept, by partition"),
         engaged: gauge("flowhook.aggregator.engaged_alerts", "Alerts engaged, by partition"),
         backlog: gauge("flowhook.aggregator.backlog", "Deltas taken from the bus and not yet applied"),
+        probes: counter("flowhook.aggregator.probes", "Probes of active monitoring by measure and result"),
+        rtt: meter
+            .f64_gauge("flowhook.aggregator.probe_rtt")
+            .with_unit("ms")
+            .with_description("Mean round-trip time of the last round, by host")
+            .build(),
+        up: gauge("flowhook.aggregator.probe_up", "1 when a probe of the last round was answered, by host"),
+        log_lines: counter("flowhook.aggregator.log_lines", "Log lines received, by what became of them"),
     }
 });
 
@@ -110,6 +123,27 @@ pub fn levels(partition: u32, (engaged, hosts): (u64, u64)) {
     let label = [KeyValue::new("partition", i64::from(partition))];
     INSTRUMENTS.engaged.record(engaged, &label);
     INSTRUMENTS.hosts.record(hosts, &label);
+}
+
+/// A round of probes of a host has ended.
+pub fn probed(measure: &str, host: &str, round: &Round) {
+    let all = &*INSTRUMENTS;
+    let replies = round.rtts_us.len() as u64;
+    let lost = u64::from(round.sent).saturating_sub(replies);
+    for (result, count) in [("answered", replies), ("failed", lost)] {
+        let labels = [KeyValue::new("measure", measure.to_owned()), KeyValue::new("result", result)];
+        all.probes.add(count, &labels);
+    }
+    let label = [KeyValue::new("host", host.to_owned())];
+    all.up.record(u64::from(replies > 0), &label);
+    if let Some(ms) = round.rtt_ms() {
+        all.rtt.record(ms, &label);
+    }
+}
+
+/// Log lines have come: `read`, `lost`, or why they are malformed.
+pub fn log_lines(outcome: &'static str, count: u64) {
+    INSTRUMENTS.log_lines.add(count, &[KeyValue::new("outcome", outcome)]);
 }
 
 /// Deltas under way in all shards.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
+use shared::geo::GeoCache;
 use shared::model::network::IpNet;
 use shared::model::{
     Entity, Granularity, HostPools, InterfaceCounters, LocalNetworks, SystemCounters, Timestamp,
@@ -29,7 +30,13 @@ use crate::schedule::{Closed, Schedule};
 
 mod effects;
 mod elements;
+mod log_lines;
+mod monitored;
+mod on_demand;
 mod series;
+
+pub use monitored::{ACTIVE_MONITORING, Station};
+pub use on_demand::{CallRow, RunAnswer, RunRequest};
 
 use elements::Elements;
 use series::{Named, Noted};
@@ -45,6 +52,9 @@ const KINDS: [(ScriptKind, Entity); 4] = [
     // Last: it sees how the others went.
     (ScriptKind::System, Entity::System),
 ];
+
+/// Hosts that are probed; they run by themselves.
+const MONITORED: (ScriptKind, Entity) = (ScriptKind::ActiveMonitoring, Entity::AmHost);
 
 /// What a delta caused.
 #[derive(Debug, Default)]
@@ -96,6 +106,8 @@ pub struct InterfaceState {
     /// The element at which the next run of a kind and period begins, because the last one did not
     /// reach it.
     resume: BTreeMap<(ScriptKind, Granularity), String>,
+    /// Runs on demand so far.
+    asked: i64,
 }
 
 /// The state of one partition.
@@ -108,6 +120,8 @@ pub struct Partition {
     config: AggregatorConfig,
     zone: TimeZone,
     networks: Arc<LocalNetworks>,
+    /// Where addresses are.
+    geo: GeoCache,
     alerts: AlertState,
     ingest: Ingest,
     states: ScriptStates,
@@ -137,6 +151,7 @@ impl Partition {
             config,
             zone,
             networks,
+            geo: GeoCache::new(setup.geo.clone()),
             alerts: AlertState::new(number, engaged).with_exclusions(setup),
             ingest: Ingest::default(),
             states: ScriptStates::default(),
@@ -155,6 +170,9 @@ impl Partition {
     /// released with the next run.
     pub fn reload_scripts(&mut self, setup: &ScriptSetup) {
         self.engine.set_lists(setup.lists.clone());
+        if self.geo.set(&setup.geo) {
+            self.interfaces.values_mut().for_each(|interface| interface.hosts.forget_places());
+        }
         self.pools = Arc::clone(&setup.pools);
         self.alerts.set_exclusions(setup);
         // What is wrong with scripts was told by whoever changed them.
@@ -211,7 +229,7 @@ impl Partition {
             return output;
         }
         let key = (delta.producer.site.clone(), delta.producer.ifid);
-        let mut state = self.interfaces.remove(&key).unwrap_or_else(|| self.new_interface(delta));
+        let mut state = self.interfaces.remove(&key).unwrap_or_else(|| self.new_interface(&delta.producer));
         if state.interface.node != delta.producer.node {
             // Of one site, two nodes whose interfaces have the same id are taken for one interface.
             self.count_error("interface_changed_node", 1);
@@ -225,7 +243,7 @@ impl Partition {
         let closed = state.schedule.close_until(delta.from);
         self.run_windows(&mut state, &closed, &cause, &mut output);
         state.health.total.summaries_missing += self.ingest.missing() - missing;
-        state.apply(delta);
+        state.apply(delta, &mut self.geo);
         self.note_of_flows(&state, delta);
         let mut closed = state.schedule.close_until(delta.watermark);
         if delta.end_of_stream {
@@ -238,9 +256,9 @@ impl Partition {
         output
     }
 
-    fn new_interface(&self, delta: &Delta) -> InterfaceState {
+    fn new_interface(&self, producer: &Producer) -> InterfaceState {
         InterfaceState {
-            interface: Interface::new(&delta.producer),
+            interface: Interface::new(producer),
             hosts: Hosts::new(self.config.host_limits()),
             networks: self.networks.iter().map(|prefix| (prefix, Network::default())).collect(),
             health: Tally::default(),
@@ -248,6 +266,7 @@ impl Partition {
             schedule: Schedule::new(self.zone.clone()),
             orphans_released: false,
             resume: BTreeMap::new(),
+            asked: 0,
         }
     }
 
@@ -297,14 +316,32 @@ impl Partition {
         if let Some(first) = first {
             elements.begin_at(&first);
         }
+        let (health, next) = self.run_over(&elements, (kind, entity), window, output);
+        state.health.add(&health);
+        if let Some(next) = next {
+            state.resume.insert((kind, window.granularity), next);
+        }
+    }
+
+    /// Calls the scripts of a kind for these elements, and carries out what they ask for. Tells how it
+    /// went, and which element comes first next time because it was not reached.
+    fn run_over(
+        &mut self,
+        elements: &Elements<'_>,
+        (kind, entity): (ScriptKind, Entity),
+        window: Closed,
+        output: &mut Output,
+    ) -> (SystemCounters, Option<String>) {
+        let interface = &elements.state.interface;
         let plan = RunPlan {
             engine: &self.engine,
             registry: &self.registry,
             kind,
             granularity: window.granularity,
-            site: &state.interface.site,
-            ifid: state.interface.id,
-            collected: state.interface.collected,
+            only: None,
+            site: &interface.site,
+            ifid: interface.id,
+            collected: interface.collected,
             when: window.at,
             deadline: Duration::from_millis(self.config.run_deadline_ms),
             quarantine_after: self.quarantine_after,
@@ -315,18 +352,17 @@ impl Partition {
         let missed = (elements.len() - outcome.reached) as u64;
         let (errors, quarantined) = (outcome.errors.values().sum::<u64>(), outcome.quarantined.len() as u64);
         *self.report.hooks.entry(window.granularity.name().to_owned()).or_default() += outcome.calls;
-        self.carry_out(outcome, state, entity, window, &elements, output);
+        self.carry_out(outcome, entity, window, elements, output);
+        if missed > 0 {
+            self.count_error("elements_not_reached", missed);
+        }
         let health = SystemCounters {
             elements_not_reached: missed,
             script_errors: errors,
             scripts_quarantined: quarantined,
             ..SystemCounters::default()
         };
-        state.health.add(&health);
-        if let Some(next) = next {
-            state.resume.insert((kind, window.granularity), next);
-            self.count_error("elements_not_reached", missed);
-        }
+        (health, next)
     }
 
     fn tell(&mut self, transitions: Vec<Transition>, output: &mut Output) {
@@ -351,7 +387,7 @@ impl Partition {
 }
 
 impl InterfaceState {
-    fn apply(&mut self, delta: &Delta) {
+    fn apply(&mut self, delta: &Delta, geo: &mut GeoCache) {
         self.schedule.data(delta.from);
         let interface = &mut self.interface;
         interface.node.clone_from(&delta.producer.node);
@@ -367,9 +403,15 @@ impl InterfaceState {
         interface.add_l7(&delta.interface.l7);
         self.named.add_l7(&delta.interface.l7);
         for host in &delta.hosts {
-            self.hosts.apply(host, delta.from);
+            let known = self.hosts.apply(host, delta.from);
+            known.locate(host.key, geo);
+            if host.counters.packets_sent + host.counters.packets_rcvd > 0 {
+                let seconds = delta.to.since(delta.from) / shared::model::time::NS_PER_S;
+                known.tally.total.active_seconds += u64::try_from(seconds).unwrap_or(0).max(1);
+            }
         }
         self.health.total.hosts_evicted = self.hosts.evicted();
+        self.health.total.windows_jumped = self.schedule.jumped;
         for contact in &delta.contacts {
             if let Some(host) = delta.hosts.get(contact.host as usize) {
                 self.hosts.contact(host.key, contact.kind, contact.hash);
@@ -412,7 +454,13 @@ impl InterfaceState {
 /// Tells whether a script is still called for elements of an entity and a period.
 fn runs(registry: &Registry) -> impl Fn(&str, Entity, Granularity) -> bool + '_ {
     move |script, entity, granularity| {
-        let kind = KINDS.iter().find(|(_, of)| *of == entity).map(|(kind, _)| *kind);
+        let mut kinds = KINDS.iter().chain([&MONITORED]);
+        let kind = kinds.find(|(_, of)| *of == entity).map(|(kind, _)| *kind);
+        if granularity == Granularity::Aperiodic {
+            // Called by hand: it may be again.
+            let mut metas = registry.scripts().iter().map(|entry| entry.script.meta());
+            return metas.any(|meta| meta.key == script && Some(meta.kind) == kind);
+        }
         let mut entries = kind.into_iter().flat_map(|kind| registry.for_element(kind, granularity));
         entries.any(|entry| entry.script.meta().key == script)
     }

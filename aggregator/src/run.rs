@@ -10,8 +10,10 @@ use shared::script::engine::{Run, ScriptEngine};
 use shared::script::memory::SharedMemory;
 use shared::script::quarantine::Quarantine;
 use shared::script::registry::{Entry, Registry};
-use shared::script::{Effect, ElementParams, HookName, Lifecycle, ScriptCounts, ScriptKind};
+use shared::script::{Effect, ElementParams, HookName, Lifecycle, ScriptCounts, ScriptError, ScriptKind};
 use shared::store::memory::Remembered;
+
+mod event;
 
 /// Something a script asked for in a run.
 #[derive(Debug)]
@@ -41,6 +43,19 @@ pub struct Outcome {
     pub counts: BTreeMap<usize, ScriptCounts>,
     /// Scripts that have failed too often and are left alone for a while.
     pub quarantined: Vec<String>,
+    /// Elements that were called, and calls that failed; kept of a run on demand.
+    pub called: Vec<usize>,
+    /// What failed, by element; `None` for `setup` and `teardown`.
+    pub failed: Vec<(Option<usize>, ScriptError)>,
+}
+
+impl Outcome {
+    fn count_call(&mut self, script: usize, watch: Stopwatch) {
+        let micros = u64::try_from(watch.elapsed().as_micros()).unwrap_or(u64::MAX);
+        let call = ScriptCounts { calls: 1, micros, ..ScriptCounts::default() };
+        self.counts.entry(script).or_default().add(&call);
+        self.calls += 1;
+    }
 }
 
 /// State of scripts between runs.
@@ -92,6 +107,8 @@ pub struct RunPlan<'a> {
     pub kind: ScriptKind,
     /// Period.
     pub granularity: Granularity,
+    /// Only the script of this key, on demand: also when it is off, and the answer tells of each call.
+    pub only: Option<&'a str>,
     /// Site of the interface.
     pub site: &'a str,
     /// Interface id.
@@ -168,33 +185,46 @@ impl RunPlan<'_> {
         let mut active = Vec::new();
         for (place, entry) in self.registry.scripts().iter().enumerate() {
             let meta = entry.script.meta();
-            let wanted = meta.kind == self.kind
-                && entry.enabled(HookName::Element(self.granularity))
-                && !(meta.packet_interface_only && self.collected);
+            let hook = HookName::Element(self.granularity);
+            let on = match self.only {
+                Some(key) => meta.key == key && meta.hooks.contains(&hook),
+                None => entry.enabled(hook),
+            };
+            let wanted = meta.kind == self.kind && on && !(meta.packet_interface_only && self.collected);
             if !wanted {
                 continue;
             }
-            if states.failures.get(&meta.key).is_some_and(|failing| failing.holds(self.when)) {
-                outcome.counts.entry(place).or_default().skips += 1;
-                continue;
-            }
-            let of = self.loaded_key(&meta.key);
-            let kept = states.loaded.remove(&of);
-            let memory = Rc::clone(states.memories.entry(of).or_default());
-            self.engine.set_memory(Some(Rc::clone(&memory)));
-            let run = match kept {
-                Some(run) => Some(run),
-                None => {
-                    let started = self.engine.start(&entry.script, self.when);
-                    self.note(place, None, &meta.key, started.result, states, outcome);
-                    started.run
-                }
-            };
-            if let Some(run) = run {
-                active.push(Active { place, entry, run, memory, failed: false });
-            }
+            active.extend(self.start_one(place, entry, states, outcome));
         }
         active
+    }
+
+    /// One script with its state, unless it declines, fails or is left alone.
+    fn start_one<'e>(
+        &self,
+        place: usize,
+        entry: &'e Entry,
+        states: &mut ScriptStates,
+        outcome: &mut Outcome,
+    ) -> Option<Active<'e>> {
+        let meta = entry.script.meta();
+        if states.failures.get(&meta.key).is_some_and(|failing| failing.holds(self.when)) {
+            outcome.counts.entry(place).or_default().skips += 1;
+            return None;
+        }
+        let of = self.loaded_key(&meta.key);
+        let kept = states.loaded.remove(&of);
+        let memory = Rc::clone(states.memories.entry(of).or_default());
+        self.engine.set_memory(Some(Rc::clone(&memory)));
+        let run = match kept {
+            Some(run) => run,
+            None => {
+                let started = self.engine.start(&entry.script, self.when);
+                self.note(place, None, &meta.key, started.result, states, outcome);
+                started.run?
+            }
+        };
+        Some(Active { place, entry, run, memory, failed: false })
     }
 
     fn call(
@@ -214,12 +244,12 @@ impl RunPlan<'_> {
             return;
         };
         self.engine.set_memory(Some(Rc::clone(&script.memory)));
+        if self.only.is_some() {
+            outcome.called.push(number);
+        }
         let watch = Stopwatch::start();
         let result = script.run.element(self.engine, &element.params, config);
-        let took = u64::try_from(watch.elapsed().as_micros()).unwrap_or(u64::MAX);
-        let call = ScriptCounts { calls: 1, micros: took, ..ScriptCounts::default() };
-        outcome.counts.entry(script.place).or_default().add(&call);
-        outcome.calls += 1;
+        outcome.count_call(script.place, watch);
         script.failed |= result.error.is_some();
         self.note(script.place, Some(number), &meta.key, result, states, outcome);
     }
@@ -241,6 +271,9 @@ impl RunPlan<'_> {
             }
             return;
         };
+        if self.only.is_some() {
+            outcome.failed.push((element, error.clone()));
+        }
         let count = outcome.errors.entry(key.to_owned()).or_default();
         *count += 1;
         if *count == 1 {
@@ -258,134 +291,4 @@ impl RunPlan<'_> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use shared::script::ScriptLimits;
-    use shared::script::element::InfoValue;
-    use shared::script::source::{Origin, ScriptSource};
-
-    fn registry(engine: &ScriptEngine, text: &str) -> Registry {
-        let source = ScriptSource {
-            name: "test".to_owned(),
-            origin: Origin::Inline,
-            folder: None,
-            text: text.to_owned(),
-        };
-        let (registry, errors) = Registry::load(engine, vec![source], &BTreeMap::new());
-        assert!(errors.is_empty(), "{errors:?}");
-        registry
-    }
-
-    fn elements(hosts: &[(&str, bool)]) -> Vec<RunElement> {
-        let element = |(ip, local): &(&str, bool)| RunElement {
-            params: ElementParams {
-                granularity: Some(Granularity::Min),
-                entity_value: (*ip).to_owned(),
-                info: vec![("ip", InfoValue::Text((*ip).to_owned()))],
-                ..ElementParams::default()
-            },
-            local: *local,
-        };
-        hosts.iter().map(element).collect()
-    }
-
-    fn run(text: &str, hosts: &[(&str, bool)], states: &mut ScriptStates, deadline: Duration) -> Outcome {
-        let engine = ScriptEngine::new(ScriptLimits { max_operations: 10_000, ..ScriptLimits::default() });
-        let registry = registry(&engine, text);
-        let plan = RunPlan {
-            engine: &engine,
-            registry: &registry,
-            kind: ScriptKind::Host,
-            granularity: Granularity::Min,
-            site: "s",
-            ifid: 1,
-            collected: false,
-            when: Timestamp::from_secs(60),
-            deadline,
-            quarantine_after: 3,
-            pools: &HostPools::default(),
-        };
-        let elements = elements(hosts);
-        plan.run(elements.len(), |n| elements.get(n).cloned(), states)
-    }
-
-    const LONG: Duration = Duration::from_secs(60);
-
-    #[test]
-    fn a_run_is_setup_then_every_element_then_teardown() {
-        let text = "let hosts = [];
-            #{ local_hosts: true, setup: || true, hooks: #{ min: |p| hosts.push(p.entity_info.ip) },
-               teardown: || http_post(\"http://x\", to_json(hosts)) }";
-        let mut states = ScriptStates::default();
-        for _ in 0..2 {
-            let outcome =
-                run(text, &[("10.0.0.1", true), ("192.0.2.1", false), ("10.0.0.2", true)], &mut states, LONG);
-            let posts: Vec<_> = outcome.asked.iter().map(|asked| &asked.effect).collect();
-            let expected =
-                Effect::HttpPost { url: "http://x".into(), body: r#"["10.0.0.1","10.0.0.2"]"#.into() };
-            assert_eq!((posts, outcome.calls), (vec![&expected], 2));
-            assert_eq!(outcome.complete, ["test"]);
-        }
-    }
-
-    #[test]
-    fn a_run_past_its_deadline_is_incomplete_but_still_torn_down() {
-        let text = "#{ hooks: #{ min: |p| () }, teardown: || log(\"end\") }";
-        let outcome = run(text, &[("a", true), ("b", true)], &mut ScriptStates::default(), Duration::ZERO);
-        assert_eq!((outcome.reached, outcome.complete.len(), outcome.asked.len()), (0, 0, 1));
-    }
-
-    #[test]
-    fn an_error_leaves_the_run_incomplete_and_the_next_element_is_called() {
-        let text =
-            "#{ hooks: #{ min: |p| if p.entity_info == \"a\" { throw \"no\" } else { log(\"fine\") } } }";
-        let outcome = run(text, &[("a", true), ("b", true)], &mut ScriptStates::default(), LONG);
-        assert_eq!((outcome.calls, outcome.errors["test"], outcome.asked.len()), (2, 1, 1));
-        assert!(outcome.complete.is_empty());
-    }
-
-    #[test]
-    fn a_script_that_keeps_failing_is_quarantined() {
-        let text = "#{ hooks: #{ min: |p| throw \"no\" } }";
-        let mut states = ScriptStates::default();
-        let hosts = [("a", true), ("b", true), ("c", true), ("d", true)];
-        let outcome = run(text, &hosts, &mut states, LONG);
-        assert_eq!((outcome.calls, &outcome.quarantined[..]), (3, &["test".to_owned()][..]));
-        let counts = outcome.counts[&0];
-        assert_eq!((counts.calls, counts.errors, counts.quarantined), (3, 3, 1));
-        assert_eq!(run(text, &hosts, &mut states, LONG).calls, 0);
-    }
-
-    #[test]
-    fn a_script_loaded_for_good_keeps_its_state() {
-        let text = "let n = 0; #{ lifecycle: \"load\", hooks: #{ min: |p| { n += 1; log(n) } } }";
-        let engine = ScriptEngine::new(ScriptLimits::default());
-        let registry = registry(&engine, text);
-        let mut states = ScriptStates::default();
-        let mut logged = Vec::new();
-        for _ in 0..3 {
-            let plan = RunPlan {
-                engine: &engine,
-                registry: &registry,
-                kind: ScriptKind::Host,
-                granularity: Granularity::Min,
-                site: "s",
-                ifid: 1,
-                collected: false,
-                when: Timestamp::from_secs(60),
-                deadline: LONG,
-                quarantine_after: 3,
-                pools: &HostPools::default(),
-            };
-            logged.extend(plan.run(1, |n| elements(&[("a", true)]).get(n).cloned(), &mut states).asked);
-        }
-        let texts: Vec<_> = logged
-            .iter()
-            .map(|asked| match &asked.effect {
-                Effect::Log(_, text) => text.as_str(),
-                other => panic!("{other:?}"),
-            })
-            .collect();
-        assert_eq!(texts, ["1", "2", "3"]);
-    }
-}
+mod tests;

@@ -6,53 +6,35 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
-use prost::Message as _;
 use ractor::thread_local::ThreadLocalActor;
 use ractor::{ActorProcessingErr, ActorRef};
-use shared::bus::{BusError, Queued, Receipt, SharedBus, Stream};
+use shared::bus::{Queued, Stream};
 use shared::model::LocalNetworks;
 use shared::script::engine::ScriptEngine;
 use shared::script::live::LiveScripts;
 use shared::script::registry::Registry;
-use shared::store::memory::MemoryStore;
-use shared::store::series::{SampleBatch, SeriesStore};
-use shared::store::{AlertStore, StoreError};
+use shared::store::StoreError;
 use shared::wire::delta::Delta;
-use shared::wire::proto::HttpPost;
-use shared::wire::subject::Subjects;
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
+use crate::carrier::Carrier;
 use crate::config::AggregatorConfig;
 use crate::live::{HostQuery, HostRow, InterfaceRow, NetworkRow};
 use crate::metrics;
-use crate::partition::{Output, Partition};
+use crate::partition::{Partition, RunAnswer, RunRequest};
 use crate::report::AggregatorReport;
 
 /// Deltas under way between the pump and the shard.
 const CREDIT: usize = 4;
-
-/// How long a delta waits that could not be stored.
-const RETRY: Duration = Duration::from_millis(500);
 
 /// What a shard needs.
 #[derive(Clone)]
 pub struct ShardArgs {
     /// Its partition.
     pub partition: u32,
-    /// The bus.
-    pub bus: SharedBus,
-    /// Subjects.
-    pub subjects: Subjects,
-    /// The alert store.
-    pub alerts: Arc<dyn AlertStore>,
-    /// What scripts remember.
-    pub memory: Arc<dyn MemoryStore>,
-    /// Time series.
-    pub series: Arc<dyn SeriesStore>,
-    /// Woken when there is something in the outbox.
-    pub outbox: Arc<Notify>,
+    /// Bus and store.
+    pub carrier: Carrier,
     /// Local networks.
     pub networks: Arc<LocalNetworks>,
     /// The aggregator's settings.
@@ -61,6 +43,24 @@ pub struct ShardArgs {
     pub scripts: LiveScripts,
     /// Counts deltas under way in all shards.
     pub backlog: Backlog,
+}
+
+impl ShardArgs {
+    /// The partition as it was before a restart, without interfaces.
+    pub async fn partition(&mut self) -> Result<Box<Partition>, StoreError> {
+        let engaged = self.carrier.alerts.engaged(Some(self.partition)).await?;
+        let remembered = self.carrier.memory.remembered(self.partition).await?;
+        let scripts = self.scripts.take();
+        let engine = ScriptEngine::new(scripts.limits.clone());
+        engine.set_lists(scripts.lists.clone());
+        // What is wrong with scripts was told when the role started.
+        let (registry, _) = Registry::load(&engine, scripts.sources.clone(), &scripts.settings);
+        let (config, networks) = (self.config.clone(), Arc::clone(&self.networks));
+        let mut partition =
+            Partition::new(self.partition, engine, registry, &scripts, config, networks, engaged);
+        partition.recall(remembered);
+        Ok(Box::new(partition))
+    }
 }
 
 /// How many deltas the shards have taken from the bus and not yet settled.
@@ -108,6 +108,8 @@ pub enum ShardMessage {
     Networks(oneshot::Sender<Vec<NetworkRow>>),
     /// What has been done.
     Report(oneshot::Sender<AggregatorReport>),
+    /// Calls a script on demand.
+    Run(RunRequest, oneshot::Sender<RunAnswer>),
 }
 
 /// The actor.
@@ -135,9 +137,9 @@ impl ThreadLocalActor for ShardActor {
         myself: ActorRef<Self::Msg>,
         args: Self::Arguments,
     ) -> Result<Self::State, ActorProcessingErr> {
-        let filter = args.subjects.deltas_of_partition(args.partition);
+        let filter = args.carrier.subjects.deltas_of_partition(args.partition);
         let name = format!("shard-{}", args.partition);
-        let mut deltas = args.bus.consume(Stream::Delta, &name, &filter).await?;
+        let mut deltas = args.carrier.bus.consume(Stream::Delta, &name, &filter).await?;
         let credit = Arc::new(Semaphore::new(CREDIT));
         let backlog = args.backlog.clone();
         let pump = tokio::spawn(async move {
@@ -175,6 +177,15 @@ impl ThreadLocalActor for ShardActor {
                 let _ = reply.send(rows.into_iter().flatten().collect());
             }
             ShardMessage::Report(reply) => drop(reply.send(state.report())),
+            ShardMessage::Run(request, reply) => {
+                let Some(partition) = &mut state.partition else {
+                    drop(reply.send(RunAnswer::default()));
+                    return Ok(());
+                };
+                let (output, answer) = partition.run_on_demand(&request);
+                state.args.carrier.carry_out(output).await?;
+                let _ = reply.send(answer);
+            }
         }
         Ok(())
     }
@@ -186,7 +197,7 @@ impl ThreadLocalActor for ShardActor {
     ) -> Result<(), ActorProcessingErr> {
         state.pump.abort();
         let samples = state.partition.as_mut().map(|partition| partition.flush()).unwrap_or_default();
-        state.keep(samples).await
+        state.args.carrier.keep(samples).await
     }
 }
 
@@ -204,31 +215,14 @@ impl ShardState {
             }
         };
         if self.partition.is_none() {
-            let engaged = self.args.alerts.engaged(Some(self.args.partition)).await?;
-            let remembered = self.args.memory.remembered(self.args.partition).await?;
-            let scripts = self.args.scripts.take();
-            let engine = ScriptEngine::new(scripts.limits.clone());
-            engine.set_lists(scripts.lists.clone());
-            // What is wrong with scripts was told when the role started.
-            let (registry, _) = Registry::load(&engine, scripts.sources.clone(), &scripts.settings);
-            let mut partition = Box::new(Partition::new(
-                self.args.partition,
-                engine,
-                registry,
-                &scripts,
-                self.args.config.clone(),
-                Arc::clone(&self.args.networks),
-                engaged,
-            ));
-            partition.recall(remembered);
-            self.partition = Some(partition);
+            self.partition = Some(self.args.partition().await?);
         }
         let Some(partition) = &mut self.partition else { return Ok(()) };
         if let Some(scripts) = self.args.scripts.news() {
             partition.reload_scripts(&scripts);
         }
         let output = partition.apply(&delta);
-        self.carry_out(output).await?;
+        self.args.carrier.carry_out(output).await?;
         queued.ack();
         if delta.watermark.secs() % 60 == 0 || delta.end_of_stream {
             let report = self.report();
@@ -240,98 +234,6 @@ impl ShardState {
             self.published = report;
         }
         Ok(())
-    }
-
-    /// Stores transitions, then sends posts and messages. The state has changed already, so this
-    /// does not give up: a store or a bus that fails is tried until it works, and the deltas wait.
-    ///
-    /// # Errors
-    /// Store or bus are closed. The delta is not acknowledged then and comes again after the restart.
-    async fn carry_out(&mut self, output: Output) -> Result<(), ActorProcessingErr> {
-        if !output.transitions.is_empty() {
-            while let Err(error) = self.args.alerts.apply(output.transitions.clone()).await {
-                if matches!(error, StoreError::Closed) {
-                    return Err(error.into());
-                }
-                tracing::error!(%error, "alert transitions cannot be stored, trying again");
-                tokio::time::sleep(RETRY).await;
-            }
-            self.args.outbox.notify_one();
-        }
-        if !output.remembered.is_empty() {
-            while let Err(error) = self.args.memory.remember(output.remembered.clone()).await {
-                if matches!(error, StoreError::Closed) {
-                    return Err(error.into());
-                }
-                tracing::error!(%error, "what scripts remember cannot be stored, trying again");
-                tokio::time::sleep(RETRY).await;
-            }
-        }
-        self.keep(output.samples).await?;
-        let mut receipts = Vec::new();
-        for post in &output.posts {
-            receipts.push(self.append(post).await);
-        }
-        for (post, receipt) in output.posts.iter().zip(receipts) {
-            self.until_safe(post, receipt).await?;
-        }
-        for (site, subject, payload) in output.messages {
-            let subject = self.args.subjects.script(&site, &subject);
-            if let Err(error) = self.args.bus.publish(&subject, payload.into()).await {
-                tracing::warn!(%error, subject, "script's message lost");
-                metrics::lost("message");
-            }
-        }
-        Ok(())
-    }
-
-    /// Stores samples. They are worth less than alerts: when the store fails, the deltas do not wait.
-    async fn keep(&self, samples: Vec<SampleBatch>) -> Result<(), ActorProcessingErr> {
-        for batch in samples {
-            match self.args.series.add_samples(batch).await {
-                Ok(()) => {}
-                Err(StoreError::Closed) => return Err(StoreError::Closed.into()),
-                Err(error) => {
-                    tracing::error!(%error, "a minute of time series is lost");
-                    metrics::lost("samples");
-                }
-            }
-        }
-        Ok(())
-    }
-
-    async fn append(&self, post: &HttpPost) -> Result<Receipt, BusError> {
-        let subject = self.args.subjects.post(&post.site);
-        self.args.bus.append(&subject, &post.id, post.encode_to_vec().into()).await
-    }
-
-    /// Waits until a post is safe, and appends it again as often as it takes: its id keeps it from
-    /// being sent twice.
-    async fn until_safe(
-        &self,
-        post: &HttpPost,
-        mut appended: Result<Receipt, BusError>,
-    ) -> Result<(), ActorProcessingErr> {
-        loop {
-            let safe = match appended {
-                Ok(receipt) => receipt.stored().await,
-                Err(error) => Err(error),
-            };
-            match safe {
-                Ok(()) => return Ok(()),
-                Err(BusError::Closed) => return Err(BusError::Closed.into()),
-                Err(error @ BusError::TooLarge { .. }) => {
-                    tracing::error!(%error, script = post.script, "script's post lost");
-                    metrics::lost("post");
-                    return Ok(());
-                }
-                Err(error) => {
-                    tracing::warn!(%error, script = post.script, "script's post not safe, trying again");
-                    tokio::time::sleep(RETRY).await;
-                }
-            }
-            appended = self.append(post).await;
-        }
     }
 
     fn report(&self) -> AggregatorReport {

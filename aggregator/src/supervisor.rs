@@ -3,10 +3,9 @@
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
-use ractor::thread_local::{ThreadLocalActor, ThreadLocalActorSpawner};
-use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
+use ractor::thread_local::ThreadLocalActorSpawner;
+use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
 use shared::backoff::unit_random;
 use shared::bus::SharedBus;
 use shared::clock::SharedClock;
@@ -18,7 +17,7 @@ use shared::store::memory::MemoryStore;
 use shared::store::series::SeriesStore;
 use shared::store::{AlertStore, FlowStore};
 use shared::supervise::{Decision, RestartBudget, RestartPolicy};
-use shared::wire::partition::PARTITIONS;
+use shared::wire::partition::{self, PARTITIONS};
 use shared::wire::subject::Subjects;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
@@ -29,19 +28,19 @@ use crate::live::LiveState;
 use crate::metrics;
 use crate::outbox;
 use crate::report::AggregatorReport;
-use crate::shard::{Backlog, ShardActor, ShardArgs, ShardMessage};
+use crate::shard::{Backlog, ShardMessage};
+use crate::syslog::listen::Sockets;
 
+mod children;
+mod stop;
 mod tasks;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use tasks::Task;
 
 /// Threads that shards share.
 const SHARD_THREADS: usize = 2;
-
-/// How long the outbox may take to empty at a stop.
-const OUTBOX_PATIENCE: Duration = Duration::from_secs(15);
 
 /// A function that gives all metrics in Prometheus text format.
 pub type MetricsText = Arc<dyn Fn() -> String + Send + Sync>;
@@ -75,6 +74,8 @@ pub struct AggregatorDeps {
     pub file_settings: FileSettings,
     /// Both together, as they are in force.
     pub settings: LiveSettings,
+    /// Site of this node.
+    pub site: String,
     /// Name of this node.
     pub node: String,
     /// Metrics for `/metrics`.
@@ -98,6 +99,14 @@ pub enum AggregatorError {
         /// Why.
         cause: String,
     },
+    /// Log lines cannot be listened for.
+    #[error("aggregator.syslog.listen: cannot listen on {address}: {cause}")]
+    Syslog {
+        /// The address as configured.
+        address: String,
+        /// Why.
+        cause: String,
+    },
     /// An actor did not start.
     #[error("cannot start the aggregator: {0}")]
     Start(String),
@@ -111,6 +120,8 @@ pub struct Aggregator {
     pub handle: JoinHandle<()>,
     /// Where the API listens.
     pub api_address: Option<SocketAddr>,
+    /// Where log lines are listened for, by UDP and TCP.
+    pub syslog_address: Option<SocketAddr>,
     live: LiveState,
     backlog: Backlog,
     alerts: Arc<dyn AlertStore>,
@@ -142,12 +153,24 @@ pub async fn spawn(deps: AggregatorDeps) -> Result<Aggregator, AggregatorError> 
         false => None,
     };
     let api_address = api.as_ref().map(|api| api.address);
+    let syslog = log_sockets(&deps.config.syslog.listen)?;
+    let syslog_address = syslog.as_ref().map(|sockets| sockets.address);
     let alerts = Arc::clone(&deps.alerts);
-    let args = SupervisorArgs { deps, live: live.clone(), backlog: backlog.clone(), api_deps, api };
+    let args = SupervisorArgs { deps, live: live.clone(), backlog: backlog.clone(), api_deps, api, syslog };
     let (actor, handle) = Actor::spawn(None, AggregatorSupervisor, args)
         .await
         .map_err(|e| AggregatorError::Start(e.to_string()))?;
-    Ok(Aggregator { actor, handle, api_address, live, backlog, alerts })
+    Ok(Aggregator { actor, handle, api_address, syslog_address, live, backlog, alerts })
+}
+
+/// Begins to listen for log lines, where that is wanted.
+fn log_sockets(listen: &str) -> Result<Option<Sockets>, AggregatorError> {
+    if listen.is_empty() {
+        return Ok(None);
+    }
+    let cannot = |cause: String| AggregatorError::Syslog { address: listen.to_owned(), cause };
+    let address = listen.parse().map_err(|_| cannot("it is not ADDRESS:PORT".to_owned()))?;
+    Sockets::bind(address).map(Some).map_err(|error| cannot(error.to_string()))
 }
 
 /// What the supervisor starts again.
@@ -155,6 +178,10 @@ pub async fn spawn(deps: AggregatorDeps) -> Result<Aggregator, AggregatorError> 
 pub enum Child {
     /// The shard of a partition.
     Shard(u32),
+    /// Who probes hosts.
+    Monitor,
+    /// Who reads log lines.
+    Syslog,
     /// A task.
     Task(Task),
 }
@@ -178,6 +205,7 @@ pub struct SupervisorArgs {
     backlog: Backlog,
     api_deps: ApiDeps,
     api: Option<ApiServer>,
+    syslog: Option<Sockets>,
 }
 
 /// State of the supervisor.
@@ -188,9 +216,13 @@ pub struct SupervisorState {
     api_deps: ApiDeps,
     /// How to stop the API.
     api: Option<api::ApiHandle>,
+    /// Those of shards, and one of who probes hosts and reads log lines.
     spawners: Vec<ThreadLocalActorSpawner>,
     shards: BTreeMap<u32, ActorRef<ShardMessage>>,
-    children: HashMap<ActorId, u32>,
+    /// Who probes hosts, and who reads log lines.
+    others: HashMap<Child, ActorCell>,
+    syslog: Option<Sockets>,
+    children: HashMap<ActorId, Child>,
     budgets: HashMap<Child, RestartBudget>,
     outbox: Arc<Notify>,
     tasks: HashMap<Task, JoinHandle<()>>,
@@ -207,15 +239,17 @@ impl Actor for AggregatorSupervisor {
         myself: ActorRef<Self::Msg>,
         args: Self::Arguments,
     ) -> Result<Self::State, ActorProcessingErr> {
-        let SupervisorArgs { deps, live, backlog, api_deps, api } = args;
+        let SupervisorArgs { deps, live, backlog, api_deps, api, syslog } = args;
         let mut state = SupervisorState {
             deps,
             live,
             backlog,
             api_deps,
             api: None,
-            spawners: (0..SHARD_THREADS).map(|_| ThreadLocalActorSpawner::new()).collect(),
+            spawners: (0..=SHARD_THREADS).map(|_| ThreadLocalActorSpawner::new()).collect(),
             shards: BTreeMap::new(),
+            others: HashMap::new(),
+            syslog,
             children: HashMap::new(),
             budgets: HashMap::new(),
             outbox: Arc::new(Notify::new()),
@@ -224,6 +258,12 @@ impl Actor for AggregatorSupervisor {
         };
         for partition in 0..PARTITIONS {
             state.start_shard(partition, &myself).await?;
+        }
+        if state.deps.config.monitor.enabled {
+            state.start_monitor(&myself).await?;
+        }
+        if state.syslog.is_some() {
+            state.start_syslog(&myself).await?;
         }
         for task in Task::WORK {
             state.start_work(task, &myself).await?;
@@ -257,7 +297,7 @@ impl Actor for AggregatorSupervisor {
     ) -> Result<(), ActorProcessingErr> {
         match event {
             SupervisionEvent::ActorFailed(cell, error) => match state.children.remove(&cell.get_id()) {
-                Some(partition) => state.failed(Child::Shard(partition), &error.to_string(), &myself),
+                Some(child) => state.failed(child, &error.to_string(), &myself),
                 None => Ok(()),
             },
             SupervisionEvent::ActorTerminated(cell, ..) => {
@@ -287,38 +327,14 @@ impl SupervisorState {
         match child {
             _ if self.stopping => {}
             Child::Shard(partition) => self.start_shard(partition, myself).await?,
+            Child::Monitor => self.start_monitor(myself).await?,
+            Child::Syslog => self.start_syslog(myself).await?,
             Child::Task(Task::Api) => {
                 let server = api::serve(&self.api_deps)?;
                 self.start_api(server, myself);
             }
             Child::Task(task) => self.start_work(task, myself).await?,
         }
-        Ok(())
-    }
-
-    async fn start_shard(
-        &mut self,
-        partition: u32,
-        myself: &ActorRef<AggregatorMessage>,
-    ) -> Result<(), ActorProcessingErr> {
-        let args = ShardArgs {
-            partition,
-            bus: Arc::clone(&self.deps.bus),
-            subjects: self.deps.subjects.clone(),
-            alerts: Arc::clone(&self.deps.alerts),
-            memory: Arc::clone(&self.deps.memory),
-            series: Arc::clone(&self.deps.series),
-            outbox: Arc::clone(&self.outbox),
-            networks: Arc::clone(&self.deps.networks),
-            config: self.deps.config.clone(),
-            scripts: self.deps.scripts.clone(),
-            backlog: self.backlog.clone(),
-        };
-        let spawner = self.spawners[partition as usize % SHARD_THREADS].clone();
-        let (actor, _) = ShardActor::spawn_linked(None, args, myself.get_cell(), spawner).await?;
-        self.children.insert(actor.get_id(), partition);
-        self.shards.insert(partition, actor);
-        self.live.set(self.shards.clone());
         Ok(())
     }
 
@@ -345,39 +361,6 @@ impl SupervisorState {
             Decision::GiveUp => Err(format!("{child:?} fails again and again: {error}").into()),
         }
     }
-
-    /// Stops in order: shards, then the outbox when it is empty, then the API.
-    async fn stop(&mut self) {
-        self.stopping = true;
-        for shard in self.shards.values() {
-            shard.stop(None);
-        }
-        for shard in self.shards.values() {
-            if shard.wait(Some(Duration::from_secs(10))).await.is_err() {
-                tracing::error!("a shard did not stop within 10 s");
-            }
-        }
-        self.outbox.notify_one();
-        let empty = async {
-            while !outbox::is_empty(&*self.deps.alerts).await {
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-        };
-        if tokio::time::timeout(OUTBOX_PATIENCE, empty).await.is_err() {
-            tracing::warn!("alerts are still to be told; they are told after the next start");
-        }
-        let server = self.tasks.remove(&Task::Api);
-        for (_, task) in self.tasks.drain() {
-            task.abort();
-        }
-        if let Some(api) = self.api.take() {
-            api.stop().await;
-        }
-        if let Some(server) = server {
-            // It has nothing left to do.
-            let _ = server.await;
-        }
-    }
 }
 
 impl Child {
@@ -385,7 +368,9 @@ impl Child {
     fn seed(self) -> u64 {
         match self {
             Self::Shard(partition) => partition.into(),
-            Self::Task(task) => u64::from(PARTITIONS) + task as u64,
+            Self::Monitor => partition::OF_MONITOR.into(),
+            Self::Syslog => partition::OF_SYSLOG.into(),
+            Self::Task(task) => u64::from(partition::OF_SYSLOG) + 1 + task as u64,
         }
     }
 }

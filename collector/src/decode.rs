@@ -7,6 +7,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod arp;
 mod error;
 mod fragments;
 mod ip;

@@ -51,6 +51,11 @@ pub fn build(
         &meta.key,
         &alert_type,
     ]);
+    let located = |role| {
+        flow.geo
+            .as_ref()
+            .and_then(|geo| if role == Role::Client { geo.client.clone() } else { geo.server.clone() })
+    };
     let party = |side: &shared::model::flow::FlowSide, role: Role| Party {
         ip: side.ip,
         port: side.port,
@@ -58,10 +63,9 @@ pub fn build(
         mac: side.mac.as_ref().map(mac_text),
         local: side.local,
         pool: String::new(),
+        geo: located(role),
         is_attacker: attacker == Some(role),
         is_victim: victim == Some(role),
-        asn: None,
-        geo: None,
     };
     Alert {
         schema_version: ALERT_SCHEMA_VERSION,

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use shared::clock::Stopwatch;
+use shared::geo::GeoBases;
 use shared::model::status::StatusBits;
 use shared::model::{Alert, AlertRules, FlowRecord, HostPools, L4, Timestamp};
 use shared::script::engine::{Run, ScriptEngine};
@@ -102,6 +103,8 @@ pub struct HookRunner {
     pools: Arc<HostPools>,
     /// Alerts that are not raised.
     exclusions: AlertRules,
+    /// Where addresses are.
+    geo: GeoBases,
     registry: Registry,
     /// State of the registry's scripts, by place.
     states: Vec<Hooked>,
@@ -132,6 +135,7 @@ impl HookRunner {
             engine,
             pools: Arc::default(),
             exclusions: AlertRules::default(),
+            geo: GeoBases::default(),
             registry,
             states: Vec::new(),
             filters: Default::default(),
@@ -157,18 +161,24 @@ impl HookRunner {
         self.engine.set_lists(setup.lists.clone());
         self.pools = Arc::clone(&setup.pools);
         self.exclusions = setup.exclusions.clone();
+        self.geo = setup.geo.clone();
         let (registry, mut errors) = Registry::load(&self.engine, setup.sources.clone(), &setup.settings);
         let before = std::mem::replace(&mut self.registry, registry);
         let mut old: Vec<Option<Hooked>> = std::mem::take(&mut self.states).into_iter().map(Some).collect();
         let (mut asked, mut last_words, mut states) = (Vec::new(), Vec::new(), Vec::new());
         for (place, entry) in self.registry.scripts().iter().enumerate() {
             let same = before.scripts().iter().position(|known| known.is_same(entry));
-            if let Some(state) = same.and_then(|place| old.get_mut(place)).and_then(Option::take) {
+            let meta = entry.script.meta();
+            let enabled = FlowHook::ALL.iter().any(|hook| entry.enabled(HookName::Flow(*hook)))
+                && meta.needs_lists.iter().all(|list| setup.lists.contains(list));
+            // A list may have come or gone.
+            let kept = |state: &mut Option<Hooked>| {
+                state.take_if(|state| enabled == (state.run.is_some() || !state.quarantine.is_clean()))
+            };
+            if let Some(state) = same.and_then(|place| old.get_mut(place)).and_then(kept) {
                 states.push(state);
                 continue;
             }
-            let meta = entry.script.meta();
-            let enabled = FlowHook::ALL.iter().any(|hook| entry.enabled(HookName::Flow(*hook)));
             let mut run = None;
             if meta.kind == ScriptKind::Flow && enabled {
                 let started = self.engine.start(&entry.script, now);
@@ -219,6 +229,11 @@ impl HookRunner {
     /// Base interval of `periodicUpdate` in seconds: every script's interval is a multiple of it.
     pub fn periodic_s(&self) -> u32 {
         self.periodic_s
+    }
+
+    /// Where addresses are.
+    pub fn geo(&self) -> &GeoBases {
+        &self.geo
     }
 
     /// Attributes of a script.

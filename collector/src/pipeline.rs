@@ -11,7 +11,8 @@ use shared::wire::delta::Delta;
 use shared::wire::flow_batch::{FlowBatchWriter, WrittenBatch};
 use shared::wire::proto::HttpPost;
 
-use crate::capture::Batch;
+use crate::capture::{Batch, PacketDesc};
+use crate::decode::arp;
 use crate::decode::{DecodeError, Decoded, Decoder};
 use crate::flow::{FlowEvent, FlowTable, Lookup, RecordContext};
 use crate::flow_alert::{self, Place};
@@ -96,8 +97,8 @@ impl PipelineParts {
 
 /// A packet that was decoded and looked up ahead of its turn.
 struct Ahead<'a> {
-    at: Timestamp,
-    length: u32,
+    desc: &'a PacketDesc,
+    frame: &'a [u8],
     decoded: Result<Decoded<'a>, DecodeError>,
     /// Where a packet's flow is; `None` for what is not IP.
     lookup: Option<Lookup>,
@@ -135,7 +136,7 @@ impl Pipeline {
     pub fn new(mut parts: PipelineParts) -> Self {
         parts.table.set_growth(parts.summaries);
         Self {
-            summary: Summary::new(parts.summaries),
+            summary: Summary::new(parts.summaries, parts.hooks.geo()),
             parts,
             events: Vec::new(),
             handling: Vec::new(),
@@ -236,6 +237,7 @@ impl Pipeline {
             self.carry_out_without_flow(asked, now, &mut || None, out);
         }
         self.parts.table.set_periodic(self.parts.hooks.periodic_s());
+        self.summary.geo.set(self.parts.hooks.geo());
         errors
     }
 
@@ -277,7 +279,7 @@ impl Pipeline {
                     Ok(Decoded::Packet(packet)) => Some(self.parts.table.look_ahead(packet)),
                     _ => None,
                 };
-                *place = Some(Ahead { at: desc.ts, length: desc.length, decoded, lookup });
+                *place = Some(Ahead { desc, frame, decoded, lookup });
                 count += 1;
             }
             for next in ahead.iter().take(count).flatten() {
@@ -293,10 +295,11 @@ impl Pipeline {
     }
 
     fn packet(&mut self, next: &Ahead<'_>, trace: &mut TraceSource<'_>, out: &mut Vec<Item>) {
-        self.advance(next.at, trace, out);
-        self.summary.packet(next.length);
+        let PacketDesc { ts, length, .. } = *next.desc;
+        self.advance(ts, trace, out);
+        self.summary.packet(length);
         self.report.packets += 1;
-        self.report.bytes += u64::from(next.length);
+        self.report.bytes += u64::from(length);
         match (&next.decoded, &next.lookup) {
             (Ok(Decoded::Packet(packet)), Some(lookup)) => {
                 if let Some(flaw) = packet.flaw {
@@ -306,6 +309,11 @@ impl Pipeline {
                 self.parts.table.on_looked_up(packet, lookup, &mut self.events);
                 if !self.events.is_empty() {
                     self.handle_events(packet.ts, trace, out);
+                }
+            }
+            (Ok(Decoded::NotIp(arp::ARP)), _) => {
+                if let Some(arp) = arp::read(next.desc, next.frame) {
+                    self.summary.arp(&arp, next.desc.ts, &self.parts.networks);
                 }
             }
             (Ok(_), _) => {}

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::hash::BuildHasher;
 
+use shared::geo::{GeoBases, GeoCache};
 use shared::model::app::AppCategory;
 use shared::model::metric::Metric;
 use shared::model::pool::Mac;
@@ -19,9 +20,11 @@ use crate::flow::state::Direction;
 use crate::flow::{Flow, Growth};
 use crate::pipeline::HOSTS_PER_DELTA;
 
+mod arp;
 mod categories;
 mod contacts;
 mod facts;
+mod places;
 
 use categories::Categories;
 use contacts::Contacts;
@@ -64,15 +67,18 @@ pub struct Summary {
     /// What was learned of hosts.
     facts: Facts,
     networks: BTreeMap<usize, NetworkCounters>,
+    /// Where addresses are.
+    pub geo: GeoCache,
     /// Ended flows by number of the name.
     l7: Vec<L7Counters>,
 }
 
 impl Summary {
     /// An empty one; of packets alone when nobody wants those of flows.
-    pub fn new(of_flows: bool) -> Self {
+    pub fn new(of_flows: bool, geo: &GeoBases) -> Self {
         Self {
             of_flows,
+            geo: GeoCache::new(geo.clone()),
             interface: InterfaceDelta::default(),
             hosts: HostParts::default(),
             host_networks: Vec::new(),
@@ -118,8 +124,11 @@ impl Summary {
         let fin_scan = ended && flow.is_fin_scan();
         let remote_access =
             growth.named && flow.l7().is_some_and(|l7| l7.category() == AppCategory::RemoteAccess);
+        let p2p = flow.l7().is_some_and(|l7| l7.category() == AppCategory::Download);
+        let p2p_bytes = if p2p { cli2srv.bytes + srv2cli.bytes } else { 0 };
         let (place, client, from) = self.host(client_key, macs[0], flow.last_seen, networks);
         count(client, cli2srv, srv2cli, icmp);
+        client.p2p_bytes += p2p_bytes;
         client.flows_ended += u64::from(ended);
         client.flows_as_client += u64::from(growth.begun);
         client.syn_unanswered_sent += u64::from(growth.failed);
@@ -132,7 +141,8 @@ impl Summary {
         if from.is_some() {
             self.categories.add(place, flow.name(), cli2srv.bytes, srv2cli.bytes);
             if growth.begun || growth.named {
-                self.contacts.of_flow(place, flow, server_key.ip, growth);
+                let of = if growth.begun { self.geo.find(server_key.ip) } else { None };
+                self.contacts.of_flow(place, flow, server_key.ip, of.as_deref(), growth);
             }
         }
 
@@ -140,6 +150,7 @@ impl Summary {
         // A host that talks to itself is one host: its packets count once.
         if client_key != server_key {
             count(server, srv2cli, cli2srv, icmp);
+            server.p2p_bytes += p2p_bytes;
             server.flows_ended += u64::from(ended);
             server.flows_as_server += u64::from(growth.begun);
             server.syn_unanswered_rcvd += u64::from(growth.failed);
@@ -163,6 +174,8 @@ impl Summary {
         let interface = &mut self.interface.counters;
         interface.flows += u64::from(growth.begun);
         interface.flows_ended += u64::from(ended);
+        interface.dns_queries += u64::from(growth.dns_queries);
+        interface.p2p_bytes += p2p_bytes;
         interface.tcp_retransmissions +=
             u64::from(cli2srv.retransmissions) + u64::from(srv2cli.retransmissions);
         if ended {

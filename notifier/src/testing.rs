@@ -54,10 +54,9 @@ pub fn flow_alert(id: &str) -> Alert {
         mac: None,
         local: false,
         pool: String::new(),
+        geo: None,
         is_attacker: false,
         is_victim: false,
-        asn: None,
-        geo: None,
     };
     Alert {
         action: AlertAction::Store,

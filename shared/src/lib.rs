@@ -8,6 +8,7 @@
 pub mod backoff;
 pub mod bus;
 pub mod clock;
+pub mod geo;
 pub mod metrics;
 pub mod model;
 pub mod script;

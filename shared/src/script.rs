@@ -17,6 +17,7 @@ pub mod engine;
 mod functions;
 pub mod lists;
 pub mod live;
+pub mod log_event;
 pub mod lowered;
 pub mod memory;
 pub mod meta;
@@ -32,6 +33,7 @@ pub mod value;
 pub use counts::ScriptCounts;
 pub use effect::{AlertRequest, Effect, LogLevel};
 pub use element::ElementParams;
+pub use log_event::LogEvent;
 pub use meta::{FlowHook, HookName, Lifecycle, ScriptKind, ScriptMeta};
 
 /// Limits on one call of a script.

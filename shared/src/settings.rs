@@ -7,7 +7,7 @@ use serde_json::Value;
 use tokio::sync::watch;
 
 use crate::model::pool::HostPool;
-use crate::model::{AlertRule, AlertRules, HostPools};
+use crate::model::{AlertRule, AlertRules, HostPools, MonitorHost};
 use crate::script::registry::ScriptSettings;
 use crate::store::documents::{Document, DocumentKind};
 
@@ -22,6 +22,8 @@ pub struct Settings {
     pub exclusions: AlertRules,
     /// Alerts that nobody is told of.
     pub silences: AlertRules,
+    /// Hosts that are probed, by what identifies them.
+    pub monitor: Arc<BTreeMap<String, MonitorHost>>,
 }
 
 /// Settings in force, which may change.
@@ -38,6 +40,8 @@ pub struct FileSettings {
     pub exclusions: BTreeMap<String, AlertRule>,
     /// Silences by name.
     pub silences: BTreeMap<String, AlertRule>,
+    /// Hosts that are probed, by name.
+    pub monitor: BTreeMap<String, MonitorHost>,
 }
 
 impl FileSettings {
@@ -64,7 +68,8 @@ impl FileSettings {
         let exclusions = rules(DocumentKind::Exclusions, files.exclusions, &before.exclusions);
         let silences = rules(DocumentKind::Silences, files.silences, &before.silences);
         let pools = Arc::new(HostPools::new(files.pools));
-        (Settings { scripts: files.scripts, pools, exclusions, silences }, wrong)
+        let monitor = Arc::new(by_value(files.monitor, &mut wrong));
+        (Settings { scripts: files.scripts, pools, exclusions, silences, monitor }, wrong)
     }
 
     /// Puts one entry in place of what there is of its name.
@@ -76,8 +81,13 @@ impl FileSettings {
             DocumentKind::Scripts => drop(self.scripts.insert(name.to_owned(), read(value)?)),
             DocumentKind::Exclusions => drop(self.exclusions.insert(name.to_owned(), rule(value)?)),
             DocumentKind::Silences => drop(self.silences.insert(name.to_owned(), rule(value)?)),
+            DocumentKind::Monitor => {
+                let host: MonitorHost = read(&named(name, value)?)?;
+                host.check()?;
+                self.monitor.insert(name.to_owned(), host);
+            }
             DocumentKind::Pools => {
-                let pool = pool(name, value)?;
+                let pool: HostPool = read(&named(name, value)?)?;
                 match self.pools.iter_mut().find(|known| known.name == name) {
                     Some(known) => *known = pool,
                     None => self.pools.push(pool),
@@ -101,6 +111,9 @@ impl FileSettings {
             DocumentKind::Silences => {
                 self.silences.iter().map(|(n, v)| json(n, serde_json::to_value(v))).collect()
             }
+            DocumentKind::Monitor => {
+                self.monitor.iter().map(|(n, v)| json(n, serde_json::to_value(v))).collect()
+            }
             DocumentKind::Pools => {
                 let members = |pool: &HostPool| serde_json::json!({ "members": pool.members });
                 self.pools.iter().map(|pool| (pool.name.clone(), members(pool))).collect()
@@ -119,8 +132,8 @@ fn rule(value: &Value) -> Result<AlertRule, String> {
     Ok(rule)
 }
 
-/// A pool is known by its document's name; a name inside has to be the same.
-fn pool(name: &str, value: &Value) -> Result<HostPool, String> {
+/// A value that is known by its document's name; a name inside has to be the same.
+fn named(name: &str, value: &Value) -> Result<Value, String> {
     let mut value = value.clone();
     if let Some(map) = value.as_object_mut() {
         let inside = map.entry("name").or_insert_with(|| name.into());
@@ -128,7 +141,21 @@ fn pool(name: &str, value: &Value) -> Result<HostPool, String> {
             return Err(format!("name: must be '{name}' or absent"));
         }
     }
-    read(&value)
+    Ok(value)
+}
+
+/// Hosts by what identifies them; what is probed twice over is told and done once.
+fn by_value(hosts: BTreeMap<String, MonitorHost>, wrong: &mut Vec<String>) -> BTreeMap<String, MonitorHost> {
+    let mut kept = BTreeMap::new();
+    for (name, host) in hosts {
+        let value = host.value();
+        if kept.contains_key(&value) {
+            wrong.push(format!("monitor {name}: {value} is probed under another name"));
+            continue;
+        }
+        kept.insert(value, host);
+    }
+    kept
 }
 
 #[cfg(test)]
@@ -165,5 +192,22 @@ mod tests {
         );
         let odd = files.set(DocumentKind::Pools, "lan", &json!({ "name": "wan", "members": [] }));
         assert!(odd.unwrap_err().contains("must be 'lan'"));
+    }
+
+    #[test]
+    fn a_host_is_probed_once_under_whatever_names() {
+        let mut files = FileSettings::default();
+        let icmp = json!({ "host": "192.0.2.1", "measure": "icmp" });
+        files.set(DocumentKind::Monitor, "a", &icmp).unwrap();
+        let web = json!({ "host": "192.0.2.1", "measure": "http" });
+        let documents = [
+            document(DocumentKind::Monitor, "b", icmp.clone()),
+            document(DocumentKind::Monitor, "web", web),
+            document(DocumentKind::Monitor, "odd", json!({ "host": "x", "measure": "tcp" })),
+        ];
+        let (settings, wrong) = files.with(&documents, &Settings::default());
+        let values: Vec<_> = settings.monitor.keys().map(String::as_str).collect();
+        assert_eq!(values, ["http@192.0.2.1", "icmp@192.0.2.1"]);
+        assert!(wrong[0].contains("monitor odd: port") && wrong[1].contains("monitor b: "), "{wrong:?}");
     }
 }

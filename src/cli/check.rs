@@ -1,6 +1,7 @@
 //! `flowhook check`: everything that is wrong, at once.
 
 use serde_json::json;
+use shared::geo::GeoBases;
 use shared::script::engine::ScriptEngine;
 use shared::script::lists::Lists;
 use shared::script::registry::Registry;
@@ -14,6 +15,7 @@ use crate::node::script_sources;
 pub fn check(config: &Config, output: Output) -> Result<(), Failure> {
     let mut wrong = config.check();
     wrong.extend(Lists::load(&config.scripts.lists).err());
+    wrong.extend(GeoBases::load(&config.geo.databases).err());
     let mut scripts = 0;
     let mut warnings: Vec<String> = Vec::new();
     match script_sources(config) {

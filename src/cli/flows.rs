@@ -25,7 +25,7 @@ use super::print_json;
 use super::progress::{Bar, Watched};
 use crate::config::Config;
 use crate::exit::{self, Failure};
-use crate::node::{self, NodeError, script_lists};
+use crate::node::{self, NodeError, geo_bases, script_lists};
 
 /// `flowhook flows …`
 #[derive(Debug, Args)]
@@ -159,6 +159,7 @@ pub fn pipeline(
         settings: config.scripts.settings.clone(),
         limits: config.scripts.limits.clone(),
         lists: script_lists(config)?,
+        geo: geo_bases(config)?,
         pools: Arc::new(HostPools::new(config.pool.clone())),
         exclusions: crate::settings::of_file(config).alone().exclusions,
         broken: Vec::new(),

@@ -58,6 +58,9 @@ pub fn replay(mut config: Config, args: &ReplayArgs, output: Output, progress: b
     config.collector.interface = vec![InterfaceConfig::of_files("replay", args.files.clone())];
     config.collector.interface[0].collect_ports.clone_from(&args.collect);
     config.aggregator.api.enabled = args.serve;
+    // What hosts and log lines are now has nothing to do with a capture.
+    config.aggregator.monitor.enabled = false;
+    config.aggregator.syslog.listen.clear();
     // A capture may be older than any retention.
     config.aggregator.flow_retention_days = 0;
     config.aggregator.alert_retention_days = 0;

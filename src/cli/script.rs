@@ -16,6 +16,7 @@ use crate::exit::{self, Failure};
 use crate::node::script_sources;
 
 mod bench;
+mod run;
 mod switch;
 mod test;
 mod trial;
@@ -35,6 +36,8 @@ pub enum ScriptCommand {
     },
     /// Measure one flow script: nanoseconds a call of each of its hooks
     Bench(bench::BenchArgs),
+    /// Call a script at once, at a node that runs, and show what each call asked for
+    Run(run::RunArgs),
     /// Switch a script on, or one of its hooks, at a node that runs
     Enable(switch::SwitchArgs),
     /// Switch a script off, or one of its hooks, at a node that runs
@@ -82,6 +85,7 @@ pub fn script(command: &ScriptCommand, config: &Config, output: Output) -> Resul
         ScriptCommand::Test(args) => test::test(args, config, output),
         ScriptCommand::Explain { file } => explain(file.as_deref(), config, output),
         ScriptCommand::Bench(args) => bench::bench(args, config, output),
+        ScriptCommand::Run(args) => run::run(args, config, output),
         ScriptCommand::Enable(args) => switch::switch(args, true, config, output),
         ScriptCommand::Disable(args) => switch::switch(args, false, config, output),
         ScriptCommand::Config(args) => switch::configure(args, config, output),

@@ -1,4 +1,4 @@
-//! `flowhook settings`: scripts, exclusions, silences and host pools of a node that runs.
+//! `flowhook settings`: scripts, exclusions, silences, host pools and probed hosts of a node that runs.
 
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
@@ -28,6 +28,8 @@ enum Kind {
     Silences,
     /// Host pools
     Pools,
+    /// Hosts that are probed
+    Monitor,
 }
 
 impl Kind {
@@ -37,6 +39,7 @@ impl Kind {
             Self::Exclusions => "exclusions",
             Self::Silences => "silences",
             Self::Pools => "pools",
+            Self::Monitor => "monitor",
         }
     }
 }

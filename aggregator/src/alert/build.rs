@@ -2,6 +2,7 @@
 
 use shared::model::alert::{ALERT_SCHEMA_VERSION, derive_id};
 use shared::model::{Alert, AlertAction, Granularity, Party, Timestamp};
+use shared::script::effect::Role;
 use shared::script::{AlertRequest, ScriptMeta};
 
 use super::Subject;
@@ -26,11 +27,23 @@ fn message<'a>(request: &'a AlertRequest, meta: &'a ScriptMeta) -> &'a str {
     clip(request.message.as_deref().unwrap_or(&meta.title), MAX_TEXT)
 }
 
-/// The host of the alert, with the part that it plays.
+/// The host of the alert, or the client of its flow, with the part that it plays.
 fn party(request: &AlertRequest, meta: &ScriptMeta, subject: &Subject) -> Option<Party> {
-    let is_attacker = request.attacker.or(meta.attacker).is_some();
-    let is_victim = request.victim.or(meta.victim).is_some();
-    subject.party.clone().map(|party| Party { is_attacker, is_victim, ..party })
+    subject.party.clone().map(|party| with_part(party, Role::Client, request, meta, subject))
+}
+
+/// A side with the part that it plays. There is but one side of a host, whatever a script calls it.
+fn with_part(
+    party: Party,
+    side: Role,
+    request: &AlertRequest,
+    meta: &ScriptMeta,
+    subject: &Subject,
+) -> Party {
+    let plays = |part: Option<Role>| part.is_some_and(|part| part == side || subject.flow.is_none());
+    let is_attacker = plays(request.attacker.or(meta.attacker));
+    let is_victim = plays(request.victim.or(meta.victim));
+    Party { is_attacker, is_victim, ..party }
 }
 
 /// The alert that a request is for.
@@ -54,6 +67,7 @@ pub(super) fn build(
         granularity.name(),
         &now.ns().to_string(),
     ]);
+    let (server, flow) = subject.flow.clone().unzip();
     Alert {
         schema_version: ALERT_SCHEMA_VERSION,
         id,
@@ -77,8 +91,8 @@ pub(super) fn build(
         value: request.value,
         threshold: request.threshold,
         client: party(request, meta, subject),
-        server: None,
-        flow: None,
+        server: server.map(|party| with_part(party, Role::Server, request, meta, subject)),
+        flow,
         traceparent: None,
         mitre: meta.mitre.clone(),
         flapping: false,

@@ -23,6 +23,7 @@ fn subject(value: &str) -> Subject {
         ifid: 1,
         interface: "eth0".to_owned(),
         party: None,
+        flow: None,
     }
 }
 

@@ -46,6 +46,11 @@ impl Loaded {
         self.get().1
     }
 
+    /// What is known of one script.
+    pub fn info(&self, key: &str) -> Option<ScriptInfo> {
+        self.get().0.iter().find(|info| info.key == key).cloned()
+    }
+
     /// Scripts, and files that cannot be used as they are.
     fn get(&self) -> (Arc<Vec<ScriptInfo>>, Arc<ScriptSetup>) {
         let mut known = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);

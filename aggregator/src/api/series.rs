@@ -95,7 +95,7 @@ impl Asked {
         let entity = parameters.named("entity", Entity::parse)?;
         let entity = entity.ok_or_else(|| ApiError::bad_field("entity", "parameter 'entity' is missing"))?;
         if names(entity).is_none() {
-            let cause = "there are series of interface, network, host and system";
+            let cause = "there are series of interface, network, host, system and am_host";
             return Err(ApiError::bad_field("entity", cause));
         }
         let period = |name: &str| Granularity::PERIODS.into_iter().find(|period| period.name() == name);
@@ -109,7 +109,7 @@ impl Asked {
 
 /// The time series of an element.
 #[utoipa::path(get, path = "/api/v1/series", params(
-    ("entity" = String, Query, description = "`interface`, `network`, `host` or `system`"),
+    ("entity" = String, Query, description = "`interface`, `network`, `host`, `system` or `am_host`"),
     ("value" = String, Query, description = "Identifying string of the element"),
     ("period" = Option<String>, Query, description = "`min` (when absent), `5mins`, `hour` or `day`"),
     ("from" = Option<String>, Query, description = "Windows that end after this; all that are kept when absent"),
@@ -179,6 +179,8 @@ fn names(entity: Entity) -> Option<&'static [&'static str]> {
         Entity::Network => NetworkCounters::NAMES,
         Entity::Host => HostCounters::NAMES,
         Entity::System => SystemCounters::NAMES,
+        // What is measured of them has names of its own.
+        Entity::AmHost => &[],
         _ => return None,
     })
 }
@@ -205,6 +207,7 @@ fn shown(entity: Entity, point: Point, wanted: Option<&[&str]>) -> PointRow {
         Entity::Interface => counted(unpack::<InterfaceCounters>(&point.counters)),
         Entity::Network => counted(unpack::<NetworkCounters>(&point.counters)),
         Entity::Host => counted(unpack::<HostCounters>(&point.counters)),
+        Entity::AmHost => BTreeMap::new(),
         _ => counted(unpack::<SystemCounters>(&point.counters)),
     };
     values.extend(point.metrics.into_iter().map(|(name, metric)| (name, metric.value())));

@@ -1,4 +1,5 @@
-//! What users edit while everything runs: settings of scripts, exclusions, silences, host pools.
+//! What users edit while everything runs: settings of scripts, exclusions, silences, host pools,
+//! probed hosts.
 //!
 //! Each is a document with a revision. What the configuration file says shows as `"source": "file"`;
 //! an edited document of the same name wins over it until it is deleted.
@@ -87,7 +88,7 @@ async fn entries(deps: &ApiDeps, kind: DocumentKind) -> Result<BTreeMap<String, 
     let rules = match kind {
         DocumentKind::Exclusions => &settings.exclusions,
         DocumentKind::Silences => &settings.silences,
-        DocumentKind::Scripts | DocumentKind::Pools => return Ok(entries),
+        DocumentKind::Scripts | DocumentKind::Pools | DocumentKind::Monitor => return Ok(entries),
     };
     for (name, hits) in rules.hits() {
         if let Some(entry) = entries.get_mut(name) {
@@ -97,9 +98,9 @@ async fn entries(deps: &ApiDeps, kind: DocumentKind) -> Result<BTreeMap<String, 
     Ok(entries)
 }
 
-/// Settings of one kind: `scripts`, `exclusions`, `silences` or `pools`, by name.
+/// Settings of one kind: `scripts`, `exclusions`, `silences`, `pools` or `monitor`, by name.
 #[utoipa::path(get, path = "/api/v1/settings/{kind}",
-    params(("kind" = String, Path, description = "scripts, exclusions, silences or pools")),
+    params(("kind" = String, Path, description = "scripts, exclusions, silences, pools or monitor")),
     responses((status = 200, body = Listing<Entry>), (status = 404, body = super::error::ErrorBody)))]
 #[get("/settings/{kind}")]
 pub async fn list(

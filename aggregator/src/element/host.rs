@@ -1,11 +1,15 @@
 //! The hosts of one interface.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use shared::geo::GeoCache;
 use shared::model::l7_info::Text;
 use shared::model::packed::Packed;
 use shared::model::pool::Mac;
-use shared::model::{AppCategory, ContactKind, FactKind, Granularity, HostCounters, HostKey, Timestamp};
+use shared::model::{
+    AppCategory, ContactKind, FactKind, GeoPlace, Granularity, HostCounters, HostKey, Timestamp,
+};
 use shared::script::element::InfoValue;
 use shared::wire::delta::HostDelta;
 
@@ -39,6 +43,10 @@ pub struct Host {
     pub categories: Packed,
     /// What was learned of it.
     pub facts: Option<Box<Facts>>,
+    /// Where it is; looked up once.
+    pub geo: Option<Arc<GeoPlace>>,
+    /// It was looked up.
+    pub located: bool,
     /// True when a local network holds it.
     pub local: bool,
     /// Time of its first delta.
@@ -81,7 +89,25 @@ impl Host {
             ("mac", InfoValue::Mac(self.mac)),
             ("name", InfoValue::Text(self.facts.as_ref().map_or_else(String::new, |f| f.name.to_string()))),
             ("os", InfoValue::Text(self.facts.as_ref().map_or_else(String::new, |f| f.os.to_string()))),
+            ("first_seen", InfoValue::Int(self.first_seen.secs())),
+            ("last_seen", InfoValue::Int(self.last_seen.secs())),
+            ("country", InfoValue::Text(self.place_text(|place| &place.country))),
+            ("continent", InfoValue::Text(self.place_text(|place| &place.continent))),
+            ("city", InfoValue::Text(self.place_text(|place| &place.city))),
+            ("asn", InfoValue::Int(self.geo.as_ref().map_or(0, |place| place.asn.into()))),
+            ("as_name", InfoValue::Text(self.place_text(|place| &place.as_name))),
         ]
+    }
+
+    fn place_text(&self, of: impl Fn(&GeoPlace) -> &String) -> String {
+        self.geo.as_deref().map(of).cloned().unwrap_or_default()
+    }
+
+    /// Looks up where it is, unless that was done.
+    pub fn locate(&mut self, key: HostKey, geo: &mut GeoCache) {
+        if !self.located && !geo.is_empty() {
+            (self.located, self.geo) = (true, geo.find(key.ip));
+        }
     }
 }
 
@@ -101,7 +127,7 @@ impl Hosts {
     }
 
     /// Adds what a delta says of one host.
-    pub fn apply(&mut self, delta: &HostDelta, at: Timestamp) {
+    pub fn apply(&mut self, delta: &HostDelta, at: Timestamp) -> &mut Host {
         if !self.hosts.contains_key(&delta.key) && self.hosts.len() >= self.limits.max_hosts {
             self.evict();
         }
@@ -118,6 +144,12 @@ impl Hosts {
         host.last_counted = at;
         host.idle = false;
         host.last_seen = host.last_seen.max(delta.last_seen);
+        host
+    }
+
+    /// Looks up every host again when something more is counted of it: the databases are others.
+    pub fn forget_places(&mut self) {
+        self.hosts.values_mut().for_each(|host| host.located = false);
     }
 
     /// Notes whom a known host got in touch with.

@@ -17,77 +17,120 @@ use crate::element::Interface;
 use crate::run::{Asked, Outcome};
 use crate::schedule::Closed;
 
+/// What was triggered: script, element, type.
+pub(super) type Triggered = BTreeSet<(String, String, String)>;
+
 impl Partition {
-    /// Carries out what a run asked for, then releases what it no longer confirms.
+    /// Carries out what a run asked for, then releases what it no longer confirms; gives what it
+    /// confirms.
     pub(super) fn carry_out(
         &mut self,
-        outcome: Outcome,
-        state: &InterfaceState,
+        mut outcome: Outcome,
         entity: Entity,
         window: Closed,
         elements: &Elements<'_>,
         output: &mut Output,
-    ) {
-        let mut triggered = BTreeSet::new();
+    ) -> Triggered {
+        let state = elements.state;
+        let mut triggered = Triggered::new();
         let length = window.granularity.seconds() * shared::model::time::NS_PER_S;
         self.alerts.begin_run(window.at.since(window.from) < length);
-        for (ordinal, Asked { script, element, effect }) in outcome.asked.into_iter().enumerate() {
-            let meta = self.registry.scripts()[script].script.meta().clone();
+        for (ordinal, Asked { script, element, effect }) in
+            std::mem::take(&mut outcome.asked).into_iter().enumerate()
+        {
             let subject = element.and_then(|place| elements.subject(place));
-            match (effect, subject.as_ref()) {
-                (Effect::Trigger(request), Some(subject)) => {
-                    let kind = alert_type(request.alert_type.as_deref(), &meta).to_owned();
-                    triggered.insert((meta.key.clone(), subject.value.clone(), kind));
-                    let damping = Damping::of(&meta, &self.config.alerts);
-                    let (granularity, at) = (window.granularity, window.at);
-                    let told = self.alerts.trigger(&request, &meta, subject, granularity, at, &damping);
-                    self.tell(told.into_iter().collect(), output);
-                }
-                (Effect::Keep(request), Some(subject)) => {
-                    let kind = alert_type(request.alert_type.as_deref(), &meta).to_owned();
-                    triggered.insert((meta.key.clone(), subject.value.clone(), kind));
-                    let damping = Damping::of(&meta, &self.config.alerts);
-                    let (granularity, at) = (window.granularity, window.at);
-                    let told = self.alerts.keep(&request, &meta, subject, granularity, at, &damping);
-                    self.tell(told.into_iter().collect(), output);
-                }
-                (Effect::Release(kind), Some(subject)) => {
-                    let told =
-                        self.alerts.release(kind.as_deref(), &meta, subject, window.granularity, window.at);
-                    self.tell(told.into_iter().collect(), output);
-                }
-                (Effect::Store(request), subject) => {
-                    let own = self.system_subject(state);
-                    let subject = subject.unwrap_or(&own);
-                    let granularity = window.granularity;
-                    let told = self.alerts.store(&request, &meta, subject, granularity, window.at, ordinal);
-                    self.tell(told.into_iter().collect(), output);
-                }
-                (Effect::Note { name, gauge, value }, subject) => {
-                    let of = subject.map_or_else(|| self.interface_id(state), element_id);
-                    let name = format!("{}.{name}", meta.key);
-                    if !self.noted.add(of, name, Metric::once(gauge, value)) {
-                        self.count_error("script_names_refused", 1);
-                    }
-                }
-                (other, _) => self.carry_out_other(other, &meta, state, window, ordinal, output),
-            }
+            self.carry_out_one(
+                script,
+                effect,
+                subject.as_ref(),
+                state,
+                window,
+                ordinal,
+                &mut triggered,
+                output,
+            );
         }
-        for (place, counts) in outcome.counts {
-            let key = self.registry.scripts()[place].script.meta().key.clone();
-            self.report.scripts.entry(key).or_default().add(&counts);
-        }
-        for (script, errors) in outcome.errors {
-            self.count_error(&format!("script.{script}"), errors);
-        }
-        for script in outcome.quarantined {
-            self.count_error(&format!("script.{script}.quarantined"), 1);
-            self.tell_quarantine(&script, state, window, output);
-        }
+        self.count_outcome(&mut outcome, state, window, output);
         let complete: BTreeSet<String> = outcome.complete.into_iter().collect();
         let released =
             self.alerts.end_run(state.place(), entity, window.granularity, &complete, &triggered, window.at);
         self.tell(released, output);
+        triggered
+    }
+
+    /// Carries out one thing that a script asked for, about `subject`.
+    #[expect(clippy::too_many_arguments, reason = "the two halves of one thing: what, and where")]
+    pub(super) fn carry_out_one(
+        &mut self,
+        script: usize,
+        effect: Effect,
+        subject: Option<&Subject>,
+        state: &InterfaceState,
+        window: Closed,
+        ordinal: usize,
+        triggered: &mut Triggered,
+        output: &mut Output,
+    ) {
+        let meta = self.registry.scripts()[script].script.meta().clone();
+        match (effect, subject) {
+            (Effect::Trigger(request), Some(subject)) => {
+                let kind = alert_type(request.alert_type.as_deref(), &meta).to_owned();
+                triggered.insert((meta.key.clone(), subject.value.clone(), kind));
+                let damping = Damping::of(&meta, &self.config.alerts);
+                let (granularity, at) = (window.granularity, window.at);
+                let told = self.alerts.trigger(&request, &meta, subject, granularity, at, &damping);
+                self.tell(told.into_iter().collect(), output);
+            }
+            (Effect::Keep(request), Some(subject)) => {
+                let kind = alert_type(request.alert_type.as_deref(), &meta).to_owned();
+                triggered.insert((meta.key.clone(), subject.value.clone(), kind));
+                let damping = Damping::of(&meta, &self.config.alerts);
+                let (granularity, at) = (window.granularity, window.at);
+                let told = self.alerts.keep(&request, &meta, subject, granularity, at, &damping);
+                self.tell(told.into_iter().collect(), output);
+            }
+            (Effect::Release(kind), Some(subject)) => {
+                let told =
+                    self.alerts.release(kind.as_deref(), &meta, subject, window.granularity, window.at);
+                self.tell(told.into_iter().collect(), output);
+            }
+            (Effect::Store(request), subject) => {
+                let own = self.system_subject(state);
+                let subject = subject.unwrap_or(&own);
+                let granularity = window.granularity;
+                let told = self.alerts.store(&request, &meta, subject, granularity, window.at, ordinal);
+                self.tell(told.into_iter().collect(), output);
+            }
+            (Effect::Note { name, gauge, value }, subject) => {
+                let of = subject.map_or_else(|| self.interface_id(state), element_id);
+                let name = format!("{}.{name}", meta.key);
+                if !self.noted.add(of, name, Metric::once(gauge, value)) {
+                    self.count_error("script_names_refused", 1);
+                }
+            }
+            (other, _) => self.carry_out_other(other, &meta, state, window, ordinal, output),
+        }
+    }
+
+    /// Counts what scripts did, and tells which are left alone from now on.
+    pub(super) fn count_outcome(
+        &mut self,
+        outcome: &mut Outcome,
+        state: &InterfaceState,
+        window: Closed,
+        output: &mut Output,
+    ) {
+        for (place, counts) in std::mem::take(&mut outcome.counts) {
+            let key = self.registry.scripts()[place].script.meta().key.clone();
+            self.report.scripts.entry(key).or_default().add(&counts);
+        }
+        for (script, errors) in std::mem::take(&mut outcome.errors) {
+            self.count_error(&format!("script.{script}"), errors);
+        }
+        for script in std::mem::take(&mut outcome.quarantined) {
+            self.count_error(&format!("script.{script}.quarantined"), 1);
+            self.tell_quarantine(&script, state, window, output);
+        }
     }
 
     fn carry_out_other(
@@ -167,11 +210,12 @@ impl Partition {
             ifid: state.interface.id,
             interface: state.interface.name.clone(),
             party: None,
+            flow: None,
         }
     }
 }
 
-fn element_id(subject: &Subject) -> ElementId {
+pub(super) fn element_id(subject: &Subject) -> ElementId {
     let Subject { site, ifid, entity, value, .. } = subject;
     ElementId { site: site.clone(), ifid: *ifid, entity: *entity, value: value.clone() }
 }

@@ -4,14 +4,14 @@
 
 use shared::model::network::IpNet;
 use shared::model::pool::mac_text;
-use shared::model::{ContactKind, Entity, HostKey, Party};
+use shared::model::{ContactKind, Entity, Granularity, HostKey, Party};
 use shared::script::element::{Counts, InfoValue};
 use shared::script::{ElementParams, ScriptKind};
 
-use super::InterfaceState;
+use super::{InterfaceState, Station};
 use crate::alert::{AlertState, Subject};
 use crate::config::TimeSeriesConfig;
-use crate::element::{Counters, Host, Network, Tally};
+use crate::element::{Counters, Host, Network, Tally, Watch};
 use crate::run::RunElement;
 use crate::schedule::Closed;
 
@@ -19,19 +19,22 @@ use crate::schedule::Closed;
 pub(super) const SYSTEM: &str = "flowhook";
 
 /// Which elements of an interface a run calls.
-enum Keys {
+enum Keys<'a> {
     Interface,
     Networks(Vec<IpNet>),
     Hosts(Vec<HostKey>),
     System,
+    Monitored(Vec<&'a Watch>),
 }
 
 /// The elements of one run, in its order.
 pub(super) struct Elements<'a> {
-    state: &'a InterfaceState,
+    pub(super) state: &'a InterfaceState,
     window: Closed,
-    keys: Keys,
+    keys: Keys<'a>,
     series: TimeSeriesConfig,
+    /// What hooks are told of the run.
+    granularity: Granularity,
 }
 
 impl<'a> Elements<'a> {
@@ -46,9 +49,21 @@ impl<'a> Elements<'a> {
             ScriptKind::Network => Keys::Networks(state.networks.keys().copied().collect()),
             ScriptKind::Host => Keys::Hosts(state.hosts.of_run(window.granularity, window.from)),
             ScriptKind::System => Keys::System,
-            ScriptKind::Flow => Keys::Hosts(Vec::new()),
+            // Flows and log lines are no elements; hosts that are probed are those of a station.
+            ScriptKind::Flow | ScriptKind::Syslog | ScriptKind::ActiveMonitoring => Keys::Hosts(Vec::new()),
         };
-        Self { state, window, keys, series }
+        Self { state, window, keys, series, granularity: window.granularity }
+    }
+
+    /// The hosts that a station probes.
+    pub(super) fn monitored(station: &'a Station, window: Closed, series: TimeSeriesConfig) -> Self {
+        let keys = Keys::Monitored(station.watches.values().collect());
+        Self { state: &station.state, window, keys, series, granularity: window.granularity }
+    }
+
+    /// The same, called on demand: the window says whose hook and whose growth.
+    pub(super) fn on_demand(self) -> Self {
+        Self { granularity: Granularity::Aperiodic, ..self }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -56,6 +71,7 @@ impl<'a> Elements<'a> {
             Keys::Interface | Keys::System => 1,
             Keys::Networks(networks) => networks.len(),
             Keys::Hosts(hosts) => hosts.len(),
+            Keys::Monitored(watches) => watches.len(),
         }
     }
 
@@ -63,6 +79,10 @@ impl<'a> Elements<'a> {
     pub(super) fn begin_at(&mut self, value: &str) {
         match &mut self.keys {
             Keys::Interface | Keys::System => {}
+            Keys::Monitored(watches) => {
+                let place = watches.iter().position(|watch| watch.value() == value);
+                watches.rotate_left(place.unwrap_or(0));
+            }
             Keys::Networks(networks) => {
                 let place = networks.iter().position(|network| network.to_string() == value);
                 networks.rotate_left(place.unwrap_or(0));
@@ -82,6 +102,7 @@ impl<'a> Elements<'a> {
             Keys::System => Some(SYSTEM.to_owned()),
             Keys::Networks(networks) => networks.get(n).map(ToString::to_string),
             Keys::Hosts(hosts) => hosts.get(n).map(ToString::to_string),
+            Keys::Monitored(watches) => watches.get(n).map(|watch| watch.value().to_owned()),
         }
     }
 
@@ -107,6 +128,12 @@ impl<'a> Elements<'a> {
                 let (stats, delta) = self.counts(&state.networks.get(prefix)?.tally);
                 (Entity::Network, Network::info(*prefix), stats, delta, true)
             }
+            Keys::Monitored(watches) => {
+                let watch = watches.get(n)?;
+                let (mut stats, delta) = self.counts(&watch.tally);
+                stats.extend(watch.levels());
+                (Entity::AmHost, watch.info(), stats, delta, true)
+            }
             Keys::Hosts(hosts) => {
                 let key = *hosts.get(n)?;
                 let host = state.hosts.get(key)?;
@@ -117,7 +144,8 @@ impl<'a> Elements<'a> {
         };
         let entity_value = self.value(n)?;
         let params = ElementParams {
-            granularity: Some(self.window.granularity),
+            granularity: Some(self.granularity),
+            hook: Some(self.window.granularity),
             entity: Some(entity),
             cur_alerts: alerts.current(state.place(), entity, &entity_value),
             entity_value,
@@ -143,6 +171,7 @@ impl<'a> Elements<'a> {
             Keys::System => (Entity::System, None),
             Keys::Networks(_) => (Entity::Network, None),
             Keys::Hosts(hosts) => (Entity::Host, hosts.get(n).and_then(|key| self.party(*key))),
+            Keys::Monitored(watches) => return watches.get(n).map(|watch| watch.subject(interface)),
         };
         Some(Subject {
             entity,
@@ -152,6 +181,7 @@ impl<'a> Elements<'a> {
             ifid: interface.id,
             interface: interface.name.clone(),
             party,
+            flow: None,
         })
     }
 
@@ -164,10 +194,9 @@ impl<'a> Elements<'a> {
             mac: host.mac.as_ref().map(mac_text),
             local: host.local,
             pool: String::new(),
+            geo: host.geo.clone(),
             is_attacker: false,
             is_victim: false,
-            asn: None,
-            geo: None,
         })
     }
 }
@@ -179,3 +208,6 @@ fn add_contacts(stats: &mut Counts, host: &Host) {
         None => stats.extend(ContactKind::ALL.map(|kind| (kind.counter(), 0))),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -37,6 +37,14 @@ impl Noted {
     }
 }
 
+impl Noted {
+    /// Adds levels of an element that no script noted.
+    pub(super) fn put(&mut self, element: ElementId, levels: Vec<(&'static str, Metric)>) {
+        let levels = levels.into_iter().map(|(name, metric)| (name.to_owned(), metric));
+        add_metrics(self.elements.entry(element).or_default(), levels.collect());
+    }
+}
+
 /// What was counted under names since the last minute.
 #[derive(Debug, Default)]
 pub(super) struct Named(Metrics);
@@ -74,11 +82,22 @@ impl Partition {
         cause: &str,
     ) -> Option<SampleBatch> {
         let config = &self.config.time_series;
-        let mut samples = match window.granularity {
+        let samples = match window.granularity {
             // The longer windows are these minutes, added up.
             Granularity::Min => state.minute(config, window.from),
             _ => Vec::new(),
         };
+        self.batch(state, window, cause, samples)
+    }
+
+    /// These samples, and what was noted since the last ones.
+    pub(super) fn batch(
+        &mut self,
+        state: &InterfaceState,
+        window: Closed,
+        cause: &str,
+        mut samples: Vec<Sample>,
+    ) -> Option<SampleBatch> {
         let of_scripts = std::mem::take(&mut self.noted.elements).into_iter();
         samples.extend(of_scripts.map(|(element, metrics)| Sample {
             element,

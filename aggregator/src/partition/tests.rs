@@ -21,14 +21,18 @@ use crate::config::AggregatorConfig;
 
 mod kept;
 
-const START: i64 = 1_700_000_040; // 2023-11-14T22:14:00Z, a whole minute
+pub(super) const START: i64 = 1_700_000_040; // 2023-11-14T22:14:00Z, a whole minute
 
-fn partition(sources: Vec<ScriptSource>, settings: Value) -> Partition {
+pub(super) fn partition(sources: Vec<ScriptSource>, settings: Value) -> Partition {
     restarted(sources, settings, Vec::new())
 }
 
 /// A partition that finds these alerts engaged.
-fn restarted(sources: Vec<ScriptSource>, settings: Value, engaged: Vec<EngagedAlert>) -> Partition {
+pub(super) fn restarted(
+    sources: Vec<ScriptSource>,
+    settings: Value,
+    engaged: Vec<EngagedAlert>,
+) -> Partition {
     let engine = ScriptEngine::new(ScriptLimits::default());
     let settings: BTreeMap<String, ScriptSettings> = serde_json::from_value(settings).unwrap();
     let (registry, errors) = Registry::load(&engine, sources, &settings);
@@ -39,12 +43,12 @@ fn restarted(sources: Vec<ScriptSource>, settings: Value, engaged: Vec<EngagedAl
     Partition::new(7, engine, registry, &setup, AggregatorConfig::default(), networks, engaged)
 }
 
-fn script(text: &str) -> Vec<ScriptSource> {
+pub(super) fn script(text: &str) -> Vec<ScriptSource> {
     vec![ScriptSource { name: "test".into(), origin: Origin::Inline, folder: None, text: text.to_owned() }]
 }
 
 /// The delta of second `at` after the start, with these hosts' sent bytes.
-fn delta(at: i64, hosts: &[(&str, u64)]) -> Delta {
+pub(super) fn delta(at: i64, hosts: &[(&str, u64)]) -> Delta {
     let from = Timestamp::from_secs(START + at);
     let bytes: u64 = hosts.iter().map(|(_, bytes)| bytes).sum();
     let host = |(ip, bytes): &(&str, u64)| {
@@ -85,7 +89,7 @@ fn delta(at: i64, hosts: &[(&str, u64)]) -> Delta {
 }
 
 /// Applies seconds `from..to`, each with what `hosts` gives for it.
-fn seconds(
+pub(super) fn seconds(
     partition: &mut Partition,
     range: std::ops::Range<i64>,
     hosts: impl Fn(i64) -> Vec<(&'static str, u64)>,
@@ -93,7 +97,7 @@ fn seconds(
     range.map(|at| partition.apply(&delta(at, &hosts(at)))).collect()
 }
 
-fn transitions(outputs: &[Output]) -> Vec<(AlertAction, String, i64)> {
+pub(super) fn transitions(outputs: &[Output]) -> Vec<(AlertAction, String, i64)> {
     let told = |transition: &Transition| {
         let alert = match transition {
             Transition::Engage(engaged) => &engaged.alert,

@@ -22,9 +22,9 @@ mod faults;
 mod http;
 mod parts;
 
-const DEADLINE: Duration = Duration::from_secs(20);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 
-fn bus() -> SharedBus {
+pub(crate) fn bus() -> SharedBus {
     MemoryBus::new(MemoryConfig::default())
 }
 
@@ -32,7 +32,7 @@ async fn start(bus: &SharedBus, store: &SqliteStore) -> Aggregator {
     spawn(deps(bus, store)).await.unwrap()
 }
 
-fn deps(bus: &SharedBus, store: &SqliteStore) -> AggregatorDeps {
+pub(crate) fn deps(bus: &SharedBus, store: &SqliteStore) -> AggregatorDeps {
     AggregatorDeps {
         bus: Arc::clone(bus),
         documents: Arc::new(store.clone()),
@@ -53,6 +53,7 @@ fn deps(bus: &SharedBus, store: &SqliteStore) -> AggregatorDeps {
             ..AggregatorConfig::default()
         },
         scripts: ScriptSetup { sources: builtin(), ..ScriptSetup::default() }.into(),
+        site: "s".to_owned(),
         node: "n".to_owned(),
         metrics_text: Arc::new(|| "up 1\n".to_owned()),
     }
@@ -100,7 +101,7 @@ fn of_minute(site: &str, number: u64, packets: u64) -> Delta {
     }
 }
 
-async fn next(alerts: &mut shared::bus::Consumer) -> Alert {
+pub(crate) async fn next(alerts: &mut shared::bus::Consumer) -> Alert {
     let queued: Queued =
         tokio::time::timeout(DEADLINE, alerts.next()).await.expect("an alert comes").unwrap();
     let alert = serde_json::from_slice(&queued.payload).unwrap();
@@ -108,7 +109,7 @@ async fn next(alerts: &mut shared::bus::Consumer) -> Alert {
     alert
 }
 
-async fn stop(aggregator: Aggregator) {
+pub(crate) async fn stop(aggregator: Aggregator) {
     aggregator.actor.stop(None);
     tokio::time::timeout(DEADLINE, aggregator.handle).await.expect("it stops").unwrap();
 }

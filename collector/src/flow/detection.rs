@@ -111,7 +111,10 @@ impl Detection {
         if let Some(announced) = extra.info.announced.take() {
             self.expected.add(&announced, now);
         }
-        if extra.info == L7Info::default() && extra.alerts.is_empty() && extra.score == 0 {
+        if extra.info == L7Info::default()
+            && extra.alerts.is_empty()
+            && (extra.score, extra.earlier_s) == (0, 0)
+        {
             self.spare = Some(extra);
         } else {
             flow.extra = Some(extra);

@@ -60,6 +60,8 @@ impl Flow {
             status: self.status,
             score: self.extra.as_ref().map_or(0, |extra| extra.score),
             collected: self.collected().is_some(),
+            earlier_s: self.extra.as_ref().map_or(0, |extra| extra.earlier_s),
+            geo: None,
             export: self.collected().map(|collected| Box::new(collected.info())),
             end,
         }

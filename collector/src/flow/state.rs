@@ -60,6 +60,8 @@ pub struct Extra {
     pub score: u32,
     /// Score of the weightiest of them; `None` when there is none.
     pub top_score: Option<u32>,
+    /// Seconds for which the conversation had gone on before, when the active timeout cut it.
+    pub earlier_s: u32,
     /// Alerts already raised, by hash of script and type.
     pub alerts: Vec<u64>,
     /// What an exporter says, when the flow was collected.
@@ -310,8 +312,11 @@ impl Flow {
         }
         let info = self.info().filter(|info| **info != L7Info::default()).cloned();
         let collected = self.collected().map(|collected| Box::new(collected.succeed(now)));
-        let extra = (info.is_some() || collected.is_some())
-            .then(|| Box::new(Extra { info: info.unwrap_or_default(), collected, ..Extra::default() }));
+        let before = self.extra.as_ref().map_or(0, |extra| extra.earlier_s);
+        let part = now.since(self.first_seen) / shared::model::time::NS_PER_S;
+        let earlier_s = before.saturating_add(u32::try_from(part).unwrap_or(u32::MAX));
+        let info = info.unwrap_or_default();
+        let extra = Some(Box::new(Extra { info, earlier_s, collected, ..Extra::default() }));
         Self {
             id,
             first_seen: now,

@@ -78,6 +78,11 @@ impl Feed {
         self.exporters.stats()
     }
 
+    /// Exporters that have fallen silent, with [`Exporters::silent`]'s bounds.
+    pub fn silent(&self, now: Timestamp, patience_s: i64) -> u64 {
+        self.exporters.silent(now, patience_s)
+    }
+
     /// Datagrams refused: of senders that may not export, and of exporters that were too many.
     pub fn refused(&self) -> u64 {
         self.not_allowed + self.exporters.refused()

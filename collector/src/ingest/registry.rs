@@ -114,6 +114,9 @@ pub(super) fn accept(
     out.push(flow);
 }
 
+/// After so long a silence an exporter is taken for one that was taken away.
+const REMEMBERED_NS: i64 = 86_400 * shared::model::time::NS_PER_S;
+
 /// All exporters.
 #[derive(Debug)]
 pub struct Exporters {
@@ -188,6 +191,15 @@ impl Exporters {
         let mut all: Vec<_> = self.known.iter().map(|(ip, exporter)| (*ip, exporter.stats)).collect();
         all.sort_unstable_by_key(|(ip, _)| *ip);
         all
+    }
+
+    /// Exporters that were heard of within [`REMEMBERED_NS`] before `now`, but not for `patience_s`.
+    pub fn silent(&self, now: Timestamp, patience_s: i64) -> u64 {
+        let quiet = |exporter: &&Exporter| {
+            let last = exporter.last_seen;
+            last.plus_secs(patience_s) < now && now < last.plus_ns(REMEMBERED_NS)
+        };
+        self.known.values().filter(quiet).count() as u64
     }
 
     /// Counters of all exporters, those forgotten included.

@@ -1,9 +1,11 @@
 //! IEC 60870-5-104, telecontrol over TCP, by its frames.
 
+use shared::model::flow::L7Info;
+use shared::model::status::StatusBits;
 use shared::model::{AppCategory, Breed, L4};
 
 use super::frames::{Fit, walk};
-use super::{Carrier, Dissector, L7Context, Probe, name_only};
+use super::{Carrier, Dissector, L7Context, Probe, Want};
 
 const START: u8 = 0x68;
 
@@ -15,7 +17,7 @@ pub(super) static IEC60870: Dissector = Dissector {
     first: |byte| byte == START,
     ports: &[(L4::TCP, 2404)],
     probe,
-    dissect: name_only,
+    dissect,
 };
 
 /// Length of a frame with one of the three forms of control fields.
@@ -41,11 +43,41 @@ fn probe(bytes: &[u8], _: &L7Context) -> Probe {
     }
 }
 
+/// Notes the type ids of the frames that carry something; a frame that goes on in the next segment
+/// shows its type here, and its rest is no frame.
+fn dissect(bytes: &[u8], _: &L7Context, info: &mut L7Info, _: &mut StatusBits) -> Want {
+    let mut rest = bytes;
+    while let Some(length) = frame(rest) {
+        if let [_, 12..=u8::MAX, _, _, _, _, kind, ..] = rest {
+            info.control.get_or_insert_default().note(*kind);
+        }
+        rest = rest.get(length..).unwrap_or_default();
+    }
+    Want::Always
+}
+
 // Recorded between the client and the server of c104.
 #[cfg(test)]
 mod tests {
     use crate::l7::Verdict;
     use crate::l7::tests::{Run, hex, tcp};
+
+    #[test]
+    fn type_ids_are_noted_throughout() {
+        let asdu = |kind: u8| {
+            let mut frame = hex("680e00000000000106002f0000000014");
+            frame[6] = kind;
+            frame
+        };
+        let mut run = Run::new(tcp(50_000, 2404));
+        for _ in 0..20 {
+            run.client(&asdu(100));
+            run.server(&[asdu(100), hex("680401000e00"), asdu(36)].concat());
+        }
+        let control = run.info.control.as_ref().unwrap();
+        assert_eq!((control.messages, control.codes()), (60, vec!["36".to_owned(), "100".to_owned()]));
+        assert_eq!(control.transitions(), ["100>100", "100>36", "36>100"]);
+    }
 
     #[test]
     fn frames() {

@@ -99,11 +99,20 @@ fn probe_umas(bytes: &[u8], _: &L7Context) -> Probe {
     }
 }
 
-fn dissect(bytes: &[u8], cx: &L7Context, _: &mut L7Info, status: &mut StatusBits) -> Want {
-    if !cx.from_client && function(bytes).is_some_and(|(function, _)| function & EXCEPTION != 0) {
-        *status |= FlowStatus::ErrorCode.bit();
+fn dissect(bytes: &[u8], cx: &L7Context, info: &mut L7Info, status: &mut StatusBits) -> Want {
+    let mut rest = bytes;
+    while let Some(length) = message(rest) {
+        let Some(&function) = rest.get(7) else { break };
+        let control = info.control.get_or_insert_default();
+        if cx.from_client {
+            control.note(function);
+        } else if function & EXCEPTION != 0 {
+            control.exceptions = control.exceptions.saturating_add(1);
+            *status |= FlowStatus::ErrorCode.bit();
+        }
+        rest = rest.get(length..).unwrap_or_default();
     }
-    Want::Next
+    Want::Always
 }
 
 // Bytes of the application protocol's examples under the header of the guide.
@@ -119,6 +128,8 @@ mod tests {
         assert_eq!(run.client(&hex("0001 0000 0006 11 03 006b 0003")), Verdict::Decided("Modbus"));
         assert_eq!(run.server(&hex("0001 0000 0003 11 83 02")), Verdict::Reading);
         assert_eq!(run.status, FlowStatus::ErrorCode.bit());
+        let control = run.info.control.as_ref().unwrap();
+        assert_eq!((control.codes(), control.exceptions), (vec!["3".to_owned()], 1));
         let answer = hex("0001 0000 0009 11 03 06 022b 0000 0064");
         assert_eq!(Run::new(tcp(50_000, 1502)).server(&answer), Verdict::Decided("Modbus"));
         let write = hex("0002 0000 000b 11 10 0001 0002 04 000a 0102");

@@ -254,6 +254,8 @@ fn flow(id: u64) -> FlowRecord {
     let side = FlowSide { ip: [10, 0, 0, 1].into(), port: 1, mac: None, local: true };
     FlowRecord {
         export: None,
+        earlier_s: 0,
+        geo: None,
         id,
         ifid: 0,
         vlan: 0,

@@ -2,9 +2,15 @@
 
 use std::sync::Arc;
 
+use shared::model::Timestamp;
+
 use super::{Item, Pipeline, TraceSource};
 use crate::capture::Batch;
 use crate::ingest::feed::Fed;
+
+/// An exporter that was not heard of for so many seconds is silent: exporters send what is live each
+/// minute, or sooner.
+const EXPORTER_PATIENCE_S: i64 = 120;
 
 impl Pipeline {
     /// Takes a batch of packets that carry export datagrams. The interface counts the packets and
@@ -50,8 +56,11 @@ impl Pipeline {
 
     /// Puts the exporters' counters into the report: with each summary, not with each batch, because
     /// there may be a thousand exporters.
-    pub(super) fn report_exporters(&mut self) {
+    pub(super) fn report_exporters(&mut self, now: Timestamp) {
         let Some(feed) = &self.parts.feed else { return };
+        let interval = u64::from(self.parts.summary_interval_s);
+        self.summary.interface.counters.exporter_silent_seconds +=
+            feed.silent(now, EXPORTER_PATIENCE_S) * interval;
         self.summary.interface.collected = true;
         let counts = feed.stats().into_iter().map(|(exporter, stats)| (exporter.to_string(), stats.counts()));
         self.report.exporters = Arc::new(counts.collect());

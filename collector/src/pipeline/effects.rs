@@ -64,7 +64,8 @@ impl Pipeline {
             if !self.parts.hooks.wants_flow(FlowHook::StatusChanged, flow, old) {
                 return;
             }
-            let record = self.parts.table.record(flow, self.parts.record_context(), None);
+            let mut record = self.parts.table.record(flow, self.parts.record_context(), None);
+            self.summary.locate(&mut record);
             let asked = self.parts.hooks.call(FlowHook::StatusChanged, &record, old, 0, now);
             self.carry_out_live(asked, place, record, now, trace, out);
         }
@@ -83,7 +84,8 @@ impl Pipeline {
         if !self.parts.hooks.wants_flow(hook, flow, flow.status) {
             return;
         }
-        let record = self.parts.table.record(flow, self.parts.record_context(), None);
+        let mut record = self.parts.table.record(flow, self.parts.record_context(), None);
+        self.summary.locate(&mut record);
         let asked = self.parts.hooks.call(hook, &record, flow.status, tick, now);
         self.carry_out_live(asked, place, record, now, trace, out);
     }
@@ -116,6 +118,7 @@ impl Pipeline {
     ) {
         let growth = self.parts.table.settle_ended(flow);
         let mut record = self.parts.table.last_record(flow, self.parts.record_context(), reason);
+        self.summary.locate(&mut record);
         if flow.take_detection() {
             let old = record.status;
             self.call_ended(FlowHook::ProtocolDetected, flow, &mut record, old, now, trace, out);

@@ -48,7 +48,7 @@ impl Pipeline {
             out.push(Item::Alert(Box::new(alert)));
         }
         self.summary.interface.live_flows = self.parts.table.len() as u64;
-        self.report_exporters();
+        self.report_exporters(to);
         self.push_deltas(to, end_of_stream, out);
         self.flush_flows(out);
     }

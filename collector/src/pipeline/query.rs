@@ -17,7 +17,7 @@ impl Pipeline {
             if i64::try_from(flow.id).unwrap_or(i64::MAX) <= after {
                 continue;
             }
-            let record = self.parts.table.record(flow, cx, None);
+            let mut record = self.parts.table.record(flow, cx, None);
             if !query_matches(query, &record) {
                 continue;
             }
@@ -25,6 +25,7 @@ impl Pipeline {
                 more = true;
                 break;
             }
+            self.summary.locate_once(&mut record);
             items.push(record);
         }
         let next = items.last().filter(|_| more).map(|f: &FlowRecord| f.id.to_string());

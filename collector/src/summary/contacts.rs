@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use shared::model::{Contact, ContactKind, L4};
+use shared::model::{Contact, ContactKind, GeoPlace, L4};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::flow::{Flow, Growth};
@@ -26,13 +26,23 @@ pub(super) struct Contacts {
 
 impl Contacts {
     /// Notes what a flow that is new, or has become known, says of its client.
-    pub(super) fn of_flow(&mut self, client: u32, flow: &Flow, server: IpAddr, growth: &Growth) {
+    pub(super) fn of_flow(
+        &mut self,
+        client: u32,
+        flow: &Flow,
+        server: IpAddr,
+        place: Option<&GeoPlace>,
+        growth: &Growth,
+    ) {
         let ip = match server {
             IpAddr::V4(ip) => ip.to_ipv6_mapped().octets(),
             IpAddr::V6(ip) => ip.octets(),
         };
         if growth.begun {
             self.note(client, ContactKind::Peer, &ip);
+            if let Some(country) = place.map(|place| &place.country).filter(|country| !country.is_empty()) {
+                self.note(client, ContactKind::Country, country.as_bytes());
+            }
             if matches!(flow.l4(), L4::TCP | L4::UDP) {
                 let mut service = [0; 18];
                 service[..16].copy_from_slice(&ip);

@@ -64,8 +64,9 @@ fn add(document: &mut Value, key: &str, value: Option<Value>) {
 
 fn party(party: &Party) -> Value {
     let mut value = json!({ "ip": party.ip, "port": party.port });
-    add(&mut value, "as", party.asn.map(|number| json!({ "number": number })));
     let Some(geo) = &party.geo else { return value };
+    let number = (geo.asn != 0).then(|| json!({ "number": geo.asn }));
+    add(&mut value, "as", number);
     let mut place = Map::new();
     let mut put = |key: &str, text: &str| {
         if !text.is_empty() {
@@ -74,8 +75,8 @@ fn party(party: &Party) -> Value {
     };
     put("city_name", &geo.city);
     put("continent_name", &geo.continent);
-    put("country_name", &geo.country);
-    put("country_iso_code", &geo.country_code);
+    put("country_name", &geo.country_name);
+    put("country_iso_code", &geo.country);
     if let (Some(lat), Some(lon)) = (geo.latitude, geo.longitude) {
         place.insert("location".to_owned(), json!({ "lat": lat, "lon": lon }));
     }
@@ -118,8 +119,8 @@ fn severity_label(severity: Severity) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use shared::model::alert::{AlertFlow, PartyGeo};
-    use shared::model::{AlertAction, Timestamp};
+    use shared::model::alert::AlertFlow;
+    use shared::model::{AlertAction, GeoPlace, Timestamp};
 
     use super::*;
     use crate::testing::{alert, flow_alert};
@@ -136,14 +137,16 @@ mod tests {
         let client = alert.client.as_mut().unwrap();
         (client.ip, client.port) = ("192.168.1.29".parse().unwrap(), 60952);
         let server = alert.server.as_mut().unwrap();
-        (server.ip, server.port, server.asn) = ("23.206.251.35".parse().unwrap(), 80, Some(16625));
-        server.geo = Some(PartyGeo {
+        (server.ip, server.port) = ("23.206.251.35".parse().unwrap(), 80);
+        let place = GeoPlace {
+            asn: 16625,
             continent: "NA".to_owned(),
-            country_code: "US".to_owned(),
+            country: "US".to_owned(),
             latitude: Some(37.75),
             longitude: Some(-97.8),
-            ..PartyGeo::default()
-        });
+            ..GeoPlace::default()
+        };
+        server.geo = Some(place.into());
         alert.flow = Some(AlertFlow {
             l4: "TCP".to_owned(),
             l7: "HTTP".to_owned(),

@@ -4,11 +4,13 @@
 //! fields are added, never renamed or removed, and `schema_version` tells the version.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use super::category::Category;
 use super::entity::Entity;
+use super::geo::GeoPlace;
 use super::severity::Severity;
 use super::time::{Granularity, Timestamp};
 
@@ -69,6 +71,10 @@ pub struct Party {
     /// True when a local network holds the address.
     #[serde(default)]
     pub local: bool,
+    /// Where it is, as far as databases say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<GeoPlace>)]
+    pub geo: Option<Arc<GeoPlace>>,
     /// The host pool it belongs to; empty until the notifier's side has looked it up.
     #[serde(default)]
     pub pool: String,
@@ -78,30 +84,6 @@ pub struct Party {
     /// It is attacked.
     #[serde(default)]
     pub is_victim: bool,
-    /// Number of its autonomous system, when known.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub asn: Option<u32>,
-    /// Where it is, when known.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub geo: Option<PartyGeo>,
-}
-
-/// Where an address is, as far as a database of addresses knows; texts are empty when it does not.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(default)]
-pub struct PartyGeo {
-    /// City.
-    pub city: String,
-    /// Continent.
-    pub continent: String,
-    /// Country.
-    pub country: String,
-    /// Country, in two letters (ISO 3166-1).
-    pub country_code: String,
-    /// Degrees north.
-    pub latitude: Option<f64>,
-    /// Degrees east.
-    pub longitude: Option<f64>,
 }
 
 /// What a flow alert tells of its flow.

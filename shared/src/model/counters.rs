@@ -110,6 +110,12 @@ counters! {
         remote_access_flows,
         /// Times a local host came with another hardware address than before; counted by the aggregator.
         mac_changes,
+        /// ARP questions asked.
+        arp_requests_sent,
+        /// Bytes of programs that share files between peers, sent and received.
+        p2p_bytes,
+        /// Seconds in which packets of the host were seen; counted by the aggregator, of summaries.
+        active_seconds,
     }
 }
 
@@ -144,6 +150,10 @@ counters! {
         tcp_retransmissions,
         /// TCP segments of hosts of the network that came out of order.
         tcp_out_of_order,
+        /// ARP questions that hosts of the network asked.
+        arp_requests,
+        /// Of these, questions for addresses that are not of the network.
+        arp_strangers,
     }
 }
 
@@ -177,6 +187,14 @@ counters! {
         drops_interface,
         /// Of the dropped packets, those that the capture took and could not hand on.
         drops_own,
+        /// DNS questions.
+        dns_queries,
+        /// Bytes of programs that share files between peers.
+        p2p_bytes,
+        /// ARP packets from addresses that are of no local network.
+        arp_ghosts,
+        /// Seconds for which exporters were silent, each for itself, from the end of their patience.
+        exporter_silent_seconds,
     }
 }
 
@@ -203,6 +221,26 @@ counters! {
         scripts_quarantined,
         /// Alerts refused because too many were engaged.
         alerts_refused,
+        /// Windows whose runs were left out, because the silence before was too long.
+        windows_jumped,
+    }
+}
+
+counters! {
+    /// What active monitoring counted of one host.
+    MonitorCounters {
+        /// Rounds of probes that ended.
+        rounds,
+        /// Rounds that were an alert by themselves.
+        rounds_failed,
+        /// Probes sent.
+        probes,
+        /// Probes answered in time and rightly.
+        replies,
+        /// Probes lost, refused or answered wrongly.
+        lost,
+        /// Sum of the round-trip times of the answers, in microseconds.
+        rtt_us,
     }
 }
 
@@ -224,7 +262,7 @@ mod tests {
             *counters.slot(id).unwrap() = id as u64 + 1;
         }
         assert_eq!(counters.bytes_sent, 1);
-        assert_eq!((counters.score, counters.mac_changes), (20, HostCounters::NAMES.len() as u64));
+        assert_eq!((counters.score, counters.active_seconds), (20, HostCounters::NAMES.len() as u64));
         assert!(counters.slot(HostCounters::NAMES.len()).is_none());
     }
 

@@ -6,8 +6,11 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::app::{AppCategory, Breed};
+use super::geo::{FlowGeo, GeoPlace};
 use super::host::HostKey;
-pub use super::l7_info::{Announced, DnsInfo, HttpInfo, L7Info, SshInfo, Text, TlsCertificate, TlsInfo};
+pub use super::l7_info::{
+    Announced, ControlInfo, DnsInfo, HttpInfo, L7Info, SshInfo, Text, TlsCertificate, TlsInfo,
+};
 use super::pool::Mac;
 use super::status::StatusBits;
 use super::time::Timestamp;
@@ -293,11 +296,31 @@ pub struct FlowRecord {
     /// Who exported it and what else the exporter says, for collected flows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub export: Option<Box<ExportInfo>>,
+    /// Seconds for which its conversation had gone on before, when the active timeout cut it.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub earlier_s: u32,
+    /// Where both sides are, as far as databases say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub geo: Option<Box<FlowGeo>>,
     /// Why it ended; `None` while it lives.
     pub end: Option<FlowEnd>,
 }
 
+fn is_zero(number: &u32) -> bool {
+    *number == 0
+}
+
 impl FlowRecord {
+    /// Where the client is.
+    pub fn client_place(&self) -> Option<&GeoPlace> {
+        self.geo.as_ref()?.client.as_deref()
+    }
+
+    /// Where the server is.
+    pub fn server_place(&self) -> Option<&GeoPlace> {
+        self.geo.as_ref()?.server.as_deref()
+    }
+
     /// The client as a host.
     pub fn client_host(&self) -> HostKey {
         HostKey::new(self.client.ip, self.vlan)

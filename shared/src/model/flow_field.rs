@@ -4,7 +4,8 @@
 
 use std::borrow::Cow;
 
-use super::flow::{FlowRecord, L4};
+use super::flow::{ExportInfo, FlowRecord, L4};
+use super::pool::mac_text;
 use super::status;
 
 /// The value of one field; text that the flow holds is lent.
@@ -59,6 +60,10 @@ fields! {
     "srv_port", "Server port, 0 where there is none.", |f| int(f.server.port.into());
     "cli_local", "True when the client is in a local network.", |f| FieldValue::Bool(f.client.local);
     "srv_local", "True when the server is in a local network.", |f| FieldValue::Bool(f.server.local);
+    "cli_mac", "Hardware address seen with the client, `02:00:00:00:00:01`; empty when unknown.",
+        |f| made(f.client.mac.as_ref().map(mac_text).unwrap_or_default());
+    "srv_mac", "Hardware address seen with the server: that of a router when the server is behind one.",
+        |f| made(f.server.mac.as_ref().map(mac_text).unwrap_or_default());
     "l4", "Layer-4 protocol: `tcp`, `udp`, `icmp`, …", |f| made(f.l4.name());
     "protocol", "Layer-4 protocol number (IANA).", |f| int(f.l4.0.into());
     "l7", "Layer-7 protocol, such as `DNS`, with the application where known: `TLS.YouTube`; `Unknown` when not found.", |f| text(&f.l7);
@@ -70,6 +75,8 @@ fields! {
     "last_seen", "Time of the last packet, seconds since the epoch.", |f| FieldValue::Int(f.last_seen.secs());
     "duration", "Seconds between first and last packet.",
         |f| FieldValue::Int(f.last_seen.since(f.first_seen) / super::time::NS_PER_S);
+    "age", "Seconds between first and last packet of the conversation, parts that the active timeout cut off included.",
+        |f| FieldValue::Int(i64::from(f.earlier_s) + f.last_seen.since(f.first_seen) / super::time::NS_PER_S);
     "bytes", "Bytes on the wire, both directions.", |f| int(f.bytes());
     "cli2srv_bytes", "Bytes from client to server.", |f| int(f.cli2srv.bytes);
     "srv2cli_bytes", "Bytes from server to client.", |f| int(f.srv2cli.bytes);
@@ -164,6 +171,36 @@ fields! {
         |f| int(f.export.as_ref().map_or(1, |e| e.sampling.into()));
     "exporter_application", "What the exporter calls the application, empty when it does not say.",
         |f| text(f.export.as_ref().map_or("", |e| &e.application));
+    "client_country", "Country of the client by its two letters (ISO 3166-1); empty when unknown, as without databases (`geo.databases`).",
+        |f| text(f.client_place().map_or("", |p| &p.country));
+    "client_continent", "Continent of the client by its two letters.", |f| text(f.client_place().map_or("", |p| &p.continent));
+    "client_city", "City of the client.", |f| text(f.client_place().map_or("", |p| &p.city));
+    "client_latitude", "Latitude of the client in millionths of a degree, 0 when unknown.",
+        |f| degrees(f.client_place().and_then(|p| p.latitude));
+    "client_longitude", "Longitude of the client in millionths of a degree, 0 when unknown.",
+        |f| degrees(f.client_place().and_then(|p| p.longitude));
+    "client_asn", "Autonomous system of the client, by databases or the exporter; 0 when unknown.",
+        |f| int(f.client_place().map_or(0, |p| p.asn).max(exported_as(f, |e| e.client_as)).into());
+    "client_as_name", "Who runs the autonomous system of the client.", |f| text(f.client_place().map_or("", |p| &p.as_name));
+    "server_country", "Country of the server by its two letters (ISO 3166-1); empty when unknown, as without databases (`geo.databases`).",
+        |f| text(f.server_place().map_or("", |p| &p.country));
+    "server_continent", "Continent of the server by its two letters.", |f| text(f.server_place().map_or("", |p| &p.continent));
+    "server_city", "City of the server.", |f| text(f.server_place().map_or("", |p| &p.city));
+    "server_latitude", "Latitude of the server in millionths of a degree, 0 when unknown.",
+        |f| degrees(f.server_place().and_then(|p| p.latitude));
+    "server_longitude", "Longitude of the server in millionths of a degree, 0 when unknown.",
+        |f| degrees(f.server_place().and_then(|p| p.longitude));
+    "server_asn", "Autonomous system of the server, by databases or the exporter; 0 when unknown.",
+        |f| int(f.server_place().map_or(0, |p| p.asn).max(exported_as(f, |e| e.server_as)).into());
+    "server_as_name", "Who runs the autonomous system of the server.", |f| text(f.server_place().map_or("", |p| &p.as_name));
+    "control_codes", "What was asked for in an industrial protocol: functions of Modbus, type ids of IEC 60870-5-104.",
+        |f| FieldValue::List(f.info.control.as_ref().map_or(Vec::new(), |c| c.codes()));
+    "control_transitions", "Which of them came after which, `100>45`, the first 64 different ones.",
+        |f| FieldValue::List(f.info.control.as_ref().map_or(Vec::new(), |c| c.transitions()));
+    "control_messages", "Messages of an industrial protocol read.",
+        |f| int(f.info.control.as_ref().map_or(0, |c| c.messages.into()));
+    "control_exceptions", "Of these, answers that refuse.",
+        |f| int(f.info.control.as_ref().map_or(0, |c| c.exceptions.into()));
     "is_tcp", "True for TCP.", |f| FieldValue::Bool(f.l4 == L4::TCP);
     "is_udp", "True for UDP.", |f| FieldValue::Bool(f.l4 == L4::UDP);
     "label", "`client:port server:port`.", |f| made(f.label());
@@ -172,6 +209,14 @@ fields! {
 
 fn certificate(flow: &FlowRecord) -> Option<&super::flow::TlsCertificate> {
     flow.info.tls.as_ref()?.certificate.as_deref()
+}
+
+fn degrees<'a>(degrees: Option<f64>) -> FieldValue<'a> {
+    FieldValue::Int((degrees.unwrap_or(0.0) * 1e6).round() as i64)
+}
+
+fn exported_as(flow: &FlowRecord, side: impl Fn(&ExportInfo) -> u32) -> u32 {
+    flow.export.as_deref().map_or(0, side)
 }
 
 fn snake(mut out: String, c: char) -> String {

@@ -135,6 +135,48 @@ pub struct SshInfo {
     pub hassh_server: Text,
 }
 
+/// What was asked for in an industrial protocol, message by message.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ControlInfo {
+    /// Messages read, both directions.
+    pub messages: u32,
+    /// Of these, answers that refuse.
+    pub exceptions: u32,
+    codes: [u64; 4],
+    last: Option<u8>,
+    transitions: Vec<[u8; 2]>,
+}
+
+/// Different transitions kept of a flow.
+const MAX_TRANSITIONS: usize = 64;
+
+impl ControlInfo {
+    /// Notes the next message's code: a function, a type id.
+    pub fn note(&mut self, code: u8) {
+        self.messages = self.messages.saturating_add(1);
+        if let Some(word) = self.codes.get_mut(usize::from(code / 64)) {
+            *word |= 1 << (code % 64);
+        }
+        if let Some(last) = self.last.replace(code) {
+            let transition = [last, code];
+            if self.transitions.len() < MAX_TRANSITIONS && !self.transitions.contains(&transition) {
+                self.transitions.push(transition);
+            }
+        }
+    }
+
+    /// The different codes, in order.
+    pub fn codes(&self) -> Vec<String> {
+        let has = |code: &u8| self.codes[usize::from(code / 64)] & (1 << (code % 64)) != 0;
+        (0..=u8::MAX).filter(has).map(|code| code.to_string()).collect()
+    }
+
+    /// The different transitions from one code to the next, `from>to`, in the order in which they came.
+    pub fn transitions(&self) -> Vec<String> {
+        self.transitions.iter().map(|[from, to]| format!("{from}>{to}")).collect()
+    }
+}
+
 /// Another flow that this one has agreed upon: a file transfer's data, a call's sound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Announced {
@@ -164,6 +206,9 @@ pub struct L7Info {
     /// SSH.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ssh: Option<Box<SshInfo>>,
+    /// An industrial protocol; not part of the stored record.
+    #[serde(skip)]
+    pub control: Option<Box<ControlInfo>>,
     /// The flow that was announced last; not part of the record.
     #[serde(skip)]
     pub announced: Option<Box<Announced>>,

@@ -1,33 +1,65 @@
 //! What a script asks for.
 
+use std::net::IpAddr;
+
 use serde::Serialize;
 
 use crate::model::metric::is_name;
 use crate::model::{Category, Severity};
 
 /// An alert as a script asks for it; what it leaves out comes from the script's attributes.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct AlertRequest {
     /// Snake-case type; the script's key when left out.
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
     pub alert_type: Option<String>,
     /// Severity; by score, then by the script's attribute, then `warning`.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub severity: Option<Severity>,
     /// Category; the script's when left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub category: Option<Category>,
     /// Score; the severity's when left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub score: Option<u32>,
     /// One sentence for people.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
     /// Measured value.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub value: Option<f64>,
     /// Threshold crossed.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub threshold: Option<f64>,
     /// Metric of a threshold alert, such as `bytes`; makes `alert_key`.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub metric: Option<String>,
     /// Who attacks: `client`, `server`, `host` or nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub attacker: Option<Role>,
     /// Who is attacked.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub victim: Option<Role>,
+    /// Whom it is about, where that is not the element or flow of the call (syslog scripts).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub about: Option<Box<About>>,
+}
+
+/// Hosts that a log line speaks of.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct About {
+    /// The host, or the client of a flow.
+    pub client: Option<IpAddr>,
+    /// Its port, 0 where there is none.
+    pub client_port: u16,
+    /// The server of a flow.
+    pub server: Option<IpAddr>,
+    /// Its port.
+    pub server_port: u16,
+    /// Layer-4 protocol of the flow, in lower case.
+    pub l4: String,
+    /// Layer-7 protocol of the flow.
+    pub l7: String,
 }
 
 /// A part somebody plays in an alert.
@@ -52,7 +84,8 @@ impl Role {
 }
 
 /// How grave a log line of a script is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum LogLevel {
     /// Detail.
     Debug,
@@ -63,7 +96,8 @@ pub enum LogLevel {
 }
 
 /// One thing a script asked for.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Effect {
     /// Engage an alert (element scripts), or store one (flow scripts).
     Trigger(AlertRequest),

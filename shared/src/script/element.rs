@@ -21,6 +21,8 @@ pub type Counts = Vec<(&'static str, u64)>;
 pub struct ElementParams {
     /// Which of the periods runs.
     pub granularity: Option<Granularity>,
+    /// The period whose hook is called; as `granularity` when absent.
+    pub hook: Option<Granularity>,
     /// Entity the element is.
     pub entity: Option<Entity>,
     /// The identifying string: `ip@vlan`, prefix, interface name.

@@ -10,6 +10,7 @@ use rhai::{AST, Dynamic, Engine, EvalAltResult, FnPtr, FuncArgs, Map, ParseError
 use serde_json::Value;
 
 use super::lists::Lists;
+use super::log_event::LogEvent;
 use super::lowered::{Expr, GiveUp, How, Input, Program};
 use super::memory::SharedMemory;
 use super::observer::{Observed, Observer};
@@ -441,7 +442,7 @@ impl Run {
 
     /// Calls an element hook; a script without it does nothing.
     pub fn element(&mut self, engine: &ScriptEngine, params: &ElementParams, config: &Value) -> CallResult {
-        let Some(granularity) = params.granularity else { return CallResult::default() };
+        let Some(granularity) = params.hook.or(params.granularity) else { return CallResult::default() };
         if let Some(when) = &self.programs.when {
             match when.is_so(&engine.input(None, Some(params), 0, params.when, config)) {
                 Ok(true) => {}
@@ -468,6 +469,22 @@ impl Run {
         let map = params_map(params, self.config(config), &self.key);
         let result = engine.call(&self.key, &self.ast, &function, (map,));
         self.finish(engine, name, &|| params.entity_value.clone(), result)
+    }
+
+    /// Calls the hook of log lines; a script without it does nothing.
+    pub fn event(&mut self, engine: &ScriptEngine, event: &LogEvent, config: &Value) -> CallResult {
+        let name = HookName::Event.name();
+        let function = match self.function(engine, name) {
+            Ok(Some(function)) => function,
+            Ok(None) => return CallResult::default(),
+            Err(error) => return CallResult { effects: Vec::new(), error: Some(error) },
+        };
+        engine.host.begin(None, 0, event.when);
+        engine.host.has_event(true);
+        let seen = from_json(&event.json());
+        let result = engine.call(&self.key, &self.ast, &function, (seen, self.config(config)));
+        engine.host.has_event(false);
+        self.finish(engine, name, &|| event.label(), result)
     }
 
     /// A condition that compares what cannot be compared.

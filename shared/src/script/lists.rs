@@ -1,7 +1,8 @@
 //! Lists of addresses and names that scripts look things up in: blacklists, allowed servers.
 //!
-//! A file has one entry a line: an address, a prefix, or a name, which stands for itself and everything
-//! under it (`example.org`, `*.example.org`). A line of a hosts file (`0.0.0.0 example.org`) gives its
+//! A file has one entry a line: an address, a prefix, a hardware address, or a name, which stands for
+//! itself and everything under it (`example.org`, `*.example.org`). What looks like a name without dots
+//! is one: a fingerprint, `AS64500`. A line of a hosts file (`0.0.0.0 example.org`) gives its
 //! names. What follows `#` or `;` is a comment.
 
 use std::collections::BTreeMap;
@@ -12,6 +13,8 @@ use std::sync::Arc;
 use hashbrown::HashSet;
 use ipnet::IpNet;
 use xxhash_rust::xxh3::xxh3_64;
+
+use crate::model::pool::{mac_text, parse_mac};
 
 /// Largest file of a list in bytes.
 const MAX_FILE: u64 = 256 * 1024 * 1024;
@@ -69,6 +72,11 @@ impl Lists {
         self.0.get(list).is_some_and(|list| list.has(entry))
     }
 
+    /// True when there is a list of that name.
+    pub fn contains(&self, list: &str) -> bool {
+        self.0.contains_key(list)
+    }
+
     /// Puts a list in.
     pub fn insert(&mut self, name: &str, list: List) {
         self.0.insert(name.to_owned(), Arc::new(list));
@@ -98,6 +106,8 @@ impl List {
             self.addresses.insert(ip.to_canonical());
         } else if let Ok(network) = entry.parse::<IpNet>() {
             self.networks.entry(network.prefix_len()).or_default().insert(network.trunc());
+        } else if let Some(mac) = parse_mac(entry) {
+            self.names.insert(xxh3_64(mac_text(&mac).as_bytes()));
         } else {
             let name = entry.trim_start_matches("*.").trim_matches('.').to_ascii_lowercase();
             let fits = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.');
@@ -149,7 +159,8 @@ mod tests {
         let mut list = List::default();
         list.add(
             "# ours\n203.0.113.5\n198.51.100.0/24 ; a network\n2001:db8::/32\nEvil.example.org\n*.bad.test\n\
-             0.0.0.0 ads.example.com tracker.example.com\nwhat is/this\n::1\n",
+             0.0.0.0 ads.example.com tracker.example.com\nwhat is/this\n::1\n\
+             02:00:00:00:00:0A\nAS64500\n",
         );
         for entry in [
             "203.0.113.5",
@@ -162,6 +173,8 @@ mod tests {
             "bad.test",
             "x.y.bad.test",
             "tracker.example.com",
+            "02:00:00:00:00:0a",
+            "as64500",
         ] {
             assert!(list.has(entry), "{entry}");
         }
@@ -171,7 +184,8 @@ mod tests {
             assert!(!list.has(entry), "{entry}");
         }
         assert_eq!((list.wrong, list.first_wrong), (1, Some((8, "is/this".to_owned()))));
-        assert!(!Lists::default().has("none", "203.0.113.5"));
+        let lists = Lists::default();
+        assert!(!lists.has("none", "203.0.113.5") && !lists.contains("none"));
     }
 
     #[test]

@@ -47,6 +47,8 @@ pub enum HookName {
     Flow(FlowHook),
     /// An element hook: `min`, `5mins`, `hour`, `day`.
     Element(Granularity),
+    /// A log line has come: `handleEvent`.
+    Event,
 }
 
 impl HookName {
@@ -55,11 +57,15 @@ impl HookName {
         match self {
             Self::Flow(hook) => hook.name(),
             Self::Element(granularity) => granularity.name(),
+            Self::Event => "handleEvent",
         }
     }
 
     /// Reads a hook name; `all` is no single hook.
     pub fn parse(name: &str) -> Option<Self> {
+        if name == Self::Event.name() {
+            return Some(Self::Event);
+        }
         let flow = FlowHook::ALL.into_iter().find(|h| h.name() == name).map(Self::Flow);
         flow.or_else(|| Granularity::PERIODS.into_iter().find(|g| g.name() == name).map(Self::Element))
     }
@@ -85,11 +91,23 @@ pub enum ScriptKind {
     Interface,
     /// flowhook itself.
     System,
+    /// Hosts that active monitoring probes.
+    ActiveMonitoring,
+    /// Log lines that others send.
+    Syslog,
 }
 
 impl ScriptKind {
     /// All kinds.
-    pub const ALL: [Self; 5] = [Self::Flow, Self::Host, Self::Network, Self::Interface, Self::System];
+    pub const ALL: [Self; 7] = [
+        Self::Flow,
+        Self::Host,
+        Self::Network,
+        Self::Interface,
+        Self::System,
+        Self::ActiveMonitoring,
+        Self::Syslog,
+    ];
 
     /// The snake-case name.
     pub const fn name(self) -> &'static str {
@@ -99,12 +117,23 @@ impl ScriptKind {
             Self::Network => "network",
             Self::Interface => "interface",
             Self::System => "system",
+            Self::ActiveMonitoring => "active_monitoring",
+            Self::Syslog => "syslog",
         }
     }
 
     /// Reads a snake-case name.
     pub fn parse(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|k| k.name() == name)
+    }
+
+    /// True when its scripts have this hook.
+    pub const fn has(self, hook: HookName) -> bool {
+        match hook {
+            HookName::Flow(_) => matches!(self, Self::Flow),
+            HookName::Event => matches!(self, Self::Syslog),
+            HookName::Element(_) => !matches!(self, Self::Flow | Self::Syslog),
+        }
     }
 }
 
@@ -170,6 +199,8 @@ pub struct ScriptMeta {
     pub local_hosts: bool,
     /// Not on interfaces whose flows come from exporters.
     pub packet_interface_only: bool,
+    /// Lists without which it is not called.
+    pub needs_lists: Vec<String>,
     /// Only flows of this layer-4 protocol.
     pub l4_proto: Option<L4>,
     /// Only flows of this layer-7 protocol, compared without case.
@@ -180,6 +211,8 @@ pub struct ScriptMeta {
     pub when: Option<String>,
     /// TCP flows only with a complete handshake.
     pub three_way_handshake_ok: bool,
+    /// Only log lines of this program, compared without case (syslog scripts).
+    pub producer: Option<String>,
     /// Interval of `periodicUpdate` in seconds; the collector's when absent.
     pub periodic_update_seconds: Option<u32>,
     /// Runs in a row that have to trigger an alert before it engages; 0 and 1 say at once.
@@ -217,11 +250,13 @@ impl ScriptMeta {
             gui: serde_json::Value::Null,
             local_hosts: false,
             packet_interface_only: false,
+            needs_lists: Vec::new(),
             l4_proto: None,
             l7_proto: None,
             flow_status: 0,
             when: None,
             three_way_handshake_ok: false,
+            producer: None,
             periodic_update_seconds: None,
             engage_after: 1,
             hold_seconds: 0,

@@ -11,6 +11,7 @@ use super::lists::Lists;
 use super::settings::{Override, Target};
 use super::source::ScriptSource;
 use super::{FlowHook, HookName, ScriptError, ScriptKind, ScriptLimits};
+use crate::geo::GeoBases;
 use crate::model::status::StatusBits;
 use crate::model::{AlertRules, FlowRecord, Granularity, HostPools, L4};
 
@@ -27,6 +28,8 @@ pub struct ScriptSetup {
     pub limits: ScriptLimits,
     /// Lists that scripts look things up in.
     pub lists: Lists,
+    /// Where addresses are.
+    pub geo: GeoBases,
     /// Host pools, by which settings differ.
     pub pools: Arc<HostPools>,
     /// Alerts that are not raised.

@@ -1,4 +1,5 @@
-//! What users edit while the program runs: settings of scripts, exclusions, silences, host pools.
+//! What users edit while the program runs: settings of scripts, exclusions, silences, host pools,
+//! hosts to probe.
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -21,11 +22,13 @@ pub enum DocumentKind {
     Silences,
     /// Host pools.
     Pools,
+    /// Hosts that are probed.
+    Monitor,
 }
 
 impl DocumentKind {
     /// Every kind.
-    pub const ALL: [Self; 4] = [Self::Scripts, Self::Exclusions, Self::Silences, Self::Pools];
+    pub const ALL: [Self; 5] = [Self::Scripts, Self::Exclusions, Self::Silences, Self::Pools, Self::Monitor];
 
     /// The snake-case name.
     pub const fn name(self) -> &'static str {
@@ -34,6 +37,7 @@ impl DocumentKind {
             Self::Exclusions => "exclusions",
             Self::Silences => "silences",
             Self::Pools => "pools",
+            Self::Monitor => "monitor",
         }
     }
 

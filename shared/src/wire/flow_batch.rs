@@ -107,6 +107,8 @@ fn read_row(b: &proto::FlowBatch, row: usize, ifid: u32, texts: &mut Texts) -> R
         score: b.score[row],
         collected: flags & COLLECTED != 0,
         export: texts.export(b.export[row])?,
+        earlier_s: b.earlier_s[row],
+        geo: texts.geo(b.geo[row])?,
         end: end_from_wire(b.end[row]),
     })
 }
@@ -135,7 +137,7 @@ fn check_lengths(batch: &mut proto::FlowBatch) -> Result<(), WireError> {
     required!(l4, client_addresses, server_addresses, cli2srv, srv2cli, first_seen_ns, last_seen_ns);
     optional!(vlans, client_ports, server_ports, client_macs, server_macs, flags, icmp, tcp_state);
     optional!(rtt_client_us, rtt_server_us, l7, l7_source, info, status, score, end);
-    optional!(gap_min_us, gap_max_us, gap_deviation_us, l7_category, l7_breed, export);
+    optional!(gap_min_us, gap_max_us, gap_deviation_us, l7_category, l7_breed, export, earlier_s, geo);
     Ok(())
 }
 

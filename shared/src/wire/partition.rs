@@ -3,6 +3,12 @@
 /// How many partitions there are; never changes in a running cluster.
 pub const PARTITIONS: u32 = 64;
 
+/// Stands for a partition where there is no interface: hosts that are probed.
+pub const OF_MONITOR: u32 = PARTITIONS;
+
+/// The same for log lines.
+pub const OF_SYSLOG: u32 = PARTITIONS + 1;
+
 /// The partition of an interface: XXH3-64 of `site`, a zero byte and the interface id.
 pub fn of_interface(site: &str, ifid: u32) -> u32 {
     let mut hasher = xxhash_rust::xxh3::Xxh3::new();

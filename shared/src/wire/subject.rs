@@ -82,6 +82,16 @@ impl Subjects {
         format!("{}cf.v1.edited", self.prefix)
     }
 
+    /// An aggregator of a site says that it could probe hosts: `mo.v1.<site>.<node>`.
+    pub fn monitor(&self, site: &str, node: &str) -> String {
+        format!("{}mo.v1.{}.{}", self.prefix, token(site), token(node))
+    }
+
+    /// All of them at a site.
+    pub fn monitors(&self, site: &str) -> String {
+        format!("{}mo.v1.{}.*", self.prefix, token(site))
+    }
+
     /// Heartbeat of a node: `hb.v1.<node>`.
     pub fn heartbeat(&self, node: &str) -> String {
         format!("{}hb.v1.{}", self.prefix, token(node))

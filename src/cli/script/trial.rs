@@ -48,7 +48,8 @@ pub fn run(
     engine.observe(observer());
     let prefixes = config.node.local_networks.iter().filter_map(|network| network.parse().ok());
     let networks = Arc::new(LocalNetworks::new(prefixes));
-    let setup = ScriptSetup { limits: config.scripts.limits.clone(), ..ScriptSetup::default() };
+    let geo = crate::node::geo_bases(&config)?;
+    let setup = ScriptSetup { limits: config.scripts.limits.clone(), geo, ..ScriptSetup::default() };
     let mut partition =
         Partition::new(0, engine, registry, &setup, config.aggregator.clone(), networks, Vec::new());
     let mut trial = Trial::default();

@@ -32,9 +32,11 @@ pub fn read(map: &Map, source: &ScriptSource) -> Result<ScriptMeta, String> {
             "hold_seconds" => meta.hold_seconds = count(name, value)?,
             "attacker" => meta.attacker = Some(one_of(name, value, Role::parse)?),
             "victim" => meta.victim = Some(one_of(name, value, Role::parse)?),
+            "needs_lists" => meta.needs_lists = texts(name, value)?,
             "mitre" => meta.mitre = techniques(name, value)?,
             "l4_proto" => meta.l4_proto = Some(one_of(name, value, L4::parse)?),
             "l7_proto" => meta.l7_proto = Some(text(name, value)?),
+            "producer" => meta.producer = Some(text(name, value)?),
             "flow_status" => meta.flow_status = statuses(name, value)?,
             "prio" => meta.prio = int(name, value)?,
             "periodic_update_seconds" => {
@@ -133,13 +135,21 @@ fn read_hooks(
     }
     let of_flows = meta.hooks.iter().any(|hook| matches!(hook, HookName::Flow(_)));
     let of_elements = meta.hooks.iter().any(|hook| matches!(hook, HookName::Element(_)));
-    if of_flows && of_elements {
-        return Err("hooks: a script is called for flows or for elements, not for both".to_owned());
+    let of_events = meta.hooks.contains(&HookName::Event);
+    if [of_flows, of_elements, of_events].into_iter().filter(|of| *of).count() > 1 {
+        return Err("hooks: a script is called for flows, for elements or for log lines".to_owned());
     }
-    let by_hooks = of_flows.then_some(ScriptKind::Flow);
+    let by_hooks = match (of_flows, of_events) {
+        (true, _) => Some(ScriptKind::Flow),
+        (_, true) => Some(ScriptKind::Syslog),
+        _ => None,
+    };
     meta.kind = kind.or(by_hooks).or(source.folder).unwrap_or(ScriptKind::Host);
-    if (meta.kind == ScriptKind::Flow && of_elements) || (meta.kind != ScriptKind::Flow && of_flows) {
+    if !meta.hooks.iter().all(|hook| meta.kind.has(*hook)) {
         return Err(format!("hooks: they are not hooks of kind {}", meta.kind.name()));
+    }
+    if meta.producer.is_some() && meta.kind != ScriptKind::Syslog {
+        return Err("producer: means something to scripts of kind syslog only".to_owned());
     }
     if all {
         if !meta.hooks.is_empty() {
@@ -149,6 +159,7 @@ fn read_hooks(
         }
         match meta.kind {
             ScriptKind::Flow => meta.hooks.extend(FlowHook::ALL.map(HookName::Flow)),
+            ScriptKind::Syslog => drop(meta.hooks.insert(HookName::Event)),
             _ => meta.hooks.extend(Granularity::PERIODS.map(HookName::Element)),
         }
     }
@@ -161,6 +172,11 @@ fn wrong(name: &str, wanted: &str, value: &Dynamic) -> String {
 
 fn text(name: &str, value: &Dynamic) -> Result<String, String> {
     value.clone().into_string().map_err(|_| wrong(name, "text", value))
+}
+
+fn texts(name: &str, value: &Dynamic) -> Result<Vec<String>, String> {
+    let list = value.read_lock::<rhai::Array>().ok_or_else(|| wrong(name, "a list of texts", value))?;
+    list.iter().map(|item| text(name, item)).collect()
 }
 
 fn int(name: &str, value: &Dynamic) -> Result<i64, String> {

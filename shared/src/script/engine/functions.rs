@@ -6,7 +6,7 @@ use rhai::{Array, Dynamic, Engine, Map};
 
 use super::host::{Answer, Host};
 use crate::model::{Category, Granularity, Severity};
-use crate::script::effect::{self, Role};
+use crate::script::effect::{self, About, Role};
 use crate::script::functions::{format_bytes, ip_in, is_private, parse_ip};
 use crate::script::threshold::Crossing;
 use crate::script::value::{EntityInfo, from_json, number, to_json};
@@ -36,6 +36,7 @@ pub const NAMES: &[&str] = &[
     "ip_in",
     "is_private",
     "in_list",
+    "has_list",
     "format_bytes",
 ];
 
@@ -67,17 +68,19 @@ pub fn register(engine: &mut Engine, host: &Rc<Host>) {
     });
     let h = Rc::clone(host);
     engine.register_fn("in_list", move |list: &str, entry: &str| h.lists().has(list, entry));
+    let h = Rc::clone(host);
+    engine.register_fn("has_list", move |list: &str| h.lists().contains(list));
     engine.register_fn("is_private", |ip: &str| -> Answer<bool> { Ok(is_private(parse_ip(ip)?)) });
     engine.register_fn("format_bytes", |bytes: i64| format_bytes(bytes as f64));
 }
 
 fn register_alerts(engine: &mut Engine, host: &Rc<Host>) {
     let h = Rc::clone(host);
-    engine.register_fn("trigger_alert", move |map: Map| h.ask(Effect::Trigger(request(&map)?)));
+    engine.register_fn("trigger_alert", move |map: Map| h.ask(Effect::Trigger(request(&h, &map)?)));
     let h = Rc::clone(host);
-    engine.register_fn("keep_alert", move |map: Map| h.ask(Effect::Keep(request(&map)?)));
+    engine.register_fn("keep_alert", move |map: Map| h.ask(Effect::Keep(request(&h, &map)?)));
     let h = Rc::clone(host);
-    engine.register_fn("store_alert", move |map: Map| h.ask(Effect::Store(request(&map)?)));
+    engine.register_fn("store_alert", move |map: Map| h.ask(Effect::Store(request(&h, &map)?)));
     let h = Rc::clone(host);
     engine.register_fn("release_alert", move || h.ask(Effect::Release(None)));
     let h = Rc::clone(host);
@@ -157,7 +160,7 @@ fn register_memory(engine: &mut Engine, host: &Rc<Host>) {
 }
 
 /// Reads an alert request; an unknown key or a wrong type is an error that names it.
-fn request(map: &Map) -> Answer<AlertRequest> {
+fn request(host: &Host, map: &Map) -> Answer<AlertRequest> {
     let mut request = AlertRequest::default();
     for (key, value) in map {
         let text = || value.clone().into_string().map_err(|kind| format!("{key} must be text, not {kind}"));
@@ -185,10 +188,31 @@ fn request(map: &Map) -> Answer<AlertRequest> {
             }
             "attacker" => request.attacker = Some(role(&text()?)?),
             "victim" => request.victim = Some(role(&text()?)?),
+            "client" | "client_port" | "server" | "server_port" | "l4" | "l7" if host.may_name_hosts() => {
+                about(request.about.get_or_insert_default(), key, value)?;
+            }
             _ => return Err(format!("an alert has no key '{key}'").into()),
         }
     }
     Ok(request)
+}
+
+/// Whom an alert of a log line is about.
+fn about(about: &mut About, key: &str, value: &Dynamic) -> Answer<()> {
+    let text = || value.clone().into_string().map_err(|kind| format!("{key} must be text, not {kind}"));
+    let port = || {
+        let port = value.as_int().ok().and_then(|port| u16::try_from(port).ok());
+        port.ok_or_else(|| format!("{key} must be a port number"))
+    };
+    match key {
+        "client" => about.client = Some(parse_ip(&text()?)?),
+        "server" => about.server = Some(parse_ip(&text()?)?),
+        "client_port" => about.client_port = port()?,
+        "server_port" => about.server_port = port()?,
+        "l4" => about.l4 = text()?.to_lowercase(),
+        _ => about.l7 = text()?,
+    }
+    Ok(())
 }
 
 fn role(name: &str) -> Answer<Role> {

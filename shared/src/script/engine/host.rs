@@ -28,6 +28,8 @@ pub struct Host {
     lists: RefCell<Rc<Lists>>,
     /// What the script remembers; element scripts have some.
     memory: RefCell<Option<SharedMemory>>,
+    /// The call is for a log line.
+    event: Cell<bool>,
     /// Operations of the call so far; kept only while somebody watches.
     operations: Cell<u64>,
     /// Which of the flow's fields were read, while somebody watches.
@@ -46,6 +48,7 @@ impl Host {
             effects: RefCell::new(Vec::new()),
             lists: RefCell::default(),
             memory: RefCell::new(None),
+            event: Cell::new(false),
             operations: Cell::new(0),
             reads: RefCell::new(None),
         }
@@ -85,6 +88,16 @@ impl Host {
         *self.flow.borrow_mut() = flow;
         self.old_status.set(old_status);
         self.now.set(now);
+    }
+
+    /// Says whether the calls from now on are for log lines.
+    pub fn has_event(&self, event: bool) {
+        self.event.set(event);
+    }
+
+    /// Whether an alert may say whom it is about: the hosts that a log line speaks of.
+    pub fn may_name_hosts(&self) -> bool {
+        self.event.get()
     }
 
     /// Starts the time limit.

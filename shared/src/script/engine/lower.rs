@@ -43,6 +43,7 @@ pub fn lower(ast: &AST, function: &FnPtr, hook: HookName) -> Result<Program, Rea
             vec![(now.to_string(), Binding::Now), (config.to_string(), Binding::Config)]
         }
         (HookName::Element(_), Some([params])) => vec![(params.to_string(), Binding::Params(Vec::new()))],
+        (HookName::Event, _) => return Err("is called for log lines".to_owned()),
         (HookName::Flow(_), _) => return Err("takes other parameters than two".to_owned()),
         (HookName::Element(_), _) => return Err("takes other parameters than one".to_owned()),
     };

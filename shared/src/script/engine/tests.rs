@@ -68,6 +68,8 @@ fn flow() -> FlowRecord {
         score: 0,
         collected: false,
         export: None,
+        earlier_s: 0,
+        geo: None,
         end: None,
     }
 }
@@ -88,6 +90,7 @@ fn flow_end(body: &str) -> CallResult {
 
 fn host_params(ip: &str) -> ElementParams {
     ElementParams {
+        hook: None,
         granularity: Some(Granularity::Min),
         entity: Some(Entity::Host),
         entity_value: format!("{ip}@42"),

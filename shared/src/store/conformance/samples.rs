@@ -80,6 +80,8 @@ pub fn flow(host: u8, secs: i64) -> StoredFlow {
         score: 0,
         collected: false,
         export: None,
+        earlier_s: 0,
+        geo: None,
         end: Some(FlowEnd::Closed),
     };
     StoredFlow { site: "main".to_owned(), node: "n1".to_owned(), flow }

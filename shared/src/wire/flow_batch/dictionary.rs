@@ -7,6 +7,7 @@ use std::sync::Arc;
 use hashbrown::HashTable;
 
 use super::{column, malformed};
+use crate::model::FlowGeo;
 use crate::model::flow::{ExportInfo, L7Info};
 use crate::wire::WireError;
 
@@ -50,6 +51,10 @@ impl Dictionary {
 
     pub(super) fn export(&mut self, export: Option<&ExportInfo>) -> u32 {
         export.map_or(0, |export| self.index(&serde_json::to_string(export).unwrap_or_default()))
+    }
+
+    pub(super) fn geo(&mut self, geo: Option<&FlowGeo>) -> u32 {
+        geo.map_or(0, |geo| self.index(&serde_json::to_string(geo).unwrap_or_default()))
     }
 
     fn append(&mut self, text: &str) {
@@ -97,6 +102,14 @@ impl Texts {
         }
         let export = serde_json::from_str(&self.text(index)?);
         export.map(Some).map_err(|e| malformed(&format!("export {index}: {e}")))
+    }
+
+    pub(super) fn geo(&mut self, index: u32) -> Result<Option<Box<FlowGeo>>, WireError> {
+        if index == 0 {
+            return Ok(None);
+        }
+        let geo = serde_json::from_str(&self.text(index)?);
+        geo.map(Some).map_err(|e| malformed(&format!("geo {index}: {e}")))
     }
 
     pub(super) fn info(&mut self, index: u32) -> Result<L7Info, WireError> {

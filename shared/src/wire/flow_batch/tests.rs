@@ -62,6 +62,8 @@ fn flow(id: u64) -> FlowRecord {
         score: 0,
         collected: false,
         export: None,
+        earlier_s: 0,
+        geo: None,
         end: Some(FlowEnd::Closed),
     }
 }
@@ -283,6 +285,8 @@ prop_compose! {
             l7_category: AppCategory::ALL[kind % AppCategory::ALL.len()],
             l7_breed: Breed::ALL[kind % Breed::ALL.len()],
             l7: l7.into(), l7_source: l7_source_from_wire(source), info, status, score, collected: bits[1], export: None,
+        earlier_s: 0,
+        geo: None,
             end: end_from_wire(end),
         }
     }
@@ -355,7 +359,8 @@ fn every_field_of_the_application_data_has_a_column() {
     let fields: Vec<&str> = words.collect();
     assert!(fields.contains(&"sni") && fields.contains(&"not_after"), "{fields:?}");
     for field in fields {
-        let is_part = ["http", "dns", "tls", "ssh", "certificate", "announced", "hint"].contains(&field);
+        let is_part =
+            ["http", "dns", "tls", "ssh", "certificate", "control", "announced", "hint"].contains(&field);
         assert!(is_part || info::names().any(|name| name.ends_with(&format!(".{field}"))), "{field}");
     }
 }

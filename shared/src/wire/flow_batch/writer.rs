@@ -50,6 +50,8 @@ pub struct FlowBatchWriter {
     l7_category: Numbers,
     l7_breed: Numbers,
     export: Numbers,
+    earlier_s: Numbers,
+    geo: Numbers,
     info: InfoColumns,
 }
 
@@ -97,6 +99,8 @@ impl Default for FlowBatchWriter {
             l7_category: Numbers::default(),
             l7_breed: Numbers::default(),
             export: Numbers::default(),
+            earlier_s: Numbers::default(),
+            geo: Numbers::default(),
             info: InfoColumns::default(),
         }
     }
@@ -145,6 +149,8 @@ impl FlowBatchWriter {
         self.l7_category.push(category);
         self.l7_breed.push(breed);
         self.export.push(self.texts.export(flow.export.as_deref()));
+        self.earlier_s.push(flow.earlier_s);
+        self.geo.push(self.texts.geo(flow.geo.as_deref()));
         self.info.push(self.rows, &flow.info, &mut self.texts);
         self.rows += 1;
     }
@@ -209,6 +215,8 @@ impl FlowBatchWriter {
         self.l7_breed.finish(&mut to, 31);
         self.info.finish(&mut to, 32, 33);
         self.export.finish(&mut to, 34);
+        self.earlier_s.finish(&mut to, 35);
+        self.geo.finish(&mut to, 36);
         let flows = std::mem::take(&mut self.rows) as usize;
         WrittenBatch { producer, flows, columns: to.into() }
     }

@@ -1,0 +1,131 @@
+//! Carries out what a partition's core asks for: stores, tells and sends.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use prost::Message as _;
+use ractor::ActorProcessingErr;
+use shared::bus::{BusError, Receipt, SharedBus};
+use shared::store::memory::MemoryStore;
+use shared::store::series::{SampleBatch, SeriesStore};
+use shared::store::{AlertStore, StoreError};
+use shared::wire::proto::HttpPost;
+use shared::wire::subject::Subjects;
+use tokio::sync::Notify;
+
+use crate::metrics;
+use crate::partition::Output;
+
+/// How long something waits that could not be stored.
+const RETRY: Duration = Duration::from_millis(500);
+
+/// Reaches bus and store.
+#[derive(Clone)]
+pub struct Carrier {
+    /// The bus.
+    pub bus: SharedBus,
+    /// Subjects.
+    pub subjects: Subjects,
+    /// The alert store.
+    pub alerts: Arc<dyn AlertStore>,
+    /// What scripts remember.
+    pub memory: Arc<dyn MemoryStore>,
+    /// Time series.
+    pub series: Arc<dyn SeriesStore>,
+    /// Woken when there is something in the outbox.
+    pub outbox: Arc<Notify>,
+}
+
+impl Carrier {
+    /// Stores transitions, then sends posts and messages. The state has changed already, so this
+    /// does not give up: a store or a bus that fails is tried until it works, and the deltas wait.
+    ///
+    /// # Errors
+    /// Store or bus are closed. The delta is not acknowledged then and comes again after the restart.
+    pub async fn carry_out(&self, output: Output) -> Result<(), ActorProcessingErr> {
+        if !output.transitions.is_empty() {
+            while let Err(error) = self.alerts.apply(output.transitions.clone()).await {
+                if matches!(error, StoreError::Closed) {
+                    return Err(error.into());
+                }
+                tracing::error!(%error, "alert transitions cannot be stored, trying again");
+                tokio::time::sleep(RETRY).await;
+            }
+            self.outbox.notify_one();
+        }
+        if !output.remembered.is_empty() {
+            while let Err(error) = self.memory.remember(output.remembered.clone()).await {
+                if matches!(error, StoreError::Closed) {
+                    return Err(error.into());
+                }
+                tracing::error!(%error, "what scripts remember cannot be stored, trying again");
+                tokio::time::sleep(RETRY).await;
+            }
+        }
+        self.keep(output.samples).await?;
+        let mut receipts = Vec::new();
+        for post in &output.posts {
+            receipts.push(self.append(post).await);
+        }
+        for (post, receipt) in output.posts.iter().zip(receipts) {
+            self.until_safe(post, receipt).await?;
+        }
+        for (site, subject, payload) in output.messages {
+            let subject = self.subjects.script(&site, &subject);
+            if let Err(error) = self.bus.publish(&subject, payload.into()).await {
+                tracing::warn!(%error, subject, "script's message lost");
+                metrics::lost("message");
+            }
+        }
+        Ok(())
+    }
+
+    /// Stores samples. They are worth less than alerts: when the store fails, the deltas do not wait.
+    pub async fn keep(&self, samples: Vec<SampleBatch>) -> Result<(), ActorProcessingErr> {
+        for batch in samples {
+            match self.series.add_samples(batch).await {
+                Ok(()) => {}
+                Err(StoreError::Closed) => return Err(StoreError::Closed.into()),
+                Err(error) => {
+                    tracing::error!(%error, "a minute of time series is lost");
+                    metrics::lost("samples");
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn append(&self, post: &HttpPost) -> Result<Receipt, BusError> {
+        let subject = self.subjects.post(&post.site);
+        self.bus.append(&subject, &post.id, post.encode_to_vec().into()).await
+    }
+
+    /// Waits until a post is safe, and appends it again as often as it takes: its id keeps it from
+    /// being sent twice.
+    async fn until_safe(
+        &self,
+        post: &HttpPost,
+        mut appended: Result<Receipt, BusError>,
+    ) -> Result<(), ActorProcessingErr> {
+        loop {
+            let safe = match appended {
+                Ok(receipt) => receipt.stored().await,
+                Err(error) => Err(error),
+            };
+            match safe {
+                Ok(()) => return Ok(()),
+                Err(BusError::Closed) => return Err(BusError::Closed.into()),
+                Err(error @ BusError::TooLarge { .. }) => {
+                    tracing::error!(%error, script = post.script, "script's post lost");
+                    metrics::lost("post");
+                    return Ok(());
+                }
+                Err(error) => {
+                    tracing::warn!(%error, script = post.script, "script's post not safe, trying again");
+                    tokio::time::sleep(RETRY).await;
+                }
+            }
+            appended = self.append(post).await;
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! Starts the actors: shards, who probes hosts, and who reads log lines.
+
+use std::sync::Arc;
+
+use ractor::thread_local::{ThreadLocalActor, ThreadLocalActorSpawner};
+use ractor::{ActorCell, ActorProcessingErr, ActorRef};
+use shared::wire::partition;
+
+use super::{AggregatorMessage, Child, SHARD_THREADS, SupervisorState};
+use crate::carrier::Carrier;
+use crate::monitor::{MonitorActor, MonitorArgs};
+use crate::shard::{ShardActor, ShardArgs};
+use crate::syslog::{SyslogActor, SyslogArgs};
+
+impl SupervisorState {
+    pub(super) async fn start_shard(
+        &mut self,
+        partition: u32,
+        myself: &ActorRef<AggregatorMessage>,
+    ) -> Result<(), ActorProcessingErr> {
+        let args = self.shard_args(partition);
+        let spawner = self.spawners[partition as usize % SHARD_THREADS].clone();
+        let (actor, _) = ShardActor::spawn_linked(None, args, myself.get_cell(), spawner).await?;
+        self.children.insert(actor.get_id(), Child::Shard(partition));
+        self.shards.insert(partition, actor);
+        self.live.set(self.shards.clone());
+        Ok(())
+    }
+
+    fn shard_args(&self, partition: u32) -> ShardArgs {
+        let carrier = Carrier {
+            bus: Arc::clone(&self.deps.bus),
+            subjects: self.deps.subjects.clone(),
+            alerts: Arc::clone(&self.deps.alerts),
+            memory: Arc::clone(&self.deps.memory),
+            series: Arc::clone(&self.deps.series),
+            outbox: Arc::clone(&self.outbox),
+        };
+        ShardArgs {
+            partition,
+            carrier,
+            networks: Arc::clone(&self.deps.networks),
+            config: self.deps.config.clone(),
+            scripts: self.deps.scripts.clone(),
+            backlog: self.backlog.clone(),
+        }
+    }
+
+    pub(super) async fn start_monitor(
+        &mut self,
+        myself: &ActorRef<AggregatorMessage>,
+    ) -> Result<(), ActorProcessingErr> {
+        let args = MonitorArgs {
+            shard: self.shard_args(partition::OF_MONITOR),
+            site: self.deps.site.clone(),
+            node: self.deps.node.clone(),
+            settings: self.deps.settings.clone(),
+            clock: Arc::clone(&self.deps.clock),
+        };
+        let (actor, _) = MonitorActor::spawn_linked(None, args, myself.get_cell(), self.own_thread()).await?;
+        self.live.set_monitor(actor.clone());
+        self.keep(Child::Monitor, actor.get_cell());
+        Ok(())
+    }
+
+    /// Does nothing where nobody listens.
+    pub(super) async fn start_syslog(
+        &mut self,
+        myself: &ActorRef<AggregatorMessage>,
+    ) -> Result<(), ActorProcessingErr> {
+        let Some(sockets) = &self.syslog else { return Ok(()) };
+        let args = SyslogArgs {
+            shard: self.shard_args(partition::OF_SYSLOG),
+            site: self.deps.site.clone(),
+            node: self.deps.node.clone(),
+            clock: Arc::clone(&self.deps.clock),
+            sockets: sockets.again()?,
+        };
+        let (actor, _) = SyslogActor::spawn_linked(None, args, myself.get_cell(), self.own_thread()).await?;
+        self.live.set_syslog(actor.clone());
+        self.keep(Child::Syslog, actor.get_cell());
+        Ok(())
+    }
+
+    /// Shards are busy in their threads: probes would wait for them.
+    fn own_thread(&self) -> ThreadLocalActorSpawner {
+        self.spawners[SHARD_THREADS].clone()
+    }
+
+    fn keep(&mut self, child: Child, actor: ActorCell) {
+        self.children.insert(actor.get_id(), child);
+        self.others.insert(child, actor);
+    }
+}
