@@ -240,6 +240,10 @@ fn look(config: &Config) -> Glance {
 }
 
 #[cfg(test)]
+#[path = "../tests/support/mmdb.rs"]
+mod mmdb;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
@@ -263,6 +267,30 @@ mod tests {
         assert!(scripts.news().is_some());
         watcher.check();
         assert!(scripts.news().is_none(), "nothing has changed since");
+    }
+
+    #[test]
+    fn a_database_that_changes_is_read_again_and_a_broken_one_changes_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("place.mmdb");
+        std::fs::write(&path, mmdb::asn().bytes()).unwrap();
+        let mut config = Config::default();
+        config.scripts.builtin = false;
+        config.geo.databases = vec![path.clone()];
+        let settings = tokio::sync::watch::channel(Arc::default()).1;
+        let geo = crate::node::geo_bases(&config).unwrap();
+        let (mut scripts, mut watcher) = watch(&config, Vec::new(), Lists::default(), geo, settings, None);
+        let country = |scripts: &mut LiveScripts| {
+            let place = scripts.take().geo.find("203.0.113.5".parse().unwrap()).unwrap();
+            (place.country, place.asn)
+        };
+        assert_eq!(country(&mut scripts), (String::new(), 64_500));
+        std::fs::write(&path, b"no database").unwrap();
+        watcher.check();
+        assert_eq!(country(&mut scripts), (String::new(), 64_500));
+        std::fs::write(&path, mmdb::city().bytes()).unwrap();
+        watcher.check();
+        assert_eq!(country(&mut scripts), ("NZ".to_owned(), 0));
     }
 
     #[test]

@@ -112,7 +112,10 @@ fn libraries_stay_behind_their_files() {
     only(&["syslog"], &["notifier/src/endpoint/syslog", "collector/src/l7/registry.rs"]);
     only(&["lettre"], &["notifier/src/endpoint/email"]);
     only(&["base64"], &["notifier/src/endpoint/webhook.rs"]);
-    only(&["rustls", "rustls_native_certs"], &["notifier/src/tls.rs", "src/cli/"]);
+    only(
+        &["rustls", "rustls_native_certs"],
+        &["aggregator/src/monitor/tls.rs", "notifier/src/tls.rs", "src/cli/"],
+    );
     only(
         &["tokio_rustls"],
         &["aggregator/src/monitor/tls.rs", "notifier/src/tls.rs", "notifier/src/endpoint/email/session.rs"],

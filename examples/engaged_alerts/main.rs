@@ -28,6 +28,7 @@ fn subject(number: usize) -> Subject {
         ifid: 1,
         interface: "eth0".to_owned(),
         party: None,
+        flow: None,
     }
 }
 

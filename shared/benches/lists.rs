@@ -21,17 +21,21 @@ fn lists(criterion: &mut Criterion) {
     list.add(&text);
     let mut lists = Lists::default();
     lists.insert("blacklist", list);
-    let listed = Ipv4Addr::from(77_u32.wrapping_mul(0x9e37_79b1)).to_string();
-    for (what, entry, expected) in [
-        ("address listed", listed.as_str(), true),
-        ("address under a prefix", "198.19.7.7", true),
-        ("address not listed", "203.0.113.5", false),
-        ("name listed", "www.host77.bad.example.com", true),
-        ("name not listed", "www.good.example.org", false),
+    let listed = |n: u32| Ipv4Addr::from(n.wrapping_mul(0x9e37_79b1)).to_string();
+    let octets = |n: u32| format!("{}.{}", n / 256, n % 256);
+    for (what, expected, entry) in [
+        ("address listed", true, &(|n: u32| listed(n * 97)) as &dyn Fn(u32) -> String),
+        ("address under a prefix", true, &|n: u32| format!("198.19.{}", octets(n))),
+        ("address not listed", false, &|n: u32| format!("203.0.{}", octets(n))),
+        ("name listed", true, &|n: u32| format!("www.host{}.bad.example.com", n * 97)),
+        ("name not listed", false, &|n: u32| format!("www{n}.good.example.org")),
     ] {
-        assert_eq!(lists.has("blacklist", entry), expected, "{entry}");
+        // Others each time, so that memory is not near.
+        let entries: Vec<String> = (0..4096).map(entry).collect();
+        assert!(entries.iter().all(|entry| lists.has("blacklist", entry) == expected), "{what}");
+        let mut next = entries.iter().cycle();
         criterion.bench_function(&format!("lists/{what}"), |b| {
-            b.iter(|| lists.has(black_box("blacklist"), black_box(entry)));
+            b.iter(|| next.next().map(|entry| lists.has(black_box("blacklist"), black_box(entry))));
         });
     }
 }

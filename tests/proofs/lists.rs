@@ -1,6 +1,7 @@
 //! Checks that look things up in lists, in pools and in databases of places.
 
 use shared::geo::GeoBases;
+use shared::script::lists::List;
 
 use super::show::{asks, clock, from_outside, ftp, inside, mail, noise, page, resolve};
 use super::tls::{GOOD, Hello, hello, known, known_sha1, showing};
@@ -123,4 +124,19 @@ fn hosts_know_where_they_are() {
     let [alert] = &alerts[..] else { panic!("{alerts:?}") };
     assert_eq!((alert.entity_value.as_str(), alert.message.as_str()), ("203.0.113.5", "Wellington"));
     assert_eq!(alert.client.as_ref().unwrap().geo.as_ref().unwrap().continent, "OC");
+}
+
+#[test]
+fn a_list_that_comes_while_all_runs_wakes_the_checks_that_need_it() {
+    let mut wire = Wire::watched(&Watching { only: Some("blacklisted".to_owned()), ..Watching::default() });
+    page(&mut wire);
+    let mut list = List::default();
+    list.add("203.0.113.5");
+    let mut listed = Watching { only: Some("blacklisted".to_owned()), ..Watching::default() };
+    listed.lists.insert("blacklist", list);
+    wire.reload(&listed);
+    wire.client.1 += 1;
+    page(&mut wire);
+    let clients: Vec<u16> = wire.alerts().iter().map(|alert| alert.client.as_ref().unwrap().port).collect();
+    assert_eq!(clients, [50_001]);
 }

@@ -106,6 +106,7 @@ pub fn hello(hello: Hello<'_>) -> impl FnOnce(&mut Wire) {
 }
 
 /// A certificate for `name` from one day to another, and who signs it.
+#[derive(Clone, Copy)]
 pub struct Certificate {
     name: &'static str,
     from: (i32, u8, u8),

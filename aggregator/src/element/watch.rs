@@ -273,6 +273,7 @@ impl Watch {
             mac: None,
             local: false,
             pool: String::new(),
+            geo: None,
             is_attacker: false,
             is_victim: false,
         });

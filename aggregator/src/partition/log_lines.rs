@@ -91,6 +91,7 @@ impl Partition {
             mac: None,
             local: self.networks.is_local(ip),
             pool: String::new(),
+            geo: None,
             is_attacker: false,
             is_victim: false,
         };
