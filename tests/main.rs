@@ -16,6 +16,7 @@ mod checks;
 mod cluster;
 mod damaged;
 mod day;
+mod endpoints;
 mod export;
 mod fuzz;
 mod hooks;

@@ -1,5 +1,6 @@
 //! What tests share: the program, a recording HTTP receiver, configuration files, waiting.
 
+pub mod certificates;
 pub mod http;
 pub mod mmdb;
 pub mod program;

@@ -127,7 +127,7 @@ pub enum Auth<'a> {
 /// A request, a POST unless its body is absent. Not to be printed: it may hold a secret.
 pub struct Post<'a> {
     /// Where.
-    pub url: std::borrow::Cow<'a, HttpUrl>,
+    pub url: &'a HttpUrl,
     /// Content type of the body.
     pub content_type: &'static str,
     /// More headers; values are made safe by [`header_value`].
@@ -141,17 +141,16 @@ pub struct Post<'a> {
 }
 
 impl<'a> Post<'a> {
+    /// A GET with nothing but its address.
+    pub fn to(url: &'a HttpUrl) -> Self {
+        let (headers, own, auth) = (Vec::new(), None, Auth::None);
+        Self { url, content_type: "application/json", headers, own, auth, body: None }
+    }
+
     /// A POST of JSON with no more than that.
     pub fn json(url: &'a HttpUrl, body: &impl serde::Serialize) -> Self {
-        Self {
-            url: std::borrow::Cow::Borrowed(url),
-            content_type: "application/json",
-            headers: Vec::new(),
-            own: None,
-            auth: Auth::None,
-            // Plain structs and maps with text keys always serialize.
-            body: Some(serde_json::to_vec(body).unwrap_or_default()),
-        }
+        // Plain structs and maps with text keys always serialize.
+        Self { body: Some(serde_json::to_vec(body).unwrap_or_default()), ..Self::to(url) }
     }
 }
 

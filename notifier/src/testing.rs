@@ -6,8 +6,10 @@ use shared::model::alert::{ALERT_SCHEMA_VERSION, AlertFlow};
 use shared::model::{Alert, AlertAction, Category, Entity, Party, Severity, Timestamp};
 use shared::store::{Delivery, EventKind};
 
+pub use self::certificate::certificate;
 pub use self::server::{Request, Script, Server};
 
+mod certificate;
 mod server;
 
 /// An alert of an interface with this id.

@@ -10,8 +10,12 @@ use serde_json::Value;
 /// One request as it came.
 #[derive(Clone, Debug)]
 pub struct Request {
+    /// Method.
+    pub method: String,
     /// Target.
     pub path: String,
+    /// Names, in lower case, and values of the headers.
+    pub headers: Vec<(String, String)>,
     /// Body.
     pub body: Vec<u8>,
 }
@@ -23,8 +27,8 @@ impl Request {
     }
 }
 
-/// Decides the status of an answer by the number of the request, from 0.
-type Answer = Box<dyn Fn(usize, &Request) -> u16 + Send + Sync>;
+/// Decides status and body of an answer by the number of the request, from 0.
+type Answer = Box<dyn Fn(usize, &Request) -> (u16, &'static str) + Send + Sync>;
 
 /// Takes requests on 127.0.0.1 and remembers them.
 pub struct Recorder {
@@ -40,11 +44,20 @@ impl Recorder {
 
     /// A receiver that answers as told.
     pub fn answering(answer: impl Fn(usize, &Request) -> u16 + Send + Sync + 'static) -> Self {
+        Self::started(Box::new(move |number, request| (answer(number, request), "ok")))
+    }
+
+    /// A receiver that answers each request with a status and a body.
+    pub fn answering_with(answer: impl Fn(&Request) -> (u16, &'static str) + Send + Sync + 'static) -> Self {
+        Self::started(Box::new(move |_, request| answer(request)))
+    }
+
+    fn started(answer: Answer) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let requests: Arc<Mutex<Vec<Request>>> = Arc::default();
         let seen = Arc::clone(&requests);
-        let answer: Arc<Answer> = Arc::new(Box::new(answer));
+        let answer = Arc::new(answer);
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let (seen, answer) = (Arc::clone(&seen), Arc::clone(&answer));
@@ -79,8 +92,8 @@ fn serve(stream: TcpStream, seen: &Mutex<Vec<Request>>, answer: &Answer) {
             seen.push(request.clone());
             seen.len() - 1
         };
-        let status = answer(number, &request);
-        let head = format!("HTTP/1.1 {status} Status\r\ncontent-length: 2\r\n\r\nok");
+        let (status, body) = answer(number, &request);
+        let head = format!("HTTP/1.1 {status} Status\r\ncontent-length: {}\r\n\r\n{body}", body.len());
         if stream.write_all(head.as_bytes()).is_err() {
             return;
         }
@@ -90,22 +103,26 @@ fn serve(stream: TcpStream, seen: &Mutex<Vec<Request>>, answer: &Answer) {
 fn read_request(reader: &mut impl BufRead) -> Option<Request> {
     let mut line = String::new();
     reader.read_line(&mut line).ok().filter(|n| *n > 0)?;
-    let path = line.split_whitespace().nth(1)?.to_owned();
-    let mut length = 0;
+    let (method, rest) = line.split_once(' ')?;
+    let (method, path) = (method.to_owned(), rest.split_whitespace().next()?.to_owned());
+    let (mut length, mut headers) = (0, Vec::new());
     loop {
         let mut line = String::new();
         reader.read_line(&mut line).ok()?;
         match line.trim_end().split_once(':') {
-            Some((name, value)) if name.eq_ignore_ascii_case("content-length") => {
-                length = value.trim().parse().unwrap();
+            Some((name, value)) => {
+                let (name, value) = (name.to_ascii_lowercase(), value.trim().to_owned());
+                if name == "content-length" {
+                    length = value.parse().unwrap();
+                }
+                headers.push((name, value));
             }
-            Some(_) => {}
             None => break,
         }
     }
     let mut body = vec![0; length];
     reader.read_exact(&mut body).ok()?;
-    Some(Request { path, body })
+    Some(Request { method, path, headers, body })
 }
 
 /// Asks with `method`; gives status and body. `None` when nobody listens yet.

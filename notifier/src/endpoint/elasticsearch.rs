@@ -144,7 +144,7 @@ impl Elasticsearch {
             content_type: "application/x-ndjson",
             auth: self.auth(),
             body: Some(bodies.concat().into_bytes()),
-            ..Post::json(&self.bulk, &())
+            ..Post::to(&self.bulk)
         };
         match self.http.exchange(post, Some(ANSWER_BYTES)).await {
             Ok(answer) => read_bulk(&answer, bodies.len()),
@@ -223,7 +223,7 @@ impl Endpoint for Elasticsearch {
 
     /// Asks for the server's version, which must be 7 or newer.
     async fn test(&self) -> Result<String, DeliveryError> {
-        let root = Post { auth: self.auth(), body: None, ..Post::json(&self.params.url, &()) };
+        let root = Post { auth: self.auth(), ..Post::to(&self.params.url) };
         let answer = self.http.exchange(root, Some(16 * 1024)).await?;
         let json = answer.json();
         answer.classify_saying(json["error"]["reason"].as_str())?;

@@ -1,6 +1,5 @@
 //! The built-in recipient of scripts' `http_post`: each post goes to the URL its script gave.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -8,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use shared::store::Delivery;
 
 use super::{DeliveryError, Endpoint, EndpointDeps, EndpointKind, Manners, NoParams};
-use crate::http::{Auth, HttpClient, HttpUrl, Post};
+use crate::http::{HttpClient, HttpUrl, Post};
 
 /// Posts under way at once; each to another URL, because deliveries of one URL keep their order.
 const AT_ONCE: usize = 8;
@@ -48,12 +47,10 @@ impl HttpPost {
             .map_err(|_| DeliveryError::permanent("the ledger's payload is not a post"))?;
         let url = HttpUrl::parse(&stored.url).map_err(DeliveryError::permanent)?;
         let post = Post {
-            url: Cow::Owned(url),
             content_type: content_type(&stored.body),
             headers: vec![("idempotency-key", delivery.idempotency_key())],
-            own: None,
-            auth: Auth::None,
             body: Some(stored.body.into_bytes()),
+            ..Post::to(&url)
         };
         self.http.post(post).await.map(drop)
     }

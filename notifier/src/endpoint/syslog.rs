@@ -49,15 +49,19 @@ impl EndpointKind for SyslogKind {
             Protocol::Udp | Protocol::Tcp => 514,
             Protocol::Tls => 6514,
         });
+        let framing = params.framing.unwrap_or(match params.protocol {
+            Protocol::Udp | Protocol::Tcp => Framing::Newline,
+            Protocol::Tls => Framing::OctetCounted,
+        });
         let (transport, max) = match (params.host, params.protocol) {
             (None, _) => (Transport::local(params.path), STREAM_BYTES),
             (Some(_), _) if params.path.is_some() => {
                 return Err("path is a socket of this machine, host another machine: give one".to_owned());
             }
             (Some(host), Protocol::Udp) => (Transport::udp(host, port), UDP_BYTES),
-            (Some(host), Protocol::Tcp) => (Transport::tcp(host, port, params.framing), STREAM_BYTES),
+            (Some(host), Protocol::Tcp) => (Transport::tcp(host, port, framing), STREAM_BYTES),
             (Some(host), Protocol::Tls) => {
-                (Transport::tls(host, port, params.framing, Connector::new(&params.tls)?), STREAM_BYTES)
+                (Transport::tls(host, port, framing, Connector::new(&params.tls)?), STREAM_BYTES)
             }
         };
         let header = Header {
@@ -82,9 +86,9 @@ pub struct SyslogParams {
     /// How to reach the server.
     #[serde(default)]
     protocol: Protocol,
-    /// How lines are parted on TCP and TLS.
-    #[serde(default)]
-    framing: Framing,
+    /// How lines are parted on TCP and TLS; `newline` on TCP and `octet_counted` on TLS (RFC 5425)
+    /// when absent.
+    framing: Option<Framing>,
     /// What a line looks like.
     #[serde(default)]
     format: Format,

@@ -193,7 +193,7 @@ impl Posting for Webhook {
             own: Some(&self.params.headers),
             auth: user.map_or(Auth::None, |user| Auth::Basic(user, self.params.password.as_ref())),
             body: Some(body),
-            ..Post::json(&self.params.url, &())
+            ..Post::to(&self.params.url)
         }
     }
 }

@@ -1,7 +1,5 @@
 //! The client against a server on loopback.
 
-use std::borrow::Cow;
-
 use shared::clock::ManualClock;
 use shared::model::Timestamp;
 
@@ -16,14 +14,8 @@ fn client(allow_private: bool, timeout: Duration) -> HttpClient {
 async fn post(client: &HttpClient, url: &str) -> Result<u16, DeliveryError> {
     let url = HttpUrl::parse(url).unwrap();
     let headers = vec![("idempotency-key", "a b\r\nx: y/ü%".to_owned())];
-    let post = Post {
-        url: Cow::Borrowed(&url),
-        content_type: "text/plain",
-        headers,
-        own: None,
-        auth: Auth::None,
-        body: Some(b"hello".to_vec()),
-    };
+    let body = Some(b"hello".to_vec());
+    let post = Post { content_type: "text/plain", headers, body, ..Post::to(&url) };
     client.post(post).await
 }
 

@@ -8,7 +8,7 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpListener;
 
 use super::*;
-use crate::testing::{alert, delivery, flow_alert, tls};
+use crate::testing::{alert, certificate, delivery, flow_alert, tls};
 
 /// What a server got: commands, and mails line by line.
 type Seen = Arc<Mutex<Vec<String>>>;
@@ -190,6 +190,29 @@ async fn what_goes_wrong_is_tried_again_or_not_and_told() {
         let text = error.to_string();
         assert!(text.contains(told) && !text.contains("hunter2"), "{at} {words}: {text}");
     }
+}
+
+#[tokio::test]
+async fn a_certificate_that_has_expired_is_not_accepted() {
+    let expired = certificate(2001, 2002);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(expired.config));
+    tokio::spawn(async move {
+        let (socket, _) = listener.accept().await.unwrap();
+        // It does not come to a greeting.
+        let _ = acceptor.accept(socket).await;
+    });
+    let tls: TlsParams = toml::from_str(&format!("ca_file = '{}'", expired.ca_file.display())).unwrap();
+    let server = Server::new("localhost".to_owned(), Some(port), Security::Tls, &tls).unwrap();
+    let (sender, recipient) = ("fh@example.com".parse().unwrap(), toml::from_str(TO).unwrap());
+    let clock: SharedClock = ManualClock::new(Timestamp::ZERO);
+    let endpoint = Email { server, sender, recipient, batch: 1, node: "n".to_owned(), clock };
+    let error = endpoint.deliver(&[delivery(&alert("a"))]).await.remove(0).unwrap_err();
+    assert!(
+        matches!(&error, DeliveryError::Retry { reason, .. } if reason.contains("certificate")),
+        "{error}"
+    );
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, UdpSocket, UnixDatagram};
 
 use super::*;
-use crate::testing::{alert, delivery, eventually, flow_alert, golden};
+use crate::testing::{alert, certificate, delivery, eventually, flow_alert, golden};
 
 fn syslog(transport: Transport, max: usize) -> Syslog {
     let header = Header { facility: 14, host: "n1".to_owned(), pid: 1, zone: TimeZone::UTC };
@@ -104,6 +104,39 @@ async fn lines_on_tcp_end_with_a_line_feed_or_have_their_length_before_them() {
             rest = after;
         }
         check_lines(&lines);
+    }
+}
+
+#[tokio::test]
+async fn lines_arrive_over_tls_unless_the_certificate_has_expired() {
+    for (years, good) in [((2001, 2100), true), ((2001, 2002), false)] {
+        let shown = certificate(years.0, years.1);
+        let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = server.local_addr().unwrap().port();
+        let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(shown.config));
+        let receiver = tokio::spawn(async move {
+            let (socket, _) = server.accept().await.unwrap();
+            let mut bytes = Vec::new();
+            if let Ok(mut socket) = acceptor.accept(socket).await {
+                // The client goes without a farewell, which is an error; what came before counts.
+                let _ = socket.read_to_end(&mut bytes).await;
+            }
+            String::from_utf8(bytes).unwrap()
+        });
+        let params: TlsParams = toml::from_str(&format!("ca_file = '{}'", shown.ca_file.display())).unwrap();
+        let tls = Connector::new(&params).unwrap();
+        let transport = Transport::tls("localhost".to_owned(), port, Framing::Newline, tls);
+        let endpoint = syslog(transport, STREAM_BYTES);
+        let results = endpoint.deliver(&batch()).await;
+        drop(endpoint);
+        let text = receiver.await.unwrap();
+        if good {
+            assert_eq!(results, [Ok(()), Ok(())]);
+            check_lines(&text.lines().map(str::to_owned).collect::<Vec<_>>());
+        } else {
+            let Err(DeliveryError::Retry { reason, .. }) = &results[0] else { panic!("{results:?}") };
+            assert!(reason.contains("certificate") && text.is_empty(), "{reason}");
+        }
     }
 }
 

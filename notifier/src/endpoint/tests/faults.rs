@@ -2,11 +2,11 @@
 
 use std::sync::atomic::Ordering;
 
-use rcgen::{CertificateParams, KeyPair};
 use shared::clock::Stopwatch;
 
 use super::requests::{HTTP_KINDS, built};
 use super::*;
+use crate::testing::certificate;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Class {
@@ -100,6 +100,7 @@ async fn every_kind_comes_through_every_fault() {
                 _ => by_status,
             };
             assert_eq!(class(&result), expected, "{} {script:?}: {result:?}", row.4);
+            assert!(!format!("{result:?}").contains("hunter2"), "{}: a secret is in {result:?}", row.4);
             assert!(watch.elapsed() < Duration::from_secs(5), "{} {script:?}: {:?}", row.4, watch.elapsed());
             assert_eq!(server.requests().len(), 1, "{} {script:?}: nothing is followed or repeated", row.4);
             let taken = server.taken.load(Ordering::Relaxed);
@@ -127,27 +128,41 @@ async fn every_kind_waits_as_long_as_it_is_asked_to() {
 
 #[tokio::test]
 async fn a_certificate_that_has_expired_is_not_accepted() {
-    tls();
-    let key = KeyPair::generate().unwrap();
-    let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
-    params.not_before = rcgen::date_time_ymd(2001, 1, 1);
-    params.not_after = rcgen::date_time_ymd(2002, 1, 1);
-    let certificate = params.self_signed(&key).unwrap();
-    let dir = tempfile::tempdir().unwrap();
-    let ca = dir.path().join("ca.pem");
-    std::fs::write(&ca, certificate.pem()).unwrap();
-    let private = rustls::pki_types::PrivateKeyDer::try_from(key.serialize_der()).unwrap();
-    let config = rustls::ServerConfig::builder()
-        .with_no_client_auth()
-        .with_single_cert(vec![certificate.der().clone()], private)
-        .unwrap();
-    let server = Server::start_tls(|_, _| Script::Answer(200, ""), Some(config)).await;
+    let expired = certificate(2001, 2002);
+    let server = Server::start_tls(|_, _| Script::Answer(200, ""), Some(expired.config)).await;
     for trusted in ["", "tls = { ca_file = 'CA' }"] {
-        let trusted = trusted.replace("CA", ca.to_str().unwrap());
+        let trusted = trusted.replace("CA", expired.ca_file.to_str().unwrap());
         let params = format!("url = 'https://localhost:{}/'\n{trusted}", server.port);
         let result = build("webhook", &params, "").deliver(&[delivery(&alert("a"))]).await.remove(0);
         let Err(DeliveryError::Retry { after: None, reason }) = result else { panic!("{result:?}") };
         assert!(reason.contains("certificate"), "{reason}");
+    }
+    assert!(server.requests().is_empty());
+    let valid = certificate(2001, 2100);
+    let server = Server::start_tls(|_, _| Script::Answer(200, ""), Some(valid.config)).await;
+    let tls = format!("tls = {{ ca_file = '{}' }}", valid.ca_file.display());
+    let params = format!("url = 'https://localhost:{}/'\n{tls}", server.port);
+    assert_eq!(build("webhook", &params, "").deliver(&[delivery(&alert("a"))]).await, [Ok(())]);
+}
+
+#[tokio::test]
+async fn no_kind_reaches_a_private_address_that_the_operator_does_not_allow() {
+    let server = Server::ok().await;
+    let clock: SharedClock = ManualClock::new(Timestamp::ZERO);
+    let strict = HttpClient::new(Duration::from_secs(5), false, clock).unwrap();
+    let deps = EndpointDeps { http: strict, ..deps() };
+    for row in &HTTP_KINDS {
+        for host in ["127.0.0.1", "localhost", "[::1]"] {
+            let params = row.1.replace("URL", &format!("http://{host}:{}", server.port));
+            let endpoint = super::kind(row.0).unwrap().build(&table(&params), &table(row.2), &deps).unwrap();
+            for error in [
+                endpoint.deliver(&[delivery(&alert("a"))]).await.remove(0).unwrap_err(),
+                endpoint.test().await.unwrap_err(),
+            ] {
+                let DeliveryError::Permanent { reason } = error else { panic!("{}: {error:?}", row.4) };
+                assert!(reason.contains("allow_private_targets"), "{}: {reason}", row.4);
+            }
+        }
     }
     assert!(server.requests().is_empty());
 }

@@ -1,0 +1,54 @@
+"""Sends one notification through Apprise's plugins to a recording server.
+
+Usage: apprise_send.py http://127.0.0.1:PORT TEXT. Only addresses are changed, so that what a plugin sends
+reaches the recorder in place of its vendor; each is preceded by a request to /begin/KIND.
+"""
+
+import sys
+import urllib.request
+
+import apprise
+import requests
+from apprise.plugins import pagerduty
+from apprise.plugins.discord import NotifyDiscord
+from apprise.plugins.slack import NotifySlack
+from apprise.plugins.telegram import NotifyTelegram
+from apprise.plugins.wecombot import NotifyWeComBot
+
+base, text = sys.argv[1:]
+host = base.removeprefix("http://")
+
+NotifyDiscord.notify_url = f"{base}/api/webhooks"
+NotifySlack.webhook_url = f"{base}/services"
+NotifyTelegram.notify_url = f"{base}/bot"
+NotifyWeComBot.notify_url = f"{base}/cgi-bin/webhook/send?key={{key}}"
+
+for region in pagerduty.PAGERDUTY_API_LOOKUP:
+    pagerduty.PAGERDUTY_API_LOOKUP[region] = f"{base}/v2/enqueue"
+
+# The plugin for Teams speaks TLS and nothing else.
+post = requests.post
+requests.post = lambda url, **rest: post(url.replace(f"https://{host}", base), **rest)
+
+SERVICES = {
+    "discord": "discord://flowhook@1234567890/abcdefghijk?footer=no&avatar=no",
+    "slack": "slack://flowhook@T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ?image=no&footer=no&blocks=no",
+    "mattermost": f"mmost://{host}/abcdefghijklmnopqrstuvwxyz?image=no&mode=bot&to=4xp9fdt77pncbef59f4k1qe83o",
+    "telegram": "tgram://123456789:abcdefg_hijklmnop/-100123",
+    "wechat": "wecombot://693a91f6-7aaa-4bc4-97a0-0ec2sifa5aaa",
+    "pagerduty": "pagerduty://0123456789abcdef0123456789abcdef@ABCDEF/main/eno1?image=no",
+    "msteams": f"workflow://{host}/643a8392893643a8392893/abcdefg_hijklmnop?image=no&wrap=yes",
+}
+
+failed = []
+for kind, url in SERVICES.items():
+    urllib.request.urlopen(f"{base}/begin/{kind}")
+    plugin = apprise.Apprise.instantiate(url)
+    if plugin is None:
+        failed.append(f"{kind}: not understood")
+        continue
+    plugin.request_rate_per_sec = 0
+    if not plugin.notify(body=text, title="", notify_type=apprise.NotifyType.WARNING):
+        failed.append(f"{kind}: not sent")
+print(f"apprise {apprise.__version__}")
+sys.exit("; ".join(failed) or 0)
