@@ -58,8 +58,10 @@ impl Filters {
         let filters: Vec<Filter> = scripts.map(Filter::of).collect();
         let mut l4s: Vec<L4> = filters.iter().filter_map(|filter| filter.l4).collect();
         let mut l7s: Vec<ProtocolId> = filters.iter().filter_map(|filter| filter.l7).collect();
-        (l4s.sort_unstable_by_key(|l4| l4.0), l7s.sort_unstable());
-        (l4s.dedup(), l7s.dedup());
+        l4s.sort_unstable_by_key(|l4| l4.0);
+        l7s.sort_unstable();
+        l4s.dedup();
+        l7s.dedup();
         // There are fewer protocols than 65,536, but may be more than 255: those beyond share class 0.
         l7s.truncate(usize::from(u8::MAX));
         l4s.truncate(usize::from(u8::MAX));

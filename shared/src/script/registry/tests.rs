@@ -93,7 +93,8 @@ fn a_script_may_have_an_odd_name() {
     assert_eq!((errors[0].script.as_str(), errors[0].line), ("bro\"ken\n", 1));
     let mut keys: Vec<_> = registry.infos().into_iter().map(|info| info.key).collect();
     let mut expected = names.map(str::to_owned).to_vec();
-    (keys.sort(), expected.sort());
+    keys.sort();
+    expected.sort();
     assert_eq!(keys, expected);
     assert_eq!(registry.for_flow(FlowHook::FlowEnd).count(), names.len() - 1);
     for info in registry.infos() {
