@@ -45,6 +45,7 @@ mod elements;
 mod floods;
 mod industry;
 mod lists;
+mod logs;
 mod moves;
 pub mod show;
 mod tls;
@@ -57,6 +58,7 @@ pub fn all() -> impl Iterator<Item = (&'static str, &'static str)> {
         ("floods", floods::CHECKS),
         ("industry", industry::CHECKS),
         ("lists", lists::CHECKS),
+        ("logs", logs::CHECKS),
         ("moves", moves::CHECKS),
         ("tls", tls::CHECKS),
     ];
