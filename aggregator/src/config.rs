@@ -67,6 +67,8 @@ pub struct TimeSeriesConfig {
     pub local_hosts: bool,
     /// Of remote hosts.
     pub remote_hosts: bool,
+    /// Hosts of one interface of which a minute is kept at most: those with the most bytes.
+    pub max_hosts: usize,
     /// Of flowhook itself.
     pub system: bool,
     /// Of hosts that are probed.
@@ -89,6 +91,7 @@ impl Default for TimeSeriesConfig {
             networks: true,
             local_hosts: true,
             remote_hosts: false,
+            max_hosts: 10_000,
             system: true,
             monitored_hosts: true,
             min_days: 2,

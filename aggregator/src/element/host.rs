@@ -39,9 +39,7 @@ pub struct Host {
     pub mac: Option<Mac>,
     /// Whom it got in touch with within the running hour; local hosts only.
     pub contacts: Option<Box<Contacts>>,
-    /// What it used the network for: bytes sent and received by category, see [`Host::categories`].
-    pub categories: Packed,
-    /// What was learned of it.
+    /// What was learned of it, and what it used the network for.
     pub facts: Option<Box<Facts>>,
     /// Where it is; looked up once.
     pub geo: Option<Arc<GeoPlace>>,
@@ -66,13 +64,15 @@ pub struct Facts {
     pub name: Text,
     /// Operating system that it seems to run; empty when unknown.
     pub os: Text,
+    /// Bytes sent and received by category, see [`Host::categories`].
+    categories: Packed,
 }
 
 impl Host {
     /// Bytes sent and received by what they were for.
     pub fn categories(&self) -> BTreeMap<AppCategory, (u64, u64)> {
         let mut bytes = BTreeMap::<AppCategory, (u64, u64)>::new();
-        for (place, value) in self.categories.values() {
+        for (place, value) in self.facts.iter().flat_map(|facts| facts.categories.values()) {
             let Some(category) = AppCategory::ALL.get(place / 2) else { continue };
             let both = bytes.entry(*category).or_default();
             *(if place % 2 == 0 { &mut both.0 } else { &mut both.1 }) = value;
@@ -165,7 +165,8 @@ impl Hosts {
             let mut bytes = [0; 2 * AppCategory::ALL.len()];
             bytes[2 * category as usize] = sent;
             bytes[2 * category as usize + 1] = rcvd;
-            host.categories = host.categories.plus(&Packed::new(&bytes));
+            let facts = host.facts.get_or_insert_default();
+            facts.categories = facts.categories.plus(&Packed::new(&bytes));
         }
     }
 

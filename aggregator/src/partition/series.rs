@@ -1,10 +1,11 @@
 //! What elements counted in a window goes into their time series.
 
-use std::collections::BTreeMap;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
 
 use shared::model::metric::{Metric, Metrics, add_metrics};
 use shared::model::packed::Packed;
-use shared::model::{Entity, Granularity, Timestamp};
+use shared::model::{Entity, Granularity, HostCounters, HostKey, Timestamp};
 use shared::store::series::{ElementId, Sample, SampleBatch};
 use shared::wire::delta::{Delta, L7Counters};
 
@@ -154,6 +155,9 @@ impl InterfaceState {
         if config.local_hosts || config.remote_hosts {
             let kept = self.hosts.iter();
             let kept = kept.filter(|(_, h)| config.keeps(Entity::Host, h.local) && h.last_counted >= from);
+            let mut largest = Largest::new(config.max_hosts);
+            kept.for_each(|(key, host)| largest.add(bytes_in_minute(&host.tally), *key));
+            let kept = largest.keys().into_iter().filter_map(|key| Some((key, self.hosts.get(key)?)));
             let counted = kept.map(|(key, host)| (key.to_string(), grown(&host.tally)));
             samples.extend(counted.map(|(name, n)| sample(Entity::Host, name, n, Metrics::new())));
         }
@@ -163,6 +167,39 @@ impl InterfaceState {
         samples.retain(|sample| !sample.counters.is_empty() || !sample.metrics.is_empty());
         samples
     }
+}
+
+/// The hosts with the most bytes, found without keeping all of them.
+struct Largest {
+    most: usize,
+    heap: BinaryHeap<Reverse<(u64, Reverse<HostKey>)>>,
+}
+
+impl Largest {
+    fn new(most: usize) -> Self {
+        Self { most, heap: BinaryHeap::new() }
+    }
+
+    fn add(&mut self, bytes: u64, key: HostKey) {
+        let host = Reverse((bytes, Reverse(key)));
+        if self.heap.len() < self.most {
+            self.heap.push(host);
+        } else if let Some(mut least) = self.heap.peek_mut().filter(|least| **least > host) {
+            *least = host;
+        }
+    }
+
+    /// In order of the addresses.
+    fn keys(self) -> Vec<HostKey> {
+        let mut keys: Vec<HostKey> = self.heap.into_iter().map(|Reverse((_, Reverse(key)))| key).collect();
+        keys.sort_unstable();
+        keys
+    }
+}
+
+fn bytes_in_minute(tally: &Tally<HostCounters>) -> u64 {
+    let HostCounters { bytes_sent, bytes_rcvd, .. } = tally.since_run(Granularity::Min);
+    bytes_sent.saturating_add(bytes_rcvd)
 }
 
 fn grown<C: Counters>(tally: &Tally<C>) -> Packed {

@@ -65,6 +65,18 @@ fn a_minute_under_way_is_kept_when_the_partition_stops() {
 }
 
 #[test]
+fn of_too_many_hosts_those_with_the_most_bytes_are_kept() {
+    let mut partition = partition(Vec::new(), serde_json::json!({}));
+    partition.config.time_series.max_hosts = 2;
+    let hosts = |_| vec![("10.0.0.1", 5), ("10.0.0.2", 1), ("10.0.0.3", 9), ("10.0.0.4", 5), ("10.0.0.5", 1)];
+    let kept = batches(seconds(&mut partition, 0..60, hosts));
+    let of_hosts = kept[0].samples.iter().filter(|sample| sample.element.entity == Entity::Host);
+    let names: Vec<&str> = of_hosts.map(|sample| sample.element.value.as_str()).collect();
+    // Of two that counted the same the lower address is kept, every time.
+    assert_eq!(names, ["10.0.0.1", "10.0.0.3"]);
+}
+
+#[test]
 fn series_can_be_switched_off_by_kind_and_scripts_are_told() {
     let text = "#{ kind: \"KIND\", hooks: #{ min: |p| publish(\"x\", `KIND ${p.ts_enabled}`) } }";
     let named =

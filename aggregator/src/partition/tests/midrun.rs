@@ -2,10 +2,10 @@
 
 use super::*;
 
-/// Takes some milliseconds for each host (catching is left to the interpreter), so that a run with a
+/// Takes far more than a millisecond for each host (catching is left to the interpreter), so that a run with a
 /// deadline of one reaches one host.
 const SLOW: &str = "#{ default_value: #{ n: 1 }, hooks: #{ min: |p| {
-    for i in 0..3000 { try { i += 1; } catch { } }
+    for i in 0..40000 { try { i += 1; } catch { } }
     publish(\"seen\", `${p.entity_info} ${p.user_script_config.n}`);
     trigger_alert(#{ message: \"x\" });
 } } }";
