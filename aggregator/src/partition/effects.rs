@@ -125,7 +125,6 @@ impl Partition {
             self.report.scripts.entry(key).or_default().add(&counts);
         }
         self.report.last_errors.extend(std::mem::take(&mut outcome.last_errors));
-        self.report.last_errors.extend(std::mem::take(&mut outcome.last_errors));
         for (script, errors) in std::mem::take(&mut outcome.errors) {
             self.count_error(&format!("script.{script}"), errors);
         }
