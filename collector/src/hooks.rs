@@ -145,7 +145,6 @@ impl HookRunner {
         self.pools = Arc::clone(&setup.pools);
         self.exclusions = setup.exclusions.clone();
         self.geo = setup.geo.clone();
-        self.geo = setup.geo.clone();
         let (registry, mut errors) = Registry::of_setup(&self.engine, setup);
         let before = std::mem::replace(&mut self.registry, registry);
         let mut old: Vec<Option<Hooked>> = std::mem::take(&mut self.states).into_iter().map(Some).collect();
