@@ -22,6 +22,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
 
+pub use self::leases::NatsLeases;
 use self::outbox::Outbox;
 use super::{Bus, BusError, Consumer, MAX_MESSAGE, Message, Receipt, Reply, Stream, Subscription};
 use crate::metrics;
@@ -29,6 +30,7 @@ use crate::secret::Secret;
 
 mod connection;
 mod consumer;
+mod leases;
 mod outbox;
 mod streams;
 #[cfg(test)]
@@ -124,6 +126,8 @@ impl Default for NatsConfig {
 /// The NATS carrier.
 pub struct NatsBus {
     prefix: String,
+    replicas: usize,
+    create_streams: bool,
     client: Client,
     context: jetstream::Context,
     outbox: Outbox,
@@ -148,7 +152,9 @@ impl NatsBus {
         }
         let outbox = Outbox::start(client.clone());
         let (closed, _) = watch::channel(false);
-        Ok(Arc::new(Self { prefix: config.prefix, client, context, outbox, closed, disconnected }))
+        let (replicas, create_streams) = (config.replicas, config.create_streams);
+        let prefix = config.prefix;
+        Ok(Arc::new(Self { prefix, replicas, create_streams, client, context, outbox, closed, disconnected }))
     }
 
     /// Runs a call unless the bus is closed, or until it closes.

@@ -1,6 +1,8 @@
 use super::*;
 use crate::bus::test_server::NatsServer;
 use crate::bus::{SharedBus, conformance};
+use crate::clock::{Clock, SystemClock};
+use crate::lease::Leases;
 use crate::wire::subject::Subjects;
 
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -16,6 +18,45 @@ async fn nats_passes_the_suite() {
     };
     let bus: SharedBus = NatsBus::connect(config(&server, "suite.1")).await.unwrap();
     conformance::run(bus, "suite.1").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn leases_pass_the_suite() {
+    let Some(server) = NatsServer::start("leases_pass_the_suite").await else {
+        return;
+    };
+    let bus = NatsBus::connect(config(&server, "suite.2")).await.unwrap();
+    let ttl = Duration::from_secs(2);
+    let leases = bus.leases("Zürich 1", ttl);
+    crate::lease::conformance::run(&*leases, async || {
+        let free = async {
+            while leases.holder("forgotten").await.unwrap().is_some() {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        timeout(DEADLINE, free).await.unwrap();
+    })
+    .await;
+    // Another group knows nothing of them.
+    let other = bus.leases("other", ttl);
+    let first = other.take("p.1", "x").await.unwrap().unwrap();
+    // Fences grow although somebody deletes the bucket and its numbers begin anew.
+    let made = SystemClock.now().secs();
+    while SystemClock.now().secs() == made {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    bus.context.delete_stream("KV_SUITE_2_LEASE_other").await.unwrap();
+    let again = timeout(DEADLINE, async {
+        loop {
+            match other.take("p.1", "y").await {
+                Ok(taken) => break taken,
+                Err(error) => tracing::info!(%error, "the bucket is gone"),
+            }
+        }
+    });
+    assert!(again.await.unwrap().unwrap().fence > first.fence);
+    assert_eq!(other.renew(&first).await.unwrap(), None);
+    bus.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
