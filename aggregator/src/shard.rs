@@ -1,8 +1,8 @@
 //! The shard actor: one partition's state, on a thread of its own.
 //!
-//! Its supervisor starts it; a task pumps the partition's deltas into it, at most `CREDIT` at a
-//! time. It answers questions about live elements. A restart loses counters; engaged alerts are
-//! read back from the store, and deltas not yet acknowledged come again.
+//! Its supervisor starts it under the fence of the partition's lease; a task pumps the partition's deltas
+//! into it, at most `CREDIT` at a time. It answers questions about live elements. It begins with the state
+//! that the store keeps ([`state`]) and goes through what came after it again, where the bus still has it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,20 +10,22 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use ractor::thread_local::ThreadLocalActor;
 use ractor::{ActorProcessingErr, ActorRef};
 use shared::bus::{Queued, Stream};
-use shared::model::LocalNetworks;
+use shared::model::{LocalNetworks, Position};
 use shared::script::engine::ScriptEngine;
 use shared::script::live::LiveScripts;
 use shared::script::registry::Registry;
 use shared::store::StoreError;
-use shared::wire::delta::Delta;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::carrier::Carrier;
 use crate::config::AggregatorConfig;
 use crate::live::{HostQuery, HostRow, InterfaceRow, NetworkRow};
-use crate::metrics;
 use crate::partition::{Partition, RunAnswer, RunRequest};
 use crate::report::AggregatorReport;
+
+mod state;
+
+use state::{Begin, ShardState};
 
 /// Deltas under way between the pump and the shard.
 const CREDIT: usize = 4;
@@ -33,6 +35,8 @@ const CREDIT: usize = 4;
 pub struct ShardArgs {
     /// Its partition.
     pub partition: u32,
+    /// The fence of its lease; 0 where there is none.
+    pub fence: u64,
     /// Bus and store.
     pub carrier: Carrier,
     /// Local networks.
@@ -100,6 +104,8 @@ pub struct Credit {
 pub enum ShardMessage {
     /// A delta, with the credit that lets the next one come.
     Delta(Queued, Credit),
+    /// No more deltas come.
+    StreamEnded,
     /// Which interfaces are there.
     Interfaces(oneshot::Sender<Vec<InterfaceRow>>),
     /// Which hosts are there.
@@ -116,15 +122,13 @@ pub enum ShardMessage {
 #[derive(Default)]
 pub struct ShardActor;
 
-/// Its state.
-pub struct ShardState {
-    args: ShardArgs,
-    /// Made when the first delta comes: most partitions of a small site have no interface.
-    partition: Option<Box<Partition>>,
-    pump: tokio::task::JoinHandle<()>,
-    /// Deltas that could not be read.
-    malformed: u64,
-    published: AggregatorReport,
+/// Hands deltas on; ends with the shard.
+struct Pump(tokio::task::JoinHandle<()>);
+
+impl Drop for Pump {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 impl ThreadLocalActor for ShardActor {
@@ -137,13 +141,17 @@ impl ThreadLocalActor for ShardActor {
         myself: ActorRef<Self::Msg>,
         args: Self::Arguments,
     ) -> Result<Self::State, ActorProcessingErr> {
+        let saved = args.carrier.partitions.saved(args.partition).await?;
+        let snapshot = saved.and_then(|saved| saved.snapshot);
+        let after = snapshot.as_ref().map_or_else(Position::default, |snapshot| snapshot.at);
         let filter = args.carrier.subjects.deltas_of_partition(args.partition);
         let name = format!("shard-{}", args.partition);
-        let mut deltas = args.carrier.bus.consume(Stream::Delta, &name, &filter).await?;
+        let mut replay = args.carrier.bus.replay(Stream::Delta, &name, &filter, after).await?;
         let credit = Arc::new(Semaphore::new(CREDIT));
         let backlog = args.backlog.clone();
+        let begin = Begin { stream: replay.stream, whole: replay.whole };
         let pump = tokio::spawn(async move {
-            while let Some(delta) = deltas.next().await {
+            while let Some(delta) = replay.messages.next().await {
                 let under_way = backlog.enter();
                 let Ok(place) = Arc::clone(&credit).acquire_owned().await else { return };
                 let credit = Credit { _under_way: under_way, _place: place };
@@ -151,8 +159,10 @@ impl ThreadLocalActor for ShardActor {
                     return;
                 }
             }
+            // The bus has closed, or the stream is another one: a shard begins there anew.
+            drop(myself.cast(ShardMessage::StreamEnded));
         });
-        Ok(ShardState { args, partition: None, pump, malformed: 0, published: AggregatorReport::default() })
+        ShardState::new(args, begin, Pump(pump), snapshot.is_some()).await
     }
 
     async fn handle(
@@ -167,6 +177,7 @@ impl ThreadLocalActor for ShardActor {
                 state.delta(delta).await?;
                 drop(credit);
             }
+            ShardMessage::StreamEnded => return Err("the stream of deltas has ended".into()),
             ShardMessage::Interfaces(reply) => drop(reply.send(state.rows(InterfaceRow::of))),
             ShardMessage::Networks(reply) => {
                 let rows: Vec<Vec<NetworkRow>> = state.rows(NetworkRow::of);
@@ -177,15 +188,7 @@ impl ThreadLocalActor for ShardActor {
                 let _ = reply.send(rows.into_iter().flatten().collect());
             }
             ShardMessage::Report(reply) => drop(reply.send(state.report())),
-            ShardMessage::Run(request, reply) => {
-                let Some(partition) = &mut state.partition else {
-                    drop(reply.send(RunAnswer::default()));
-                    return Ok(());
-                };
-                let (output, answer) = partition.run_on_demand(&request);
-                state.args.carrier.carry_out(output).await?;
-                let _ = reply.send(answer);
-            }
+            ShardMessage::Run(request, reply) => drop(reply.send(state.run_on_demand(&request).await?)),
         }
         Ok(())
     }
@@ -195,56 +198,6 @@ impl ThreadLocalActor for ShardActor {
         _myself: ActorRef<Self::Msg>,
         state: &mut Self::State,
     ) -> Result<(), ActorProcessingErr> {
-        state.pump.abort();
-        let samples = state.partition.as_mut().map(|partition| partition.flush()).unwrap_or_default();
-        state.args.carrier.keep(samples).await
-    }
-}
-
-impl ShardState {
-    /// Applies a delta; acknowledges it when what it caused is stored.
-    async fn delta(&mut self, queued: Queued) -> Result<(), ActorProcessingErr> {
-        let delta = match Delta::decode(&queued.payload) {
-            Ok(delta) => delta,
-            Err(error) => {
-                // It will not get better by coming again.
-                tracing::error!(%error, subject = queued.subject, sequence = queued.sequence, "delta dropped");
-                self.malformed += 1;
-                queued.ack();
-                return Ok(());
-            }
-        };
-        if self.partition.is_none() {
-            self.partition = Some(self.args.partition().await?);
-        }
-        let Some(partition) = &mut self.partition else { return Ok(()) };
-        if let Some(scripts) = self.args.scripts.news() {
-            partition.reload_scripts(&scripts);
-        }
-        let output = partition.apply(&delta);
-        self.args.carrier.carry_out(output).await?;
-        queued.ack();
-        if delta.watermark.secs() % 60 == 0 || delta.end_of_stream {
-            let report = self.report();
-            metrics::publish(&self.published, &report);
-            metrics::backlog(self.args.backlog.count());
-            if let Some(partition) = &self.partition {
-                metrics::levels(self.args.partition, partition.levels());
-            }
-            self.published = report;
-        }
-        Ok(())
-    }
-
-    fn report(&self) -> AggregatorReport {
-        let mut report = self.partition.as_ref().map(|p| p.report()).unwrap_or_default();
-        if self.malformed > 0 {
-            report.errors.insert("deltas_malformed".to_owned(), self.malformed);
-        }
-        report
-    }
-
-    fn rows<T>(&self, row: impl Fn(&crate::partition::InterfaceState) -> T) -> Vec<T> {
-        self.partition.iter().flat_map(|p| p.interfaces()).map(row).collect()
+        state.leave().await
     }
 }

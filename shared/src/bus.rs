@@ -14,6 +14,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::model::Position;
+
 pub mod conformance;
 pub mod memory;
 pub mod nats;
@@ -238,6 +240,17 @@ impl Consumer {
     }
 }
 
+/// Everything that a stream keeps after a position.
+#[derive(Debug)]
+pub struct Replay {
+    /// Which stream it is; see [`Position::stream`](crate::model::Position).
+    pub stream: i64,
+    /// Nothing after the position has been forgotten.
+    pub whole: bool,
+    /// The messages, in order. It ends also when the stream is made anew.
+    pub messages: Consumer,
+}
+
 /// How many messages a durable consumer holds unsettled at most.
 pub const CONSUMER_WINDOW: usize = 256;
 
@@ -270,6 +283,22 @@ pub trait Bus: Send + Sync + 'static {
     /// process), so consume before anything is appended. A name keeps its filter: consuming with
     /// another one is [`BusError::Other`].
     async fn consume(&self, stream: Stream, name: &str, filter: &str) -> Result<Consumer, BusError>;
+
+    /// Gives everything that a stream keeps of subjects matching `filter` after a position, and whatever
+    /// is appended, in order, to this consumer alone; of another stream everything. A carrier that
+    /// forgets what is acknowledged (in process) gives what `name` has not acknowledged; so does this
+    /// one unless it knows better.
+    async fn replay(
+        &self,
+        stream: Stream,
+        name: &str,
+        filter: &str,
+        after: Position,
+    ) -> Result<Replay, BusError> {
+        let _ = after;
+        let messages = self.consume(stream, name, filter).await?;
+        Ok(Replay { stream: 0, whole: false, messages })
+    }
 
     /// Kept messages not yet acknowledged by every durable consumer that wants them; `None` where
     /// the carrier does not know.

@@ -24,14 +24,16 @@ use tokio::time::timeout;
 
 pub use self::leases::NatsLeases;
 use self::outbox::Outbox;
-use super::{Bus, BusError, Consumer, MAX_MESSAGE, Message, Receipt, Reply, Stream, Subscription};
+use super::{Bus, BusError, Consumer, MAX_MESSAGE, Message, Receipt, Replay, Reply, Stream, Subscription};
 use crate::metrics;
+use crate::model::Position;
 use crate::secret::Secret;
 
 mod connection;
 mod consumer;
 mod leases;
 mod outbox;
+mod replay;
 mod streams;
 #[cfg(test)]
 mod tests;
@@ -259,6 +261,18 @@ impl Bus for NatsBus {
         };
         self.open(puller.ensure()).await?;
         Ok(puller.start(self.closed.subscribe()))
+    }
+
+    async fn replay(
+        &self,
+        stream: Stream,
+        _name: &str,
+        filter: &str,
+        after: Position,
+    ) -> Result<Replay, BusError> {
+        let (context, outbox) = (self.context.clone(), self.outbox.clone());
+        let name = streams::name(&self.prefix, stream);
+        self.open(replay::start(context, outbox, name, filter, after, self.closed.subscribe())).await
     }
 
     fn outstanding(&self) -> Option<u64> {

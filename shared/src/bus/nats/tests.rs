@@ -97,6 +97,67 @@ async fn kept_messages_survive_a_server_that_is_killed() {
     bus.close().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_is_read_again_from_any_place_over_a_kill_of_the_server() {
+    let Some(mut server) = NatsServer::start("a_stream_is_read_again_from_any_place").await else {
+        return;
+    };
+    let bus = NatsBus::connect(config(&server, "again")).await.unwrap();
+    let subjects = Subjects::new("again");
+    let append = async |partition: u32, number: u32| {
+        let subject = subjects.delta("s", partition, "n", 0);
+        let (id, text) = (format!("{partition}/{number}"), Bytes::from(number.to_string()));
+        timeout(DEADLINE, async {
+            while bus.append(&subject, &id, text.clone()).await.unwrap().stored().await.is_err() {}
+        })
+        .await
+        .unwrap();
+    };
+    let filter = subjects.deltas_of_partition(7);
+    let replay =
+        async |after| timeout(DEADLINE, bus.replay(Stream::Delta, "x", &filter, after)).await.unwrap();
+    let read = async |messages: &mut Consumer, count: usize| {
+        let mut read = Vec::new();
+        while read.len() < count {
+            let queued = timeout(DEADLINE, messages.next()).await.unwrap().unwrap();
+            read.push((queued.sequence, String::from_utf8(queued.payload.to_vec()).unwrap()));
+            queued.ack();
+        }
+        read
+    };
+    for number in 0..3 {
+        append(7, number).await;
+        append(8, number).await;
+    }
+    let mut first = replay(Position::default()).await.unwrap();
+    assert!(first.whole);
+    let all = read(&mut first.messages, 3).await;
+    assert_eq!(all.iter().map(|(_, text)| text.as_str()).collect::<Vec<_>>(), ["0", "1", "2"]);
+    // Another reader has what was acknowledged by the first one.
+    let after = Position { stream: first.stream, sequence: all[1].0 };
+    let mut second = replay(after).await.unwrap();
+    assert_eq!((second.stream, second.whole), (first.stream, true));
+    assert_eq!(read(&mut second.messages, 1).await, all[2..]);
+    server.kill();
+    server.restart().await;
+    append(7, 3).await;
+    let (one, two) = (read(&mut first.messages, 1).await, read(&mut second.messages, 1).await);
+    assert_eq!((one[0].1.as_str(), &one), ("3", &two), "both go on where they were, once");
+    let elsewhere = Position { stream: 1, sequence: 1_000_000 };
+    assert_eq!(read(&mut replay(elsewhere).await.unwrap().messages, 3).await, all);
+    // What was purged is said to be gone.
+    bus.context.get_stream("AGAIN_DELTA").await.unwrap().purge().await.unwrap();
+    assert!(!replay(after).await.unwrap().whole);
+    append(7, 4).await;
+    assert!(!replay(after).await.unwrap().whole);
+    // A stream that was made anew ends who reads it: the places are another's.
+    bus.context.delete_stream("AGAIN_DELTA").await.unwrap();
+    streams::create(&bus.context, &config(&server, "again")).await.unwrap();
+    let ended = async { while first.messages.next().await.is_some() {} };
+    timeout(DEADLINE, ended).await.expect("it ends");
+    bus.close().await;
+}
+
 #[tokio::test]
 async fn streams_that_exist_are_taken_over_and_changed() {
     let Some(server) = NatsServer::start("streams_that_exist_are_taken_over_and_changed").await else {
