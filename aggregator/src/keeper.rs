@@ -169,6 +169,8 @@ pub struct Keeper {
     said: Option<Duration>,
     members: BTreeMap<String, Duration>,
     places: Vec<Place>,
+    /// Which partitions shall be this one's, and of which members that follows.
+    wanted: (Vec<String>, Vec<bool>),
     leaving: bool,
 }
 
@@ -177,7 +179,8 @@ impl Keeper {
     pub fn new(node: String, run: u64, alone: bool, times: Times) -> Self {
         let places = (0..PARTITIONS).map(|_| Place::default()).collect();
         let members = BTreeMap::new();
-        Self { node, run, times, alone, since: None, said: None, members, places, leaving: false }
+        let (wanted, leaving) = ((Vec::new(), Vec::new()), false);
+        Self { node, run, times, alone, since: None, said: None, members, places, wanted, leaving }
     }
 
     /// Takes in what has happened, and says what is to be done about it.
@@ -369,9 +372,13 @@ impl Keeper {
     /// Takes what is this one's, hands over what is not.
     fn assign(&mut self, now: Duration, effects: &mut Vec<Effect>) {
         let mut stopping = self.places.iter().filter(|p| p.kept.as_ref().is_some_and(|k| k.stopping)).count();
-        for partition in 0..PARTITIONS {
-            let wanted = !self.leaving && assign::owner(partition, self.members()) == Some(&self.node);
-            let place = &mut self.places[partition as usize];
+        if !self.wanted.0.iter().map(String::as_str).eq(self.members()) {
+            let owner = |partition| assign::owner(partition, self.members()) == Some(&self.node);
+            let wanted = (0..PARTITIONS).map(|partition| !self.leaving && owner(partition)).collect();
+            self.wanted = (self.members().map(str::to_owned).collect(), wanted);
+        }
+        let Self { places, wanted: (_, wanted), .. } = self;
+        for ((partition, place), wanted) in (0..).zip(places).zip(wanted.iter().copied()) {
             match &mut place.kept {
                 Some(kept) if !wanted && !kept.stopping && (self.leaving || stopping < HANDED_OVER) => {
                     kept.stopping = true;

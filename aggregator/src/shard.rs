@@ -9,12 +9,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use ractor::thread_local::ThreadLocalActor;
 use ractor::{ActorProcessingErr, ActorRef};
-use shared::bus::{Queued, Stream};
-use shared::model::{LocalNetworks, Position};
+use shared::bus::Queued;
+use shared::model::LocalNetworks;
 use shared::script::engine::ScriptEngine;
 use shared::script::live::LiveScripts;
 use shared::script::registry::Registry;
-use shared::store::StoreError;
+use shared::store::{EngagedAlert, StoreError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::carrier::Carrier;
@@ -23,9 +23,9 @@ use crate::live::{HostQuery, HostRow, InterfaceRow, NetworkRow};
 use crate::partition::{Partition, RunAnswer, RunRequest};
 use crate::report::AggregatorReport;
 
-mod state;
+pub mod state;
 
-use state::{Begin, ShardState};
+use state::ShardState;
 
 /// Deltas under way between the pump and the shard.
 const CREDIT: usize = 4;
@@ -54,16 +54,20 @@ impl ShardArgs {
     pub async fn partition(&mut self) -> Result<Box<Partition>, StoreError> {
         let engaged = self.carrier.alerts.engaged(Some(self.partition)).await?;
         let remembered = self.carrier.memory.remembered(self.partition).await?;
+        let mut partition = self.fresh_partition(engaged);
+        partition.recall(remembered);
+        Ok(partition)
+    }
+
+    /// The partition when nothing has happened yet, but that these are engaged.
+    fn fresh_partition(&mut self, engaged: Vec<EngagedAlert>) -> Box<Partition> {
         let scripts = self.scripts.take();
         let engine = ScriptEngine::new(scripts.limits.clone());
         engine.set_lists(scripts.lists.clone());
         // What is wrong with scripts was told when the role started.
         let (registry, _) = Registry::of_setup(&engine, &scripts);
         let (config, networks) = (self.config.clone(), Arc::clone(&self.networks));
-        let mut partition =
-            Partition::new(self.partition, engine, registry, &scripts, config, networks, engaged);
-        partition.recall(remembered);
-        Ok(Box::new(partition))
+        Box::new(Partition::new(self.partition, engine, registry, &scripts, config, networks, engaged))
     }
 }
 
@@ -123,7 +127,7 @@ pub enum ShardMessage {
 pub struct ShardActor;
 
 /// Hands deltas on; ends with the shard.
-struct Pump(tokio::task::JoinHandle<()>);
+pub struct Pump(tokio::task::JoinHandle<()>);
 
 impl Drop for Pump {
     fn drop(&mut self) {
@@ -133,7 +137,7 @@ impl Drop for Pump {
 
 impl ThreadLocalActor for ShardActor {
     type Msg = ShardMessage;
-    type State = ShardState;
+    type State = (ShardState, Pump);
     type Arguments = ShardArgs;
 
     async fn pre_start(
@@ -141,17 +145,11 @@ impl ThreadLocalActor for ShardActor {
         myself: ActorRef<Self::Msg>,
         args: Self::Arguments,
     ) -> Result<Self::State, ActorProcessingErr> {
-        let saved = args.carrier.partitions.saved(args.partition).await?;
-        let snapshot = saved.and_then(|saved| saved.snapshot);
-        let after = snapshot.as_ref().map_or_else(Position::default, |snapshot| snapshot.at);
-        let filter = args.carrier.subjects.deltas_of_partition(args.partition);
-        let name = format!("shard-{}", args.partition);
-        let mut replay = args.carrier.bus.replay(Stream::Delta, &name, &filter, after).await?;
-        let credit = Arc::new(Semaphore::new(CREDIT));
         let backlog = args.backlog.clone();
-        let begin = Begin { stream: replay.stream, whole: replay.whole };
+        let (state, mut deltas) = ShardState::begin(args).await?;
+        let credit = Arc::new(Semaphore::new(CREDIT));
         let pump = tokio::spawn(async move {
-            while let Some(delta) = replay.messages.next().await {
+            while let Some(delta) = deltas.next().await {
                 let under_way = backlog.enter();
                 let Ok(place) = Arc::clone(&credit).acquire_owned().await else { return };
                 let credit = Credit { _under_way: under_way, _place: place };
@@ -162,14 +160,14 @@ impl ThreadLocalActor for ShardActor {
             // The bus has closed, or the stream is another one: a shard begins there anew.
             drop(myself.cast(ShardMessage::StreamEnded));
         });
-        ShardState::new(args, begin, Pump(pump), snapshot.is_some()).await
+        Ok((state, Pump(pump)))
     }
 
     async fn handle(
         &self,
         _myself: ActorRef<Self::Msg>,
         message: Self::Msg,
-        state: &mut Self::State,
+        (state, _pump): &mut Self::State,
     ) -> Result<(), ActorProcessingErr> {
         // Who asked may have gone; then nobody needs the answer.
         match message {
@@ -196,7 +194,7 @@ impl ThreadLocalActor for ShardActor {
     async fn post_stop(
         &self,
         _myself: ActorRef<Self::Msg>,
-        state: &mut Self::State,
+        (state, _pump): &mut Self::State,
     ) -> Result<(), ActorProcessingErr> {
         state.leave().await
     }

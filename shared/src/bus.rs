@@ -131,6 +131,11 @@ impl std::fmt::Debug for Reply {
 pub struct Subscription(pub(crate) mpsc::Receiver<Message>);
 
 impl Subscription {
+    /// A subscription to what comes out of `messages`: for carriers of one's own.
+    pub fn new(messages: mpsc::Receiver<Message>) -> Self {
+        Self(messages)
+    }
+
     /// The next message; `None` when the bus has closed.
     pub async fn next(&mut self) -> Option<Message> {
         self.0.recv().await
@@ -145,6 +150,11 @@ impl Subscription {
 pub struct Receipt(pub(crate) oneshot::Receiver<Result<(), BusError>>);
 
 impl Receipt {
+    /// A receipt that `told` gives: for carriers of one's own.
+    pub fn new(told: oneshot::Receiver<Result<(), BusError>>) -> Self {
+        Self(told)
+    }
+
     /// Waits until the message is safe.
     ///
     /// # Errors
@@ -179,7 +189,7 @@ pub struct Queued {
 
 impl Queued {
     /// A message whose fate `settle` is told; `None` means that it was dropped unsettled.
-    pub(crate) fn new(
+    pub fn new(
         subject: String,
         sequence: u64,
         attempt: u64,
@@ -223,6 +233,11 @@ impl std::fmt::Debug for Queued {
 pub struct Consumer(pub(crate) mpsc::Receiver<Queued>);
 
 impl Consumer {
+    /// A consumer of what comes out of `messages`: for carriers of one's own.
+    pub fn new(messages: mpsc::Receiver<Queued>) -> Self {
+        Self(messages)
+    }
+
     /// The next message; `None` when the bus has closed.
     pub async fn next(&mut self) -> Option<Queued> {
         self.0.recv().await

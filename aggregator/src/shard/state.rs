@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use ractor::ActorProcessingErr;
-use shared::bus::Queued;
-use shared::clock::Stopwatch;
+use shared::bus::{Consumer, Queued, Stream};
 use shared::model::Position;
 use shared::store::partitions::Step;
 use shared::wire::delta::Delta;
+use tokio::time::Instant;
 
-use super::{Pump, ShardArgs};
+use super::ShardArgs;
 use crate::metrics;
 use crate::partition::{InterfaceState, Output, Partition, RunAnswer, RunRequest};
 use crate::report::AggregatorReport;
@@ -19,11 +19,11 @@ const COST: u32 = 20;
 
 /// What the bus said of the stream of deltas.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Begin {
+struct Begin {
     /// Which stream.
-    pub stream: i64,
+    stream: i64,
     /// Nothing after the kept state is forgotten.
-    pub whole: bool,
+    whole: bool,
 }
 
 /// State of a shard.
@@ -32,14 +32,13 @@ pub struct ShardState {
     begin: Begin,
     /// Made when the first delta comes: most partitions of a small site have no interface.
     partition: Option<Box<Partition>>,
-    _pump: Pump,
     /// The last delta that is in the state.
     at: Position,
     /// The last delta whose effects are stored: until there, what a delta causes was done before.
     done: Position,
     /// The last delta in the state that the store has.
     kept: Position,
-    since_kept: Stopwatch,
+    since_kept: Instant,
     /// What keeping the state took the last time.
     cost: Duration,
     /// Errors that are not the partition's.
@@ -48,41 +47,50 @@ pub struct ShardState {
 }
 
 impl ShardState {
-    /// A shard whose deltas begin to come; `known` when the store has a state of its partition.
-    pub(super) async fn new(
-        args: ShardArgs,
-        begin: Begin,
-        pump: Pump,
-        known: bool,
-    ) -> Result<Self, ActorProcessingErr> {
+    /// Takes up a partition: gives the shard, and the deltas that it is to go through.
+    ///
+    /// # Errors
+    /// Bus or store fail, or the partition is another's by now.
+    pub async fn begin(args: ShardArgs) -> Result<(Self, Consumer), ActorProcessingErr> {
+        let saved = args.carrier.partitions.saved(args.partition).await?;
+        let snapshot = saved.and_then(|saved| saved.snapshot);
         let nowhere = Position::default();
+        let after = snapshot.as_ref().map_or(nowhere, |snapshot| snapshot.at);
+        let filter = args.carrier.subjects.deltas_of_partition(args.partition);
+        let name = format!("shard-{}", args.partition);
+        let replay = args.carrier.bus.replay(Stream::Delta, &name, &filter, after).await?;
         let mut state = Self {
             args,
-            begin,
+            begin: Begin { stream: replay.stream, whole: replay.whole },
             partition: None,
-            _pump: pump,
             at: nowhere,
             done: nowhere,
             kept: nowhere,
-            since_kept: Stopwatch::start(),
+            since_kept: Instant::now(),
             cost: Duration::ZERO,
             errors: std::collections::BTreeMap::new(),
             published: AggregatorReport::default(),
         };
-        if known {
+        if snapshot.is_some() {
             state.load().await?;
         }
-        Ok(state)
+        Ok((state, replay.messages))
     }
 
     /// Claims the partition, and puts it into the state that the store has of it.
     async fn load(&mut self) -> Result<(), ActorProcessingErr> {
         let ShardArgs { partition: number, fence, .. } = self.args;
         let saved = self.args.carrier.partitions.claim(number, fence).await?;
-        let mut partition = self.args.partition().await?;
+        // Nothing is forgotten of what led to here: all of it is gone through again.
+        let from = saved.snapshot.as_ref().map_or(saved.done, |snapshot| snapshot.at);
+        let continues = self.begin.whole && from.stream == self.begin.stream;
+        let mut partition = match saved.snapshot.is_none() && continues {
+            // What the store has of scripts and alerts is of later than the begin.
+            true => self.args.fresh_partition(Vec::new()),
+            false => self.args.partition().await?,
+        };
         self.done = saved.done;
         if let Some(snapshot) = saved.snapshot {
-            let continues = self.begin.whole && snapshot.at.stream == self.begin.stream;
             // Without it, counters since the snapshot are lost; alerts are not.
             let whole = continues || saved.done == snapshot.at;
             match partition.restore(&snapshot.state, whole) {
@@ -102,12 +110,15 @@ impl ShardState {
             }
         }
         self.partition = Some(partition);
-        self.since_kept = Stopwatch::start();
+        self.since_kept = Instant::now();
         Ok(())
     }
 
     /// Applies a delta; acknowledges it when what it caused is stored.
-    pub(super) async fn delta(&mut self, queued: Queued) -> Result<(), ActorProcessingErr> {
+    ///
+    /// # Errors
+    /// Bus or store are closed, or the partition is another's by now.
+    pub async fn delta(&mut self, queued: Queued) -> Result<(), ActorProcessingErr> {
         let at = Position { stream: self.begin.stream, sequence: queued.sequence };
         if self.partition.is_none() {
             self.load().await?;
@@ -152,7 +163,7 @@ impl ShardState {
     }
 
     async fn store(&mut self, output: Output, with_state: bool) -> Result<(), ActorProcessingErr> {
-        let watch = Stopwatch::start();
+        let watch = Instant::now();
         let state = if with_state { self.partition.as_ref().map(|partition| partition.save()) } else { None };
         if output.is_empty() && state.is_none() {
             return Ok(());
@@ -163,7 +174,7 @@ impl ShardState {
         self.args.carrier.commit(output, step).await?;
         self.done = self.at;
         if kept {
-            (self.kept, self.cost, self.since_kept) = (self.at, watch.elapsed(), Stopwatch::start());
+            (self.kept, self.cost, self.since_kept) = (self.at, watch.elapsed(), Instant::now());
         }
         Ok(())
     }
@@ -184,7 +195,10 @@ impl ShardState {
     }
 
     /// Keeps the state for whoever comes next.
-    pub(super) async fn leave(&mut self) -> Result<(), ActorProcessingErr> {
+    ///
+    /// # Errors
+    /// The store is closed, or the partition is another's by now.
+    pub async fn leave(&mut self) -> Result<(), ActorProcessingErr> {
         if self.partition.is_none() || self.at == self.kept {
             return Ok(());
         }

@@ -144,6 +144,8 @@ impl Spooling {
     /// Waits for the next thing to happen to what was sent. Nothing is lost when it is dropped.
     pub(super) async fn progress(&mut self) {
         tokio::select! {
+            // What is urgent first; and the same order every time.
+            biased;
             () = self.urgent.progress() => {}
             () = self.bulk.progress() => {}
         }
