@@ -149,7 +149,7 @@ impl Bus for NodeBus {
                             return;
                         }
                     }
-                    None => tokio::time::sleep(Duration::from_millis(300)).await,
+                    None => tokio::time::sleep(Duration::from_millis(900)).await,
                 }
             }
         });
@@ -179,7 +179,7 @@ impl Bus for NodeBus {
                     found.map(|(sequence, message)| (sequence, message.clone()))
                 };
                 let Some((sequence, (subject, _, payload))) = found else {
-                    tokio::time::sleep(Duration::from_millis(300)).await;
+                    tokio::time::sleep(Duration::from_millis(900)).await;
                     continue;
                 };
                 given.insert(sequence, tokio::time::Instant::now());
