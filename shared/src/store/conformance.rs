@@ -13,7 +13,7 @@
 use crate::store::documents::DocumentStore;
 use crate::store::memory::MemoryStore;
 use crate::store::series::SeriesStore;
-use crate::store::{AlertStore, FlowStore, Ledger};
+use crate::store::{AlertStore, FlowStore, Ledger, Store};
 
 mod alerts;
 mod documents;
@@ -22,6 +22,19 @@ mod ledger;
 mod memory;
 pub mod samples;
 mod series;
+
+/// Everything.
+///
+/// # Panics
+/// When the store does not keep the contract of one of its traits.
+pub async fn store(store: &dyn Store) {
+    alert_store(store).await;
+    document_store(store).await;
+    flow_store(store).await;
+    ledger(store).await;
+    memory_store(store).await;
+    series_store(store).await;
+}
 
 /// Alert history, engaged set and outbox.
 ///
