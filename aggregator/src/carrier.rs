@@ -80,15 +80,23 @@ impl Carrier {
         Ok(())
     }
 
-    /// Stores samples. They are worth less than alerts: when the store fails, the deltas do not wait.
+    /// Stores samples. A server that is away is waited for: the bus keeps the deltas meanwhile. When the
+    /// store itself fails, the deltas do not wait: samples are worth less than alerts.
     pub async fn keep(&self, samples: Vec<SampleBatch>) -> Result<(), ActorProcessingErr> {
         for batch in samples {
-            match self.series.add_samples(batch).await {
-                Ok(()) => {}
-                Err(StoreError::Closed) => return Err(StoreError::Closed.into()),
-                Err(error) => {
-                    tracing::error!(%error, "a minute of time series is lost");
-                    metrics::lost("samples");
+            loop {
+                match self.series.add_samples(batch.clone()).await {
+                    Ok(()) => break,
+                    Err(StoreError::Closed) => return Err(StoreError::Closed.into()),
+                    Err(error @ StoreError::Unavailable(_)) => {
+                        tracing::error!(%error, "time series cannot be stored, trying again");
+                        tokio::time::sleep(RETRY).await;
+                    }
+                    Err(error) => {
+                        tracing::error!(%error, "a minute of time series is lost");
+                        metrics::lost("samples");
+                        break;
+                    }
                 }
             }
         }

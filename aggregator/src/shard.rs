@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use ractor::thread_local::ThreadLocalActor;
 use ractor::{ActorProcessingErr, ActorRef};
@@ -14,7 +15,8 @@ use shared::model::LocalNetworks;
 use shared::script::engine::ScriptEngine;
 use shared::script::live::LiveScripts;
 use shared::script::registry::Registry;
-use shared::store::StoreError;
+use shared::store::memory::Remembered;
+use shared::store::{EngagedAlert, StoreError};
 use shared::wire::delta::Delta;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
@@ -24,6 +26,12 @@ use crate::live::{HostQuery, HostRow, InterfaceRow, NetworkRow};
 use crate::metrics;
 use crate::partition::{Partition, RunAnswer, RunRequest};
 use crate::report::AggregatorReport;
+
+/// How long to wait before a store that failed is asked again.
+const RETRY: Duration = Duration::from_millis(500);
+
+/// How long a stop waits for a store that is away.
+const LAST_WRITE: Duration = Duration::from_secs(5);
 
 /// Deltas under way between the pump and the shard.
 const CREDIT: usize = 4;
@@ -46,10 +54,19 @@ pub struct ShardArgs {
 }
 
 impl ShardArgs {
-    /// The partition as it was before a restart, without interfaces.
+    /// The partition as it was before a restart, without interfaces. A store that is away is asked until it
+    /// answers: nothing can be done with the deltas before.
     pub async fn partition(&mut self) -> Result<Box<Partition>, StoreError> {
-        let engaged = self.carrier.alerts.engaged(Some(self.partition)).await?;
-        let remembered = self.carrier.memory.remembered(self.partition).await?;
+        let (engaged, remembered) = loop {
+            match self.kept().await {
+                Ok(kept) => break kept,
+                Err(error @ StoreError::Unavailable(_)) => {
+                    tracing::error!(%error, partition = self.partition, "engaged alerts cannot be read, trying again");
+                    tokio::time::sleep(RETRY).await;
+                }
+                Err(error) => return Err(error),
+            }
+        };
         let scripts = self.scripts.take();
         let engine = ScriptEngine::new(scripts.limits.clone());
         engine.set_lists(scripts.lists.clone());
@@ -60,6 +77,11 @@ impl ShardArgs {
             Partition::new(self.partition, engine, registry, &scripts, config, networks, engaged);
         partition.recall(remembered);
         Ok(Box::new(partition))
+    }
+
+    async fn kept(&self) -> Result<(Vec<EngagedAlert>, Vec<Remembered>), StoreError> {
+        let engaged = self.carrier.alerts.engaged(Some(self.partition)).await?;
+        Ok((engaged, self.carrier.memory.remembered(self.partition).await?))
     }
 }
 
@@ -197,7 +219,14 @@ impl ThreadLocalActor for ShardActor {
     ) -> Result<(), ActorProcessingErr> {
         state.pump.abort();
         let samples = state.partition.as_mut().map(|partition| partition.flush()).unwrap_or_default();
-        state.args.carrier.keep(samples).await
+        match tokio::time::timeout(LAST_WRITE, state.args.carrier.keep(samples)).await {
+            Ok(kept) => kept,
+            Err(_) => {
+                tracing::error!(partition = state.args.partition, "the last time series are lost: no store");
+                metrics::lost("samples");
+                Ok(())
+            }
+        }
     }
 }
 
