@@ -7,6 +7,7 @@ pub mod delta;
 pub mod flow_batch;
 pub mod flow_file;
 pub mod partition;
+pub mod show;
 pub mod subject;
 
 /// Types generated from `proto/flowhook.proto`.
