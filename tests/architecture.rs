@@ -87,7 +87,7 @@ fn roles_do_not_name_each_other() {
 
 #[test]
 fn libraries_stay_behind_their_files() {
-    only(&["async_nats"], &["shared/src/bus/nats"]);
+    only(&["async_nats", "nkeys"], &["shared/src/bus/nats"]);
     only(&["nix"], &["collector/src/ingest/udp.rs", "notifier/src/program.rs"]);
     only(&["pcap"], &["collector/src/capture/live", "collector/src/capture/file"]);
     only(&["flate2", "zstd"], &["collector/src/capture/file/compressed"]);
@@ -96,7 +96,7 @@ fn libraries_stay_behind_their_files() {
     only(&["maxminddb"], &["shared/src/geo.rs"]);
     only(&["jsonschema"], &["shared/src/script/schema.rs", "shared/src/model/alert_schema.rs"]);
     only(&["rusqlite"], &["shared/src/store/sqlite"]);
-    only(&["tokio_postgres"], &["shared/src/store/postgres"]);
+    only(&["tokio_postgres", "deadpool_postgres", "tokio_postgres_rustls"], &["shared/src/store/postgres"]);
     only(
         &["reqwest"],
         &[
@@ -114,7 +114,12 @@ fn libraries_stay_behind_their_files() {
     only(&["base64"], &["notifier/src/endpoint/webhook.rs"]);
     only(
         &["rustls", "rustls_native_certs"],
-        &["aggregator/src/monitor/tls.rs", "notifier/src/tls.rs", "src/cli/"],
+        &[
+            "aggregator/src/monitor/tls.rs",
+            "notifier/src/tls.rs",
+            "shared/src/store/postgres/tls.rs",
+            "src/cli/",
+        ],
     );
     only(
         &["tokio_rustls"],

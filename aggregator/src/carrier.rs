@@ -7,7 +7,7 @@ use prost::Message as _;
 use ractor::ActorProcessingErr;
 use shared::bus::{BusError, Receipt, SharedBus};
 use shared::store::memory::MemoryStore;
-use shared::store::partitions::{PartitionStore, Step};
+use shared::store::partitions::{PartitionStore, Saved, Step};
 use shared::store::series::{SampleBatch, SeriesStore};
 use shared::store::{AlertStore, StoreError};
 use shared::wire::proto::HttpPost;
@@ -107,6 +107,32 @@ impl Carrier {
         Ok(())
     }
 
+    /// What the store knows of a partition. One that is away is waited for: nothing can be done before.
+    ///
+    /// # Errors
+    /// The store fails otherwise.
+    pub async fn saved(&self, partition: u32) -> Result<Option<Saved>, StoreError> {
+        loop {
+            let saved = self.partitions.saved(partition).await;
+            if !away(partition, &saved).await {
+                return saved;
+            }
+        }
+    }
+
+    /// Claims a partition in the store, likewise.
+    ///
+    /// # Errors
+    /// The store fails otherwise, or the partition is another's by now.
+    pub async fn claim(&self, partition: u32, fence: u64) -> Result<Saved, StoreError> {
+        loop {
+            let claimed = self.partitions.claim(partition, fence).await;
+            if !away(partition, &claimed).await {
+                return claimed;
+            }
+        }
+    }
+
     async fn post(&self, posts: &[HttpPost]) -> Result<(), ActorProcessingErr> {
         let mut receipts = Vec::new();
         for post in posts {
@@ -128,15 +154,23 @@ impl Carrier {
         }
     }
 
-    /// Stores samples. They are worth less than alerts: when the store fails, the deltas do not wait.
+    /// Stores samples. A server that is away is waited for: the bus keeps the deltas meanwhile. When the
+    /// store itself fails, the deltas do not wait: samples are worth less than alerts.
     pub async fn keep(&self, samples: Vec<SampleBatch>) -> Result<(), ActorProcessingErr> {
         for batch in samples {
-            match self.series.add_samples(batch).await {
-                Ok(()) => {}
-                Err(StoreError::Closed) => return Err(StoreError::Closed.into()),
-                Err(error) => {
-                    tracing::error!(%error, "a minute of time series is lost");
-                    metrics::lost("samples");
+            loop {
+                match self.series.add_samples(batch.clone()).await {
+                    Ok(()) => break,
+                    Err(StoreError::Closed) => return Err(StoreError::Closed.into()),
+                    Err(error @ StoreError::Unavailable(_)) => {
+                        tracing::error!(%error, "time series cannot be stored, trying again");
+                        tokio::time::sleep(RETRY).await;
+                    }
+                    Err(error) => {
+                        tracing::error!(%error, "a minute of time series is lost");
+                        metrics::lost("samples");
+                        break;
+                    }
                 }
             }
         }
@@ -176,4 +210,12 @@ impl Carrier {
             appended = self.append(post).await;
         }
     }
+}
+
+/// Waits a moment where the store was away.
+async fn away<T>(partition: u32, answer: &Result<T, StoreError>) -> bool {
+    let Err(error @ StoreError::Unavailable(_)) = answer else { return false };
+    tracing::error!(%error, partition, "the store is away, trying again");
+    tokio::time::sleep(RETRY).await;
+    true
 }

@@ -11,7 +11,7 @@ fn at(sequence: u64) -> Position {
 }
 
 pub async fn whoever_claims_last_is_the_only_one_who_writes(
-    store: &(impl PartitionStore + AlertStore + MemoryStore),
+    store: &(impl PartitionStore + AlertStore + MemoryStore + ?Sized),
 ) {
     let partition = 5;
     let engaged = alert("fenced", AlertAction::Engage, 1);
