@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Counter, Gauge, Histogram};
-use shared::store::{Outcome, RecipientStats};
+use shared::store::{LedgerAudit, Outcome, RecipientStats};
 
 struct Instruments {
     accepted: Counter<u64>,
@@ -17,6 +17,7 @@ struct Instruments {
     dead: Gauge<u64>,
     breaker_open: Gauge<u64>,
     ledger_errors: Counter<u64>,
+    ledger_unsound: Gauge<u64>,
     restarts: Counter<u64>,
     questions: Counter<u64>,
     busy: Counter<u64>,
@@ -44,6 +45,10 @@ static INSTRUMENTS: LazyLock<Instruments> = LazyLock::new(|| {
         ledger_errors: counter(
             "flowhook.notifier.ledger_errors",
             "Ledger operations that failed and are tried again",
+        ),
+        ledger_unsound: gauge(
+            "flowhook.notifier.ledger_unsound",
+            "What must not be in the ledger, by what it is; always 0 in a sound one",
         ),
         restarts: counter("flowhook.notifier.restarts", "Actors started again after a failure"),
         questions: counter("flowhook.notifier.questions", "Questions answered, by verb"),
@@ -89,6 +94,10 @@ pub fn outcome_name(outcome: &Outcome) -> &'static str {
     match outcome {
         Outcome::Delivered => "delivered",
         Outcome::Retry { .. } => "retry",
+        Outcome::Unknown { .. } => "unknown",
+        Outcome::Postponed { .. } => "postponed",
+        Outcome::Suppressed { .. } => "suppressed",
+        Outcome::Merged { .. } => "merged",
         Outcome::Dead { .. } | Outcome::Diverted { .. } => "dead",
     }
 }
@@ -110,6 +119,17 @@ pub fn breaker(name: &str, is_open: bool) {
 /// A ledger operation failed.
 pub fn ledger_failed(operation: &'static str) {
     INSTRUMENTS.ledger_errors.add(1, &[KeyValue::new("operation", operation)]);
+}
+
+/// What a search for what must not be has found.
+pub fn audited(audit: &LedgerAudit) {
+    for (what, count) in [
+        ("stuck_keys", audit.stuck_keys),
+        ("forgotten_claims", audit.forgotten_claims),
+        ("wrong_totals", audit.wrong_totals),
+    ] {
+        INSTRUMENTS.ledger_unsound.record(count, &[KeyValue::new("what", what)]);
+    }
 }
 
 /// An actor was started again.

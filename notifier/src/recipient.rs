@@ -285,7 +285,8 @@ impl RecipientState {
             let attempt = delivery.attempts + 1;
             match outcome {
                 Outcome::Delivered => self.args.handle.delivered(delivery, self.args.clock.now()),
-                Outcome::Retry { reason, .. } => {
+                Outcome::Postponed { .. } | Outcome::Suppressed { .. } | Outcome::Merged { .. } => {}
+                Outcome::Retry { reason, .. } | Outcome::Unknown { reason, .. } => {
                     tracing::debug!(recipient = name, event = ?delivery.event_id, attempt, reason, "to be retried");
                 }
                 Outcome::Dead { reason } | Outcome::Diverted { reason, .. } => {
@@ -330,10 +331,12 @@ impl RecipientState {
 
 fn reason(outcome: &Outcome) -> Option<&str> {
     match outcome {
-        Outcome::Delivered => None,
-        Outcome::Retry { reason, .. } | Outcome::Dead { reason } | Outcome::Diverted { reason, .. } => {
-            Some(reason)
-        }
+        Outcome::Delivered | Outcome::Postponed { .. } | Outcome::Merged { .. } => None,
+        Outcome::Suppressed { reason }
+        | Outcome::Unknown { reason, .. }
+        | Outcome::Retry { reason, .. }
+        | Outcome::Dead { reason }
+        | Outcome::Diverted { reason, .. } => Some(reason),
     }
 }
 

@@ -84,6 +84,7 @@ impl Router {
             traceparent: alert.traceparent,
             recipients,
             config_version: self.config_version.clone(),
+            not_before: None,
         })
     }
 
@@ -107,6 +108,7 @@ impl Router {
             traceparent: Some(post.traceparent).filter(|parent| !parent.is_empty()),
             recipients: vec![SCRIPT_HTTP.to_owned()],
             config_version: self.config_version.clone(),
+            not_before: None,
         })
     }
 

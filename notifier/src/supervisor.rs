@@ -13,7 +13,7 @@ use shared::backoff::unit_random;
 use shared::bus::SharedBus;
 use shared::clock::SharedClock;
 use shared::settings::LiveSettings;
-use shared::store::{Ledger, StoreError};
+use shared::store::{Ledger, LedgerAudit, StoreError};
 use shared::supervise::{Decision, RestartBudget, RestartPolicy};
 use shared::wire::subject::Subjects;
 use tokio::task::{JoinHandle, JoinSet};
@@ -34,6 +34,9 @@ const TICK: Duration = Duration::from_secs(10);
 
 /// Ticks between two prunings: an hour.
 const TICKS_PER_PRUNE: u64 = 360;
+
+/// Ticks between two searches of the ledger for what must not be: half a minute.
+const TICKS_PER_AUDIT: u64 = 3;
 
 /// How long a child may take to stop: longer than a lane waits for the try under way.
 const STOP_WAIT: Duration = Duration::from_secs(15);
@@ -384,6 +387,19 @@ impl SupervisorState {
                         metrics::ledger_failed("prune");
                         tracing::warn!(%error, "finished deliveries could not be forgotten");
                     }
+                }
+            });
+        }
+        if self.ticks.is_multiple_of(TICKS_PER_AUDIT) {
+            let (ledger, now) = (Arc::clone(&self.plan.deps.ledger), self.plan.deps.clock.now());
+            tokio::spawn(async move {
+                match ledger.audit(now).await {
+                    Ok(audit) if audit == LedgerAudit::default() => metrics::audited(&audit),
+                    Ok(audit) => {
+                        metrics::audited(&audit);
+                        tracing::error!(?audit, "the ledger holds what must not be");
+                    }
+                    Err(_) => metrics::ledger_failed("audit"),
                 }
             });
         }

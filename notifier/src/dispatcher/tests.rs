@@ -9,7 +9,7 @@ use shared::bus::memory::MemoryBus;
 use shared::clock::ManualClock;
 use shared::model::{Alert, Severity, Timestamp};
 use shared::store::sqlite::SqliteStore;
-use shared::store::{DeadLetter, Delivery, DeliveryRecord, Outcome, RecipientStats, StoreError};
+use shared::store::{DeadLetter, Delivery, DeliveryRecord, LedgerAudit, Outcome, RecipientStats, StoreError};
 use shared::wire::proto::HttpPost;
 
 use super::*;
@@ -95,6 +95,22 @@ impl Ledger for Flaky {
 
     async fn prune(&self, before: Timestamp) -> Result<u64, StoreError> {
         Ledger::prune(&self.store, before).await
+    }
+
+    async fn behind(&self, delivery: &Delivery, limit: usize) -> Result<Vec<Delivery>, StoreError> {
+        self.store.behind(delivery, limit).await
+    }
+
+    async fn notes(&self, scope: &str) -> Result<BTreeMap<String, String>, StoreError> {
+        self.store.notes(scope).await
+    }
+
+    async fn note(&self, scope: &str, changes: Vec<(String, Option<String>)>) -> Result<(), StoreError> {
+        self.store.note(scope, changes).await
+    }
+
+    async fn audit(&self, now: Timestamp) -> Result<LedgerAudit, StoreError> {
+        self.store.audit(now).await
     }
 }
 

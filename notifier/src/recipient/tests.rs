@@ -97,6 +97,7 @@ impl Setup {
             traceparent: Some("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".to_owned()),
             recipients: vec!["r".to_owned()],
             config_version: String::new(),
+            not_before: None,
         });
         self.store.accept(events.collect(), self.clock.now(), horizon).await.unwrap();
         self.args.handle.wake();

@@ -182,6 +182,7 @@ async fn what_is_owed_to_a_recipient_that_is_gone_becomes_dead_letters() {
         traceparent: None,
         recipients: vec!["gone".to_owned(), "off".to_owned()],
         config_version: String::new(),
+        not_before: None,
     };
     let now = setup.deps.clock.now();
     setup.store.accept(vec![event], now, crate::lane::horizon).await.unwrap();

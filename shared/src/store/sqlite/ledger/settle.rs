@@ -29,26 +29,28 @@ pub(super) fn settle(
     let end = End::of(outcome, now, Timestamp::from_ns(deadline));
     let (name, reason) = (end.name(), end.reason());
     let recipient = &delivery.recipient;
-    conn.prepare_cached(
-        "INSERT INTO attempt (event_id, recipient, n, at, outcome, reason) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-    )?
-    .execute(params![delivery.event_id, recipient, attempts + 1, now.ns(), name, reason])?;
-    conn.prepare_cached("UPDATE delivery SET attempts = attempts + 1 WHERE seq = ?1")?.execute([seq])?;
-    conn.prepare_cached("UPDATE lane SET attempts = attempts + 1, last_error = ?2 WHERE recipient = ?1")?
-        .execute(params![recipient, reason])?;
+    if end.is_attempt() {
+        conn.prepare_cached(
+            "INSERT INTO attempt (event_id, recipient, n, at, outcome, reason) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        )?
+        .execute(params![delivery.event_id, recipient, attempts + 1, now.ns(), name, reason])?;
+        conn.prepare_cached("UPDATE delivery SET attempts = attempts + 1 WHERE seq = ?1")?.execute([seq])?;
+        conn.prepare_cached("UPDATE lane SET attempts = attempts + 1, last_error = ?2 WHERE recipient = ?1")?
+            .execute(params![recipient, reason])?;
+    }
     // Whoever's claim ran out may still report; what is finished stays as it is.
     if !unfinished {
         return Ok(());
     }
     match &end {
-        End::Retry { at, reason } => {
+        End::Again { at, reason, .. } => {
             conn.prepare_cached(
                 "UPDATE delivery SET state = 'pending', next_at = ?2, claim_owner = NULL, claim_until = NULL,
-                                     last_error = ?3 WHERE seq = ?1",
+                                     last_error = coalesce(?3, last_error) WHERE seq = ?1",
             )?
             .execute(params![seq, at.ns(), reason])?;
         }
-        End::Delivered | End::Dead { .. } => {
+        End::Finished { .. } => {
             conn.prepare_cached(
                 "UPDATE delivery SET state = ?2, head = 0, finished_at = ?3, claim_owner = NULL,
                                      claim_until = NULL, last_error = ?4 WHERE seq = ?1",
@@ -56,12 +58,13 @@ pub(super) fn settle(
             .execute(params![seq, name, now.ns(), reason])?;
             conn.prepare_cached(
                 "UPDATE lane SET pending = pending - 1, delivered = delivered + (?2 = 'delivered'),
-                                 dead = dead + (?2 = 'dead') WHERE recipient = ?1",
+                                 dead = dead + (?2 = 'dead'), suppressed = suppressed + (?2 = 'suppressed'),
+                                 merged = merged + (?2 = 'merged') WHERE recipient = ?1",
             )?
             .execute(params![recipient, name])?;
         }
     }
-    if let (End::Dead { .. }, Outcome::Diverted { to, .. }) = (&end, outcome) {
+    if let Outcome::Diverted { to, .. } = outcome {
         divert(conn, delivery, to, &order_key, now)?;
     }
     choose_head(conn, recipient, &order_key)
@@ -95,40 +98,53 @@ fn divert(
 }
 
 /// An outcome after the deadline had its say.
-enum End<'a> {
-    Delivered,
-    Retry { at: Timestamp, reason: &'a str },
-    Dead { reason: String },
+enum End {
+    /// It is tried, or looked at, again.
+    Again { at: Timestamp, reason: Option<String>, name: &'static str },
+    /// It is over.
+    Finished { reason: Option<String>, name: &'static str },
 }
 
-impl<'a> End<'a> {
-    fn of(outcome: &'a Outcome, now: Timestamp, deadline: Timestamp) -> Self {
+impl End {
+    fn of(outcome: &Outcome, now: Timestamp, deadline: Timestamp) -> Self {
+        let finished = |name, reason: Option<&String>| Self::Finished { name, reason: reason.cloned() };
         match outcome {
-            Outcome::Delivered => Self::Delivered,
-            Outcome::Retry { at, reason } if now.max(*at) > deadline => {
-                Self::Dead { reason: format!("deadline passed: {reason}") }
+            Outcome::Delivered => finished("delivered", None),
+            Outcome::Retry { at, reason } | Outcome::Unknown { at, reason } if now.max(*at) > deadline => {
+                finished("dead", Some(&format!("deadline passed: {reason}")))
             }
-            Outcome::Retry { at, reason } => Self::Retry { at: *at, reason },
-            Outcome::Dead { reason } | Outcome::Diverted { reason, .. } => {
-                Self::Dead { reason: reason.clone() }
+            Outcome::Retry { at, reason } => {
+                Self::Again { at: *at, reason: Some(reason.clone()), name: "retry" }
             }
+            Outcome::Unknown { at, reason } => {
+                Self::Again { at: *at, reason: Some(reason.clone()), name: "unknown" }
+            }
+            Outcome::Postponed { at } => Self::Again { at: *at, reason: None, name: POSTPONED },
+            Outcome::Suppressed { reason } => finished(SUPPRESSED, Some(reason)),
+            Outcome::Merged { into } => finished(MERGED, Some(&format!("told with {into}"))),
+            Outcome::Dead { reason } | Outcome::Diverted { reason, .. } => finished("dead", Some(reason)),
         }
     }
 
     /// As the state of a finished delivery and the outcome of an attempt are called in the tables.
     fn name(&self) -> &'static str {
         match self {
-            Self::Delivered => "delivered",
-            Self::Retry { .. } => "retry",
-            Self::Dead { .. } => "dead",
+            Self::Again { name, .. } | Self::Finished { name, .. } => name,
         }
     }
 
     fn reason(&self) -> Option<&str> {
         match self {
-            Self::Delivered => None,
-            Self::Retry { reason, .. } => Some(reason),
-            Self::Dead { reason } => Some(reason),
+            Self::Again { reason, .. } | Self::Finished { reason, .. } => reason.as_deref(),
         }
     }
+
+    /// False when nothing was sent.
+    fn is_attempt(&self) -> bool {
+        ![POSTPONED, SUPPRESSED, MERGED].contains(&self.name())
+    }
 }
+
+const POSTPONED: &str = "postponed";
+const SUPPRESSED: &str = "suppressed";
+const MERGED: &str = "merged";
