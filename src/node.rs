@@ -23,6 +23,7 @@ use shared::script::engine::ScriptEngine;
 use shared::script::lists::Lists;
 use shared::script::registry::Registry;
 use shared::script::source::{self, ScriptSource};
+use shared::seal::Sealer;
 use shared::store::documents::DocumentStore;
 use shared::store::sqlite::SqliteStore;
 use shared::store::{Ledger, StoreError};
@@ -214,6 +215,7 @@ impl Node {
         }
         if let Some(store) = self.store.clone().filter(|_| roles.notifier) {
             let deps = NotifierDeps {
+                sealer: sealer(config)?,
                 bus: Arc::clone(&self.bus),
                 ledger: Arc::new(store),
                 clock: Arc::clone(&clock),
@@ -226,6 +228,7 @@ impl Node {
         }
         if let (Some(store), Some(documents)) = (self.store.clone(), documents) {
             let deps = AggregatorDeps {
+                sealer: sealer(config)?,
                 bus: Arc::clone(&self.bus),
                 alerts: Arc::new(store.clone()),
                 flows: Arc::new(store.clone()),
@@ -467,6 +470,12 @@ pub fn script_lists(config: &Config) -> Result<Lists, NodeError> {
 /// Names the file that cannot be read.
 pub fn geo_bases(config: &Config) -> Result<GeoBases, NodeError> {
     GeoBases::load(&config.geo.databases).map_err(|wrong| NodeError::Config(vec![wrong]))
+}
+
+/// What seals the secrets of edited settings.
+fn sealer(config: &Config) -> Result<Arc<Sealer>, NodeError> {
+    let loaded = Sealer::load(&config.node.secret_key, &config.node.state_dir);
+    loaded.map(Arc::new).map_err(|cause| NodeError::Config(vec![format!("node.secret_key: {cause}")]))
 }
 
 /// Makes sure that one process alone uses the state directory.

@@ -12,6 +12,7 @@ use crate::criteria::{Criteria, Part, Wish};
 use crate::endpoint;
 use crate::redact;
 use crate::route::{ALERT_STORE, SCRIPT_HTTP};
+use crate::target::Targets;
 
 /// Endpoints, recipients, and how deliveries are made.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -19,8 +20,10 @@ use crate::route::{ALERT_STORE, SCRIPT_HTTP};
 pub struct NotifierConfig {
     /// Seconds that one HTTP exchange may take.
     pub http_timeout_s: u64,
-    /// Let webhooks and scripts' posts go to loopback, private and link-local addresses.
+    /// Let endpoints and scripts' posts go to loopback, private and link-local addresses.
     pub allow_private_targets: bool,
+    /// Prefixes of such addresses that they may go to all the same.
+    pub allow_targets: Vec<String>,
     /// Failures in a row that open a lane's breaker.
     pub breaker_failures: u32,
     /// Seconds between tries while a breaker is open.
@@ -48,6 +51,7 @@ impl Default for NotifierConfig {
         Self {
             http_timeout_s: 10,
             allow_private_targets: false,
+            allow_targets: Vec::new(),
             breaker_failures: 5,
             breaker_probe_s: 30,
             claim_lease_s: 60,
@@ -242,6 +246,7 @@ impl NotifierConfig {
         if self.shell_dir().is_some_and(|dir| !dir.is_absolute()) {
             wrong.push(format!("notifier.shell_dir: must be absolute, not '{}'", self.shell_dir));
         }
+        wrong.extend(self.targets().err());
         let mut names = BTreeSet::new();
         for (place, endpoint) in self.endpoint.iter().enumerate() {
             let key = format!("notifier.endpoint[{place}] '{}'", endpoint.name);
@@ -261,6 +266,15 @@ impl NotifierConfig {
             wrong.extend(self.check_recipient(recipient).err().map(|e| format!("{key}: {e}")));
         }
         wrong
+    }
+
+    /// Where endpoints may go.
+    ///
+    /// # Errors
+    /// Names what is no prefix.
+    pub fn targets(&self) -> Result<Targets, String> {
+        Targets::new(self.allow_private_targets, &self.allow_targets)
+            .map_err(|cause| format!("notifier.allow_targets: {cause}"))
     }
 
     /// The folder of scripts, where there is one.
@@ -294,7 +308,11 @@ impl NotifierConfig {
         wrong
     }
 
-    fn check_recipient(&self, recipient: &RecipientConfig) -> Result<(), String> {
+    /// What is wrong with a recipient.
+    ///
+    /// # Errors
+    /// Names the key.
+    pub fn check_recipient(&self, recipient: &RecipientConfig) -> Result<(), String> {
         let endpoint = self.endpoint_of(recipient)?;
         Wish::new(recipient.criteria())?;
         if recipient.max_per_minute == Some(0) {
@@ -331,7 +349,11 @@ impl NotifierConfig {
     }
 }
 
-fn check_endpoint(endpoint: &EndpointConfig) -> Result<(), String> {
+/// What is wrong with an endpoint.
+///
+/// # Errors
+/// Names the key, never the value of a secret.
+pub fn check_endpoint(endpoint: &EndpointConfig) -> Result<(), String> {
     let kinds = || endpoint::configurable_kinds().join(", ");
     match endpoint::kind(&endpoint.kind) {
         None => Err(format!("unknown kind '{}'; kinds are: {}", endpoint.kind, kinds())),

@@ -5,7 +5,7 @@
 //! under way; a message that cannot be read is counted, logged and acknowledged, so that it blocks
 //! nobody.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,8 +20,7 @@ use tokio::task::JoinSet;
 
 use crate::lane::horizon;
 use crate::metrics;
-use crate::recipient::LaneHandle;
-use crate::route::Router;
+use crate::roster::{LiveRoster, Roster};
 
 /// Name of the durable consumers.
 pub const CONSUMER: &str = "notifier";
@@ -56,10 +55,8 @@ pub struct DispatcherArgs {
     pub clock: SharedClock,
     /// Subjects.
     pub subjects: Subjects,
-    /// Decides who gets what.
-    pub router: Arc<Router>,
-    /// Lanes to wake, by recipient.
-    pub lanes: Arc<BTreeMap<String, Arc<LaneHandle>>>,
+    /// Decides who gets what, and knows the lanes to wake.
+    pub roster: LiveRoster,
     /// Most messages in one transaction.
     pub batch: usize,
 }
@@ -108,10 +105,12 @@ impl Actor for Dispatcher {
 impl DispatcherState {
     /// Commits what can be read, then acknowledges; gives back what the ledger did not take.
     async fn take(&self, stream: Stream, queued: Vec<Queued>) -> Vec<Queued> {
+        // One batch, one decision, whatever is edited meanwhile.
+        let roster = Arc::clone(&self.args.roster.borrow());
         let mut events = Vec::with_capacity(queued.len());
         let mut readable = Vec::with_capacity(queued.len());
         for message in queued {
-            match self.read(stream, &message) {
+            match read(&roster, stream, &message) {
                 Ok(event) => {
                     events.push(event);
                     readable.push(message);
@@ -138,17 +137,17 @@ impl DispatcherState {
             }
         }
         readable.into_iter().for_each(Queued::ack);
-        for lane in recipients.iter().filter_map(|name| self.args.lanes.get(name)) {
+        for lane in recipients.iter().filter_map(|name| roster.lanes.get(name)) {
             lane.wake();
         }
         Vec::new()
     }
+}
 
-    fn read(&self, stream: Stream, message: &Queued) -> Result<LedgerEvent, WireError> {
-        match stream {
-            Stream::Post => self.args.router.post(&message.payload),
-            _ => self.args.router.alert(&message.payload),
-        }
+fn read(roster: &Roster, stream: Stream, message: &Queued) -> Result<LedgerEvent, WireError> {
+    match stream {
+        Stream::Post => roster.router.post(&message.payload),
+        _ => roster.router.alert(&message.payload),
     }
 }
 

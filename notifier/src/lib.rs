@@ -11,6 +11,7 @@
 
 pub mod config;
 pub mod criteria;
+pub mod directory;
 pub mod dispatcher;
 pub mod endpoint;
 pub mod format;
@@ -19,13 +20,16 @@ pub mod lane;
 pub mod latency;
 pub mod metrics;
 pub mod params;
+pub mod plan;
 pub mod posting;
 pub mod program;
 pub mod questions;
 pub mod recipient;
 pub mod redact;
+pub mod roster;
 pub mod route;
 pub mod supervisor;
+pub mod target;
 pub mod tls;
 
 #[cfg(test)]

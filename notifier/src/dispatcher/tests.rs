@@ -12,8 +12,11 @@ use shared::store::sqlite::SqliteStore;
 use shared::store::{DeadLetter, Delivery, DeliveryRecord, LedgerAudit, Outcome, RecipientStats, StoreError};
 use shared::wire::proto::HttpPost;
 
+use std::collections::BTreeMap;
+
 use super::*;
 use crate::config::NotifierConfig;
+use crate::route::Router;
 use crate::testing::{alert, flow_alert};
 
 const NOW: Timestamp = Timestamp::from_secs(1_000_000);
@@ -121,6 +124,12 @@ struct Setup {
     subjects: Subjects,
 }
 
+fn roster(config: &NotifierConfig) -> LiveRoster {
+    let router = Router::new(config, tokio::sync::watch::channel(Arc::default()).1);
+    let roster = Roster { recipients: Vec::new(), router, lanes: BTreeMap::new() };
+    tokio::sync::watch::channel(Arc::new(roster)).1
+}
+
 async fn start(failures: u32) -> Setup {
     let bus = MemoryBus::new(Default::default());
     let ledger =
@@ -136,8 +145,7 @@ async fn start(failures: u32) -> Setup {
         ledger: Arc::clone(&ledger) as Arc<dyn Ledger>,
         clock: ManualClock::new(NOW),
         subjects: subjects.clone(),
-        router: Arc::new(Router::new(&config, tokio::sync::watch::channel(Arc::default()).1)),
-        lanes: Arc::default(),
+        roster: roster(&config),
         batch: 64,
     };
     let (actor, _) = Actor::spawn(None, Dispatcher, args).await.unwrap();
@@ -229,11 +237,7 @@ async fn a_dispatcher_that_died_leaves_its_messages_to_the_next() {
         ledger: Arc::clone(&setup.ledger) as Arc<dyn Ledger>,
         clock: ManualClock::new(NOW),
         subjects: setup.subjects.clone(),
-        router: Arc::new(Router::new(
-            &NotifierConfig::default(),
-            tokio::sync::watch::channel(Arc::default()).1,
-        )),
-        lanes: Arc::default(),
+        roster: roster(&NotifierConfig::default()),
         batch: 64,
     };
     let _next = Actor::spawn(None, Dispatcher, args).await.unwrap();

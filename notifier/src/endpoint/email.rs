@@ -62,6 +62,7 @@ impl EndpointKind for EmailKind {
         }
         let server = Server::new(params.host, params.port, params.security, &params.tls)?
             .with_credentials(credentials)
+            .within(deps.http.targets())
             .through(params.proxy)?;
         Ok(Arc::new(Email {
             server,

@@ -12,7 +12,8 @@ fn deps() -> EndpointDeps {
     tls();
     let clock: SharedClock = ManualClock::new(Timestamp::ZERO);
     EndpointDeps {
-        http: HttpClient::new(Duration::from_millis(500), true, Arc::clone(&clock)).unwrap(),
+        http: HttpClient::new(Duration::from_millis(500), crate::target::Targets::any(), Arc::clone(&clock))
+            .unwrap(),
         bus: MemoryBus::new(Default::default()),
         subjects: Subjects::default(),
         clock,

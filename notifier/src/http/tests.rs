@@ -8,7 +8,8 @@ use crate::testing::{Script, Server, tls};
 
 fn client(allow_private: bool, timeout: Duration) -> HttpClient {
     tls();
-    HttpClient::new(timeout, allow_private, ManualClock::new(Timestamp::ZERO)).unwrap()
+    let targets = if allow_private { Targets::any() } else { Targets::default() };
+    HttpClient::new(timeout, targets, ManualClock::new(Timestamp::ZERO)).unwrap()
 }
 
 async fn post(client: &HttpClient, url: &str) -> Result<u16, DeliveryError> {

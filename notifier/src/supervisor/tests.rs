@@ -5,15 +5,19 @@ use shared::bus::Bus;
 use shared::bus::memory::MemoryBus;
 use shared::clock::SystemClock;
 use shared::model::{Alert, Timestamp};
+use shared::settings::Settings;
 use shared::store::sqlite::SqliteStore;
 use shared::store::{EventKind, LedgerEvent};
+use shared::supervise::RestartPolicy;
 
 use super::*;
+use crate::route::ALERT_STORE;
 use crate::testing::{Script, Server, alert, eventually, flow_alert, tls};
 
 struct Setup {
     bus: Arc<MemoryBus>,
     store: SqliteStore,
+    settings: tokio::sync::watch::Sender<Arc<Settings>>,
     deps: NotifierDeps,
 }
 
@@ -22,16 +26,19 @@ impl Setup {
         tls();
         let bus = MemoryBus::new(Default::default());
         let store = SqliteStore::in_memory().unwrap();
+        let known = Settings { edits_known: true, ..Settings::default() };
+        let settings = tokio::sync::watch::channel(Arc::new(known)).0;
         let deps = NotifierDeps {
             bus: Arc::clone(&bus) as SharedBus,
             ledger: Arc::new(store.clone()),
             clock: SystemClock::shared(),
             subjects: Subjects::new("t"),
-            settings: tokio::sync::watch::channel(Arc::default()).1,
+            settings: settings.subscribe(),
+            sealer: Arc::new(Sealer::of_nobody().unwrap()),
             config: toml::from_str(config).unwrap(),
             owner: "n1".to_owned(),
         };
-        Self { bus, store, deps }
+        Self { bus, store, settings, deps }
     }
 
     /// An aggregator that stores whatever it is asked to.
@@ -264,4 +271,136 @@ async fn a_lane_that_fails_again_and_again_ends_the_role() {
     let (_setup, actor, handle) = with_panics(u32::MAX).await;
     tokio::time::timeout(Duration::from_secs(20), handle).await.unwrap().unwrap();
     assert_eq!(actor.get_status(), ractor::ActorStatus::Stopped);
+}
+
+/// Edits, by which endpoints and recipients change while everything runs.
+impl Setup {
+    fn edit(&self, endpoints: &[(&str, String)], recipients: &[(&str, Value)]) {
+        let webhook = |url: &String| json!({ "kind": "webhook", "params": { "url": url } });
+        let named = |name: &str, mut value: Value| {
+            value["name"] = json!(name);
+            (name.to_owned(), value)
+        };
+        let settings = Settings {
+            edits_known: true,
+            endpoints: endpoints.iter().map(|(name, url)| named(name, webhook(url))).collect(),
+            recipients: recipients.iter().map(|(name, value)| named(name, value.clone())).collect(),
+            ..Settings::default()
+        };
+        self.settings.send_replace(Arc::new(settings));
+    }
+
+    async fn knows(&self, names: &[&str]) {
+        eventually("the recipients in force", || async {
+            let known = self.ask("recipients", "").await;
+            let known: Vec<&str> =
+                known.as_array()?.iter().skip(2).map(|r| r["name"].as_str().unwrap()).collect();
+            (known == names).then_some(())
+        })
+        .await;
+    }
+}
+
+const PRIVATE: &str = "allow_private_targets = true\nretry = { base_ms = 10, cap_ms = 50 }\n";
+
+#[tokio::test]
+async fn recipients_are_added_changed_and_removed_while_everything_runs() {
+    let (first, second) = (Server::ok().await, Server::ok().await);
+    let setup = Setup::new(PRIVATE);
+    setup.aggregator().await;
+    let (actor, handle) = spawn(setup.deps.clone()).await.unwrap();
+    setup.knows(&[]).await;
+
+    setup.edit(&[("hook", first.url("/in"))], &[("ops", json!({ "endpoint": "hook" }))]);
+    setup.knows(&["ops"]).await;
+    assert_eq!(setup.ask("test", "{\"recipient\":\"ops\"}").await["ok"], true);
+    setup.append(&alert("a")).await;
+    first.wait_for(2).await;
+
+    // The endpoint is another, and so is the lane.
+    setup.edit(&[("hook", second.url("/in"))], &[("ops", json!({ "endpoint": "hook" }))]);
+    eventually("the test to go there", || async {
+        setup.ask("test", "{\"recipient\":\"ops\"}").await["detail"]
+            .as_str()?
+            .contains(&second.url("/in"))
+            .then_some(())
+    })
+    .await;
+    let before = second.requests().len();
+    setup.append(&alert("b")).await;
+    second.wait_for(before + 1).await;
+    assert!(second.requests()[before].json()["alerts"][0]["id"] == "b");
+
+    // What is wrong is left out, and everybody else goes on.
+    setup.edit(
+        &[("hook", second.url("/in"))],
+        &[("ops", json!({ "endpoint": "hook" })), ("odd", json!({ "endpoint": "x" }))],
+    );
+    setup.knows(&["ops"]).await;
+    setup.edit(&[], &[]);
+    setup.knows(&[]).await;
+    setup.append(&alert("c")).await;
+    setup.drained().await;
+    let stats = setup.store.stats().await.unwrap();
+    let delivered: Vec<_> = stats.iter().map(|s| (s.recipient.as_str(), s.delivered, s.dead)).collect();
+    assert_eq!(delivered, [("alert_store", 3, 0), ("ops", 2, 0)]);
+    assert_eq!(setup.store.audit(setup.deps.clock.now()).await.unwrap(), LedgerAudit::default());
+    actor.stop(None);
+    handle.await.unwrap();
+}
+
+#[tokio::test]
+async fn what_a_removed_recipient_is_owed_is_given_up_or_moved() {
+    let (dead, alive) = (Server::start(|_, _| Script::Answer(503, "")).await, Server::ok().await);
+    let setup = Setup::new(PRIVATE);
+    setup.aggregator().await;
+    let _running = spawn(setup.deps.clone()).await.unwrap();
+    let endpoints = [("dead", dead.url("/")), ("alive", alive.url("/"))];
+    let to = |endpoint: &str| json!({ "endpoint": endpoint, "checks": [endpoint] });
+    let all = [("a", to("dead")), ("b", to("dead")), ("c", to("alive"))];
+    setup.edit(&endpoints, &all);
+    setup.knows(&["a", "b", "c"]).await;
+    setup.append(&Alert { alert_type: "dead".to_owned(), ..alert("x") }).await;
+    dead.wait_for(2).await;
+
+    // To move is asked for before the recipient goes.
+    let documents = |recipients: &[&str]| -> Value {
+        let document = |kind: &str, name: &str, value: Value| json!({ "kind": kind, "name": name, "value": value, "revision": 1, "by": "", "at": "1970-01-01T00:00:00Z" });
+        let endpoints = endpoints.iter().map(|(name, url)| {
+            document("endpoints", name, json!({ "kind": "webhook", "params": { "url": url } }))
+        });
+        let recipients = all.iter().filter(|(name, _)| recipients.contains(name));
+        let recipients = recipients.map(|(name, value)| document("recipients", name, value.clone()));
+        endpoints.chain(recipients).collect()
+    };
+    let question = |to: &str| json!({ "before": documents(&["a", "b", "c"]), "after": documents(&["b", "c"]), "move": { "from": "a", "to": to } });
+    let refused = setup.ask("check_settings", question("nobody").to_string()).await;
+    assert!(refused["wrong"][0].as_str().unwrap().contains("'nobody'"), "{refused}");
+    assert_eq!(setup.ask("check_settings", question("c").to_string()).await, json!({ "wrong": [] }));
+    setup.edit(&endpoints, &all[2..]);
+    alive.wait_for(1).await;
+    setup.drained().await;
+    let letters = setup.store.dead_letters(None, 10).await.unwrap();
+    let mut reasons: Vec<_> = letters.iter().map(|l| (l.recipient.as_str(), l.reason.as_str())).collect();
+    reasons.sort_unstable();
+    let gone = "the recipient is not configured any more";
+    assert_eq!(reasons, [("a", gone), ("b", gone)]);
+    assert_eq!(alive.requests().len(), 1, "that of a, not that of b");
+}
+
+#[tokio::test]
+async fn what_was_edited_is_remembered_while_nobody_can_be_asked() {
+    let server = Server::ok().await;
+    let setup = Setup::new(PRIVATE);
+    setup.aggregator().await;
+    let (actor, handle) = spawn(setup.deps.clone()).await.unwrap();
+    setup.edit(&[("hook", server.url("/in"))], &[("ops", json!({ "endpoint": "hook" }))]);
+    setup.knows(&["ops"]).await;
+    actor.stop(None);
+    handle.await.unwrap();
+    setup.settings.send_replace(Arc::default());
+    let _running = spawn(setup.deps.clone()).await.unwrap();
+    setup.append(&alert("a")).await;
+    server.wait_for(1).await;
+    setup.drained().await;
 }
