@@ -174,6 +174,7 @@ fn pure_modules_do_no_io_and_read_no_clock() {
         "notifier/src/criteria",
         "notifier/src/field.rs",
         "notifier/src/gate",
+        "notifier/src/inhibit",
         "notifier/src/format",
         "shared/src/backoff.rs",
         "shared/src/supervise.rs",

@@ -10,6 +10,8 @@ use shared::model::{AlertAction, AlertRule, Category, Entity, Severity};
 
 use crate::criteria::{Criteria, Part, Wish};
 use crate::endpoint;
+use crate::gate::GateConfig;
+use crate::inhibit::{InhibitionConfig, Rules};
 use crate::redact;
 use crate::route::{ALERT_STORE, SCRIPT_HTTP};
 use crate::target::Targets;
@@ -40,6 +42,8 @@ pub struct NotifierConfig {
     pub retry: RetryConfig,
     /// When deliveries are given up.
     pub deadline: DeadlineConfig,
+    /// Alerts that mute others.
+    pub inhibition: Vec<InhibitionConfig>,
     /// Endpoints.
     pub endpoint: Vec<EndpointConfig>,
     /// Recipients.
@@ -60,6 +64,7 @@ impl Default for NotifierConfig {
             shell_dir: String::new(),
             retry: RetryConfig::default(),
             deadline: DeadlineConfig::default(),
+            inhibition: Vec::new(),
             endpoint: Vec::new(),
             recipient: Vec::new(),
         }
@@ -188,12 +193,23 @@ pub struct RecipientConfig {
     /// Deliveries tried in a minute at most; no bound when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_per_minute: Option<u32>,
+    /// What is held back, told together, told again.
+    #[serde(default, skip_serializing_if = "is_usual")]
+    pub gate: GateConfig,
+    /// Try again what was sent without its answer being read, also where the far end cannot tell a
+    /// repetition from a second message.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub retry_unknown: bool,
     /// Another recipient, who gets what is given up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fallback: Option<String>,
     /// Parameters of the endpoint's kind for this recipient.
     #[serde(default)]
     pub params: Params,
+}
+
+fn is_usual(gate: &GateConfig) -> bool {
+    *gate == GateConfig::default()
 }
 
 fn yes() -> bool {
@@ -247,6 +263,7 @@ impl NotifierConfig {
             wrong.push(format!("notifier.shell_dir: must be absolute, not '{}'", self.shell_dir));
         }
         wrong.extend(self.targets().err());
+        wrong.extend(Rules::new(&self.inhibition).err().map(|cause| format!("notifier.inhibition {cause}")));
         let mut names = BTreeSet::new();
         for (place, endpoint) in self.endpoint.iter().enumerate() {
             let key = format!("notifier.endpoint[{place}] '{}'", endpoint.name);
@@ -317,6 +334,12 @@ impl NotifierConfig {
         Wish::new(recipient.criteria())?;
         if recipient.max_per_minute == Some(0) {
             return Err("max_per_minute: must be 1 or more".to_owned());
+        }
+        recipient.gate.check()?;
+        if let Some(to) = &recipient.gate.escalate_to
+            && (*to == recipient.name || !self.recipient.iter().any(|other| other.name == *to))
+        {
+            return Err(format!("gate.escalate_to: there is no other recipient '{to}'"));
         }
         self.check_fallback(recipient)?;
         // The endpoint's own entry says what is wrong with its kind.

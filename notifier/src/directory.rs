@@ -113,7 +113,8 @@ fn check_recipient(
     let endpoint = config.endpoint_of(recipient)?;
     against_schema(&endpoint.kind, "recipient", &recipient.params)?;
     let kind = endpoint::kind(&endpoint.kind).ok_or_else(|| format!("unknown kind '{}'", endpoint.kind))?;
-    kind.build(&endpoint.params.0, &recipient.params.0, deps).map(drop)
+    let target = kind.build(&endpoint.params.0, &recipient.params.0, deps)?;
+    target.manners().takes(&recipient.gate, kind.name())
 }
 
 /// Compares parameters with what the kind says of them, secrets hidden, because an error repeats values.

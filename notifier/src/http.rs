@@ -209,8 +209,8 @@ impl HttpClient {
     /// Posts, and reads the answer's status as [`answer::classify`] does. Gives the status on success.
     ///
     /// # Errors
-    /// [`DeliveryError`]; what could not be sent or was not answered is to be tried again, a
-    /// target that is not allowed is not.
+    /// [`DeliveryError`]; what could not be sent is to be tried again, whether what was not answered
+    /// arrived is unknown, a target that is not allowed is not tried again.
     pub async fn post(&self, post: Post<'_>) -> Result<u16, DeliveryError> {
         let answer = self.exchange(post, None).await?;
         answer.classify().map(|()| answer.status)
@@ -284,7 +284,11 @@ impl HttpClient {
             true => format!("no answer within {:?}", self.timeout),
             false => cause(error),
         };
-        DeliveryError::Retry { after: None, reason }
+        match error.is_connect() {
+            true => DeliveryError::retry(reason),
+            // Something was sent, or may have been.
+            false => DeliveryError::Unknown { reason },
+        }
     }
 }
 

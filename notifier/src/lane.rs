@@ -12,6 +12,7 @@ use shared::store::{Delivery, Outcome};
 
 use crate::config::{DeadlineConfig, NotifierConfig, RecipientConfig};
 use crate::endpoint::{DeliveryError, Manners};
+use crate::gate::GateConfig;
 
 /// How long the ledger itself would keep trying: longer than any lane. A delivery's deadline in the
 /// ledger less this is when it was accepted, or brought back from the dead; the lane's own deadline
@@ -40,6 +41,10 @@ pub struct Policy {
     pub max_per_minute: Option<u32>,
     /// Who gets what is given up.
     pub fallback: Option<String>,
+    /// What is held back and told together.
+    pub gate: GateConfig,
+    /// What may have arrived is sent again.
+    pub retry_unknown: bool,
 }
 
 impl Policy {
@@ -57,6 +62,8 @@ impl Policy {
             manners: Manners { batch: manners.batch.clamp(1, config.batch.max(1)), ..manners },
             max_per_minute: recipient.and_then(|recipient| recipient.max_per_minute),
             fallback: recipient.and_then(|recipient| recipient.fallback.clone()),
+            gate: recipient.map(|recipient| recipient.gate.clone()).unwrap_or_default(),
+            retry_unknown: manners.knows_repetitions || recipient.is_some_and(|r| r.retry_unknown),
         }
     }
 }
@@ -173,7 +180,7 @@ impl Lane {
     /// Breaker and hold.
     fn learn(&mut self, results: &[Result<(), DeliveryError>], now: Timestamp) {
         let failed = |result: &Result<(), DeliveryError>| {
-            matches!(result, Err(DeliveryError::Retry { after: None, .. }))
+            matches!(result, Err(DeliveryError::Retry { after: None, .. } | DeliveryError::Unknown { .. }))
         };
         if results.iter().any(failed) {
             self.failures = self.failures.saturating_add(1);
@@ -200,10 +207,15 @@ impl Lane {
     }
 
     fn outcome(&self, delivery: &Delivery, result: Result<(), DeliveryError>, now: Timestamp) -> Outcome {
-        let (after, reason) = match result {
+        let (after, reason, unknown) = match result {
             Ok(()) => return Outcome::Delivered,
             Err(DeliveryError::Permanent { reason }) => return self.dead(reason),
-            Err(DeliveryError::Retry { after, reason }) => (after, reason),
+            Err(DeliveryError::Retry { after, reason }) => (after, reason, false),
+            Err(DeliveryError::Unknown { reason }) if self.policy.retry_unknown => (None, reason, true),
+            Err(DeliveryError::Unknown { reason }) => {
+                return self
+                    .dead(format!("may have arrived, and a repetition would be told twice: {reason}"));
+            }
         };
         let attempt = delivery.attempts.saturating_add(1);
         let wait = self.policy.backoff.wait(attempt, unit_random(seed(delivery, attempt)));
@@ -211,7 +223,12 @@ impl Lane {
         if !self.policy.manners.never_gives_up && at > self.deadline(delivery) {
             return self.dead(format!("deadline passed: {reason}"));
         }
-        Outcome::Retry { at, reason }
+        if unknown { Outcome::Unknown { at, reason } } else { Outcome::Retry { at, reason } }
+    }
+
+    /// What the gate may send at once.
+    pub fn gate(&self) -> &GateConfig {
+        &self.policy.gate
     }
 
     fn deadline(&self, delivery: &Delivery) -> Timestamp {

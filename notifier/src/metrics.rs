@@ -10,6 +10,7 @@ struct Instruments {
     accepted: Counter<u64>,
     malformed: Counter<u64>,
     silenced: Counter<u64>,
+    inhibited: Counter<u64>,
     attempts: Counter<u64>,
     deliveries: Counter<u64>,
     attempt_seconds: Histogram<f64>,
@@ -32,6 +33,7 @@ static INSTRUMENTS: LazyLock<Instruments> = LazyLock::new(|| {
         accepted: counter("flowhook.notifier.accepted", "Events written to the ledger, by kind"),
         malformed: counter("flowhook.notifier.malformed", "Messages that could not be read, by kind"),
         silenced: counter("flowhook.notifier.silenced", "Alerts that a silence kept from recipients"),
+        inhibited: counter("flowhook.notifier.inhibited", "Alerts that others kept from recipients"),
         attempts: counter("flowhook.notifier.attempts", "Tries by recipient"),
         deliveries: counter("flowhook.notifier.deliveries", "Ends of tries by recipient and outcome"),
         attempt_seconds: meter
@@ -66,6 +68,11 @@ fn recipient(name: &str) -> KeyValue {
 /// A silence kept an alert from its recipients.
 pub fn silenced() {
     INSTRUMENTS.silenced.add(1, &[]);
+}
+
+/// Another alert kept an alert from its recipients.
+pub fn inhibited() {
+    INSTRUMENTS.inhibited.add(1, &[]);
 }
 
 /// Events of this kind that were new to the ledger.

@@ -16,7 +16,9 @@ use crate::criteria::Criteria;
 use crate::directory::Directory;
 use crate::dispatcher::DispatcherArgs;
 use crate::endpoint::{self, Endpoint, EndpointDeps, Gone};
+use crate::follow_up::FollowUps;
 use crate::http::HttpClient;
+use crate::inhibit::Rules;
 use crate::lane::Policy;
 use crate::recipient::{LaneHandle, RecipientArgs};
 use crate::roster::{Known, Roster};
@@ -105,6 +107,7 @@ impl Plan {
             clock: Arc::clone(&deps.clock),
             subjects: deps.subjects.clone(),
             roster: live,
+            rules: Rules::new(&deps.config.inhibition).map_err(|cause| NotifierError::Config(vec![cause]))?,
             batch: deps.config.batch,
         };
         let directory = Directory::new(deps.config.clone(), Arc::clone(&deps.sealer));
@@ -242,6 +245,7 @@ impl Plan {
             lease: Duration::from_secs(self.deps.config.claim_lease_s),
             handle: handle(&mut self.handles, name),
             fallback,
+            follow_ups: FollowUps { bus: Arc::clone(&self.deps.bus), subjects: self.deps.subjects.clone() },
         }
     }
 }
@@ -291,6 +295,8 @@ fn recipients(
         let wrong = |cause: String| (recipient.name.clone(), cause);
         let endpoint = config.endpoint_of(recipient).map_err(wrong)?;
         let kind = kind_of(&recipient.name, &endpoint.kind)?;
+        let target = kind.build(&endpoint.params.0, &recipient.params.0, deps).map_err(wrong)?;
+        target.manners().takes(&recipient.gate, kind.name()).map_err(wrong)?;
         known.push(Known {
             name: recipient.name.clone(),
             endpoint: endpoint.name.clone(),
@@ -298,8 +304,8 @@ fn recipients(
             builtin: false,
             enabled: recipient.enabled,
             criteria: recipient.criteria(),
-            target: kind.build(&endpoint.params.0, &recipient.params.0, deps).map_err(wrong)?,
             lane: handle(handles, &recipient.name),
+            target,
         });
     }
     Ok(known)

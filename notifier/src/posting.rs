@@ -62,6 +62,11 @@ pub trait Posting: Send + Sync + fmt::Debug + 'static {
         None
     }
 
+    /// The far end can tell a repetition by its key.
+    fn knows_repetitions(&self) -> bool {
+        self.sink().is_none()
+    }
+
     /// The request for these alerts, which are at least one.
     fn post(&self, group: &Group) -> Post<'_>;
 
@@ -132,10 +137,13 @@ impl<P: Posting> Poster<P> {
                 continue;
             }
             let ended = self.deliver_group(&group_of(all, pack)).await;
-            let retry = |result: &Result<(), DeliveryError>| {
-                result.as_ref().err().filter(|e| matches!(e, DeliveryError::Retry { .. })).cloned()
+            let stops = |result: &Result<(), DeliveryError>| match result {
+                Err(error @ DeliveryError::Retry { .. }) => Some(error.clone()),
+                // Those after it were not sent.
+                Err(DeliveryError::Unknown { reason }) => Some(DeliveryError::retry(reason)),
+                _ => None,
             };
-            stop = ended.iter().find_map(retry);
+            stop = ended.iter().find_map(stops);
             results.extend(ended);
         }
         results
@@ -151,7 +159,10 @@ fn group_of(all: &Group, places: std::ops::Range<usize>) -> Group {
 #[async_trait]
 impl<P: Posting> Endpoint for Poster<P> {
     fn manners(&self) -> Manners {
-        Manners::of_batch(self.0.batch())
+        let usual = Manners::of_batch(self.0.batch());
+        // Chats show every message that they get.
+        let has_text = self.0.sink().is_some();
+        Manners { has_text, knows_repetitions: self.0.knows_repetitions(), ..usual }
     }
 
     async fn deliver(&self, batch: &[Delivery]) -> Vec<Result<(), DeliveryError>> {

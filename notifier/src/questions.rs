@@ -29,11 +29,14 @@ use shared::store::{Ledger, RecipientStats, StoreError};
 use shared::wire::subject::Subjects;
 use tokio::task::JoinSet;
 
+use crate::criteria::Reason;
 use crate::directory::Directory;
 use crate::endpoint::EndpointDeps;
+use crate::inhibit;
 use crate::lane::HORIZON;
 use crate::metrics;
 use crate::roster::{Known, LiveRoster, Roster};
+use crate::route::ALERT_STORE;
 use crate::supervisor::NotifierMessage;
 
 /// The role's name in subjects.
@@ -250,8 +253,14 @@ impl Desk {
 
     async fn explain(&self, question: Explain) -> Result<Value, Refusal> {
         let event = question.alert.transition_id();
+        let muted = inhibit::muted_by(&self.ledger.notes(inhibit::SCOPE).await?, &question.alert);
         let verdict = self.roster().router.explain(question.alert, &question.recipient);
-        let verdict = verdict.ok_or_else(|| Refusal::NotFound(question.recipient.clone()))?;
+        let mut verdict = verdict.ok_or_else(|| Refusal::NotFound(question.recipient.clone()))?;
+        if let Some(rule) = muted.filter(|_| question.recipient != ALERT_STORE) {
+            let detail = format!("muted by inhibition '{rule}' as long as that lasts");
+            verdict.reasons.insert(0, Reason { criterion: "inhibition", passes: false, detail });
+            verdict.passes = false;
+        }
         let made = self.ledger.deliveries(&event).await?;
         let delivery = made.into_iter().find(|delivery| delivery.recipient == question.recipient);
         Ok(json!({ "passes": verdict.passes, "reasons": verdict.reasons, "delivery": delivery }))

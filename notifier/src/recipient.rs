@@ -18,6 +18,8 @@ use tokio::task::JoinHandle;
 use tracing::{Instrument, Span};
 
 use crate::endpoint::{DeliveryError, Endpoint, same_for_all};
+use crate::follow_up::FollowUps;
+use crate::gate::{BEHIND_AT_MOST, Due, Gate, Telling};
 use crate::lane::{Lane, Policy, Turn, left};
 use crate::latency::{Latencies, LatencyStats};
 use crate::metrics;
@@ -113,6 +115,8 @@ pub struct RecipientArgs {
     pub handle: Arc<LaneHandle>,
     /// The lane that gets what is given up.
     pub fallback: Option<Arc<LaneHandle>>,
+    /// Knows whether what was promised is still wanted.
+    pub follow_ups: FollowUps,
 }
 
 /// The lane actor.
@@ -123,6 +127,8 @@ pub struct RecipientState {
     args: RecipientArgs,
     myself: ActorRef<RecipientMessage>,
     lane: Lane,
+    /// Made from the ledger's notes when it is first needed.
+    gate: Option<Gate>,
     /// False until claims of an earlier run are released.
     released: bool,
     under_way: Option<Attempt>,
@@ -134,6 +140,8 @@ pub struct RecipientState {
 /// A try under way; dropping it ends it.
 struct Attempt {
     batch: Arc<Vec<Delivery>>,
+    /// What each of the batch tells.
+    tellings: Vec<Telling>,
     results: oneshot::Receiver<Vec<Result<(), DeliveryError>>>,
     task: JoinHandle<()>,
     watch: Stopwatch,
@@ -158,8 +166,8 @@ impl Actor for RecipientActor {
         args.handle.attach(myself.clone());
         args.handle.open.store(false, Ordering::Relaxed);
         let lane = Lane::new(args.policy.clone());
-        let (under_way, unsettled, timer) = (None, Vec::new(), None);
-        Ok(RecipientState { args, myself, lane, released: false, under_way, unsettled, timer })
+        let (gate, under_way, unsettled, timer) = (None, None, Vec::new(), None);
+        Ok(RecipientState { args, myself, lane, gate, released: false, under_way, unsettled, timer })
     }
 
     async fn handle(
@@ -229,18 +237,76 @@ impl RecipientState {
             Turn::Claim(limit) => limit,
         };
         let until = now.plus_ns(i64::try_from(self.args.lease.as_nanos()).unwrap_or(i64::MAX));
-        let claimed = ledger.claim(&self.args.name, &self.args.owner, now, until, limit).await;
+        let wants = self.gate().await?.map_or(limit, |gate| gate.wants(limit));
+        let claimed = ledger.claim(&self.args.name, &self.args.owner, now, until, wants).await;
         let batch = counted("claim", claimed)?;
-        if !batch.is_empty() {
-            self.start(batch);
+        let tellings = counted("gate", self.pass(batch, limit, now).await)?;
+        if !tellings.is_empty() {
+            self.start(tellings);
             return Ok(None);
         }
         let due = counted("next_due", ledger.next_due(&self.args.name).await)?;
         Ok(Some(due.map_or(LONGEST_WAIT, |at| left(at, now).unwrap_or(SHORTEST_WAIT))))
     }
 
+    /// The gate, where the recipient wants one.
+    async fn gate(&mut self) -> Result<Option<&mut Gate>, StoreError> {
+        if self.gate.is_none() && !self.lane.gate().is_off() {
+            let notes = self.args.ledger.notes(&self.scope()).await?;
+            self.gate = Some(Gate::new(self.lane.gate().clone(), notes));
+        }
+        Ok(self.gate.as_mut())
+    }
+
+    fn scope(&self) -> String {
+        format!("gate/{}", self.args.name)
+    }
+
+    /// Makes messages of what is due, `most` at most. What is put off, or wanted no more, is settled, and
+    /// what has to be remembered is noted, before anything is sent.
+    async fn pass(
+        &mut self,
+        batch: Vec<Delivery>,
+        most: usize,
+        now: Timestamp,
+    ) -> Result<Vec<Telling>, StoreError> {
+        let ledger = Arc::clone(&self.args.ledger);
+        let (mut due, mut settled) = (Vec::with_capacity(batch.len()), Vec::new());
+        for delivery in batch {
+            match self.args.follow_ups.over(&*ledger, &delivery, now).await? {
+                Some(reason) => settled.push((delivery, Outcome::Suppressed { reason })),
+                None => due.push(delivery),
+            }
+        }
+        let scope = self.scope();
+        let tellings = match self.gate().await? {
+            None => due.into_iter().map(Telling::alone).collect(),
+            Some(gate) => {
+                let mut seen = Vec::with_capacity(due.len());
+                for delivery in due {
+                    let behind = match gate.looks_behind() {
+                        true => ledger.behind(&delivery, BEHIND_AT_MOST).await?,
+                        false => Vec::new(),
+                    };
+                    seen.push(Due { delivery, behind });
+                }
+                let plan = gate.plan(seen, most, now);
+                if !plan.notes.is_empty() {
+                    ledger.note(&scope, plan.notes).await?;
+                }
+                settled.extend(plan.put_off);
+                plan.tell
+            }
+        };
+        if !settled.is_empty() {
+            self.tell(&settled, self.lane.is_open());
+            ledger.settle(settled, now).await?;
+        }
+        Ok(tellings)
+    }
+
     /// Hands a batch to the endpoint, on a task of its own.
-    fn start(&mut self, batch: Vec<Delivery>) {
+    fn start(&mut self, tellings: Vec<Telling>) {
         /// Tells the lane also when the endpoint panics.
         struct TellDone(ActorRef<RecipientMessage>);
         impl Drop for TellDone {
@@ -249,7 +315,7 @@ impl RecipientState {
                 let _ = self.0.cast(RecipientMessage::Done);
             }
         }
-        let batch = Arc::new(batch);
+        let batch: Arc<Vec<Delivery>> = Arc::new(tellings.iter().map(|t| t.carrier.clone()).collect());
         let (sender, results) = oneshot::channel();
         let (endpoint, tried) = (Arc::clone(&self.args.endpoint), Arc::clone(&batch));
         // Ends before the claim does, so that no other lane tries the same at the same time.
@@ -259,20 +325,24 @@ impl RecipientState {
             let _done = done;
             let _ = sender.send(attempt(&*endpoint, &tried, limit).await);
         });
-        self.under_way = Some(Attempt { batch, results, task, watch: Stopwatch::start() });
+        self.under_way = Some(Attempt { batch, tellings, results, task, watch: Stopwatch::start() });
     }
 
     /// Waits for the end of the try under way and reads its results.
     async fn finish(&mut self) {
         let Some(attempt) = &mut self.under_way else { return };
         let panicked =
-            || same_for_all(&attempt.batch, &Err(DeliveryError::retry("the endpoint failed inside")));
+            || same_for_all(&attempt.batch, &Err(DeliveryError::unknown("the endpoint failed inside")));
         let results = (&mut attempt.results).await.unwrap_or_else(|_| panicked());
         let batch = attempt.batch.to_vec();
+        let tellings = std::mem::take(&mut attempt.tellings);
         metrics::attempted(&self.args.name, batch.len(), attempt.watch.elapsed().as_secs_f64());
         self.under_way = None;
         let was_open = self.lane.is_open();
-        let ends = self.lane.settle(batch, results, self.args.clock.now());
+        let mut ends = self.lane.settle(batch, results, self.args.clock.now());
+        let others: Vec<_> =
+            tellings.into_iter().zip(&ends).flat_map(|(telling, (_, end))| telling.others(end)).collect();
+        ends.extend(others);
         self.tell(&ends, was_open);
         self.unsettled.extend(ends);
     }
@@ -357,12 +427,13 @@ async fn attempt(
     let first = spans.first().cloned().unwrap_or_else(Span::none);
     let results = match tokio::time::timeout(limit, endpoint.deliver(batch).instrument(first)).await {
         Ok(results) => results,
-        Err(_) => same_for_all(batch, &Err(DeliveryError::retry(format!("no end within {limit:?}")))),
+        Err(_) => same_for_all(batch, &Err(DeliveryError::unknown(format!("no end within {limit:?}")))),
     };
     for (span, result) in spans.iter().zip(&results) {
         let outcome = match result {
             Ok(()) => "delivered",
             Err(DeliveryError::Retry { .. }) => "retry",
+            Err(DeliveryError::Unknown { .. }) => "unknown",
             Err(DeliveryError::Permanent { .. }) => "dead",
         };
         span.record("outcome", outcome);

@@ -9,7 +9,7 @@ use shared::bus::memory::MemoryBus;
 use shared::clock::ManualClock;
 use shared::model::{Alert, Severity, Timestamp};
 use shared::store::sqlite::SqliteStore;
-use shared::store::{DeadLetter, Delivery, DeliveryRecord, LedgerAudit, Outcome, RecipientStats, StoreError};
+use shared::store::{DeadLetter, Delivery, DeliveryRecord, LedgerAudit, Outcome, RecipientStats};
 use shared::wire::proto::HttpPost;
 
 use std::collections::BTreeMap;
@@ -146,6 +146,7 @@ async fn start(failures: u32) -> Setup {
         clock: ManualClock::new(NOW),
         subjects: subjects.clone(),
         roster: roster(&config),
+        rules: Rules::default(),
         batch: 64,
     };
     let (actor, _) = Actor::spawn(None, Dispatcher, args).await.unwrap();
@@ -238,6 +239,7 @@ async fn a_dispatcher_that_died_leaves_its_messages_to_the_next() {
         clock: ManualClock::new(NOW),
         subjects: setup.subjects.clone(),
         roster: roster(&NotifierConfig::default()),
+        rules: Rules::default(),
         batch: 64,
     };
     let _next = Actor::spawn(None, Dispatcher, args).await.unwrap();

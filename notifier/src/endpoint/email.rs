@@ -181,7 +181,7 @@ impl Email {
 #[async_trait]
 impl Endpoint for Email {
     fn manners(&self) -> Manners {
-        Manners::of_batch(self.batch)
+        Manners { has_text: true, ..Manners::of_batch(self.batch) }
     }
 
     async fn deliver(&self, batch: &[Delivery]) -> Vec<Result<(), DeliveryError>> {

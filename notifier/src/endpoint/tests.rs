@@ -235,7 +235,7 @@ async fn a_webhooks_answers_are_classified() {
                 reason: "answered 429, too many requests".to_owned(),
             }),
         ),
-        (Script::Silence, Err(DeliveryError::retry("no answer within 500ms"))),
+        (Script::Silence, Err(DeliveryError::unknown("no answer within 500ms"))),
     ];
     for (script, expected) in cases {
         let server = Server::start(move |_, _| script.clone()).await;

@@ -23,7 +23,7 @@ async fn post(client: &HttpClient, url: &str) -> Result<u16, DeliveryError> {
 fn reason(result: Result<u16, DeliveryError>) -> (bool, String) {
     match result {
         Ok(status) => panic!("{status}"),
-        Err(DeliveryError::Retry { reason, .. }) => (true, reason),
+        Err(DeliveryError::Retry { reason, .. } | DeliveryError::Unknown { reason }) => (true, reason),
         Err(DeliveryError::Permanent { reason }) => (false, reason),
     }
 }

@@ -1,10 +1,12 @@
 //! A lane over a real ledger, a clock moved by hand, and an endpoint that answers as told.
 
 use async_trait::async_trait;
+use shared::bus::memory::MemoryBus;
 use shared::clock::{Clock, ManualClock};
 use shared::model::Severity;
 use shared::store::sqlite::SqliteStore;
 use shared::store::{EventKind, LedgerEvent, RecipientStats};
+use shared::wire::subject::Subjects;
 use tokio::sync::Semaphore;
 
 use super::*;
@@ -12,6 +14,8 @@ use crate::config::NotifierConfig;
 use crate::endpoint::Manners;
 use crate::lane::horizon;
 use crate::testing::eventually;
+
+mod gated;
 
 const NOW: Timestamp = Timestamp::from_secs(1_000_000);
 
@@ -79,6 +83,7 @@ impl Setup {
             lease: Duration::from_secs(60),
             handle: Arc::default(),
             fallback: None,
+            follow_ups: FollowUps { bus: MemoryBus::new(Default::default()), subjects: Subjects::new("t") },
         };
         Self { store, clock, endpoint, args }
     }

@@ -404,3 +404,36 @@ async fn what_was_edited_is_remembered_while_nobody_can_be_asked() {
     server.wait_for(1).await;
     setup.drained().await;
 }
+
+#[tokio::test]
+async fn what_is_muted_is_told_when_it_is_muted_no_more_also_over_a_restart() {
+    let server = Server::ok().await;
+    let rule = "[[inhibition]]\nname = 'down'\nsource = { types = ['interface_down'] }\n\
+                until = { types = ['interface_up'] }\ntarget = { types = ['threshold_cross'] }\nequal = ['interface']\n";
+    let setup = Setup::new(&format!("{}{rule}", webhook(&server)));
+    setup.aggregator().await;
+    let (actor, handle) = spawn(setup.deps.clone()).await.unwrap();
+    let of_type = |id: &str, alert_type: &str| Alert { alert_type: alert_type.to_owned(), ..alert(id) };
+    setup.append(&of_type("down", "interface_down")).await;
+    setup.append(&alert("a")).await;
+    setup.drained().await;
+    let told = || -> Vec<String> {
+        let alerts = |request: &crate::testing::Request| request.json()["alerts"].as_array().unwrap().clone();
+        server.requests().iter().flat_map(alerts).map(|a| a["id"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(told(), ["down"]);
+    let question = json!({ "alert": alert("a"), "recipient": "ops" }).to_string();
+    let verdict = setup.ask("explain", question).await;
+    assert_eq!(
+        (&verdict["passes"], &verdict["reasons"][0]["criterion"]),
+        (&json!(false), &json!("inhibition"))
+    );
+    actor.stop(None);
+    handle.await.unwrap();
+    let _running = spawn(setup.deps.clone()).await.unwrap();
+    setup.append(&of_type("up", "interface_up")).await;
+    setup.drained().await;
+    let mut all = told();
+    all.sort();
+    assert_eq!(all, ["a", "down", "up"]);
+}

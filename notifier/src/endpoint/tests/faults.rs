@@ -12,15 +12,17 @@ use crate::testing::certificate;
 enum Class {
     Delivered,
     Retry,
+    Unknown,
     Permanent,
 }
 
-use Class::{Delivered, Permanent, Retry};
+use Class::{Delivered, Permanent, Retry, Unknown};
 
 fn class(result: &Result<(), DeliveryError>) -> Class {
     match result {
         Ok(()) => Delivered,
         Err(DeliveryError::Retry { .. }) => Retry,
+        Err(DeliveryError::Unknown { .. }) => Unknown,
         Err(DeliveryError::Permanent { .. }) => Permanent,
     }
 }
@@ -66,9 +68,9 @@ async fn every_kind_knows_what_every_status_means() {
 async fn every_kind_comes_through_every_fault() {
     let slow = |script| (script, Delivered, Retry);
     let faults = [
-        (Script::Silence, Retry, Retry),
-        (Script::HalfAnswer, Retry, Retry),
-        (Script::Close, Retry, Retry),
+        (Script::Silence, Unknown, Unknown),
+        (Script::HalfAnswer, Unknown, Unknown),
+        (Script::Close, Unknown, Unknown),
         slow(Script::SlowDrip(200)),
         slow(Script::CutBody(200)),
         slow(Script::Endless(200)),
