@@ -19,6 +19,7 @@ use shared::wire::subject::Subjects;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
+use crate::failpoint;
 use crate::inhibit::{self, Draft, Rules, SCOPE, State};
 use crate::lane::horizon;
 use crate::metrics;
@@ -172,7 +173,9 @@ impl DispatcherState {
         now: Timestamp,
     ) -> Result<(), StoreError> {
         let recipients: BTreeSet<String> = events.iter().flat_map(|e| e.recipients.iter().cloned()).collect();
+        failpoint::hit(failpoint::BEFORE_ACCEPT);
         metrics::accepted(kind, self.args.ledger.accept(events, now, horizon).await?);
+        failpoint::hit(failpoint::AFTER_ACCEPT);
         if !changes.is_empty() {
             self.args.ledger.note(SCOPE, changes.clone()).await?;
             inhibit::apply(&mut self.inhibition, &changes);

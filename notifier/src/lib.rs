@@ -14,6 +14,7 @@ pub mod criteria;
 pub mod directory;
 pub mod dispatcher;
 pub mod endpoint;
+pub mod failpoint;
 pub mod field;
 pub mod follow_up;
 pub mod format;

@@ -18,6 +18,7 @@ use tokio::task::JoinHandle;
 use tracing::{Instrument, Span};
 
 use crate::endpoint::{DeliveryError, Endpoint, same_for_all};
+use crate::failpoint;
 use crate::follow_up::FollowUps;
 use crate::gate::{BEHIND_AT_MOST, Due, Gate, Telling};
 use crate::lane::{Lane, Policy, Turn, left};
@@ -240,6 +241,9 @@ impl RecipientState {
         let wants = self.gate().await?.map_or(limit, |gate| gate.wants(limit));
         let claimed = ledger.claim(&self.args.name, &self.args.owner, now, until, wants).await;
         let batch = counted("claim", claimed)?;
+        if !batch.is_empty() && !self.args.endpoint.manners().never_gives_up {
+            failpoint::hit(failpoint::AFTER_CLAIM);
+        }
         let tellings = counted("gate", self.pass(batch, limit, now).await)?;
         if !tellings.is_empty() {
             self.start(tellings);
@@ -293,6 +297,7 @@ impl RecipientState {
                 let plan = gate.plan(seen, most, now);
                 if !plan.notes.is_empty() {
                     ledger.note(&scope, plan.notes).await?;
+                    failpoint::hit(failpoint::AFTER_NOTES);
                 }
                 settled.extend(plan.put_off);
                 plan.tell
@@ -382,7 +387,14 @@ impl RecipientState {
             return Ok(());
         }
         let now: Timestamp = self.args.clock.now();
+        let told_outside = !self.args.endpoint.manners().never_gives_up;
+        if told_outside {
+            failpoint::hit(failpoint::AFTER_ANSWER);
+        }
         counted("settle", self.args.ledger.settle(self.unsettled.clone(), now).await)?;
+        if told_outside {
+            failpoint::hit(failpoint::AFTER_RECORD);
+        }
         let diverted = self.unsettled.iter().any(|(_, outcome)| matches!(outcome, Outcome::Diverted { .. }));
         if let Some(fallback) = self.args.fallback.as_ref().filter(|_| diverted) {
             fallback.wake();
