@@ -23,6 +23,7 @@ pub mod http;
 pub mod inhibit;
 pub mod lane;
 pub mod latency;
+pub mod leftovers;
 pub mod metrics;
 pub mod params;
 pub mod plan;

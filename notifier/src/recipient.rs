@@ -5,8 +5,8 @@
 //! but attempts. A restart loses nothing: what was claimed is released and tried again with the
 //! same idempotency key.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
@@ -17,13 +17,15 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tracing::{Instrument, Span};
 
+pub use self::handle::LaneHandle;
 use crate::endpoint::{DeliveryError, Endpoint, same_for_all};
 use crate::failpoint;
 use crate::follow_up::FollowUps;
 use crate::gate::{BEHIND_AT_MOST, Due, Gate, Telling};
 use crate::lane::{Lane, Policy, Turn, left};
-use crate::latency::{Latencies, LatencyStats};
 use crate::metrics;
+
+mod handle;
 
 /// How long a stop waits for the try under way.
 const STOP_WAIT: Duration = Duration::from_secs(10);
@@ -46,53 +48,6 @@ pub enum RecipientMessage {
     Timer,
     /// The try under way has ended.
     Done,
-}
-
-/// How others reach a lane, over its restarts.
-#[derive(Debug, Default)]
-pub struct LaneHandle {
-    actor: Mutex<Option<ActorRef<RecipientMessage>>>,
-    woken: AtomicBool,
-    open: AtomicBool,
-    latencies: Mutex<Latencies>,
-}
-
-impl LaneHandle {
-    /// Tells the lane to look into the ledger; one message is enough until it has looked.
-    pub fn wake(&self) {
-        if self.woken.swap(true, Ordering::SeqCst) {
-            return;
-        }
-        if let Some(actor) = &*self.lock() {
-            // An actor that is gone looks into the ledger when it starts again.
-            let _ = actor.cast(RecipientMessage::Wake);
-        }
-    }
-
-    /// True while the lane's breaker is open.
-    pub fn is_open(&self) -> bool {
-        self.open.load(Ordering::Relaxed)
-    }
-
-    /// How long its latest deliveries took from acceptance on, and when the last one was made.
-    pub fn latency(&self) -> LatencyStats {
-        self.latencies.lock().unwrap_or_else(PoisonError::into_inner).stats()
-    }
-
-    fn delivered(&self, delivery: &Delivery, at: Timestamp) {
-        let took = at.since(delivery.accepted_at).max(0);
-        self.latencies.lock().unwrap_or_else(PoisonError::into_inner).note(took, at);
-    }
-
-    fn attach(&self, actor: ActorRef<RecipientMessage>) {
-        *self.lock() = Some(actor);
-        self.woken.store(false, Ordering::SeqCst);
-        self.wake();
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Option<ActorRef<RecipientMessage>>> {
-        self.actor.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 /// What a lane is started with.

@@ -246,6 +246,28 @@ async fn a_webhooks_answers_are_classified() {
 }
 
 #[tokio::test]
+async fn requests_that_are_under_way_at_once_each_end_for_themselves() {
+    let server = Server::start(|_, request| match request.json()["alerts"][0]["id"].as_str() {
+        Some("7") => Script::Answer(503, ""),
+        Some("9") => Script::Answer(404, ""),
+        _ => Script::Answer(200, ""),
+    })
+    .await;
+    let endpoint = webhook(&server.url("/"), "batch = 1\nat_once = 8");
+    assert_eq!(endpoint.manners().batch, 8);
+    let batch: Vec<Delivery> = (0..20).map(|n| delivery(&alert(&n.to_string()))).collect();
+    for (n, result) in endpoint.deliver(&batch).await.into_iter().enumerate() {
+        let expected = match n {
+            7 => Err(DeliveryError::retry("answered 503")),
+            9 => Err(DeliveryError::permanent("answered 404")),
+            _ => Ok(()),
+        };
+        assert_eq!(result, expected, "{n}");
+    }
+    assert_eq!(server.requests().len(), 20);
+}
+
+#[tokio::test]
 async fn a_payload_that_is_no_alert_does_not_stop_the_others() {
     let server = Server::ok().await;
     let broken = Delivery { payload: "{".to_owned(), ..delivery(&alert("a")) };

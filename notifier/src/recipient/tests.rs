@@ -9,6 +9,9 @@ use shared::store::{EventKind, LedgerEvent, RecipientStats};
 use shared::wire::subject::Subjects;
 use tokio::sync::Semaphore;
 
+use std::sync::Mutex;
+use std::sync::atomic::AtomicBool;
+
 use super::*;
 use crate::config::NotifierConfig;
 use crate::endpoint::Manners;

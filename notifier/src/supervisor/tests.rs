@@ -437,3 +437,86 @@ async fn what_is_muted_is_told_when_it_is_muted_no_more_also_over_a_restart() {
     all.sort();
     assert_eq!(all, ["a", "down", "up"]);
 }
+
+/// A file system of its own that is taken away at the end; `None`, said loudly, where none may be made.
+struct SmallDisk(tempfile::TempDir);
+
+impl SmallDisk {
+    fn new(bytes: &str) -> Option<Self> {
+        let dir = tempfile::tempdir().unwrap();
+        let mount = std::process::Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &format!("size={bytes}"), "tmpfs"])
+            .arg(dir.path())
+            .output();
+        if mount.is_ok_and(|output| output.status.success()) {
+            return Some(Self(dir));
+        }
+        assert!(
+            std::env::var_os("CI").is_none(),
+            "no file system may be mounted, and in CI nothing is skipped"
+        );
+        eprintln!("SKIPPED: a small file system can be mounted by root alone");
+        None
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("umount").arg("-l").arg(self.0.path()).status();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_holds_the_producers_and_what_they_hold_arrives_when_there_is_room_again() {
+    let Some(disk) = SmallDisk::new("8m") else { return };
+    let server = Server::ok().await;
+    let mut setup = Setup::new(&webhook(&server));
+    setup.store = SqliteStore::open(disk.0.path()).unwrap();
+    setup.deps.ledger = Arc::new(setup.store.clone());
+    setup.aggregator().await;
+    let (actor, handle) = spawn(setup.deps.clone()).await.unwrap();
+    setup.append(&alert("before")).await;
+    setup.drained().await;
+    let ballast = disk.0.path().join("ballast");
+    let fill = || {
+        use std::io::Write;
+        let mut file = std::fs::OpenOptions::new().create(true).append(true).open(&ballast).unwrap();
+        while file.write_all(&[0; 4096]).is_ok() {}
+    };
+    fill();
+    // Alerts that are larger than what may be left of a page.
+    let large = |n: usize| Alert {
+        message: "x".repeat(100_000),
+        entity_value: n.to_string(),
+        ..alert(&n.to_string())
+    };
+    let mut receipts = Vec::new();
+    for n in 0..20 {
+        let alert = large(n);
+        let subject = setup.deps.subjects.alert("main", alert.entity, alert.severity, alert.action);
+        let payload = serde_json::to_vec(&alert).unwrap();
+        receipts.push(setup.bus.append(&subject, &alert.transition_id(), payload.into()).await.unwrap());
+    }
+    // Nothing of it is accepted: whoever waits for a receipt waits on.
+    let last = receipts.pop().unwrap();
+    let mut last = Box::pin(last.stored());
+    assert!(tokio::time::timeout(Duration::from_millis(1500), &mut last).await.is_err(), "the disk is full");
+    assert_eq!(setup.bus.outstanding(), Some(20), "the bus still has them all");
+    std::fs::remove_file(&ballast).unwrap();
+    tokio::time::timeout(Duration::from_secs(20), last).await.expect("there is room again").unwrap();
+    for receipt in receipts {
+        receipt.stored().await.unwrap();
+    }
+    setup.drained().await;
+    let told: HashSet<String> = server
+        .requests()
+        .iter()
+        .flat_map(|request| request.json()["alerts"].as_array().unwrap().clone())
+        .map(|alert| alert["id"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(told.len(), 21);
+    assert_eq!(setup.store.audit(setup.deps.clock.now()).await.unwrap(), LedgerAudit::default());
+    actor.stop(None);
+    handle.await.unwrap();
+    setup.store.close().await;
+}
