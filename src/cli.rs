@@ -11,8 +11,11 @@ use crate::node::Roles;
 mod check;
 mod client;
 mod config;
+mod events;
 mod flows;
+mod hook;
 mod progress;
+mod pubsub;
 mod recipients;
 mod replay;
 mod run;
@@ -59,8 +62,10 @@ struct Common {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Output {
     /// For people.
+    #[value(alias = "simple")]
     Text,
-    /// One JSON object.
+    /// One line of JSON.
+    #[value(alias = "json-raw")]
     Json,
 }
 
@@ -88,6 +93,12 @@ enum Command {
     Settings(settings::SettingsArgs),
     /// Show who is told, why or why not, and what could not be delivered
     Recipients(recipients::RecipientsArgs),
+    /// Make, change and run hooks on events, and see what they did
+    Hook(hook::HookArgs),
+    /// Publish items, and attach hooks to nodes in few words
+    Pubsub(pubsub::PubsubArgs),
+    /// Show which events there are
+    Events(events::EventsArgs),
     /// Show the configuration
     #[command(subcommand)]
     Config(config::ConfigCommand),
@@ -112,6 +123,9 @@ pub fn execute(cli: Cli) -> Result<(), Failure> {
         Command::Script(command) => script::script(&command, &load()?, common.output),
         Command::Settings(args) => settings::settings(&args, &load()?, common.output),
         Command::Recipients(args) => recipients::recipients(&args, &load()?, common.output),
+        Command::Hook(args) => hook::hook(&args, &load()?, common.output),
+        Command::Pubsub(args) => pubsub::pubsub(&args, &load()?, common.output),
+        Command::Events(args) => events::events(&args, common.output),
         Command::Config(command) => config::config(&command, &load()?, common.output),
     }
 }

@@ -17,6 +17,7 @@ use shared::bus::memory::{MemoryBus, MemoryConfig};
 use shared::bus::nats::NatsBus;
 use shared::bus::{BusError, SharedBus};
 use shared::clock::{SharedClock, SystemClock};
+use shared::events::{Draft, Emitter, Outlet};
 use shared::geo::GeoBases;
 use shared::model::LocalNetworks;
 use shared::script::engine::ScriptEngine;
@@ -24,6 +25,7 @@ use shared::script::lists::Lists;
 use shared::script::registry::Registry;
 use shared::script::source::{self, ScriptSource};
 use shared::store::documents::DocumentStore;
+use shared::store::events::EventStore;
 use shared::store::sqlite::SqliteStore;
 use shared::store::{Ledger, StoreError};
 use shared::wire::subject::Subjects;
@@ -116,6 +118,12 @@ pub struct Node {
     collector: Option<Collector>,
     aggregator: Option<Aggregator>,
     notifier: Option<NotifierRole>,
+    /// Tells events, and the task that does it.
+    events: Emitter,
+    telling: Option<tokio::task::JoinHandle<()>>,
+    /// The node's name and the roles it plays, for events of their states.
+    name: String,
+    roles: Roles,
     /// Look after settings and scripts.
     watchers: Vec<tokio::task::JoinHandle<()>>,
     /// What scripts have to say at the end.
@@ -160,19 +168,35 @@ impl Node {
                 NatsBus::connect(nats).await?
             }
         };
+        let outlet = Outlet {
+            bus: Arc::clone(&bus),
+            store: store.clone().map(|store| Arc::new(store) as Arc<dyn EventStore>),
+            subjects: subjects.clone(),
+            clock: Arc::clone(&clock),
+            source: format!("/{}/{name}", config.node.site),
+            config: config.events.clone(),
+        };
+        let (events, telling) = Emitter::start(outlet);
         let mut node = Self {
             bus,
             store,
             collector: None,
             aggregator: None,
             notifier: None,
+            events,
+            telling: Some(telling),
+            name: name.clone(),
+            roles,
             watchers: Vec::new(),
             last_words: None,
             _lock: lock,
         };
         let started = node.start_roles(config, roles, options, sources, name, clock, subjects).await;
         match started {
-            Ok(()) => Ok(node),
+            Ok(()) => {
+                node.tell_roles("STARTED", "STOPPED").await;
+                Ok(node)
+            }
             Err(error) => {
                 node.stop().await;
                 Err(error)
@@ -215,11 +239,14 @@ impl Node {
         if let Some(store) = self.store.clone().filter(|_| roles.notifier) {
             let deps = NotifierDeps {
                 bus: Arc::clone(&self.bus),
-                ledger: Arc::new(store),
+                ledger: Arc::new(store.clone()),
+                hooks: Arc::new(store),
+                events: self.events.clone(),
                 clock: Arc::clone(&clock),
                 subjects: subjects.clone(),
                 settings: settings.clone(),
                 config: config.notifier.clone(),
+                site: config.node.site.clone(),
                 owner: name.clone(),
             };
             self.notifier = Some(notifier::spawn(deps).await?);
@@ -230,7 +257,9 @@ impl Node {
                 alerts: Arc::new(store.clone()),
                 flows: Arc::new(store.clone()),
                 memory: Arc::new(store.clone()),
-                series: Arc::new(store),
+                series: Arc::new(store.clone()),
+                sessions: Arc::new(store),
+                events: self.events.clone(),
                 clock: Arc::clone(&clock),
                 subjects: subjects.clone(),
                 networks: Arc::clone(&networks),
@@ -369,6 +398,7 @@ impl Node {
 
     /// Stops in order: who produces first, each draining what it has; then closes bus and store.
     pub async fn stop(mut self) {
+        self.stop_telling().await;
         for watcher in self.watchers.drain(..) {
             watcher.abort();
         }
@@ -393,6 +423,38 @@ impl Node {
         if let Some(store) = &self.store {
             store.close().await;
         }
+    }
+
+    /// Tells that the roles of this process are in another state.
+    async fn tell_roles(&self, state: &str, before: &str) {
+        let roles = [
+            ("COLLECTOR", self.roles.collector),
+            ("AGGREGATOR", self.roles.aggregator),
+            ("NOTIFIER", self.roles.notifier),
+        ];
+        let played = roles.into_iter().filter(|(_, played)| *played);
+        let object = serde_json::json!({ "version": env!("CARGO_PKG_VERSION") });
+        let draft = |(role, _)| Draft::state(role, &self.name, state, Some(before), object.clone());
+        for draft in played.map(draft) {
+            self.events.tell(draft);
+        }
+        self.events.flush().await;
+    }
+
+    /// Says goodbye and tells what is still to be told while there is somebody to take it; what is left
+    /// is told after the next start.
+    async fn stop_telling(&mut self) {
+        let Some(telling) = self.telling.take() else { return };
+        let told = async {
+            self.tell_roles("STOPPED", "STARTED").await;
+            while let Some(store) = &self.store
+                && store.queued_events(1).await.is_ok_and(|queued| !queued.is_empty())
+            {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let _ = tokio::time::timeout(Duration::from_secs(2), told).await;
+        telling.abort();
     }
 
     /// Waits until the last alerts have gone through the ledger into the history: both roles are

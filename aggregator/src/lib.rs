@@ -19,6 +19,7 @@ mod prune;
 pub mod report;
 pub mod run;
 pub mod schedule;
+pub mod sessions;
 pub mod shard;
 pub mod supervisor;
 pub mod syslog;

@@ -9,10 +9,12 @@ use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, Supervisio
 use shared::backoff::unit_random;
 use shared::bus::SharedBus;
 use shared::clock::SharedClock;
+use shared::events::Emitter;
 use shared::model::LocalNetworks;
 use shared::script::live::LiveScripts;
 use shared::settings::{FileSettings, LiveSettings};
 use shared::store::documents::DocumentStore;
+use shared::store::events::EventStore;
 use shared::store::memory::MemoryStore;
 use shared::store::series::SeriesStore;
 use shared::store::{AlertStore, FlowStore};
@@ -58,6 +60,10 @@ pub struct AggregatorDeps {
     pub memory: Arc<dyn MemoryStore>,
     /// Time series.
     pub series: Arc<dyn SeriesStore>,
+    /// Sessions of profiles.
+    pub sessions: Arc<dyn EventStore>,
+    /// Tells events.
+    pub events: Emitter,
     /// Wall clock.
     pub clock: SharedClock,
     /// Subjects.

@@ -8,8 +8,10 @@ use serde::{Deserialize, Serialize};
 use shared::backoff::Backoff;
 use shared::model::{AlertAction, AlertRule, Category, Entity, Severity};
 
+use crate::bridge::BridgeConfig;
 use crate::criteria::{Criteria, Part, Wish};
 use crate::endpoint;
+use crate::hook::config::HooksConfig;
 use crate::redact;
 use crate::route::{ALERT_STORE, SCRIPT_HTTP};
 
@@ -33,6 +35,10 @@ pub struct NotifierConfig {
     pub keep_days: u32,
     /// Folder of the scripts that endpoints of kind `shell` may run; empty runs none.
     pub shell_dir: String,
+    /// Hooks on events.
+    pub hooks: HooksConfig,
+    /// The ZeroMQ bridge.
+    pub bridge: BridgeConfig,
     /// Waits between tries.
     pub retry: RetryConfig,
     /// When deliveries are given up.
@@ -54,6 +60,8 @@ impl Default for NotifierConfig {
             batch: 64,
             keep_days: 7,
             shell_dir: String::new(),
+            hooks: HooksConfig::default(),
+            bridge: BridgeConfig::default(),
             retry: RetryConfig::default(),
             deadline: DeadlineConfig::default(),
             endpoint: Vec::new(),
@@ -242,6 +250,8 @@ impl NotifierConfig {
         if self.shell_dir().is_some_and(|dir| !dir.is_absolute()) {
             wrong.push(format!("notifier.shell_dir: must be absolute, not '{}'", self.shell_dir));
         }
+        wrong.extend(self.hooks.check());
+        wrong.extend(self.bridge.check());
         let mut names = BTreeSet::new();
         for (place, endpoint) in self.endpoint.iter().enumerate() {
             let key = format!("notifier.endpoint[{place}] '{}'", endpoint.name);

@@ -12,12 +12,14 @@ use std::time::Duration;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use shared::bus::{Consumer, Queued, SharedBus, Stream};
 use shared::clock::SharedClock;
+use shared::events::Emitter;
 use shared::store::{Ledger, LedgerEvent};
 use shared::wire::WireError;
 use shared::wire::subject::Subjects;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
+use crate::alert_events;
 use crate::lane::horizon;
 use crate::metrics;
 use crate::recipient::LaneHandle;
@@ -52,6 +54,8 @@ pub struct DispatcherArgs {
     pub bus: SharedBus,
     /// The ledger.
     pub ledger: Arc<dyn Ledger>,
+    /// Tells events.
+    pub events: Emitter,
     /// Wall clock.
     pub clock: SharedClock,
     /// Subjects.
@@ -129,6 +133,11 @@ impl DispatcherState {
             return Vec::new();
         }
         let recipients: BTreeSet<String> = events.iter().flat_map(|e| e.recipients.iter().cloned()).collect();
+        let wanted = self.args.events.config().alerts;
+        let told = match stream {
+            Stream::Alert => events.iter().flat_map(|e| alert_events::drafts(&e.payload, wanted)).collect(),
+            _ => Vec::new(),
+        };
         match self.args.ledger.accept(events, self.args.clock.now(), horizon).await {
             Ok(new) => metrics::accepted(stream.kind(), new),
             Err(error) => {
@@ -137,6 +146,8 @@ impl DispatcherState {
                 return readable;
             }
         }
+        // After the commit and before the acknowledgement: what a kill interrupts is told again.
+        self.args.events.record(told).await;
         readable.into_iter().for_each(Queued::ack);
         for lane in recipients.iter().filter_map(|name| self.args.lanes.get(name)) {
             lane.wake();

@@ -9,11 +9,14 @@
 //! This crate knows neither capture nor elements nor alert state, and no other role. Start reading
 //! at [`supervisor`].
 
+pub mod alert_events;
+pub mod bridge;
 pub mod config;
 pub mod criteria;
 pub mod dispatcher;
 pub mod endpoint;
 pub mod format;
+pub mod hook;
 pub mod http;
 pub mod lane;
 pub mod latency;

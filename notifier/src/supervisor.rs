@@ -12,16 +12,22 @@ use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, Supervisio
 use shared::backoff::unit_random;
 use shared::bus::SharedBus;
 use shared::clock::SharedClock;
+use shared::events::Emitter;
 use shared::settings::LiveSettings;
+use shared::store::hooks::HookStore;
 use shared::store::{Ledger, StoreError};
 use shared::supervise::{Decision, RestartBudget, RestartPolicy};
 use shared::wire::subject::Subjects;
 use tokio::task::{JoinHandle, JoinSet};
 
+use crate::bridge::{self, BridgeArgs};
 use crate::config::NotifierConfig;
 use crate::criteria::Criteria;
 use crate::dispatcher::{Dispatcher, DispatcherArgs};
 use crate::endpoint::{self, EndpointDeps, Gone, Manners};
+use crate::hook::manager::{Health, HookManager, ManagerArgs, Shared};
+use crate::hook::runner::Tools;
+use crate::hook::scripts::Scripts;
 use crate::http::HttpClient;
 use crate::lane::Policy;
 use crate::metrics;
@@ -45,6 +51,10 @@ pub struct NotifierDeps {
     pub bus: SharedBus,
     /// The ledger.
     pub ledger: Arc<dyn Ledger>,
+    /// Executions of hooks on events.
+    pub hooks: Arc<dyn HookStore>,
+    /// Tells events.
+    pub events: Emitter,
     /// Wall clock.
     pub clock: SharedClock,
     /// Subjects.
@@ -53,6 +63,8 @@ pub struct NotifierDeps {
     pub settings: LiveSettings,
     /// Its section of the configuration.
     pub config: NotifierConfig,
+    /// Site of this node.
+    pub site: String,
     /// Name of this node, in whose name deliveries are claimed.
     pub owner: String,
 }
@@ -99,6 +111,8 @@ pub enum Child {
     Dispatcher,
     /// The lane of this recipient.
     Lane(String),
+    /// The hook manager.
+    Hooks,
 }
 
 impl std::fmt::Display for Child {
@@ -106,6 +120,7 @@ impl std::fmt::Display for Child {
         match self {
             Self::Dispatcher => f.write_str("dispatcher"),
             Self::Lane(name) => write!(f, "lane {name}"),
+            Self::Hooks => f.write_str("hook manager"),
         }
     }
 }
@@ -115,6 +130,7 @@ pub struct Plan {
     deps: NotifierDeps,
     dispatcher: DispatcherArgs,
     lanes: BTreeMap<String, RecipientArgs>,
+    hooks: ManagerArgs,
     known: Vec<Known>,
     restarts: RestartPolicy,
 }
@@ -135,14 +151,39 @@ impl Plan {
         let dispatcher = DispatcherArgs {
             bus: Arc::clone(&deps.bus),
             ledger: Arc::clone(&deps.ledger),
+            events: deps.events.clone(),
             clock: Arc::clone(&deps.clock),
             subjects: deps.subjects.clone(),
             router,
             lanes: Arc::new(handles),
             batch: deps.config.batch,
         };
-        Ok(Self { deps, dispatcher, lanes, known, restarts: RestartPolicy::default() })
+        let hooks = hook_manager(&deps).map_err(NotifierError::Start)?;
+        Ok(Self { deps, dispatcher, lanes, hooks, known, restarts: RestartPolicy::default() })
     }
+}
+
+/// What the hook manager is started with.
+fn hook_manager(deps: &NotifierDeps) -> Result<ManagerArgs, String> {
+    let config = deps.config.hooks.clone();
+    let tools = Tools {
+        bus: Arc::clone(&deps.bus),
+        subjects: deps.subjects.clone(),
+        clock: Arc::clone(&deps.clock),
+        node: deps.owner.clone(),
+        site: deps.site.clone(),
+        dir: config.dir(),
+        python: config.python.clone().into(),
+        scripts: Scripts::start(config.script_threads, &deps.clock)?,
+    };
+    let shared = Shared {
+        store: Arc::clone(&deps.hooks),
+        tools,
+        woken: tokio::sync::Notify::new(),
+        max_depth: config.max_depth,
+        health: Health::default(),
+    };
+    Ok(ManagerArgs { shared: Arc::new(shared), settings: deps.settings.clone(), config })
 }
 
 /// The built-in recipients and the configured ones.
@@ -257,11 +298,19 @@ impl Actor for NotifierSupervisor {
             ledger: Arc::clone(&plan.deps.ledger),
             clock: Arc::clone(&plan.deps.clock),
         };
-        let listeners = questions::listen(&plan.deps.bus, &plan.deps.subjects, desk).await?;
+        let mut listeners = questions::listen(&plan.deps.bus, &plan.deps.subjects, desk).await?;
+        if plan.deps.config.bridge.enabled {
+            listeners.spawn(bridge::run(BridgeArgs {
+                bus: Arc::clone(&plan.deps.bus),
+                subjects: plan.deps.subjects.clone(),
+                clock: Arc::clone(&plan.deps.clock),
+                config: plan.deps.config.bridge.clone(),
+            }));
+        }
         let children: Vec<Child> = plan.lanes.keys().cloned().map(Child::Lane).collect();
         let (running, budgets) = (HashMap::new(), HashMap::new());
         let mut state = SupervisorState { plan, running, budgets, ticks: 0, listeners };
-        for child in children.into_iter().chain([Child::Dispatcher]) {
+        for child in children.into_iter().chain([Child::Hooks, Child::Dispatcher]) {
             state.start(child, &myself).await?;
         }
         myself.send_interval(TICK, || NotifierMessage::Tick);
@@ -333,6 +382,10 @@ impl SupervisorState {
             Child::Dispatcher => {
                 let args = self.plan.dispatcher.clone();
                 Actor::spawn_linked(None, Dispatcher, args, supervisor).await?.0.get_cell()
+            }
+            Child::Hooks => {
+                let args = self.plan.hooks.clone();
+                Actor::spawn_linked(None, HookManager, args, supervisor).await?.0.get_cell()
             }
             Child::Lane(name) => {
                 let Some(args) = self.plan.lanes.get(name).cloned() else { return Ok(()) };

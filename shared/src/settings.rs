@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde_json::Value;
 use tokio::sync::watch;
 
+use crate::hook::{self, Hook};
 use crate::model::pool::HostPool;
 use crate::model::{AlertRule, AlertRules, HostPools, MonitorHost};
 use crate::script::registry::ScriptSettings;
@@ -24,6 +25,8 @@ pub struct Settings {
     pub silences: AlertRules,
     /// Hosts that are probed, by what identifies them.
     pub monitor: Arc<BTreeMap<String, MonitorHost>>,
+    /// Hooks on events, by name, with the revision of each; 0 for those of files.
+    pub hooks: Arc<BTreeMap<String, (u64, Hook)>>,
 }
 
 /// Settings in force, which may change.
@@ -42,6 +45,8 @@ pub struct FileSettings {
     pub silences: BTreeMap<String, AlertRule>,
     /// Hosts that are probed, by name.
     pub monitor: BTreeMap<String, MonitorHost>,
+    /// Hooks on events, by name.
+    pub hooks: BTreeMap<String, Hook>,
 }
 
 impl FileSettings {
@@ -69,7 +74,12 @@ impl FileSettings {
         let silences = rules(DocumentKind::Silences, files.silences, &before.silences);
         let pools = Arc::new(HostPools::new(files.pools));
         let monitor = Arc::new(by_value(files.monitor, &mut wrong));
-        (Settings { scripts: files.scripts, pools, exclusions, silences, monitor }, wrong)
+        let edited = documents.iter().filter(|document| document.kind == DocumentKind::Hooks);
+        let revisions: BTreeMap<&str, u64> = edited.map(|d| (d.name.as_str(), d.revision)).collect();
+        let revision = |name: &String| revisions.get(name.as_str()).copied().unwrap_or(0);
+        let hooks = files.hooks.into_iter().map(|(name, hook)| (name.clone(), (revision(&name), hook)));
+        let hooks = Arc::new(hooks.collect());
+        (Settings { scripts: files.scripts, pools, exclusions, silences, monitor, hooks }, wrong)
     }
 
     /// Puts one entry in place of what there is of its name.
@@ -85,6 +95,12 @@ impl FileSettings {
                 let host: MonitorHost = read(&named(name, value)?)?;
                 host.check()?;
                 self.monitor.insert(name.to_owned(), host);
+            }
+            DocumentKind::Hooks => {
+                let hook: Hook = read(value)?;
+                hook::check_name(name)?;
+                hook.check()?;
+                self.hooks.insert(name.to_owned(), hook);
             }
             DocumentKind::Pools => {
                 let pool: HostPool = read(&named(name, value)?)?;
@@ -114,6 +130,7 @@ impl FileSettings {
             DocumentKind::Monitor => {
                 self.monitor.iter().map(|(n, v)| json(n, serde_json::to_value(v))).collect()
             }
+            DocumentKind::Hooks => self.hooks.iter().map(|(n, v)| json(n, serde_json::to_value(v))).collect(),
             DocumentKind::Pools => {
                 let members = |pool: &HostPool| serde_json::json!({ "members": pool.members });
                 self.pools.iter().map(|pool| (pool.name.clone(), members(pool))).collect()

@@ -14,6 +14,8 @@ use crate::model::{Alert, FlowRecord, Severity, Timestamp};
 
 pub mod conformance;
 pub mod documents;
+pub mod events;
+pub mod hooks;
 pub mod memory;
 pub mod series;
 pub mod sqlite;

@@ -88,7 +88,9 @@ async fn entries(deps: &ApiDeps, kind: DocumentKind) -> Result<BTreeMap<String, 
     let rules = match kind {
         DocumentKind::Exclusions => &settings.exclusions,
         DocumentKind::Silences => &settings.silences,
-        DocumentKind::Scripts | DocumentKind::Pools | DocumentKind::Monitor => return Ok(entries),
+        DocumentKind::Scripts | DocumentKind::Pools | DocumentKind::Monitor | DocumentKind::Hooks => {
+            return Ok(entries);
+        }
     };
     for (name, hits) in rules.hits() {
         if let Some(entry) = entries.get_mut(name) {
@@ -98,7 +100,7 @@ async fn entries(deps: &ApiDeps, kind: DocumentKind) -> Result<BTreeMap<String, 
     Ok(entries)
 }
 
-/// Settings of one kind: `scripts`, `exclusions`, `silences`, `pools` or `monitor`, by name.
+/// Settings of one kind: `scripts`, `exclusions`, `silences`, `pools` or `monitor` or `hooks`, by name.
 #[utoipa::path(get, path = "/api/v1/settings/{kind}",
     params(("kind" = String, Path, description = "scripts, exclusions, silences, pools or monitor")),
     responses((status = 200, body = Listing<Entry>), (status = 404, body = super::error::ErrorBody)))]
@@ -146,7 +148,7 @@ pub async fn set(
     request: HttpRequest,
 ) -> Result<HttpResponse, ApiError> {
     let by = Parameters::read(&request, &["by"])?.text("by");
-    put(&deps, &path, body.into_inner(), expected(&request)?, by).await
+    put(&deps, &request, &path, body.into_inner(), by).await
 }
 
 /// Deletes an edited entry; what the configuration file says is in force again.
@@ -162,7 +164,7 @@ pub async fn remove(
     request: HttpRequest,
 ) -> Result<HttpResponse, ApiError> {
     let by = Parameters::read(&request, &["by"])?.text("by");
-    change(&deps, &path, None, expected(&request)?, by).await
+    change(&deps, &request, &path, None, by).await
 }
 
 /// The versions of an edited entry, newest first; one whose value is null deleted it.
@@ -207,16 +209,16 @@ pub async fn rollback(
     let wanted = versions.into_iter().find(|version| version.revision == body.revision);
     match wanted.map(|version| version.value) {
         None => Err(ApiError::not_found(format!("{} has no revision {}", path.name, body.revision))),
-        Some(Value::Null) => change(&deps, &path, None, expected(&request)?, by).await,
-        Some(value) => put(&deps, &path, value, expected(&request)?, by).await,
+        Some(Value::Null) => change(&deps, &request, &path, None, by).await,
+        Some(value) => put(&deps, &request, &path, value, by).await,
     }
 }
 
 async fn put(
     deps: &ApiDeps,
+    request: &HttpRequest,
     path: &Name,
     value: Value,
-    expected: Option<u64>,
     by: Option<String>,
 ) -> Result<HttpResponse, ApiError> {
     let kind = path.kind()?;
@@ -233,7 +235,7 @@ async fn put(
         let checked = web::block(move || check_script(&setup, &key, settings)).await;
         checked.map_err(|_| ApiError::unavailable("too much to do"))??;
     }
-    change(deps, path, Some(value), expected, by).await
+    change(deps, request, path, Some(value), by).await
 }
 
 /// Compares the settings of a script with what it takes.
@@ -252,12 +254,19 @@ fn check_script(setup: &ScriptSetup, key: &str, settings: Value) -> Result<(), A
 
 async fn change(
     deps: &ApiDeps,
+    request: &HttpRequest,
     path: &Name,
     value: Option<Value>,
-    expected: Option<u64>,
     by: Option<String>,
 ) -> Result<HttpResponse, ApiError> {
-    let (kind, name) = (path.kind()?, path.name.clone());
+    let (kind, name, expected) = (path.kind()?, path.name.clone(), expected(request)?);
+    if kind == DocumentKind::Hooks {
+        // A hook needs rights, a check where it runs, and may be locked.
+        let hook = value.map(serde_json::from_value).transpose();
+        let hook = hook.map_err(|e| ApiError::bad_field("body", e.to_string()))?;
+        let document = super::hooks::change(deps, request, &name, hook, expected, by).await?;
+        return Ok(tagged(HttpResponse::Ok(), document.into()));
+    }
     let by = by.unwrap_or_else(|| "api".to_owned());
     let change = Change { kind, name, value, expected, by, at: deps.clock.now() };
     match deps.documents.change(change).await? {
@@ -274,7 +283,7 @@ async fn change(
 }
 
 /// The revision that a request is about.
-fn expected(request: &HttpRequest) -> Result<Option<u64>, ApiError> {
+pub fn expected(request: &HttpRequest) -> Result<Option<u64>, ApiError> {
     let Some(given) = request.headers().get(IF_MATCH) else { return Ok(None) };
     let text = given.to_str().unwrap_or_default().trim();
     match text {

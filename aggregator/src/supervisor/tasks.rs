@@ -25,14 +25,16 @@ pub enum Task {
     Prune,
     /// Tells alert transitions.
     Outbox,
+    /// Looks after sessions of profiles.
+    Sessions,
     /// Serves the REST API.
     Api,
 }
 
 impl Task {
     /// All but the API.
-    pub(super) const WORK: [Self; 5] =
-        [Self::Flows, Self::Alerts, Self::Documents, Self::Prune, Self::Outbox];
+    pub(super) const WORK: [Self; 6] =
+        [Self::Flows, Self::Alerts, Self::Documents, Self::Prune, Self::Outbox, Self::Sessions];
 }
 
 impl SupervisorState {
@@ -67,6 +69,7 @@ impl SupervisorState {
                 let (bus, woken) = (Arc::clone(&deps.bus), Arc::clone(&self.outbox));
                 outbox::run(bus, deps.subjects.clone(), alerts, woken).boxed()
             }
+            Task::Sessions => Arc::clone(&self.api_deps.sessions).run().boxed(),
             Task::Api => return Ok(()),
         };
         self.watch(task, work.map(Ok).boxed(), myself);

@@ -1,5 +1,5 @@
 //! What users edit while the program runs: settings of scripts, exclusions, silences, host pools,
-//! hosts to probe.
+//! hosts to probe, hooks.
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -24,11 +24,14 @@ pub enum DocumentKind {
     Pools,
     /// Hosts that are probed.
     Monitor,
+    /// Hooks on events.
+    Hooks,
 }
 
 impl DocumentKind {
     /// Every kind.
-    pub const ALL: [Self; 5] = [Self::Scripts, Self::Exclusions, Self::Silences, Self::Pools, Self::Monitor];
+    pub const ALL: [Self; 6] =
+        [Self::Scripts, Self::Exclusions, Self::Silences, Self::Pools, Self::Monitor, Self::Hooks];
 
     /// The snake-case name.
     pub const fn name(self) -> &'static str {
@@ -38,6 +41,7 @@ impl DocumentKind {
             Self::Silences => "silences",
             Self::Pools => "pools",
             Self::Monitor => "monitor",
+            Self::Hooks => "hooks",
         }
     }
 

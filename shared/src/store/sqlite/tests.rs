@@ -17,7 +17,9 @@ async fn in_memory_keeps_the_contract() {
     let store = SqliteStore::in_memory().unwrap();
     conformance::alert_store(&store).await;
     conformance::document_store(&store).await;
+    conformance::event_store(&store).await;
     conformance::flow_store(&store).await;
+    conformance::hook_store(&store).await;
     conformance::ledger(&store).await;
     conformance::memory_store(&store).await;
     conformance::series_store(&store).await;
@@ -29,7 +31,9 @@ async fn on_disk_keeps_the_contract() {
     let store = SqliteStore::open(&dir.path().join("made/on/demand")).unwrap();
     conformance::alert_store(&store).await;
     conformance::document_store(&store).await;
+    conformance::event_store(&store).await;
     conformance::flow_store(&store).await;
+    conformance::hook_store(&store).await;
     conformance::ledger(&store).await;
     conformance::memory_store(&store).await;
     conformance::series_store(&store).await;
