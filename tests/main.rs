@@ -19,6 +19,7 @@ mod day;
 mod endpoints;
 mod export;
 mod fuzz;
+mod hook_manager;
 mod hooks;
 mod kill;
 mod live;

@@ -355,6 +355,9 @@ impl SupervisorState {
             return Ok(());
         }
         tracing::error!(?child, error, "a part of the aggregator failed");
+        if let Child::Shard(partition) = child {
+            self.tell_shard(partition, "FAILED");
+        }
         metrics::restarted();
         let budget = self.budgets.entry(child);
         let budget = budget.or_insert_with(|| RestartBudget::new(RestartPolicy::default()));

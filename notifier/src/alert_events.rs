@@ -28,6 +28,12 @@ pub fn drafts(payload: &str, wanted: AlertEvents) -> Vec<Draft> {
         let draft = Draft::state("INTERFACE", &name, state, Some(before), object);
         drafts.push(draft.with_id(format!("{id}/interface")));
     }
+    // Those of element scripts name the script.
+    if alert.alert_type == "script_quarantined" && alert.granularity.is_some() {
+        let object = json!({ "site": alert.site, "node": alert.node, "message": alert.message });
+        let draft = Draft::state("SCRIPT", &alert.script, "QUARANTINED", Some("ENABLED"), object);
+        drafts.push(draft.with_id(format!("{id}/script")));
+    }
     let (state, before) = match alert.action {
         AlertAction::Engage => ("ENGAGED", None),
         AlertAction::Release => ("RELEASED", Some("ENGAGED")),

@@ -1,21 +1,24 @@
 //! Named points at which a test may kill the process, to see what survives.
 //!
-//! `FLOWHOOK_FAILPOINT=<name>` kills it at the first pass, `<name>:<n>` at the n-th. A release build has
-//! no such points.
+//! `FLOWHOOK_FAILPOINT=<name>:<n>@<file>` kills it at the n-th pass since the file is there. A release
+//! build has no such points.
 
 /// Kills the process (SIGKILL) here, when the environment says so.
 #[cfg(debug_assertions)]
 pub fn hit(name: &str) {
+    use std::path::PathBuf;
     use std::sync::LazyLock;
     use std::sync::atomic::{AtomicU64, Ordering};
 
-    static WANTED: LazyLock<Option<(String, AtomicU64)>> = LazyLock::new(|| {
+    static WANTED: LazyLock<Option<(String, AtomicU64, PathBuf)>> = LazyLock::new(|| {
         let text = std::env::var("FLOWHOOK_FAILPOINT").ok()?;
-        let (name, passes) = text.split_once(':').unwrap_or((&text, "1"));
-        Some((name.to_owned(), AtomicU64::new(passes.parse().unwrap_or(1))))
+        let (point, file) = text.split_once('@')?;
+        let (name, passes) = point.split_once(':')?;
+        Some((name.to_owned(), AtomicU64::new(passes.parse().ok()?), file.into()))
     });
-    if let Some((wanted, passes)) = &*WANTED
+    if let Some((wanted, passes, file)) = &*WANTED
         && wanted == name
+        && file.exists()
         && passes.fetch_sub(1, Ordering::Relaxed) == 1
     {
         // No destructor runs and nothing is flushed, as with a crash.

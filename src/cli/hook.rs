@@ -184,6 +184,9 @@ struct LogArgs {
     limit: u32,
 }
 
+/// Records asked for at once.
+const PAGE: usize = 500;
+
 /// How long the end of an execution is waited for.
 const PATIENCE_S: u64 = 600;
 
@@ -299,8 +302,7 @@ fn switch(client: &Client, name: &str, what: &str, by: (&str, &str), output: Out
 }
 
 fn log(client: &Client, asked: &LogArgs) -> Result<Value, Failure> {
-    let limit = asked.limit.to_string();
-    let mut query = vec![("limit", limit.as_str())];
+    let mut query = Vec::new();
     for (key, value) in [
         ("hook", &asked.hook),
         ("outcome", &asked.outcome),
@@ -313,7 +315,20 @@ fn log(client: &Client, asked: &LogArgs) -> Result<Value, Failure> {
     query.extend(asked.error.then_some(("failed", "true")));
     query.extend(asked.success.then_some(("failed", "false")));
     query.extend(asked.dead.then_some(("dead", "true")));
-    Ok(client.send(Method::GET, &["executions"], &query, None, None)?["items"].take())
+    let (mut records, mut before) = (Vec::new(), None::<String>);
+    loop {
+        let limit = (asked.limit as usize).saturating_sub(records.len()).min(PAGE).to_string();
+        let mut page = query.clone();
+        page.push(("limit", limit.as_str()));
+        page.extend(before.as_deref().map(|before| ("before", before)));
+        let mut answer = client.send(Method::GET, &["executions"], &page, None, None)?;
+        let items = answer["items"].take();
+        records.extend(items.as_array().cloned().unwrap_or_default());
+        before = answer["next"].as_str().map(str::to_owned);
+        if before.is_none() || records.len() >= asked.limit as usize {
+            return Ok(Value::Array(records));
+        }
+    }
 }
 
 fn record(client: &Client, name: &str, number: u64) -> Result<Value, Failure> {

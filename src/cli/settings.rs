@@ -30,6 +30,8 @@ enum Kind {
     Pools,
     /// Hosts that are probed
     Monitor,
+    /// Hooks on events
+    Hooks,
 }
 
 impl Kind {
@@ -40,6 +42,7 @@ impl Kind {
             Self::Silences => "silences",
             Self::Pools => "pools",
             Self::Monitor => "monitor",
+            Self::Hooks => "hooks",
         }
     }
 }

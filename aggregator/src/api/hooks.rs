@@ -531,7 +531,9 @@ pub async fn log(deps: web::Data<ApiDeps>, request: HttpRequest) -> Result<HttpR
         "before": asked.parsed::<u64>("before")?,
         "limit": asked.limit()?,
     });
-    let items: Vec<Value> =
-        serde_json::from_value(ask(&deps, "hook_runs", question).await?).unwrap_or_default();
-    Ok(HttpResponse::Ok().json(Listing { items, next: None, missing: Vec::new() }))
+    let mut answer = ask(&deps, "hook_runs", question).await?;
+    let items: Vec<Value> = serde_json::from_value(answer["items"].take()).unwrap_or_default();
+    // What goes into `before` for the next page.
+    let last = items.last().filter(|_| answer["more"] == true).map(|record| record["execution"].to_string());
+    Ok(HttpResponse::Ok().json(Listing { items, next: last, missing: Vec::new() }))
 }

@@ -10,6 +10,7 @@ use actix_web::http::header::{ETAG, IF_MATCH};
 use actix_web::{HttpRequest, HttpResponse, delete, get, post, put, web};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use shared::events::Draft;
 use shared::model::Timestamp;
 use shared::script::engine::ScriptEngine;
 use shared::script::registry::{ScriptSettings, ScriptSetup, wrong_config};
@@ -271,6 +272,11 @@ async fn change(
     let change = Change { kind, name, value, expected, by, at: deps.clock.now() };
     match deps.documents.change(change).await? {
         Put::Done(document) => {
+            if let (DocumentKind::Scripts, Some(on)) = (kind, document.value["enabled"].as_bool()) {
+                let state = if on { "ENABLED" } else { "DISABLED" };
+                let draft = Draft::state("SCRIPT", &document.name, state, None, document.value.clone());
+                deps.events.record(vec![draft.by(&document.by, "rest", document.revision)]).await;
+            }
             // Who misses it looks by himself a while later.
             let _ = deps.bus.publish(&deps.subjects.settings_edited(), kind.name().into()).await;
             Ok(tagged(HttpResponse::Ok(), document.into()))

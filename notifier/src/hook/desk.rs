@@ -3,7 +3,7 @@
 //! | verb | question | answer |
 //! |---|---|---|
 //! | `hook_check` | `{"name", "hook"}` | `{"filters", "matched"}`: its filters, and events on record that it is for |
-//! | `hook_runs` | a [`RunQuery`] | list of records, newest first |
+//! | `hook_runs` | a [`RunQuery`] | `{"items", "more"}`: records, newest first, as many as fit |
 //! | `hook_run` | `{"hook", "execution"}` | one record, whole |
 //! | `hook_counts` | – | list of what hooks have done |
 //! | `hook_retry` | `{"hook", "execution", "render"?, "by"?}` | `{"execution"}` |
@@ -56,7 +56,13 @@ const VERBS: [&str; 11] = [
 ];
 
 /// Records or events in one answer at most.
-const MAX_ITEMS: usize = 500;
+const MAX_ITEMS: usize = 1000;
+
+/// Bytes of a list in one answer at most, which has to fit into a message.
+const MAX_LIST: usize = 900 * 1024;
+
+/// Bytes of base64 that are shown of what a program was given.
+const MAX_GIVEN: usize = 64 * 1024;
 
 /// Events of a replay looked at at once, and in one replay at most.
 const PAGE: usize = 500;
@@ -181,14 +187,20 @@ impl Desk {
             "hook_runs" => {
                 let mut query: RunQuery = read(question)?;
                 query.limit = query.limit.clamp(1, MAX_ITEMS);
-                Ok(json!(store.runs(query).await?))
+                let limit = query.limit;
+                let found = store.runs(query).await?;
+                let full = found.len() == limit;
+                let (items, cut) = fitting(found.iter().map(|record| json!(record)));
+                Ok(json!({ "items": items, "more": full || cut }))
             }
             "hook_run" => {
                 let OneRun { hook, execution, .. } = read(question)?;
                 let found = store.one_run(&hook, execution).await?;
                 let (record, input) = found.ok_or_else(|| no_execution(&hook, execution))?;
                 let mut shown = json!(record);
-                shown["stdin"] = json!(input)["stdin"].take();
+                let mut stdin = json!(input)["stdin"].as_str().unwrap_or_default().to_owned();
+                stdin.truncate(MAX_GIVEN);
+                shown["stdin"] = json!(stdin);
                 Ok(shown)
             }
             "hook_counts" => Ok(json!(store.hook_counts().await?)),
@@ -313,9 +325,11 @@ impl Desk {
         let until = asked.until.unwrap_or(Timestamp::MAX);
         let limit = asked.limit.unwrap_or(100).clamp(1, MAX_ITEMS);
         let found = self.shared.store.recorded_events(since, until, asked.after, limit).await?;
-        let next = found.last().map(|(place, _)| *place);
         let wanted = |event: &Event| asked.filter.as_deref().is_none_or(|f| matches(f, &event.subject));
-        let items: Vec<&Event> = found.iter().map(|(_, event)| event).filter(|e| wanted(e)).collect();
+        let shown = |(_, event): &(u64, Event)| if wanted(event) { json!(event) } else { Value::Null };
+        let items = fitting(found.iter().map(shown)).0;
+        let next = items.len().checked_sub(1).and_then(|last| found.get(last)).map(|(place, _)| *place);
+        let items: Vec<Value> = items.into_iter().filter(|event| !event.is_null()).collect();
         Ok(json!({ "items": items, "next": next }))
     }
 }
@@ -343,6 +357,19 @@ impl Shared {
         self.woken.notify_one();
         numbers.first().copied().ok_or_else(|| "nothing was queued".to_owned())
     }
+}
+
+/// As many as fit into an answer, and whether that is not all; one is always taken.
+fn fitting(items: impl Iterator<Item = Value>) -> (Vec<Value>, bool) {
+    let (mut fitting, mut bytes) = (Vec::new(), 0);
+    for item in items {
+        bytes += item.to_string().len() + 1;
+        if bytes > MAX_LIST && !fitting.is_empty() {
+            return (fitting, true);
+        }
+        fitting.push(item);
+    }
+    (fitting, false)
 }
 
 fn no_execution(hook: &str, execution: u64) -> Refusal {

@@ -94,7 +94,8 @@ impl Hook {
         range("limits.memory_mib", self.limits.memory_mib, 16, 1 << 20)?;
         range("limits.file_mib", self.limits.file_mib, 0, 1 << 20)?;
         range("limits.processes", self.limits.processes, 1, 1 << 20)?;
-        range("limits.output_kib", self.limits.output_kib, 1, 16 * 1024)?;
+        // Both outputs on record have to fit into one answer.
+        range("limits.output_kib", self.limits.output_kib, 1, 256)?;
         range("expire_s", self.expire_s.unwrap_or(1), 1, 365 * 86_400)?;
         range("max_per_minute", self.max_per_minute.unwrap_or(1).into(), 1, 1_000_000)?;
         let suppressed = self.suppress.as_ref().map_or(1, |suppress| suppress.seconds);
