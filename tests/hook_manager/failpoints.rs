@@ -25,7 +25,7 @@ fn nothing_is_lost_wherever_the_process_dies() {
         "event.before_outbox:6",
         "event.after_outbox:6",
         "event.after_append:4",
-        "hook.after_accept:2",
+        "hook.after_accept:5",
         "hook.after_claim:3",
         "hook.after_run:2",
         "hook.before_settle:2",

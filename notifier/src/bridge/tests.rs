@@ -79,9 +79,9 @@ struct Setup {
 }
 
 impl Setup {
-    fn new(config: BridgeConfig) -> Self {
+    fn new(config: &BridgeConfig) -> Self {
         let bus = MemoryBus::new(Default::default());
-        let config = BridgeConfig { listen: "127.0.0.1:0".to_owned(), ..config };
+        let config = BridgeConfig { listen: "127.0.0.1:0".to_owned(), ..config.clone() };
         let args = BridgeArgs {
             bus: Arc::clone(&bus) as SharedBus,
             subjects: Subjects::new("t"),
@@ -127,7 +127,7 @@ impl Setup {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn prefixes_choose_and_keys_and_documents_are_right() {
-    let setup = Setup::new(BridgeConfig::default());
+    let setup = Setup::new(&BridgeConfig::default());
     let (address, _serving) = setup.start().await;
     let hello = "EVENT STATE HELLO";
     let Some(host) = Subscriber::python(address, &[hello, "EVENT STATE HOST/ERROR/", "RETRY"]) else {
@@ -166,7 +166,7 @@ async fn the_printed_ruby_subscriber_hears_events_as_it_is() {
     if !has(&["/usr/bin/ruby", "-e", "require 'ffi-rzmq'"], "ruby-ffi-rzmq") {
         return;
     }
-    let setup = Setup::new(BridgeConfig::default());
+    let setup = Setup::new(&BridgeConfig::default());
     let (address, _serving) = setup.start().await;
     // The script is as printed but for the port, which a test has to choose freely.
     let script = SCRIPT.replace("tcp://localhost:2101", &format!("tcp://{address}"));
@@ -187,13 +187,13 @@ async fn the_printed_ruby_subscriber_hears_events_as_it_is() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_subscriber_finds_a_bridge_that_was_started_again() {
-    let setup = Setup::new(BridgeConfig { content: Content::Json, ..BridgeConfig::default() });
+    let setup = Setup::new(&BridgeConfig { content: Content::Json, ..BridgeConfig::default() });
     let (address, serving) = setup.start().await;
     let Some(subscriber) = Subscriber::python(address, &["EVENT"]) else { return };
     setup.greet(&subscriber).await;
     serving.abort();
     let _ = serving.await;
-    let mut again = Setup::new(BridgeConfig { content: Content::Json, ..BridgeConfig::default() });
+    let mut again = Setup::new(&BridgeConfig { content: Content::Json, ..BridgeConfig::default() });
     again.args.config.listen = address.to_string();
     eventually("the port to be free", || async {
         let (_, serving) = start(&again.args).await.ok()?;

@@ -170,7 +170,7 @@ async fn follow(
         shared.woken.notify_one();
     }
     // Nobody edits settings any more; the hooks go on.
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
 
 /// Forgets events that are too old or too many.

@@ -159,7 +159,7 @@ mod tests {
 
     use super::*;
 
-    fn event(subject: EventSubject, body: Value) -> Event {
+    fn event(subject: &EventSubject, body: Value) -> Event {
         Event {
             id: "1".to_owned(),
             key: subject.key(),
@@ -175,12 +175,12 @@ mod tests {
 
     fn state(resource: &str, state: &str, sub: Option<&str>, id: &str, body: Value) -> Event {
         let [resource, state, id] = [resource, state, id].map(str::to_owned);
-        event(EventSubject::State { resource, state, sub: sub.map(str::to_owned), id }, body)
+        event(&EventSubject::State { resource, state, sub: sub.map(str::to_owned), id }, body)
     }
 
     fn api(success: bool, body: Value) -> Event {
         let [ns, object, verb] = ["one", "vm", "allocate"].map(str::to_owned);
-        event(EventSubject::Api { ns, object, verb, success }, body)
+        event(&EventSubject::Api { ns, object, verb, success }, body)
     }
 
     #[test]

@@ -18,9 +18,9 @@ mod effects;
 mod exec;
 mod process;
 mod python_file;
-mod rhai;
 mod rhai_code;
 mod rhai_file;
+mod rhai_library;
 
 /// What runners work with.
 #[derive(Clone)]
@@ -69,7 +69,7 @@ pub trait Runner: Send + Sync {
 /// How hooks of a kind are run.
 pub fn runner(kind: HookKind) -> &'static dyn Runner {
     match kind {
-        HookKind::Rhai => &rhai::Library,
+        HookKind::Rhai => &rhai_library::Library,
         HookKind::RhaiFile => &rhai_file::RhaiFile,
         HookKind::RhaiCode => &rhai_code::RhaiCode,
         HookKind::PythonFile => &python_file::PythonFile,

@@ -109,7 +109,7 @@ mod tests {
 
     use super::*;
 
-    fn hook(value: serde_json::Value) -> Result<Hook, String> {
+    fn hook(value: &serde_json::Value) -> Result<Hook, String> {
         let mut whole = json!({ "kind": "exec", "argument": "notify.sh", "subjects": ["event.>"] });
         if let (Some(whole), Some(value)) = (whole.as_object_mut(), value.as_object()) {
             whole.extend(value.clone());
@@ -120,7 +120,7 @@ mod tests {
 
     #[test]
     fn triggers_are_filters_in_words() {
-        let hook = hook(json!({ "subjects": [], "triggers": [
+        let hook = hook(&json!({ "subjects": [], "triggers": [
             { "type": "api", "call": "flowhook.hook.create", "on": "failure" },
             { "type": "api", "call": "one.vm.*" },
             { "type": "state", "resource": "HOST", "id": "3" },
@@ -158,10 +158,10 @@ mod tests {
             (json!({ "colour": "red" }), "colour"),
             (json!({ "kind": "perl" }), "perl"),
         ] {
-            let told = hook(wrong.clone()).unwrap_err();
+            let told = hook(&wrong).unwrap_err();
             assert!(told.contains(cause), "{wrong}: {told}");
         }
-        let back = hook(json!({})).unwrap();
+        let back = hook(&json!({})).unwrap();
         assert_eq!(
             back,
             Hook { subjects: vec!["event.>".to_owned()], ..Hook::new(HookKind::Exec, "notify.sh") }
