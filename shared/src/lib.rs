@@ -2,8 +2,8 @@
 //! the script engine and a few small helpers.
 //!
 //! The arrows inside this crate point one way: `model ← wire ← bus`, `model ← store`,
-//! `model ← script`; `hook` stands over `wire`, `settings` over `hook`, `store` and `script`,
-//! `events` over `bus` and `store`. `clock`, `counting`, `failpoint`, `backoff`, `supervise`, `secret`, `metrics` and `telemetry` import
+//! `model ← script`; `lease` stands beside `bus`, `hook` over `wire`, `settings` over `hook`, `store` and
+//! `script`, `events` over `bus` and `store`. `clock`, `counting`, `failpoint`, `backoff`, `supervise`, `secret`, `metrics` and `telemetry` import
 //! nothing of ours. This crate never names a role. Start reading at [`model`].
 
 pub mod backoff;
@@ -14,6 +14,7 @@ pub mod events;
 pub mod failpoint;
 pub mod geo;
 pub mod hook;
+pub mod lease;
 pub mod metrics;
 pub mod model;
 pub mod script;

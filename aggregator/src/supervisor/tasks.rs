@@ -27,14 +27,16 @@ pub enum Task {
     Outbox,
     /// Looks after sessions of profiles.
     Sessions,
+    /// Answers other aggregators about live elements.
+    Live,
     /// Serves the REST API.
     Api,
 }
 
 impl Task {
     /// All but the API.
-    pub(super) const WORK: [Self; 6] =
-        [Self::Flows, Self::Alerts, Self::Documents, Self::Prune, Self::Outbox, Self::Sessions];
+    pub(super) const WORK: [Self; 7] =
+        [Self::Flows, Self::Alerts, Self::Documents, Self::Prune, Self::Outbox, Self::Live, Self::Sessions];
 }
 
 impl SupervisorState {
@@ -70,6 +72,11 @@ impl SupervisorState {
                 outbox::run(bus, deps.subjects.clone(), alerts, woken).boxed()
             }
             Task::Sessions => Arc::clone(&self.api_deps.sessions).run().boxed(),
+            Task::Live if self.deps.alone => return Ok(()),
+            Task::Live => {
+                let questions = deps.bus.subscribe(&deps.subjects.live(&deps.node)).await?;
+                writer::live(questions, self.live.clone()).boxed()
+            }
             Task::Api => return Ok(()),
         };
         self.watch(task, work.map(Ok).boxed(), myself);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use shared::bus::{Consumer, Headers, Queued};
+use shared::bus::{Consumer, Headers, Queued, Subscription};
 use shared::events::{Event, cloud};
 use shared::failpoint;
 use shared::hook::Hook;
@@ -62,6 +62,34 @@ impl Intake {
             queued.extend(consumer.ready(BATCH - 1));
             self.shared.health.fetched(self.shared.tools.clock.now());
             self.take(queued).await;
+        }
+    }
+
+    /// Takes events that the bus does not keep, those of flows, until the bus closes: what comes while the
+    /// store is busy for long is lost, and only events that a hook is for are put on record.
+    pub async fn run_unkept(&self, mut subscription: Subscription) {
+        let mut number = self.shared.tools.clock.now().ns().unsigned_abs();
+        while let Some(message) = subscription.next().await {
+            number += 1;
+            let incoming = Incoming {
+                subject: message.subject,
+                place: number,
+                headers: message.headers,
+                payload: message.payload,
+            };
+            match self.read(&incoming).await {
+                Ok(Some((_, runs))) if runs.is_empty() => {}
+                Ok(Some(event)) => {
+                    let now = self.shared.tools.clock.now();
+                    if let Err(error) = self.shared.store.accept_events(vec![event], now).await {
+                        metrics::ledger_failed("accept_events");
+                        tracing::warn!(%error, "an event of a flow is lost");
+                    }
+                    self.shared.woken.notify_one();
+                }
+                Ok(None) => {}
+                Err(_) => metrics::malformed("event"),
+            }
         }
     }
 

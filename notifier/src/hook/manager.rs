@@ -111,6 +111,7 @@ impl Actor for HookManager {
         let (sender, plan) = watch::channel(first);
         let mut parts = JoinSet::new();
         let consumer = tools.bus.consume(Stream::Event, CONSUMER, WHOLE_STREAM).await?;
+        let unkept = tools.bus.subscribe(&tools.subjects.prefixed("event.flow.>")).await?;
         let intake = Intake { shared: Arc::clone(&shared), plan: plan.clone(), admission: Mutex::default() };
         let executor = Executor::new(Arc::clone(&shared), plan.clone(), config.concurrency);
         let desk = desk::Desk { shared: Arc::clone(&shared), plan };
@@ -123,7 +124,15 @@ impl Actor for HookManager {
                 let _ = myself.cast(ManagerMessage::Ended(name));
             });
         };
-        part("intake", Box::pin(async move { intake.run(consumer).await }));
+        part(
+            "intake",
+            Box::pin(async move {
+                tokio::select! {
+                    () = intake.run(consumer) => {}
+                    () = intake.run_unkept(unkept) => {}
+                }
+            }),
+        );
         part("executor", Box::pin(executor.run()));
         part("settings", Box::pin(follow(settings, sender, config.subjects.clone(), Arc::clone(&shared))));
         part("pruner", Box::pin(prune(shared, config)));

@@ -23,10 +23,12 @@ pub struct EventsConfig {
     pub reads: bool,
     /// Of alerts.
     pub alerts: AlertEvents,
+    /// Of runs of element hooks.
+    pub timers: bool,
 }
 
 impl Default for EventsConfig {
     fn default() -> Self {
-        Self { reads: true, alerts: AlertEvents::Engaged }
+        Self { reads: true, alerts: AlertEvents::Engaged, timers: false }
     }
 }

@@ -69,8 +69,8 @@ impl ScriptEngine {
             Ok(value) => (to_json(&value).unwrap_or_default(), None),
             Err(error) => (Value::Null, Some(error)),
         };
-        let operations = self.host.operations();
-        (CallResult { effects: self.host.take_effects(), error, operations }, answer)
+        let cost = self.host.cost();
+        (CallResult { effects: self.host.take_effects(), error, cost }, answer)
     }
 
     /// Compiles a condition: an expression over `event`, `subject` and `data`.

@@ -23,6 +23,7 @@ async fn in_memory_keeps_the_contract() {
     conformance::ledger(&store).await;
     conformance::memory_store(&store).await;
     conformance::series_store(&store).await;
+    conformance::partition_store(&store).await;
 }
 
 #[tokio::test]
@@ -37,6 +38,7 @@ async fn on_disk_keeps_the_contract() {
     conformance::ledger(&store).await;
     conformance::memory_store(&store).await;
     conformance::series_store(&store).await;
+    conformance::partition_store(&store).await;
     store.close().await;
 }
 
