@@ -91,6 +91,10 @@ bench-hostile rounds="7" profile="release":
 bench-hosts hosts="1000000":
     cargo run --release --quiet --example million_hosts -- {{ hosts }}
 
+# Events over NATS and through the outbox, dispatch of hooks, 10,000 filters
+bench-events events="20000" profile="release":
+    cargo run --profile {{ profile }} --quiet --example event_cost -- {{ events }}
+
 # What 100,000 engaged alerts cost: refreshes, transitions on disk, a restart
 bench-alerts alerts="100000":
     cargo run --release --quiet --example engaged_alerts -- {{ alerts }}
