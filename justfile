@@ -104,6 +104,10 @@ bench-hosts hosts="1000000":
 bench-notify alerts="20000":
     cargo run --quiet --release --package notifier --example notify_speed -- {{ alerts }}
 
+# Events over NATS and through the outbox, dispatch of hooks, 10,000 filters
+bench-events events="20000" profile="release":
+    cargo run --profile {{ profile }} --quiet --example event_cost -- {{ events }}
+
 # What 100,000 engaged alerts cost: refreshes, transitions on disk, a restart
 bench-alerts alerts="100000":
     cargo run --release --quiet --example engaged_alerts -- {{ alerts }}

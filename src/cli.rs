@@ -13,7 +13,9 @@ mod client;
 mod config;
 mod events;
 mod flows;
+mod hook;
 mod progress;
+mod pubsub;
 mod recipients;
 mod replay;
 mod run;
@@ -60,8 +62,10 @@ struct Common {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Output {
     /// For people.
+    #[value(alias = "simple")]
     Text,
-    /// One JSON object.
+    /// One line of JSON.
+    #[value(alias = "json-raw")]
     Json,
 }
 
@@ -87,11 +91,15 @@ enum Command {
     /// Show and edit scripts' settings, exclusions, silences, host pools and probed hosts of a node that
     /// runs
     Settings(settings::SettingsArgs),
-    /// Look at what goes over the bus
+    /// Look at what goes over the bus, and at which events there are
     #[command(subcommand)]
     Events(events::EventsCommand),
     /// Show who is told, why or why not, and what could not be delivered
     Recipients(recipients::RecipientsArgs),
+    /// Make, change and run hooks on events, and see what they did
+    Hook(hook::HookArgs),
+    /// Publish items, and attach hooks to nodes in few words
+    Pubsub(pubsub::PubsubArgs),
     /// Show the configuration
     #[command(subcommand)]
     Config(config::ConfigCommand),
@@ -117,6 +125,8 @@ pub fn execute(cli: Cli) -> Result<(), Failure> {
         Command::Settings(args) => settings::settings(&args, &load()?, common.output),
         Command::Events(command) => events::events(&command, &load()?, common.output),
         Command::Recipients(args) => recipients::recipients(&args, &load()?, common.output),
+        Command::Hook(args) => hook::hook(&args, &load()?, common.output),
+        Command::Pubsub(args) => pubsub::pubsub(&args, &load()?, common.output),
         Command::Config(command) => config::config(&command, &load()?, common.output),
     }
 }

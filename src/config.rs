@@ -8,6 +8,8 @@ use collector::CollectorConfig;
 use notifier::NotifierConfig;
 use serde::{Deserialize, Serialize};
 use shared::bus::nats::NatsConfig;
+use shared::events::config::EventsConfig;
+use shared::hook::{self, Hook};
 use shared::model::AlertRule;
 use shared::model::pool::HostPool;
 use shared::script::ScriptLimits;
@@ -41,6 +43,11 @@ pub struct Config {
     /// Alerts that nobody is told of, by name of the silence.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub silences: BTreeMap<String, AlertRule>,
+    /// Events that are told.
+    pub events: EventsConfig,
+    /// Hooks on events, by name.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub hooks: BTreeMap<String, Hook>,
     /// Capture and flows.
     pub collector: CollectorConfig,
     /// Elements, alerts and the API.
@@ -242,6 +249,10 @@ impl Config {
         for (kind, rules) in [("exclusions", &self.exclusions), ("silences", &self.silences)] {
             let odd = |(name, rule): (&String, &AlertRule)| Some((name.clone(), rule.check().err()?));
             wrong.extend(rules.iter().filter_map(odd).map(|(name, cause)| format!("{kind}.{name}: {cause}")));
+        }
+        for (name, hook) in &self.hooks {
+            let odd = hook::check_name(name).and_then(|()| hook.check()).err();
+            wrong.extend(odd.map(|cause| format!("hooks.{name}.{cause}")));
         }
         for (place, network) in self.node.local_networks.iter().enumerate() {
             if network.parse::<shared::model::network::IpNet>().is_err() {

@@ -17,6 +17,7 @@ use shared::bus::memory::{MemoryBus, MemoryConfig};
 use shared::bus::nats::NatsBus;
 use shared::bus::{BusError, SharedBus};
 use shared::clock::{SharedClock, SystemClock};
+use shared::events::{Draft, Emitter, Outlet};
 use shared::geo::GeoBases;
 use shared::lease::Leases;
 use shared::lease::memory::MemoryLeases;
@@ -27,6 +28,7 @@ use shared::script::registry::Registry;
 use shared::script::source::{self, ScriptSource};
 use shared::seal::Sealer;
 use shared::store::documents::DocumentStore;
+use shared::store::events::EventStore;
 use shared::store::postgres::PostgresStore;
 use shared::store::sqlite::SqliteStore;
 use shared::store::{Store, StoreError};
@@ -123,9 +125,17 @@ pub struct Node {
     /// The same, where it is NATS: it also gives out leases.
     nats: Option<Arc<NatsBus>>,
     store: Option<Arc<dyn Store>>,
+    /// What this process keeps by itself: events to tell, executions of hooks.
+    local: Option<SqliteStore>,
     collector: Option<Collector>,
     aggregator: Option<Aggregator>,
     notifier: Option<NotifierRole>,
+    /// Tells events, and the task that does it.
+    events: Emitter,
+    telling: Option<tokio::task::JoinHandle<()>>,
+    /// The node's name and the roles it plays, for events of their states.
+    name: String,
+    roles: Roles,
     /// Look after settings and scripts.
     watchers: Vec<tokio::task::JoinHandle<()>>,
     /// What scripts have to say at the end.
@@ -156,9 +166,9 @@ impl Node {
         let name = config.node_name();
         let clock: SharedClock = SystemClock::shared();
         let subjects = Subjects::new(&config.bus.prefix);
-        let (store, lock) = match roles.aggregator || roles.notifier {
-            true => open_store(config).await?,
-            false => (None, None),
+        let Opened { store, local, lock } = match roles.aggregator || roles.notifier {
+            true => open_store(config, roles).await?,
+            false => Opened::default(),
         };
         let mut server = None;
         let bus: SharedBus = match config.bus.kind {
@@ -171,20 +181,37 @@ impl Node {
                 nats
             }
         };
+        let outlet = Outlet {
+            bus: Arc::clone(&bus),
+            store: local.clone().map(|store| Arc::new(store) as Arc<dyn EventStore>),
+            subjects: subjects.clone(),
+            clock: Arc::clone(&clock),
+            source: format!("/{}/{name}", config.node.site),
+            config: config.events.clone(),
+        };
+        let (events, telling) = Emitter::start(outlet);
         let mut node = Self {
             bus,
             nats: server,
             store,
+            local,
             collector: None,
             aggregator: None,
             notifier: None,
+            events,
+            telling: Some(telling),
+            name: name.clone(),
+            roles,
             watchers: Vec::new(),
             last_words: None,
             _lock: lock,
         };
         let started = node.start_roles(config, roles, options, sources, name, clock, subjects).await;
         match started {
-            Ok(()) => Ok(node),
+            Ok(()) => {
+                node.tell_roles("STARTED", "STOPPED").await;
+                Ok(node)
+            }
             Err(error) => {
                 node.stop().await;
                 Err(error)
@@ -239,20 +266,25 @@ impl Node {
         if roles.collector || roles.aggregator {
             self.watchers.push(tokio::spawn(watcher.run()));
         }
-        if let Some(store) = self.store.clone().filter(|_| roles.notifier) {
+        if let (true, Some(store), Some(local)) = (roles.notifier, self.store.clone(), self.local.clone()) {
             let deps = NotifierDeps {
                 sealer: sealer(config)?,
                 bus: Arc::clone(&self.bus),
                 ledger: store,
+                hooks: Arc::new(local.clone()),
+                events: self.events.clone(),
                 clock: Arc::clone(&clock),
                 subjects: subjects.clone(),
                 settings: settings.clone(),
                 config: config.notifier.clone(),
+                site: config.node.site.clone(),
                 owner: name.clone(),
             };
             self.notifier = Some(notifier::spawn(deps).await?);
         }
-        if let (Some(store), Some(documents)) = (self.store.clone().filter(|_| roles.aggregator), documents) {
+        if let (true, Some(store), Some(local), Some(documents)) =
+            (roles.aggregator, self.store.clone(), self.local.clone(), documents)
+        {
             let leases: Arc<dyn Leases> = match &self.nats {
                 Some(nats) => nats.leases(GROUP, shared::lease::TTL),
                 None => MemoryLeases::new(Arc::clone(&clock), store.highest_fence().await?),
@@ -265,6 +297,8 @@ impl Node {
                 memory: Arc::clone(&store) as _,
                 partitions: Arc::clone(&store) as _,
                 series: store,
+                sessions: Arc::new(local),
+                events: self.events.clone(),
                 leases,
                 group: GROUP.to_owned(),
                 alone: config.bus.kind == BusKind::Memory,
@@ -409,6 +443,7 @@ impl Node {
 
     /// Stops in order: who produces first, each draining what it has; then closes bus and store.
     pub async fn stop(mut self) {
+        self.stop_telling().await;
         for watcher in self.watchers.drain(..) {
             watcher.abort();
         }
@@ -433,6 +468,42 @@ impl Node {
         if let Some(store) = &self.store {
             store.close().await;
         }
+        // The same again where files are the store; a second time does nothing.
+        if let Some(local) = &self.local {
+            shared::store::Store::close(local).await;
+        }
+    }
+
+    /// Tells that the roles of this process are in another state.
+    async fn tell_roles(&self, state: &str, before: &str) {
+        let roles = [
+            ("COLLECTOR", self.roles.collector),
+            ("AGGREGATOR", self.roles.aggregator),
+            ("NOTIFIER", self.roles.notifier),
+        ];
+        let played = roles.into_iter().filter(|(_, played)| *played);
+        let object = serde_json::json!({ "version": env!("CARGO_PKG_VERSION") });
+        let draft = |(role, _)| Draft::state(role, &self.name, state, Some(before), object.clone());
+        for draft in played.map(draft) {
+            self.events.tell(draft);
+        }
+        self.events.flush().await;
+    }
+
+    /// Says goodbye and tells what is still to be told while there is somebody to take it; what is left
+    /// is told after the next start.
+    async fn stop_telling(&mut self) {
+        let Some(telling) = self.telling.take() else { return };
+        let told = async {
+            self.tell_roles("STOPPED", "STARTED").await;
+            while let Some(store) = &self.local
+                && store.queued_events(1).await.is_ok_and(|queued| !queued.is_empty())
+            {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let _ = tokio::time::timeout(Duration::from_secs(2), told).await;
+        telling.abort();
     }
 
     /// Waits until the last alerts have gone through the ledger into the history: both roles are
@@ -509,15 +580,33 @@ pub fn geo_bases(config: &Config) -> Result<GeoBases, NodeError> {
     GeoBases::load(&config.geo.databases).map_err(|wrong| NodeError::Config(vec![wrong]))
 }
 
-/// Opens the store; with files, also the lock that keeps others from them.
-async fn open_store(config: &Config) -> Result<(Option<Arc<dyn Store>>, Option<File>), NodeError> {
-    match config.store.kind {
-        StoreKind::Sqlite => {
-            let lock = lock(&config.node.state_dir)?;
-            Ok((Some(Arc::new(SqliteStore::open(&config.node.state_dir)?)), Some(lock)))
-        }
-        StoreKind::Postgres => Ok((Some(Arc::new(PostgresStore::open(&config.store.postgres).await?)), None)),
+/// What a process keeps things in.
+#[derive(Default)]
+struct Opened {
+    store: Option<Arc<dyn Store>>,
+    local: Option<SqliteStore>,
+    lock: Option<File>,
+}
+
+/// Opens the store, and the files that are of this process alone with the lock that keeps others from them:
+/// with a server, roles of one node may run beside each other.
+async fn open_store(config: &Config, roles: Roles) -> Result<Opened, NodeError> {
+    let dir = &config.node.state_dir;
+    if config.store.kind == StoreKind::Sqlite {
+        let lock = lock(dir)?;
+        let files = SqliteStore::open(dir)?;
+        return Ok(Opened { store: Some(Arc::new(files.clone())), local: Some(files), lock: Some(lock) });
     }
+    let role = match (roles.aggregator, roles.notifier) {
+        (true, true) => "both",
+        (true, false) => "aggregator",
+        (false, _) => "notifier",
+    };
+    let own = dir.join(format!("{}-{role}", config.node_name()));
+    let lock = lock(&own)?;
+    let store = PostgresStore::open(&config.store.postgres).await?;
+    let local = SqliteStore::open(&own)?;
+    Ok(Opened { store: Some(Arc::new(store)), local: Some(local), lock: Some(lock) })
 }
 
 /// What seals the secrets of edited settings.

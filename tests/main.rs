@@ -22,6 +22,7 @@ mod endpoints;
 mod events;
 mod export;
 mod fuzz;
+mod hook_manager;
 mod hooks;
 mod kill;
 mod live;

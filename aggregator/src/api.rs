@@ -10,26 +10,33 @@ use actix_web::dev::{Server, ServerHandle};
 use actix_web::{App, HttpServer, web};
 use shared::bus::SharedBus;
 use shared::clock::Stopwatch;
+use shared::events::Emitter;
 use shared::settings::{FileSettings, LiveSettings};
 use shared::store::documents::DocumentStore;
 use shared::store::series::SeriesStore;
 use shared::store::{AlertStore, FlowStore};
 use shared::wire::subject::Subjects;
 
+use crate::config::ApiToken;
 use crate::live::LiveState;
+use crate::sessions::{SessionDeps, Sessions};
 use crate::supervisor::{AggregatorDeps, AggregatorError, MetricsText};
 
+mod access;
 mod alerts;
 mod contract;
 mod error;
+mod events;
 mod flows;
 mod health;
+mod hooks;
 mod hosts;
 mod interfaces;
 mod metrics;
 mod monitor;
 mod networks;
 mod page;
+mod pubsub;
 mod query;
 mod recipients;
 mod run;
@@ -61,6 +68,9 @@ pub struct ApiDeps {
     run_patience: std::time::Duration,
     documents: Arc<dyn DocumentStore>,
     sealer: Arc<shared::seal::Sealer>,
+    events: Emitter,
+    pub(crate) sessions: Arc<Sessions>,
+    tokens: Vec<ApiToken>,
     file_settings: Arc<FileSettings>,
     settings: LiveSettings,
     live: LiveState,
@@ -86,6 +96,17 @@ impl ApiDeps {
             run_patience: run::patience(deps.config.run_deadline_ms),
             documents: Arc::clone(&deps.documents),
             sealer: Arc::clone(&deps.sealer),
+            events: deps.events.clone(),
+            sessions: Arc::new(Sessions::new(SessionDeps {
+                store: Arc::clone(&deps.sessions),
+                documents: Arc::clone(&deps.documents),
+                bus: Arc::clone(&deps.bus),
+                subjects: deps.subjects.clone(),
+                clock: Arc::clone(&deps.clock),
+                events: deps.events.clone(),
+                lease: std::time::Duration::from_secs(deps.config.api.session_s),
+            })),
+            tokens: deps.config.api.token.clone(),
             file_settings: Arc::new(deps.file_settings.clone()),
             settings: deps.settings.clone(),
             live,
@@ -104,6 +125,7 @@ impl ApiDeps {
 /// Adds every route.
 fn routes(config: &mut web::ServiceConfig) {
     let api = web::scope("/api/v1")
+        .wrap(actix_web::middleware::from_fn(events::tell))
         .service(alerts::engaged)
         .service(alerts::history)
         .service(alerts::acknowledge)
@@ -112,6 +134,30 @@ fn routes(config: &mut web::ServiceConfig) {
         .service(alerts::label)
         .service(alerts::delete_one)
         .service(alerts::delete_all)
+        .service(events::types)
+        .service(events::schema)
+        .service(events::recorded)
+        .service(hooks::list)
+        .service(hooks::create)
+        .service(hooks::one)
+        .service(hooks::update)
+        .service(hooks::remove)
+        .service(hooks::rename)
+        .service(hooks::do_again)
+        .service(hooks::replay)
+        .service(hooks::test)
+        .service(hooks::retry_dead)
+        .service(hooks::discard_dead)
+        .service(hooks::one_execution)
+        .service(hooks::switch)
+        .service(hooks::log)
+        .service(pubsub::publish)
+        .service(pubsub::create)
+        .service(pubsub::list)
+        .service(pubsub::remove)
+        .service(pubsub::sessions)
+        .service(pubsub::connect)
+        .service(pubsub::disconnect)
         .service(flows::live)
         .service(flows::stored)
         .service(health::health)

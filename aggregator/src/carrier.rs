@@ -6,6 +6,7 @@ use std::time::Duration;
 use prost::Message as _;
 use ractor::ActorProcessingErr;
 use shared::bus::{BusError, Receipt, SharedBus};
+use shared::events::{Draft, Emitter};
 use shared::store::memory::MemoryStore;
 use shared::store::partitions::{PartitionStore, Saved, Step};
 use shared::store::series::{SampleBatch, SeriesStore};
@@ -38,6 +39,8 @@ pub struct Carrier {
     pub partitions: Arc<dyn PartitionStore>,
     /// Time series.
     pub series: Arc<dyn SeriesStore>,
+    /// Tells events.
+    pub events: Emitter,
     /// Woken when there is something in the outbox.
     pub outbox: Arc<Notify>,
 }
@@ -71,6 +74,7 @@ impl Carrier {
         self.keep(output.samples).await?;
         self.post(&output.posts).await?;
         self.publish(output.messages).await;
+        self.tell(output.timers);
         Ok(())
     }
 
@@ -81,7 +85,7 @@ impl Carrier {
     /// # Errors
     /// Store or bus are closed, or the partition is another's by now.
     pub async fn commit(&self, output: Output, step: Step) -> Result<(), ActorProcessingErr> {
-        let Output { transitions, posts, messages, remembered, samples } = output;
+        let Output { transitions, posts, messages, remembered, samples, timers } = output;
         self.post(&posts).await?;
         let tells = !transitions.is_empty();
         let mut step = Step { transitions, remembered, samples, ..step };
@@ -104,6 +108,7 @@ impl Carrier {
             self.outbox.notify_one();
         }
         self.publish(messages).await;
+        self.tell(timers);
         Ok(())
     }
 
@@ -130,6 +135,12 @@ impl Carrier {
             if !away(partition, &claimed).await {
                 return claimed;
             }
+        }
+    }
+
+    fn tell(&self, timers: Vec<Draft>) {
+        if self.events.config().timers {
+            timers.into_iter().for_each(|timer| self.events.tell(timer));
         }
     }
 

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 use shared::model::{Entity, Granularity, MonitorHost};
+use shared::secret::Secret;
 
 use crate::element::host::HostLimits;
 
@@ -187,11 +188,77 @@ pub struct ApiConfig {
     pub enabled: bool,
     /// Address to listen on; port 0 takes a free one.
     pub listen: String,
+    /// Seconds that a profile's session lasts after nobody renews it.
+    pub session_s: u64,
+    /// Tokens for what takes a role.
+    pub token: Vec<ApiToken>,
+}
+
+/// What a token allows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ApiRole {
+    /// To make and change hooks that run processes.
+    ProcessHooks,
+}
+
+impl ApiRole {
+    /// The snake-case name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::ProcessHooks => "process_hooks",
+        }
+    }
+}
+
+/// A token of the API.
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ApiToken {
+    /// Whose it is.
+    pub name: String,
+    /// The token: text, `env:NAME` or `file:PATH`.
+    pub secret: String,
+    /// What it allows.
+    pub roles: Vec<ApiRole>,
+}
+
+impl ApiToken {
+    /// The token itself.
+    ///
+    /// # Errors
+    /// Names the variable or file that cannot be read.
+    pub fn secret(&self) -> Result<Secret, String> {
+        Secret::resolve(&self.secret)
+    }
+
+    /// The token as it may be shown.
+    fn shown(&self) -> &str {
+        let reference = self.secret.starts_with("env:") || self.secret.starts_with("file:");
+        if reference { &self.secret } else { "****" }
+    }
+}
+
+impl std::fmt::Debug for ApiToken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ApiToken").field("name", &self.name).field("secret", &self.shown()).finish()
+    }
+}
+
+impl Serialize for ApiToken {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        use serde::ser::SerializeStruct;
+        let mut shown = serializer.serialize_struct("ApiToken", 3)?;
+        shown.serialize_field("name", &self.name)?;
+        shown.serialize_field("secret", self.shown())?;
+        shown.serialize_field("roles", &self.roles)?;
+        shown.end()
+    }
 }
 
 impl Default for ApiConfig {
     fn default() -> Self {
-        Self { enabled: true, listen: "127.0.0.1:8080".to_owned() }
+        Self { enabled: true, listen: "127.0.0.1:8080".to_owned(), session_s: 30, token: Vec::new() }
     }
 }
 
@@ -229,6 +296,19 @@ impl AggregatorConfig {
         let syslog = &self.syslog.listen;
         if !syslog.is_empty() && syslog.parse::<std::net::SocketAddr>().is_err() {
             wrong.push(format!("aggregator.syslog.listen: '{syslog}' is not ADDRESS:PORT"));
+        }
+        if !(3..=86_400).contains(&self.api.session_s) {
+            wrong.push(format!("aggregator.api.session_s: must be 3 to 86400, not {}", self.api.session_s));
+        }
+        for (place, token) in self.api.token.iter().enumerate() {
+            let key = format!("aggregator.api.token[{place}]");
+            match token.secret() {
+                Err(cause) => wrong.push(format!("{key}.secret: {cause}")),
+                Ok(secret) if secret.reveal().len() < 8 => {
+                    wrong.push(format!("{key}.secret: must have 8 bytes at least"));
+                }
+                Ok(_) => {}
+            }
         }
         if self.api.listen.parse::<std::net::SocketAddr>().is_err() {
             wrong.push(format!("aggregator.api.listen: '{}' is not ADDRESS:PORT", self.api.listen));

@@ -20,6 +20,7 @@ mod prune;
 pub mod report;
 pub mod run;
 pub mod schedule;
+pub mod sessions;
 pub mod shard;
 pub mod snapshot;
 pub mod supervisor;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
+use shared::events::{Body, Draft, TimerBody};
 use shared::geo::GeoCache;
 use shared::model::{Entity, Granularity, HostPools, LocalNetworks, SystemCounters, Timestamp};
 use shared::script::ScriptKind;
@@ -16,6 +17,7 @@ use shared::store::series::SampleBatch;
 use shared::store::{EngagedAlert, Transition};
 use shared::wire::delta::{Delta, Producer};
 use shared::wire::proto::HttpPost;
+use shared::wire::subject::EventSubject;
 
 use crate::alert::AlertState;
 use crate::config::AggregatorConfig;
@@ -69,17 +71,20 @@ pub struct Output {
     pub remembered: Vec<Remembered>,
     /// What elements counted in the windows that ended.
     pub samples: Vec<SampleBatch>,
+    /// Runs of hooks that have ended, as events.
+    pub timers: Vec<Draft>,
 }
 
 impl Output {
     /// True when there is nothing to do.
     pub fn is_empty(&self) -> bool {
-        let Self { transitions, posts, messages, remembered, samples } = self;
+        let Self { transitions, posts, messages, remembered, samples, timers } = self;
         transitions.is_empty()
             && posts.is_empty()
             && messages.is_empty()
             && remembered.is_empty()
             && samples.is_empty()
+            && timers.is_empty()
     }
 
     /// Everything in it goes on with the trace of its cause.
@@ -96,6 +101,24 @@ impl Output {
             traceparent.clone_into(&mut post.traceparent);
         }
     }
+}
+
+/// The event of a run that has ended; its id follows from the window, so that who goes through it again
+/// tells it once.
+fn timer_event(elements: &Elements<'_>, entity: Entity, window: Closed) -> Draft {
+    let interface = &elements.state.interface;
+    let (granularity, element) = (window.granularity.name().to_owned(), entity.to_string());
+    let id = format!("{}/{}/{element}/{granularity}/{}", interface.site, interface.id, window.at.ns());
+    let subject = EventSubject::Timer { granularity: granularity.clone(), element: element.clone() };
+    let body = TimerBody {
+        granularity,
+        element,
+        site: interface.site.clone(),
+        ifid: interface.id,
+        window: window.at,
+        elements: elements.len() as u64,
+    };
+    Draft::new(subject, Body::Timer(body)).with_id(id)
 }
 
 /// The state of one partition.
@@ -298,6 +321,7 @@ impl Partition {
             elements.begin_at(&first);
         }
         let (health, next) = self.run_over(&elements, (kind, entity), window, output);
+        output.timers.push(timer_event(&elements, entity, window));
         state.health.add(&health);
         if let Some(next) = next {
             state.resume.insert((kind, window.granularity), next);

@@ -9,11 +9,13 @@ use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, Supervisio
 use shared::backoff::unit_random;
 use shared::bus::SharedBus;
 use shared::clock::{SharedClock, Stopwatch};
+use shared::events::Emitter;
 use shared::lease::Leases;
 use shared::model::LocalNetworks;
 use shared::script::live::LiveScripts;
 use shared::settings::{FileSettings, LiveSettings};
 use shared::store::documents::DocumentStore;
+use shared::store::events::EventStore;
 use shared::store::memory::MemoryStore;
 use shared::store::partitions::PartitionStore;
 use shared::store::series::SeriesStore;
@@ -64,6 +66,10 @@ pub struct AggregatorDeps {
     pub partitions: Arc<dyn PartitionStore>,
     /// Time series.
     pub series: Arc<dyn SeriesStore>,
+    /// Sessions of profiles.
+    pub sessions: Arc<dyn EventStore>,
+    /// Tells events.
+    pub events: Emitter,
     /// Wall clock.
     pub clock: SharedClock,
     /// Subjects.
@@ -403,6 +409,9 @@ impl SupervisorState {
             return Ok(());
         }
         tracing::error!(?child, error, "a part of the aggregator failed");
+        if let Child::Shard(partition) = child {
+            self.tell_shard(partition, "FAILED");
+        }
         metrics::restarted();
         let budget = self.budgets.entry(child);
         let budget = budget.or_insert_with(|| RestartBudget::new(RestartPolicy::default()));

@@ -2,7 +2,7 @@
 
 use shared::model::{FlowRecord, Timestamp};
 use shared::wire::flow_batch::WrittenBatch;
-use shared::wire::subject::Subjects;
+use shared::wire::subject::{EventSubject, Subjects};
 
 use crate::interface::FlowSink;
 use crate::pipeline::Item;
@@ -59,6 +59,10 @@ impl Delivery {
         for item in &mut out {
             match item {
                 Item::Flows(batch) => self.write_flows(batch),
+                // What a flow script makes of flows that it chose is an event where it says so.
+                Item::Publish { subject, .. } if is_flow_event(subject) => {
+                    *subject = self.subjects.prefixed(subject);
+                }
                 Item::Publish { subject, .. } => *subject = self.subjects.script(&self.site, subject),
                 _ => {}
             }
@@ -95,4 +99,9 @@ struct FlowLine<'a> {
     status_names: Vec<String>,
     #[serde(flatten)]
     flow: &'a FlowRecord,
+}
+
+/// True for the subject of a flow's event.
+fn is_flow_event(subject: &str) -> bool {
+    matches!(EventSubject::parse(subject), Some(EventSubject::Flow { .. }))
 }

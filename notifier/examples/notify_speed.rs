@@ -104,9 +104,13 @@ impl Role {
             }
         });
         let known = Settings { edits_known: true, ..Settings::default() };
+        let store = SqliteStore::open(dir.path()).unwrap();
         let deps = NotifierDeps {
             bus: Arc::clone(&bus) as SharedBus,
-            ledger: Arc::new(SqliteStore::open(dir.path()).unwrap()),
+            ledger: Arc::new(store.clone()),
+            hooks: Arc::new(store),
+            events: shared::events::Emitter::quiet(),
+            site: "bench".to_owned(),
             clock: SystemClock::shared(),
             subjects: subjects.clone(),
             settings: tokio::sync::watch::channel(Arc::new(known)).1,

@@ -8,9 +8,11 @@ use serde::{Deserialize, Serialize};
 use shared::backoff::Backoff;
 use shared::model::{AlertAction, AlertRule, Category, Entity, Severity};
 
+use crate::bridge::BridgeConfig;
 use crate::criteria::{Criteria, Part, Wish};
 use crate::endpoint;
 use crate::gate::GateConfig;
+use crate::hook::config::HooksConfig;
 use crate::inhibit::{InhibitionConfig, Rules};
 use crate::redact;
 use crate::route::{ALERT_STORE, SCRIPT_HTTP};
@@ -38,6 +40,10 @@ pub struct NotifierConfig {
     pub keep_days: u32,
     /// Folder of the scripts that endpoints of kind `shell` may run; empty runs none.
     pub shell_dir: String,
+    /// Hooks on events.
+    pub hooks: HooksConfig,
+    /// The ZeroMQ bridge.
+    pub bridge: BridgeConfig,
     /// Waits between tries.
     pub retry: RetryConfig,
     /// When deliveries are given up.
@@ -62,6 +68,8 @@ impl Default for NotifierConfig {
             batch: 64,
             keep_days: 7,
             shell_dir: String::new(),
+            hooks: HooksConfig::default(),
+            bridge: BridgeConfig::default(),
             retry: RetryConfig::default(),
             deadline: DeadlineConfig::default(),
             inhibition: Vec::new(),
@@ -264,6 +272,8 @@ impl NotifierConfig {
         }
         wrong.extend(self.targets().err());
         wrong.extend(Rules::new(&self.inhibition).err().map(|cause| format!("notifier.inhibition {cause}")));
+        wrong.extend(self.hooks.check());
+        wrong.extend(self.bridge.check());
         let mut names = BTreeSet::new();
         for (place, endpoint) in self.endpoint.iter().enumerate() {
             let key = format!("notifier.endpoint[{place}] '{}'", endpoint.name);

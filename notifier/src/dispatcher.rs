@@ -12,6 +12,7 @@ use std::time::Duration;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use shared::bus::{Consumer, Queued, SharedBus, Stream};
 use shared::clock::SharedClock;
+use shared::events::Emitter;
 use shared::model::{Alert, Timestamp};
 use shared::store::{EventKind, Ledger, LedgerEvent, StoreError};
 use shared::wire::WireError;
@@ -19,6 +20,7 @@ use shared::wire::subject::Subjects;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
+use crate::alert_events;
 use crate::failpoint;
 use crate::inhibit::{self, Draft, Rules, SCOPE, State};
 use crate::lane::horizon;
@@ -59,6 +61,8 @@ pub struct DispatcherArgs {
     pub bus: SharedBus,
     /// The ledger.
     pub ledger: Arc<dyn Ledger>,
+    /// Tells events.
+    pub events: Emitter,
     /// Wall clock.
     pub clock: SharedClock,
     /// Subjects.
@@ -152,12 +156,23 @@ impl DispatcherState {
         if events.is_empty() {
             return Vec::new();
         }
+        let wanted = self.args.events.config().alerts;
+        let told = match stream {
+            // What is promised for later is the same alert.
+            Stream::Alert => {
+                let alerts = events.iter().filter(|event| event.not_before.is_none());
+                alerts.flat_map(|event| alert_events::drafts(&event.payload, wanted)).collect()
+            }
+            _ => Vec::new(),
+        };
         let changes = draft.changes();
         if let Err(error) = self.accept(stream.kind(), events, changes, &roster, now).await {
             metrics::ledger_failed("accept");
             tracing::warn!(%error, messages = readable.len(), "the ledger failed, trying again");
             return readable;
         }
+        // After the commit and before the acknowledgement: what a kill interrupts is told again.
+        self.args.events.record(told).await;
         readable.into_iter().for_each(Queued::ack);
         Vec::new()
     }

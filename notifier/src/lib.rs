@@ -9,6 +9,8 @@
 //! This crate knows neither capture nor elements nor alert state, and no other role. Start reading
 //! at [`supervisor`].
 
+pub mod alert_events;
+pub mod bridge;
 pub mod config;
 pub mod criteria;
 pub mod directory;
@@ -19,6 +21,7 @@ pub mod field;
 pub mod follow_up;
 pub mod format;
 pub mod gate;
+pub mod hook;
 pub mod http;
 pub mod inhibit;
 pub mod lane;

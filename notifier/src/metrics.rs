@@ -4,6 +4,7 @@ use std::sync::LazyLock;
 
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Counter, Gauge, Histogram};
+use shared::store::hooks::RunOutcome;
 use shared::store::{LedgerAudit, Outcome, RecipientStats};
 
 struct Instruments {
@@ -22,6 +23,11 @@ struct Instruments {
     restarts: Counter<u64>,
     questions: Counter<u64>,
     busy: Counter<u64>,
+    hook_runs: Counter<u64>,
+    bridge_dropped: Counter<u64>,
+    bridge_dropped_bytes: Counter<u64>,
+    bridge_subscribers: Gauge<u64>,
+    hook_seconds: Histogram<f64>,
 }
 
 static INSTRUMENTS: LazyLock<Instruments> = LazyLock::new(|| {
@@ -52,6 +58,18 @@ static INSTRUMENTS: LazyLock<Instruments> = LazyLock::new(|| {
             "flowhook.notifier.ledger_unsound",
             "What must not be in the ledger, by what it is; always 0 in a sound one",
         ),
+        hook_runs: counter("flowhook.notifier.hook.executions", "Executions of hooks by hook and outcome"),
+        bridge_dropped: counter(
+            "flowhook.notifier.bridge.dropped",
+            "Messages of the ZeroMQ bridge that a slow subscriber lost",
+        ),
+        bridge_dropped_bytes: counter("flowhook.notifier.bridge.dropped_bytes", "Their bytes"),
+        bridge_subscribers: gauge("flowhook.notifier.bridge.subscribers", "Subscribers of the ZeroMQ bridge"),
+        hook_seconds: meter
+            .f64_histogram("flowhook.notifier.hook.duration")
+            .with_description("Time an execution of a hook took")
+            .with_unit("s")
+            .build(),
         restarts: counter("flowhook.notifier.restarts", "Actors started again after a failure"),
         questions: counter("flowhook.notifier.questions", "Questions answered, by verb"),
         busy: counter(
@@ -83,6 +101,24 @@ pub fn accepted(kind: &'static str, count: u64) {
 /// A message of this kind could not be read and was dropped.
 pub fn malformed(kind: &'static str) {
     INSTRUMENTS.malformed.add(1, &[KeyValue::new("kind", kind)]);
+}
+
+/// A slow subscriber of the bridge lost a message of so many bytes.
+pub fn bridge_dropped(bytes: usize) {
+    INSTRUMENTS.bridge_dropped.add(1, &[]);
+    INSTRUMENTS.bridge_dropped_bytes.add(bytes as u64, &[]);
+}
+
+/// So many subscribers the bridge has.
+pub fn bridge_subscribers(count: usize) {
+    INSTRUMENTS.bridge_subscribers.record(count as u64, &[]);
+}
+
+/// An execution of a hook has ended.
+pub fn hook_ended(hook: &str, outcome: RunOutcome, seconds: f64) {
+    let hook = KeyValue::new("hook", hook.to_owned());
+    INSTRUMENTS.hook_seconds.record(seconds, std::slice::from_ref(&hook));
+    INSTRUMENTS.hook_runs.add(1, &[hook, KeyValue::new("outcome", outcome.name())]);
 }
 
 /// A try of some deliveries took this long.

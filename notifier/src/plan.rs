@@ -17,6 +17,9 @@ use crate::directory::Directory;
 use crate::dispatcher::DispatcherArgs;
 use crate::endpoint::{self, Endpoint, EndpointDeps, Gone};
 use crate::follow_up::FollowUps;
+use crate::hook::manager::{Health, ManagerArgs, Shared};
+use crate::hook::runner::Tools;
+use crate::hook::scripts::Scripts;
 use crate::http::HttpClient;
 use crate::inhibit::Rules;
 use crate::lane::Policy;
@@ -39,6 +42,8 @@ pub struct Plan {
     pub deps: NotifierDeps,
     /// For the dispatcher.
     pub dispatcher: DispatcherArgs,
+    /// For the hook manager.
+    pub hooks: ManagerArgs,
     /// For each lane.
     pub lanes: BTreeMap<String, RecipientArgs>,
     /// How often a child may fail.
@@ -104,6 +109,7 @@ impl Plan {
         let dispatcher = DispatcherArgs {
             bus: Arc::clone(&deps.bus),
             ledger: Arc::clone(&deps.ledger),
+            events: deps.events.clone(),
             clock: Arc::clone(&deps.clock),
             subjects: deps.subjects.clone(),
             roster: live,
@@ -111,9 +117,11 @@ impl Plan {
             batch: deps.config.batch,
         };
         let directory = Directory::new(deps.config.clone(), Arc::clone(&deps.sealer));
+        let hooks = hook_manager(&deps).map_err(NotifierError::Start)?;
         let mut plan = Self {
             deps,
             dispatcher,
+            hooks,
             lanes: BTreeMap::new(),
             restarts: RestartPolicy::default(),
             endpoint_deps,
@@ -239,6 +247,7 @@ impl Plan {
             name: name.to_owned(),
             owner: format!("{}/{name}", self.deps.owner),
             ledger: Arc::clone(&self.deps.ledger),
+            events: self.deps.events.clone(),
             clock: Arc::clone(&self.deps.clock),
             endpoint,
             policy,
@@ -248,6 +257,29 @@ impl Plan {
             follow_ups: FollowUps { bus: Arc::clone(&self.deps.bus), subjects: self.deps.subjects.clone() },
         }
     }
+}
+
+/// What the hook manager is started with.
+fn hook_manager(deps: &NotifierDeps) -> Result<ManagerArgs, String> {
+    let config = deps.config.hooks.clone();
+    let tools = Tools {
+        bus: Arc::clone(&deps.bus),
+        subjects: deps.subjects.clone(),
+        clock: Arc::clone(&deps.clock),
+        node: deps.owner.clone(),
+        site: deps.site.clone(),
+        dir: config.dir(),
+        python: config.python.clone().into(),
+        scripts: Scripts::start(config.script_threads, &deps.clock)?,
+    };
+    let shared = Shared {
+        store: Arc::clone(&deps.hooks),
+        tools,
+        woken: tokio::sync::Notify::new(),
+        max_depth: config.max_depth,
+        health: Health::default(),
+    };
+    Ok(ManagerArgs { shared: Arc::new(shared), settings: deps.settings.clone(), config })
 }
 
 fn handle(handles: &mut BTreeMap<String, Arc<LaneHandle>>, name: &str) -> Arc<LaneHandle> {

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use shared::clock::{SharedClock, Stopwatch};
+use shared::events::{Draft, Emitter};
 use shared::model::Timestamp;
 use shared::store::{Delivery, Ledger, Outcome, StoreError};
 use tokio::sync::oneshot;
@@ -59,6 +60,8 @@ pub struct RecipientArgs {
     pub owner: String,
     /// The ledger.
     pub ledger: Arc<dyn Ledger>,
+    /// Tells events.
+    pub events: Emitter,
     /// Wall clock.
     pub clock: SharedClock,
     /// Where deliveries go.
@@ -330,7 +333,11 @@ impl RecipientState {
         }
         self.args.handle.open.store(is_open, Ordering::Relaxed);
         metrics::breaker(name, is_open);
-        match (is_open, ends.iter().find_map(|(_, outcome)| reason(outcome))) {
+        let because = ends.iter().find_map(|(_, outcome)| reason(outcome));
+        let (state, before) = if is_open { ("OPEN", "CLOSED") } else { ("CLOSED", "OPEN") };
+        let object = serde_json::json!({ "reason": because });
+        self.args.events.tell(Draft::state("RECIPIENT", name, state, Some(before), object));
+        match (is_open, because) {
             (true, reason) => tracing::warn!(recipient = name, reason, "endpoint fails, trying seldom"),
             (false, _) => tracing::info!(recipient = name, "endpoint works again"),
         }

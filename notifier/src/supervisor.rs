@@ -12,15 +12,19 @@ use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, Supervisio
 use shared::backoff::unit_random;
 use shared::bus::SharedBus;
 use shared::clock::SharedClock;
+use shared::events::Emitter;
 use shared::seal::Sealer;
 use shared::settings::LiveSettings;
+use shared::store::hooks::HookStore;
 use shared::store::{Ledger, LedgerAudit, StoreError};
 use shared::supervise::{Decision, RestartBudget};
 use shared::wire::subject::Subjects;
 use tokio::task::{JoinHandle, JoinSet};
 
+use crate::bridge::{self, BridgeArgs};
 use crate::config::NotifierConfig;
 use crate::dispatcher::Dispatcher;
+use crate::hook::manager::HookManager;
 use crate::metrics;
 use crate::plan::Plan;
 use crate::questions::{self, Desk};
@@ -45,6 +49,10 @@ pub struct NotifierDeps {
     pub bus: SharedBus,
     /// The ledger.
     pub ledger: Arc<dyn Ledger>,
+    /// Executions of hooks on events.
+    pub hooks: Arc<dyn HookStore>,
+    /// Tells events.
+    pub events: Emitter,
     /// Wall clock.
     pub clock: SharedClock,
     /// Subjects.
@@ -55,6 +63,8 @@ pub struct NotifierDeps {
     pub sealer: Arc<Sealer>,
     /// Its section of the configuration.
     pub config: NotifierConfig,
+    /// Site of this node.
+    pub site: String,
     /// Name of this node, in whose name deliveries are claimed.
     pub owner: String,
 }
@@ -110,6 +120,8 @@ pub enum Child {
     Dispatcher,
     /// The lane of this recipient.
     Lane(String),
+    /// The hook manager.
+    Hooks,
 }
 
 impl std::fmt::Display for Child {
@@ -117,6 +129,7 @@ impl std::fmt::Display for Child {
         match self {
             Self::Dispatcher => f.write_str("dispatcher"),
             Self::Lane(name) => write!(f, "lane {name}"),
+            Self::Hooks => f.write_str("hook manager"),
         }
     }
 }
@@ -155,6 +168,14 @@ impl Actor for NotifierSupervisor {
             clock: Arc::clone(&plan.deps.clock),
         };
         let mut listeners = questions::listen(&plan.deps.bus, &plan.deps.subjects, desk).await?;
+        if plan.deps.config.bridge.enabled {
+            listeners.spawn(bridge::run(BridgeArgs {
+                bus: Arc::clone(&plan.deps.bus),
+                subjects: plan.deps.subjects.clone(),
+                clock: Arc::clone(&plan.deps.clock),
+                config: plan.deps.config.bridge.clone(),
+            }));
+        }
         let (mut edits, me) = (plan.deps.settings.clone(), myself.clone());
         // What was edited since the plan was made counts as an edit.
         edits.mark_changed();
@@ -168,7 +189,7 @@ impl Actor for NotifierSupervisor {
         let children: Vec<Child> = plan.lanes.keys().cloned().map(Child::Lane).collect();
         let (running, stopping, budgets) = Default::default();
         let mut state = SupervisorState { plan, running, stopping, budgets, ticks: 0, listeners };
-        for child in children.into_iter().chain([Child::Dispatcher]) {
+        for child in children.into_iter().chain([Child::Hooks, Child::Dispatcher]) {
             state.start(child, &myself).await?;
         }
         myself.send_interval(TICK, || NotifierMessage::Tick);
@@ -281,6 +302,10 @@ impl SupervisorState {
             Child::Dispatcher => {
                 let args = self.plan.dispatcher.clone();
                 Actor::spawn_linked(None, Dispatcher, args, supervisor).await?.0.get_cell()
+            }
+            Child::Hooks => {
+                let args = self.plan.hooks.clone();
+                Actor::spawn_linked(None, HookManager, args, supervisor).await?.0.get_cell()
             }
             Child::Lane(name) => {
                 let Some(args) = self.plan.lanes.get(name).cloned() else { return Ok(()) };

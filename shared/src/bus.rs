@@ -32,11 +32,20 @@ pub enum Stream {
     Alert,
     /// Scripts' HTTP posts, `po.v1.>`; never shed.
     Post,
+    /// Events that hooks attach to, and retries of hooks: `event.{api,state,alert,timer,item}.>`,
+    /// `hook.retry.>`. Flow events are too many to be kept.
+    Event,
 }
+
+/// Filter of a consumer that wants everything its stream keeps.
+pub const WHOLE_STREAM: &str = ">";
+
+/// Names and values that go with a message, such as the attributes of a CloudEvent.
+pub type Headers = Vec<(String, String)>;
 
 impl Stream {
     /// All streams.
-    pub const ALL: [Self; 4] = [Self::Delta, Self::Flow, Self::Alert, Self::Post];
+    pub const ALL: [Self; 5] = [Self::Delta, Self::Flow, Self::Alert, Self::Post, Self::Event];
 
     /// The subject kind the stream keeps.
     pub const fn kind(self) -> &'static str {
@@ -45,6 +54,7 @@ impl Stream {
             Self::Flow => "fr",
             Self::Alert => "al",
             Self::Post => "po",
+            Self::Event => "event",
         }
     }
 
@@ -55,6 +65,7 @@ impl Stream {
             Self::Flow => "FLOW",
             Self::Alert => "ALERT",
             Self::Post => "POST",
+            Self::Event => "EVENT",
         }
     }
 }
@@ -99,6 +110,8 @@ pub enum BusError {
 pub struct Message {
     /// Where it was published.
     pub subject: String,
+    /// What goes with it.
+    pub headers: Headers,
     /// Its content.
     pub payload: Bytes,
     /// How to answer, when it is a question.
@@ -191,6 +204,8 @@ pub struct Queued {
     pub sequence: u64,
     /// 1 when given for the first time.
     pub attempt: u64,
+    /// What goes with it.
+    pub headers: Headers,
     /// Its content.
     pub payload: Bytes,
     pub(crate) settle: Option<Box<dyn FnOnce(Option<Settlement>) + Send>>,
@@ -202,10 +217,11 @@ impl Queued {
         subject: String,
         sequence: u64,
         attempt: u64,
+        headers: Headers,
         payload: Bytes,
         settle: impl FnOnce(Option<Settlement>) + Send + 'static,
     ) -> Self {
-        Self { subject, sequence, attempt, payload, settle: Some(Box::new(settle)) }
+        Self { subject, sequence, attempt, headers, payload, settle: Some(Box::new(settle)) }
     }
 
     /// The message's effect is safe: forget it.
@@ -286,7 +302,12 @@ pub const MAX_MESSAGE: usize = 1024 * 1024 - 4096;
 #[async_trait]
 pub trait Bus: Send + Sync + 'static {
     /// Publishes at most once.
-    async fn publish(&self, subject: &str, payload: Bytes) -> Result<(), BusError>;
+    async fn publish(&self, subject: &str, payload: Bytes) -> Result<(), BusError> {
+        self.publish_with(subject, Headers::new(), payload).await
+    }
+
+    /// Publishes at most once, with headers.
+    async fn publish_with(&self, subject: &str, headers: Headers, payload: Bytes) -> Result<(), BusError>;
 
     /// Receives what is published on subjects matching `filter` from now on. A subscriber that
     /// falls behind by more than 1024 messages loses the newest, counted.
@@ -297,11 +318,22 @@ pub trait Bus: Send + Sync + 'static {
 
     /// Appends to the stream that keeps `subject`; a second message with the same `id` within the
     /// carrier's window (2 minutes or more) is dropped. Waits while the stream is full.
-    async fn append(&self, subject: &str, id: &str, payload: Bytes) -> Result<Receipt, BusError>;
+    async fn append(&self, subject: &str, id: &str, payload: Bytes) -> Result<Receipt, BusError> {
+        self.append_with(subject, id, Headers::new(), payload).await
+    }
+
+    /// Appends with headers.
+    async fn append_with(
+        &self,
+        subject: &str,
+        id: &str,
+        headers: Headers,
+        payload: Bytes,
+    ) -> Result<Receipt, BusError>;
 
     /// Consumes a stream's subjects matching `filter` under a durable `name`: what the name has not
     /// acknowledged comes again, also after a restart where the carrier outlives the process.
-    /// Several consumers of one name compete.
+    /// Several consumers of one name compete. [`WHOLE_STREAM`] wants everything the stream keeps.
     ///
     /// A new name begins with what the stream holds (NATS) or with what is appended from now on (in
     /// process), so consume before anything is appended. A name keeps its filter: consuming with

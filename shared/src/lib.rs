@@ -2,14 +2,18 @@
 //! the script engine and a few small helpers.
 //!
 //! The arrows inside this crate point one way: `model ← wire ← bus`, `model ← store`,
-//! `model ← script`; `lease` stands beside `bus`, `settings` stands over `store` and `script`. `clock`, `counting`, `backoff`, `supervise`, `secret`, `metrics` and `telemetry` import
+//! `model ← script`; `lease` stands beside `bus`, `hook` over `wire`, `settings` over `hook`, `store` and
+//! `script`, `events` over `bus` and `store`. `clock`, `counting`, `failpoint`, `backoff`, `supervise`, `secret`, `metrics` and `telemetry` import
 //! nothing of ours. This crate never names a role. Start reading at [`model`].
 
 pub mod backoff;
 pub mod bus;
 pub mod clock;
 pub mod counting;
+pub mod events;
+pub mod failpoint;
 pub mod geo;
+pub mod hook;
 pub mod lease;
 pub mod metrics;
 pub mod model;

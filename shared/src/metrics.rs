@@ -17,6 +17,18 @@ pub fn bus_dropped(filter: &str, count: u64) {
     BUS_DROPPED.add(count, &[KeyValue::new("filter", filter.to_owned())]);
 }
 
+static EVENT_LOST: LazyLock<Counter<u64>> = LazyLock::new(|| {
+    opentelemetry::global::meter("flowhook")
+        .u64_counter("flowhook.events.lost")
+        .with_description("Events that were not told, because too many waited or the process was stopping")
+        .build()
+});
+
+/// Counts an event that was not told.
+pub fn event_lost() {
+    EVENT_LOST.add(1, &[]);
+}
+
 static BUS_CONNECTION: LazyLock<Counter<u64>> = LazyLock::new(|| {
     opentelemetry::global::meter("flowhook")
         .u64_counter("flowhook.bus.connection")

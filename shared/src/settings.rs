@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde_json::Value;
 use tokio::sync::watch;
 
+use crate::hook::{self, Hook};
 use crate::model::pool::HostPool;
 use crate::model::{AlertRule, AlertRules, HostPools, MonitorHost};
 use crate::script::registry::ScriptSettings;
@@ -30,6 +31,8 @@ pub struct Settings {
     pub recipients: BTreeMap<String, Value>,
     /// False as long as nobody could be asked what is edited.
     pub edits_known: bool,
+    /// Hooks on events, by name, with the revision of each; 0 for those of files.
+    pub hooks: Arc<BTreeMap<String, (u64, Hook)>>,
 }
 
 /// Settings in force, which may change.
@@ -52,6 +55,8 @@ pub struct FileSettings {
     pub endpoints: BTreeMap<String, Value>,
     /// As the endpoints.
     pub recipients: BTreeMap<String, Value>,
+    /// Hooks on events, by name.
+    pub hooks: BTreeMap<String, Hook>,
 }
 
 impl FileSettings {
@@ -79,7 +84,12 @@ impl FileSettings {
         let silences = rules(DocumentKind::Silences, files.silences, &before.silences);
         let pools = Arc::new(HostPools::new(files.pools));
         let monitor = Arc::new(by_value(files.monitor, &mut wrong));
-        let FileSettings { scripts, endpoints, recipients, .. } = files;
+        let FileSettings { scripts, endpoints, recipients, hooks, .. } = files;
+        let edited = documents.iter().filter(|document| document.kind == DocumentKind::Hooks);
+        let revisions: BTreeMap<&str, u64> = edited.map(|d| (d.name.as_str(), d.revision)).collect();
+        let revision = |name: &String| revisions.get(name.as_str()).copied().unwrap_or(0);
+        let hooks = hooks.into_iter().map(|(name, hook)| (name.clone(), (revision(&name), hook)));
+        let hooks = Arc::new(hooks.collect());
         (
             Settings {
                 scripts,
@@ -89,6 +99,7 @@ impl FileSettings {
                 monitor,
                 endpoints,
                 recipients,
+                hooks,
                 edits_known: true,
             },
             wrong,
@@ -111,6 +122,12 @@ impl FileSettings {
             }
             DocumentKind::Endpoints => drop(self.endpoints.insert(name.to_owned(), named(name, value)?)),
             DocumentKind::Recipients => drop(self.recipients.insert(name.to_owned(), named(name, value)?)),
+            DocumentKind::Hooks => {
+                let hook: Hook = read(value)?;
+                hook::check_name(name)?;
+                hook.check()?;
+                self.hooks.insert(name.to_owned(), hook);
+            }
             DocumentKind::Pools => {
                 let pool: HostPool = read(&named(name, value)?)?;
                 match self.pools.iter_mut().find(|known| known.name == name) {
@@ -141,6 +158,7 @@ impl FileSettings {
             }
             DocumentKind::Endpoints => self.endpoints.clone(),
             DocumentKind::Recipients => self.recipients.clone(),
+            DocumentKind::Hooks => self.hooks.iter().map(|(n, v)| json(n, serde_json::to_value(v))).collect(),
             DocumentKind::Pools => {
                 let members = |pool: &HostPool| serde_json::json!({ "members": pool.members });
                 self.pools.iter().map(|pool| (pool.name.clone(), members(pool))).collect()

@@ -17,6 +17,8 @@ use crate::model::{Alert, FlowRecord, Severity, Timestamp};
 
 pub mod conformance;
 pub mod documents;
+pub mod events;
+pub mod hooks;
 pub mod memory;
 mod page;
 pub mod partitions;

@@ -22,12 +22,16 @@ pub struct Where {
     /// Node to ask, such as http://127.0.0.1:8080; the one that aggregator.api.listen names without it
     #[arg(long, global = true, env = "FLOWHOOK_API")]
     api: Option<String>,
+    /// Token for what takes a role
+    #[arg(long, global = true, env = "FLOWHOOK_TOKEN", hide_env_values = true)]
+    token: Option<String>,
 }
 
 /// Asks one node.
 pub struct Client {
     base: Url,
     http: reqwest::Client,
+    token: Option<String>,
     runtime: tokio::runtime::Runtime,
 }
 
@@ -45,7 +49,7 @@ impl Client {
             .filter(|url| !url.cannot_be_a_base())
             .ok_or_else(|| Failure::config(format!("--api: '{base}' is no http:// or https:// address")))?;
         let http = reqwest::Client::builder().timeout(PATIENCE).build().map_err(anyhow::Error::from)?;
-        Ok(Self { base, http, runtime: runtime()? })
+        Ok(Self { base, http, token: at.token.clone(), runtime: runtime()? })
     }
 
     /// What a resource holds; nothing when there is no such resource.
@@ -83,7 +87,14 @@ impl Client {
         if !query.is_empty() {
             url.query_pairs_mut().extend_pairs(query);
         }
-        let mut request = self.http.request(method, url);
+        let mut request = self.http.request(method, url).header("x-flowhook-client", "command_line");
+        if let Some(token) = &self.token {
+            request = request.bearer_auth(token);
+        }
+        // A command that a hook runs says so: hooks do not run each other for ever.
+        if let Ok(depth) = std::env::var("FLOWHOOK_HOOK_DEPTH") {
+            request = request.header("x-flowhook-depth", depth);
+        }
         if let Some(revision) = revision {
             request = request.header(IF_MATCH, format!("\"{revision}\""));
         }

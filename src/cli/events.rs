@@ -1,4 +1,4 @@
-//! `flowhook events tail`: what goes over the bus, decoded.
+//! `flowhook events`: what goes over the bus, decoded; which events there are, and what they hold.
 
 use std::io::Write;
 
@@ -6,13 +6,15 @@ use anyhow::anyhow;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 use shared::bus::{Bus, Message, nats::NatsBus};
+use shared::events::schema::{EVENT_TYPES, EventType, asyncapi, event_type};
 use shared::wire::show::{Shown, show};
 use shared::wire::subject::Subjects;
 
 use super::run::{runtime, stop_signal};
+use super::settings::shown;
 use super::{Output, print, print_json};
 use crate::config::{BusKind, Config};
-use crate::exit::Failure;
+use crate::exit::{self, Failure};
 
 /// Characters of a message on a line for people.
 const LINE: usize = 400;
@@ -22,6 +24,13 @@ const LINE: usize = 400;
 pub enum EventsCommand {
     /// Print what is sent on a subject from now on, until Ctrl-C; needs NATS
     Tail(TailArgs),
+    /// List kinds of events with their subjects
+    List,
+    /// Print the JSON Schema of a kind's data
+    Schema {
+        /// Which kind; the AsyncAPI document of all kinds without it
+        kind: Option<String>,
+    },
 }
 
 /// What is printed.
@@ -39,9 +48,44 @@ pub struct TailArgs {
     pretty: bool,
 }
 
-/// Looks at the bus.
+/// Does what the command says.
 pub fn events(command: &EventsCommand, config: &Config, output: Output) -> Result<(), Failure> {
-    let EventsCommand::Tail(args) = command;
+    match command {
+        EventsCommand::Tail(args) => look(args, config, output),
+        EventsCommand::List => list(output),
+        EventsCommand::Schema { kind } => schema(kind.as_deref(), output),
+    }
+}
+
+fn list(output: Output) -> Result<(), Failure> {
+    let kinds = EVENT_TYPES.iter().map(|known| {
+        json!({ "kind": known.kind, "subject": known.subject, "filter": known.filter,
+                "summary": known.summary })
+    });
+    let line = |known: &EventType| format!("{:<6} {:<48} {}\n", known.kind, known.subject, known.summary);
+    shown(&json!(kinds.collect::<Vec<_>>()), output, || EVENT_TYPES.iter().map(line).collect())
+}
+
+fn schema(kind: Option<&str>, output: Output) -> Result<(), Failure> {
+    let schema = match kind {
+        None => asyncapi(),
+        Some(kind) => {
+            let kinds = || EVENT_TYPES.iter().map(|known| known.kind).collect::<Vec<_>>().join(", ");
+            let none = || anyhow!("there are no events '{kind}', only {}", kinds());
+            (event_type(kind).ok_or_else(|| Failure::new(exit::FAILED, none()))?.schema)()
+        }
+    };
+    // A document for programs is JSON either way; for people it has lines.
+    match output {
+        Output::Json => print_json(&schema),
+        Output::Text => {
+            print(&format!("{schema:#}\n"));
+            Ok(())
+        }
+    }
+}
+
+fn look(args: &TailArgs, config: &Config, output: Output) -> Result<(), Failure> {
     if config.bus.kind == BusKind::Memory {
         return Err(Failure::config(
             "bus.kind: events tail needs \"nats\"; \"memory\" is inside one process",

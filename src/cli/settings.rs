@@ -35,6 +35,8 @@ enum Kind {
     Endpoints,
     /// Who is notified of what
     Recipients,
+    /// Hooks on events
+    Hooks,
 }
 
 impl Kind {
@@ -47,6 +49,7 @@ impl Kind {
             Self::Monitor => "monitor",
             Self::Endpoints => "endpoints",
             Self::Recipients => "recipients",
+            Self::Hooks => "hooks",
         }
     }
 }

@@ -76,6 +76,7 @@ impl Aggregator {
     fn new(world: Arc<World>, node: String, run: u64) -> Self {
         let store = Arc::new(NodeStore { world: Arc::clone(&world), node: node.clone() });
         let carrier = Carrier {
+            events: shared::events::Emitter::quiet(),
             bus: NodeBus::shared(&world, &node),
             subjects: Subjects::default(),
             alerts: Arc::clone(&store) as _,

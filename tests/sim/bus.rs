@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use shared::bus::{
-    Bus, BusError, Consumer, Message, Queued, Receipt, Replay, Settlement, Stream, Subscription,
+    Bus, BusError, Consumer, Headers, Message, Queued, Receipt, Replay, Settlement, Stream, Subscription,
 };
 use shared::model::Position;
 use shared::wire::subject::matches;
@@ -51,7 +51,7 @@ fn keeper(subject: &str) -> Stream {
 
 #[async_trait]
 impl Bus for NodeBus {
-    async fn publish(&self, subject: &str, payload: Bytes) -> Result<(), BusError> {
+    async fn publish_with(&self, subject: &str, headers: Headers, payload: Bytes) -> Result<(), BusError> {
         self.world.way(&self.node).await;
         if self.world.fails(3) {
             return Ok(());
@@ -64,7 +64,12 @@ impl Bus for NodeBus {
         for (_, node, sender) in subscribers {
             if !self.world.trouble(&node).cut {
                 // At most once: a slow one loses it.
-                let message = Message { subject: subject.to_owned(), payload: payload.clone(), reply: None };
+                let message = Message {
+                    subject: subject.to_owned(),
+                    headers: headers.clone(),
+                    payload: payload.clone(),
+                    reply: None,
+                };
                 let _ = sender.try_send(message);
             }
         }
@@ -83,7 +88,13 @@ impl Bus for NodeBus {
         Err(BusError::NoResponder(subject.to_owned()))
     }
 
-    async fn append(&self, subject: &str, id: &str, payload: Bytes) -> Result<Receipt, BusError> {
+    async fn append_with(
+        &self,
+        subject: &str,
+        id: &str,
+        _: Headers,
+        payload: Bytes,
+    ) -> Result<Receipt, BusError> {
         self.world.way(&self.node).await;
         let (told, receipt) = oneshot::channel();
         let timeout = || BusError::Timeout { subject: subject.to_owned(), timeout: ACK_WAIT };
@@ -145,7 +156,11 @@ impl Bus for NodeBus {
                 match found {
                     Some((sequence, (subject, _, payload))) => {
                         next = sequence;
-                        if sender.send(Queued::new(subject, sequence, 1, payload, |_| {})).await.is_err() {
+                        if sender
+                            .send(Queued::new(subject, sequence, 1, Headers::new(), payload, |_| {}))
+                            .await
+                            .is_err()
+                        {
                             return;
                         }
                     }
@@ -190,7 +205,11 @@ impl Bus for NodeBus {
                         world.lock().streams.settled.entry(name).or_default().insert(sequence);
                     }
                 };
-                if sender.send(Queued::new(subject, sequence, 1, payload, settle)).await.is_err() {
+                if sender
+                    .send(Queued::new(subject, sequence, 1, Headers::new(), payload, settle))
+                    .await
+                    .is_err()
+                {
                     return;
                 }
             }

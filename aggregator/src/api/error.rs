@@ -77,6 +77,16 @@ impl ApiError {
         Self { message: format!("{kind} {name}: {}", self.message), ..self }
     }
 
+    /// Who asks may not do that.
+    pub fn forbidden(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, "forbidden", message)
+    }
+
+    /// Somebody has locked it (RFC 4918 §11.3).
+    pub fn locked(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::LOCKED, "locked", message)
+    }
+
     /// There is no such thing, as far as those can tell who answered.
     pub fn not_there(message: String, missing: &[String]) -> Self {
         match missing {

@@ -11,6 +11,7 @@ use actix_web::http::header::{ETAG, IF_MATCH};
 use actix_web::{HttpRequest, HttpResponse, delete, get, post, put, web};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use shared::events::Draft;
 use shared::model::Timestamp;
 use shared::script::engine::ScriptEngine;
 use shared::script::registry::{ScriptSettings, ScriptSetup, wrong_config};
@@ -131,8 +132,8 @@ async fn entries(
     Ok((entries, Vec::new()))
 }
 
-/// Settings of one kind: `scripts`, `exclusions`, `silences`, `pools`, `monitor`, `endpoints` or `recipients`,
-/// by name.
+/// Settings of one kind: `scripts`, `exclusions`, `silences`, `pools`, `monitor`, `endpoints`, `recipients`
+/// or `hooks`, by name.
 #[utoipa::path(get, path = "/api/v1/settings/{kind}",
     params(("kind" = String, Path, description = "scripts, exclusions, silences, pools, monitor, endpoints or recipients")),
     responses((status = 200, body = Listing<Entry>), (status = 404, body = super::error::ErrorBody)))]
@@ -181,7 +182,7 @@ pub async fn set(
     request: HttpRequest,
 ) -> Result<HttpResponse, ApiError> {
     let by = Parameters::read(&request, &["by"])?.text("by");
-    put(&deps, &path, body.into_inner(), expected(&request)?, by).await
+    put(&deps, &request, &path, body.into_inner(), by).await
 }
 
 /// Deletes an edited entry; what the configuration file says is in force again. An endpoint that
@@ -202,7 +203,7 @@ pub async fn remove(
     request: HttpRequest,
 ) -> Result<HttpResponse, ApiError> {
     let parameters = Parameters::read(&request, &["by", "cascade", "move_to"])?;
-    let (by, expected) = (parameters.text("by"), expected(&request)?);
+    let by = parameters.text("by");
     let (cascade, move_to) = (parameters.parsed::<bool>("cascade")?, parameters.text("move_to"));
     let kind = path.kind()?;
     if cascade.is_some() && kind != DocumentKind::Endpoints {
@@ -214,7 +215,7 @@ pub async fn remove(
     if kind.is_the_notifiers() {
         notifiers::remove(&deps, kind, &path.name, cascade == Some(true), move_to, by.as_deref()).await?;
     }
-    change(&deps, &path, None, expected, by).await
+    change(&deps, &request, &path, None, by).await
 }
 
 /// The versions of an edited entry, newest first; one whose value is null deleted it.
@@ -260,16 +261,16 @@ pub async fn rollback(
     let wanted = versions.into_iter().find(|version| version.revision == body.revision);
     match wanted.map(|version| version.value) {
         None => Err(ApiError::not_found(format!("{} has no revision {}", path.name, body.revision))),
-        Some(Value::Null) => change(&deps, &path, None, expected(&request)?, by).await,
-        Some(value) => put(&deps, &path, value, expected(&request)?, by).await,
+        Some(Value::Null) => change(&deps, &request, &path, None, by).await,
+        Some(value) => put(&deps, &request, &path, value, by).await,
     }
 }
 
 async fn put(
     deps: &ApiDeps,
+    request: &HttpRequest,
     path: &Name,
     value: Value,
-    expected: Option<u64>,
     by: Option<String>,
 ) -> Result<HttpResponse, ApiError> {
     let kind = path.kind()?;
@@ -283,7 +284,7 @@ async fn put(
             sealed
         }
     };
-    change(deps, path, Some(value), expected, by).await
+    change(deps, request, path, Some(value), by).await
 }
 
 /// Says what is wrong with a value, as far as it can be told without others.
@@ -318,14 +319,27 @@ fn check_script(setup: &ScriptSetup, key: &str, settings: Value) -> Result<(), A
 
 async fn change(
     deps: &ApiDeps,
+    request: &HttpRequest,
     path: &Name,
     value: Option<Value>,
-    expected: Option<u64>,
     by: Option<String>,
 ) -> Result<HttpResponse, ApiError> {
-    match store(deps, path.kind()?, &path.name, value, expected, by.as_deref()).await? {
+    let (kind, name, expected) = (path.kind()?, path.name.clone(), expected(request)?);
+    if kind == DocumentKind::Hooks {
+        // A hook needs rights, a check where it runs, and may be locked.
+        let hook = value.map(serde_json::from_value).transpose();
+        let hook = hook.map_err(|e| ApiError::bad_field("body", e.to_string()))?;
+        let document = super::hooks::change(deps, request, &name, hook, expected, by).await?;
+        return Ok(tagged(HttpResponse::Ok(), Entry::edited(deps, document)));
+    }
+    match store(deps, kind, &name, value, expected, by.as_deref()).await? {
         Put::Done(document) => {
-            tell(deps, path.kind()?).await;
+            if let (DocumentKind::Scripts, Some(on)) = (kind, document.value["enabled"].as_bool()) {
+                let state = if on { "ENABLED" } else { "DISABLED" };
+                let draft = Draft::state("SCRIPT", &document.name, state, None, document.value.clone());
+                deps.events.record(vec![draft.by(&document.by, "rest", document.revision)]).await;
+            }
+            tell(deps, kind).await;
             Ok(tagged(HttpResponse::Ok(), Entry::edited(deps, document)))
         }
         Put::Conflict(0) if expected.is_none() => Err(not_there(path)),
@@ -353,7 +367,7 @@ async fn tell(deps: &ApiDeps, kind: DocumentKind) {
 }
 
 /// The revision that a request is about.
-fn expected(request: &HttpRequest) -> Result<Option<u64>, ApiError> {
+pub fn expected(request: &HttpRequest) -> Result<Option<u64>, ApiError> {
     let Some(given) = request.headers().get(IF_MATCH) else { return Ok(None) };
     let text = given.to_str().unwrap_or_default().trim();
     match text {

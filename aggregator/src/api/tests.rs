@@ -34,6 +34,17 @@ fn deps() -> (ApiDeps, SqliteStore, SharedBus) {
         run_patience: super::run::patience(1000),
         documents: Arc::new(store.clone()),
         sealer: Arc::new(shared::seal::Sealer::of_nobody().unwrap()),
+        events: shared::events::Emitter::quiet(),
+        sessions: Arc::new(crate::sessions::Sessions::new(crate::sessions::SessionDeps {
+            store: Arc::new(store.clone()),
+            documents: Arc::new(store.clone()),
+            bus: Arc::clone(&bus),
+            subjects: Subjects::default(),
+            clock: ManualClock::new(Timestamp::from_secs(1)),
+            events: shared::events::Emitter::quiet(),
+            lease: std::time::Duration::from_secs(30),
+        })),
+        tokens: Vec::new(),
         file_settings: Arc::default(),
         settings: tokio::sync::watch::channel(Arc::default()).1,
         live: LiveState::new(),
@@ -79,7 +90,11 @@ async fn every_documented_path_has_a_route_and_the_other_way_round() {
                 .replace("{host}", "192.0.2.1")
                 .replace("{row}", "1")
                 .replace("{kind}", "pools")
-                .replace("{name}", "x");
+                .replace("{name}", "x")
+                .replace("{execution}", "1")
+                .replace("{event}", "api")
+                .replace("{profile}", "x")
+                .replace("{action}", "enable");
             let request = match method.as_str() {
                 "get" => test::TestRequest::get(),
                 "post" => test::TestRequest::post(),
@@ -101,9 +116,23 @@ async fn every_documented_path_has_a_route_and_the_other_way_round() {
         "/api/v1/alerts/{row}/acknowledge",
         "/api/v1/alerts/{row}/deliveries",
         "/api/v1/alerts/{row}/label",
+        "/api/v1/events",
+        "/api/v1/events/schema/{event}",
+        "/api/v1/events/types",
+        "/api/v1/executions",
         "/api/v1/flows",
         "/api/v1/flows/live",
         "/api/v1/health",
+        "/api/v1/hooks",
+        "/api/v1/hooks/{name}",
+        "/api/v1/hooks/{name}/dead",
+        "/api/v1/hooks/{name}/dead/retry",
+        "/api/v1/hooks/{name}/executions/{execution}",
+        "/api/v1/hooks/{name}/rename",
+        "/api/v1/hooks/{name}/replay",
+        "/api/v1/hooks/{name}/retry",
+        "/api/v1/hooks/{name}/test",
+        "/api/v1/hooks/{name}/{action}",
         "/api/v1/hosts",
         "/api/v1/hosts/{host}",
         "/api/v1/interfaces",
@@ -111,6 +140,8 @@ async fn every_documented_path_has_a_route_and_the_other_way_round() {
         "/api/v1/monitor",
         "/api/v1/networks",
         "/api/v1/openapi.json",
+        "/api/v1/pubsub/hooks",
+        "/api/v1/pubsub/items",
         "/api/v1/recipients",
         "/api/v1/recipients/{name}/dead",
         "/api/v1/recipients/{name}/dead/replay",
@@ -122,6 +153,8 @@ async fn every_documented_path_has_a_route_and_the_other_way_round() {
         "/api/v1/scripts/{key}/run",
         "/api/v1/series",
         "/api/v1/series/top",
+        "/api/v1/sessions",
+        "/api/v1/sessions/{profile}",
         "/api/v1/settings/export",
         "/api/v1/settings/import",
         "/api/v1/settings/reset",

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use ractor::thread_local::{ThreadLocalActor, ThreadLocalActorSpawner};
 use ractor::{ActorCell, ActorProcessingErr, ActorRef};
+use shared::events::Draft;
 use shared::wire::partition;
 
 use super::{AggregatorMessage, Child, SHARD_THREADS, SupervisorState};
@@ -23,9 +24,16 @@ impl SupervisorState {
         let spawner = self.spawners[partition as usize % SHARD_THREADS].clone();
         let (actor, _) = ShardActor::spawn_linked(None, args, myself.get_cell(), spawner).await?;
         self.children.insert(actor.get_id(), Child::Shard(partition));
+        self.tell_shard(partition, "STARTED");
         self.shards.insert(partition, actor);
         self.live.set(self.shards.clone());
         Ok(())
+    }
+
+    /// Tells that a shard is in another state.
+    pub(super) fn tell_shard(&self, partition: u32, state: &str) {
+        let object = serde_json::json!({ "site": self.deps.site, "node": self.deps.node });
+        self.deps.events.tell(Draft::state("SHARD", &partition.to_string(), state, None, object));
     }
 
     fn shard_args(&self, partition: u32, fence: u64) -> ShardArgs {
@@ -36,6 +44,7 @@ impl SupervisorState {
             memory: Arc::clone(&self.deps.memory),
             partitions: Arc::clone(&self.deps.partitions),
             series: Arc::clone(&self.deps.series),
+            events: self.deps.events.clone(),
             outbox: Arc::clone(&self.outbox),
         };
         ShardArgs {

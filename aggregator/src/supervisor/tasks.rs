@@ -27,6 +27,8 @@ pub enum Task {
     Prune,
     /// Tells alert transitions.
     Outbox,
+    /// Looks after sessions of profiles.
+    Sessions,
     /// Answers other aggregators about live elements.
     Live,
     /// Serves the REST API.
@@ -35,7 +37,7 @@ pub enum Task {
 
 impl Task {
     /// All but the API.
-    pub(super) const WORK: [Self; 7] = [
+    pub(super) const WORK: [Self; 8] = [
         Self::Flows,
         Self::Alerts,
         Self::Documents,
@@ -43,6 +45,7 @@ impl Task {
         Self::Prune,
         Self::Outbox,
         Self::Live,
+        Self::Sessions,
     ];
 }
 
@@ -82,6 +85,7 @@ impl SupervisorState {
                 let (bus, woken) = (Arc::clone(&deps.bus), Arc::clone(&self.outbox));
                 outbox::run(bus, deps.subjects.clone(), alerts, woken).boxed()
             }
+            Task::Sessions => Arc::clone(&self.api_deps.sessions).run().boxed(),
             Task::Live if self.deps.alone => return Ok(()),
             Task::Live => {
                 let questions = deps.bus.subscribe(&deps.subjects.live(&deps.node)).await?;

@@ -141,6 +141,7 @@ async fn start(failures: u32) -> Setup {
     .unwrap();
     let subjects = Subjects::new("t");
     let args = DispatcherArgs {
+        events: shared::events::Emitter::quiet(),
         bus: Arc::clone(&bus) as SharedBus,
         ledger: Arc::clone(&ledger) as Arc<dyn Ledger>,
         clock: ManualClock::new(NOW),
@@ -234,6 +235,7 @@ async fn a_dispatcher_that_died_leaves_its_messages_to_the_next() {
     setup.actor.wait(None).await.unwrap();
     setup.ledger.failures.store(0, Ordering::SeqCst);
     let args = DispatcherArgs {
+        events: shared::events::Emitter::quiet(),
         bus: Arc::clone(&setup.bus) as SharedBus,
         ledger: Arc::clone(&setup.ledger) as Arc<dyn Ledger>,
         clock: ManualClock::new(NOW),

@@ -80,6 +80,7 @@ impl Setup {
             name: "r".to_owned(),
             owner: "n1/r".to_owned(),
             ledger: Arc::new(store.clone()),
+            events: Emitter::quiet(),
             clock: Arc::clone(&clock) as SharedClock,
             endpoint: Arc::clone(&endpoint) as Arc<dyn Endpoint>,
             policy: Policy::new(&NotifierConfig::default(), endpoint.manners(), None),

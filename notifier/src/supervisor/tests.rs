@@ -31,11 +31,14 @@ impl Setup {
         let deps = NotifierDeps {
             bus: Arc::clone(&bus) as SharedBus,
             ledger: Arc::new(store.clone()),
+            hooks: Arc::new(store.clone()),
+            events: Emitter::quiet(),
             clock: SystemClock::shared(),
             subjects: Subjects::new("t"),
             settings: settings.subscribe(),
             sealer: Arc::new(Sealer::of_nobody().unwrap()),
             config: toml::from_str(config).unwrap(),
+            site: "main".to_owned(),
             owner: "n1".to_owned(),
         };
         Self { bus, store, settings, deps }

@@ -12,7 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::timeout;
 
-use super::{Bus, BusError, Consumer, MAX_MESSAGE, Queued, SharedBus, Stream, Subscription};
+use super::{Bus, BusError, Consumer, MAX_MESSAGE, Queued, SharedBus, Stream, Subscription, WHOLE_STREAM};
 use crate::wire::subject::Subjects;
 
 /// How long anything may take: longer than a carrier's acknowledgement timeout (30 s on NATS), so that
@@ -45,6 +45,7 @@ pub async fn run(bus: SharedBus, prefix: &str) {
     suite.nothing_is_outstanding_after_the_last_acknowledgement().await;
     suite.a_message_too_large_is_refused().await;
     suite.a_subject_that_no_stream_keeps_is_refused().await;
+    suite.events_come_with_their_headers_whatever_their_kind().await;
     suite.closing_ends_consumers_and_subscriptions().await;
 }
 
@@ -337,6 +338,29 @@ impl Suite<'_> {
             Err(error) => Err(error),
         };
         assert!(matches!(stored, Err(BusError::Other(_))), "{stored:?}");
+    }
+
+    async fn events_come_with_their_headers_whatever_their_kind(&self) {
+        let mut all = self.bus.consume(Stream::Event, "whole", WHOLE_STREAM).await.unwrap();
+        let mut heard = self.subscribe(&self.subjects.prefixed("event.item.>")).await;
+        let headers = vec![("ce-id".to_owned(), "7".to_owned()), ("ce-type".to_owned(), "x y".to_owned())];
+        for subject in [self.subjects.prefixed("event.item.a.b"), self.subjects.hook_retry("h")] {
+            let payload = Bytes::from_static(b"{}");
+            let receipt = self.bus.append_with(&subject, &subject, headers.clone(), payload).await.unwrap();
+            let queued = next(&mut all).await;
+            assert_eq!((&queued.subject, &queued.headers), (&subject, &headers));
+            queued.ack();
+            receipt.stored().await.unwrap();
+        }
+        let message = heard.next().await.unwrap();
+        assert_eq!(message.headers, headers);
+        let flow = self.subjects.prefixed("event.flow.flowEnd.1");
+        let kept = match self.bus.append(&flow, "f", Bytes::new()).await {
+            Ok(receipt) => receipt.stored().await.is_ok(),
+            Err(_) => false,
+        };
+        assert!(!kept, "flow events are not kept");
+        self.bus.publish_with(&flow, headers, Bytes::new()).await.unwrap();
     }
 
     async fn closing_ends_consumers_and_subscriptions(&self) {

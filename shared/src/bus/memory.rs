@@ -17,12 +17,14 @@ use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use self::log::{Accepted, Log};
-use super::{Bus, BusError, CONSUMER_WINDOW, Consumer, MAX_MESSAGE, Message, Queued, Receipt, Reply};
+use super::{
+    Bus, BusError, CONSUMER_WINDOW, Consumer, Headers, MAX_MESSAGE, Message, Queued, Receipt, Reply,
+};
 use super::{Replay, Settlement, Stream, Subscription};
 use crate::clock::{Clock, SystemClock};
 use crate::metrics;
 use crate::model::Position;
-use crate::wire::subject::matches;
+use crate::wire::subject::{is_kept_event, matches};
 
 mod log;
 
@@ -87,7 +89,7 @@ impl MemoryBus {
         Arc::new_cyclic(|me| Self {
             me: Weak::clone(me),
             subscriptions: Mutex::new(Some(Vec::new())),
-            streams: [stream(), stream(), stream(), stream()],
+            streams: [stream(), stream(), stream(), stream(), stream()],
             made: SystemClock.now().ns(),
         })
     }
@@ -112,7 +114,8 @@ impl MemoryBus {
             let Some(log) = log.as_mut() else { return };
             while let Some((member, given)) = log.next_for(name, CONSUMER_WINDOW, &mut gone) {
                 let settle = self.settle(stream, name, given.sequence, given.attempt);
-                let queued = Queued::new(given.subject, given.sequence, given.attempt, given.payload, settle);
+                let log::Given { subject, sequence, attempt, headers, payload } = given;
+                let queued = Queued::new(subject, sequence, attempt, headers, payload, settle);
                 if let Err(refused) = member.try_send(queued) {
                     // Not given after all: its fate is decided here, not by its destructor.
                     let mut queued = refused.into_inner();
@@ -210,10 +213,11 @@ impl KeptStream {
 
 #[async_trait]
 impl Bus for MemoryBus {
-    async fn publish(&self, subject: &str, payload: Bytes) -> Result<(), BusError> {
+    async fn publish_with(&self, subject: &str, headers: Headers, payload: Bytes) -> Result<(), BusError> {
         check_size(subject, &payload)?;
         for (filter, subscriber) in self.subscribers(subject)? {
-            let message = Message { subject: subject.to_owned(), payload: payload.clone(), reply: None };
+            let (subject, headers, payload) = (subject.to_owned(), headers.clone(), payload.clone());
+            let message = Message { subject, headers, payload, reply: None };
             offer(&filter, &subscriber, message);
         }
         Ok(())
@@ -247,7 +251,8 @@ impl Bus for MemoryBus {
                 }
             });
             let (subject, payload) = (subject.to_owned(), payload.clone());
-            offer(&filter, &subscriber, Message { subject, payload, reply: Some(reply) });
+            let headers = Headers::new();
+            offer(&filter, &subscriber, Message { subject, headers, payload, reply: Some(reply) });
         }
         // `answers` lives on, so that an unanswered question ends by its timeout as on a network.
         match tokio::time::timeout(timeout, answer.recv()).await {
@@ -256,19 +261,33 @@ impl Bus for MemoryBus {
         }
     }
 
-    async fn append(&self, subject: &str, id: &str, payload: Bytes) -> Result<Receipt, BusError> {
+    async fn append_with(
+        &self,
+        subject: &str,
+        id: &str,
+        headers: Headers,
+        payload: Bytes,
+    ) -> Result<Receipt, BusError> {
         check_size(subject, &payload)?;
         let stream = keeper(subject).ok_or_else(|| BusError::Other(format!("no stream keeps {subject}")))?;
         let kept = self.stream(stream);
         let (told, receipt) = oneshot::channel();
-        let told =
-            match lock(&kept.log).as_mut().ok_or(BusError::Closed)?.accept_without_room(subject, id, told) {
-                Accepted::Known => return Ok(Receipt(receipt)),
-                Accepted::NeedsRoom(told) => told,
-            };
+        let accepted =
+            lock(&kept.log).as_mut().ok_or(BusError::Closed)?.accept_without_room(subject, id, told);
+        let told = match accepted {
+            Accepted::Known => return Ok(Receipt(receipt)),
+            Accepted::Unwanted => {
+                self.publish_with(subject, headers, payload).await?;
+                return Ok(Receipt(receipt));
+            }
+            Accepted::NeedsRoom(told) => told,
+        };
         let room = kept.room(payload.len()).await?;
-        let names =
-            lock(&kept.log).as_mut().ok_or(BusError::Closed)?.append(subject, id, payload, told, room);
+        let message = log::Content { subject, id, headers: headers.clone(), payload: payload.clone() };
+        let names = lock(&kept.log).as_mut().ok_or(BusError::Closed)?.append(message, told, room);
+        let Some(names) = names else { return Ok(Receipt(receipt)) };
+        // Subscribers hear of it too, as from a server.
+        self.publish_with(subject, headers, payload).await?;
         for name in names {
             self.pump(stream, &name);
         }
@@ -329,8 +348,12 @@ impl std::fmt::Debug for MemoryBus {
 fn keeper(subject: &str) -> Option<Stream> {
     let mut tokens = subject.split('.').peekable();
     while let Some(token) = tokens.next() {
+        let next = tokens.peek().copied();
+        if next.is_some_and(|next| is_kept_event(token, next)) {
+            return Some(Stream::Event);
+        }
         let kind = Stream::ALL.into_iter().find(|stream| stream.kind() == token);
-        if kind.is_some() && tokens.peek() == Some(&"v1") {
+        if kind.is_some() && next == Some("v1") {
             return kind;
         }
     }

@@ -25,7 +25,8 @@ use tokio::time::timeout;
 pub use self::leases::NatsLeases;
 use self::outbox::Outbox;
 use super::{
-    Bus, BusError, Consumer, MAX_MESSAGE, Message, Receipt, Replay, Reply, Stream, Subscription, Trouble,
+    Bus, BusError, Consumer, Headers, MAX_MESSAGE, Message, Receipt, Replay, Reply, Stream, Subscription,
+    Trouble, WHOLE_STREAM,
 };
 use crate::metrics;
 use crate::model::Position;
@@ -34,6 +35,7 @@ use crate::secret::Secret;
 mod connection;
 mod consumer;
 mod credentials;
+mod headers;
 mod keeper;
 mod leases;
 mod outbox;
@@ -100,13 +102,15 @@ pub struct NatsConfig {
     pub alert: StreamLimits,
     /// Limits of the stream of scripts' posts.
     pub post: StreamLimits,
+    /// Limits of the stream of events.
+    pub event: StreamLimits,
 }
 
 /// How much a stream keeps; whichever limit is met first counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct StreamLimits {
-    /// Hours; default 24 for summaries, 6 for flow records, 168 for alerts and posts.
+    /// Hours; default 24 for summaries and events, 6 for flow records, 168 for alerts and posts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_age_hours: Option<u64>,
     /// Bytes; default 1 GiB. The server refuses to create a stream that its disk cannot hold.
@@ -134,6 +138,7 @@ impl Default for NatsConfig {
             flow: StreamLimits::default(),
             alert: StreamLimits::default(),
             post: StreamLimits::default(),
+            event: StreamLimits::default(),
         }
     }
 }
@@ -204,10 +209,16 @@ impl NatsBus {
 
 #[async_trait]
 impl Bus for NatsBus {
-    async fn publish(&self, subject: &str, payload: Bytes) -> Result<(), BusError> {
+    async fn publish_with(&self, subject: &str, headers: Headers, payload: Bytes) -> Result<(), BusError> {
         check_size(subject, &payload)?;
         self.open(async {
-            let published = self.client.publish(subject.to_owned(), payload).await;
+            let published = match headers.is_empty() {
+                true => self.client.publish(subject.to_owned(), payload).await,
+                false => {
+                    let headers = headers::to_nats(&headers)?;
+                    self.client.publish_with_headers(subject.to_owned(), headers, payload).await
+                }
+            };
             published.map_err(|error| match error.kind() {
                 PublishErrorKind::Send => BusError::Closed,
                 _ => other(format!("publish on {subject}"), error),
@@ -250,12 +261,20 @@ impl Bus for NatsBus {
         .await
     }
 
-    async fn append(&self, subject: &str, id: &str, payload: Bytes) -> Result<Receipt, BusError> {
+    async fn append_with(
+        &self,
+        subject: &str,
+        id: &str,
+        headers: Headers,
+        payload: Bytes,
+    ) -> Result<Receipt, BusError> {
         check_size(subject, &payload)?;
         if id.contains(char::is_control) {
             return Err(BusError::Other(format!("message id {id:?} holds control characters")));
         }
-        let message = PublishMessage::build().payload(payload).message_id(id);
+        // The id is a header too, so it is set after the others.
+        let message =
+            PublishMessage::build().headers(headers::to_nats(&headers)?).payload(payload).message_id(id);
         let sent = self.open(async {
             let sent = self.context.send_publish(subject.to_owned(), message).await;
             sent.map_err(|error| append_error(subject, error))
@@ -289,7 +308,8 @@ impl Bus for NatsBus {
             outbox: self.outbox.clone(),
             stream: streams::name(&self.prefix, stream),
             name: consumer::encode_name(name),
-            filter: filter.to_owned(),
+            // Servers before 2.10 take no filter that covers several of a stream's subjects.
+            filter: if filter == WHOLE_STREAM { String::new() } else { filter.to_owned() },
         };
         self.open(puller.ensure()).await?;
         Ok(puller.start(self.closed.subscribe()))
@@ -365,7 +385,9 @@ async fn deliver(
             let outbox = outbox.clone();
             Reply::new(move |payload| outbox.send(to, payload))
         });
-        let message = Message { subject: message.subject.to_string(), payload: message.payload, reply };
+        let headers = headers::from_nats(message.headers.as_ref());
+        let (subject, payload) = (message.subject.to_string(), message.payload);
+        let message = Message { subject, headers, payload, reply };
         if let Err(mpsc::error::TrySendError::Full(_)) = messages.try_send(message) {
             metrics::bus_dropped(&filter, 1);
         }

@@ -13,17 +13,22 @@ const COMPONENTS: &str = "#/components/schemas/";
 
 /// The schema of alerts.
 pub fn alert_schema() -> Value {
+    whole_schema::<Alert>(&format!("urn:flowhook:alert:v{ALERT_SCHEMA_VERSION}"), "Alert")
+}
+
+/// The schema of a type with everything it refers to, under a name of its own.
+pub fn whole_schema<T: ToSchema + PartialSchema>(id: &str, title: &str) -> Value {
     let mut parts = Vec::new();
-    Alert::schemas(&mut parts);
+    T::schemas(&mut parts);
     let read = |schema| serde_json::to_value(schema).unwrap_or_default();
     let defs: Map<String, Value> = parts.into_iter().map(|(name, part)| (name, read(part))).collect();
-    let mut schema = read(Alert::schema());
+    let mut schema = read(T::schema());
     schema["$defs"] = Value::Object(defs);
     localise(&mut schema);
     let mut whole = json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "$id": format!("urn:flowhook:alert:v{ALERT_SCHEMA_VERSION}"),
-        "title": "Alert",
+        "$id": id,
+        "title": title,
     });
     if let (Value::Object(whole), Value::Object(schema)) = (&mut whole, schema) {
         whole.extend(schema);

@@ -22,6 +22,7 @@ use crate::model::{FlowRecord, Granularity, Timestamp};
 mod attributes;
 #[cfg(test)]
 mod catalog;
+mod event;
 mod functions;
 mod guards;
 mod host;
@@ -39,6 +40,7 @@ mod tests;
 pub(crate) use tests::flow as a_flow;
 mod when;
 
+pub use event::{EventInput, EventScript};
 use host::{FlowHandle, Host};
 pub use run::Run;
 pub use when::Need;

@@ -11,6 +11,8 @@
 )]
 
 use crate::store::documents::DocumentStore;
+use crate::store::events::EventStore;
+use crate::store::hooks::HookStore;
 use crate::store::memory::MemoryStore;
 use crate::store::partitions::PartitionStore;
 use crate::store::series::SeriesStore;
@@ -18,7 +20,9 @@ use crate::store::{AlertStore, FlowStore, Ledger, Store};
 
 mod alerts;
 mod documents;
+mod events;
 mod flows;
+mod hooks;
 mod ledger;
 mod memory;
 mod partitions;
@@ -98,6 +102,30 @@ pub async fn series_store(store: &dyn SeriesStore) {
     series::named_numbers_are_sums_or_means(store).await;
     series::the_largest_come_first(store).await;
     series::pruning_deletes_only_what_is_older(store).await;
+}
+
+/// The outbox of events, and sessions.
+///
+/// # Panics
+/// When the store does not keep the contract of [`EventStore`].
+pub async fn event_store(store: &dyn EventStore) {
+    events::events_are_told_once_in_order_with_numbers(store).await;
+    events::a_session_lasts_until_it_ends_or_is_not_renewed(store).await;
+}
+
+/// Executions of hooks.
+///
+/// # Panics
+/// When the store does not keep the contract of [`HookStore`].
+pub async fn hook_store(store: &dyn HookStore) {
+    hooks::an_event_that_comes_again_runs_nothing_again(store).await;
+    hooks::one_key_keeps_its_order_and_others_go_on(store).await;
+    hooks::what_a_node_left_running_is_tried_once_more(store).await;
+    hooks::successes_do_not_push_failures_out(store).await;
+    hooks::a_record_keeps_any_bytes(store).await;
+    hooks::the_dead_can_be_tried_again_or_forgotten(store).await;
+    hooks::what_is_left_out_and_what_is_asked_for_are_on_record(store).await;
+    hooks::events_are_kept_for_those_who_ask_later(store).await;
 }
 
 /// Events, deliveries and attempts.

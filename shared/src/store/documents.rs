@@ -1,5 +1,5 @@
 //! What users edit while the program runs: settings of scripts, exclusions, silences, host pools,
-//! hosts to probe, endpoints and recipients.
+//! hosts to probe, endpoints, recipients, hooks.
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -28,11 +28,13 @@ pub enum DocumentKind {
     Endpoints,
     /// Who is notified of what. Secrets in them are sealed.
     Recipients,
+    /// Hooks on events.
+    Hooks,
 }
 
 impl DocumentKind {
     /// Every kind.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Scripts,
         Self::Exclusions,
         Self::Silences,
@@ -40,6 +42,7 @@ impl DocumentKind {
         Self::Monitor,
         Self::Endpoints,
         Self::Recipients,
+        Self::Hooks,
     ];
 
     /// The snake-case name.
@@ -52,6 +55,7 @@ impl DocumentKind {
             Self::Monitor => "monitor",
             Self::Endpoints => "endpoints",
             Self::Recipients => "recipients",
+            Self::Hooks => "hooks",
         }
     }
 

@@ -1,7 +1,8 @@
-//! The embedded store: three SQLite files in one folder.
+//! The embedded store: four SQLite files in one folder.
 //!
 //! `ledger.db` keeps what must not be lost (alerts, engaged set, outbox, deliveries) and waits for
-//! the disk at each commit; `flows.db` keeps flow records and `series.db` time series, and both may lose
+//! the disk at each commit; `hooks.db` keeps
+//! events and executions of hooks and waits likewise; `flows.db` keeps flow records and `series.db` time series, and both may lose
 //! the last moments on power loss, never their consistency. Each has one thread that writes and one that reads, see `sqlite/worker.rs`.
 
 use std::path::Path;
@@ -14,8 +15,10 @@ use crate::store::{Store, StoreError, StoreHealth};
 mod alerts;
 mod connection;
 mod documents;
+mod events;
 mod filter;
 mod flows;
+mod hooks;
 mod ledger;
 mod memory;
 mod partitions;
@@ -42,6 +45,9 @@ const FLOWS: Schema = Schema { file: "flows.db", steps: &[include_str!("migratio
 const SERIES: Schema =
     Schema { file: "series.db", steps: &[include_str!("migrations/sqlite/series_001.sql")] };
 
+/// The schema of `hooks.db`, oldest step first.
+const HOOKS: Schema = Schema { file: "hooks.db", steps: &[include_str!("migrations/sqlite/hooks_001.sql")] };
+
 /// Rows that one transaction of a prune deletes at most, so that other writes get their turn.
 const PRUNE_ROWS: usize = 2000;
 
@@ -53,6 +59,7 @@ pub struct SqliteStore {
     ledger: Database,
     flows: Database,
     series: Database,
+    hooks: Database,
 }
 
 impl SqliteStore {
@@ -66,7 +73,8 @@ impl SqliteStore {
         let ledger = Database::open(dir, &LEDGER, Durability::Full)?;
         let flows = Database::open(dir, &FLOWS, Durability::Normal)?;
         let series = Database::open(dir, &SERIES, Durability::Normal)?;
-        Ok(Self { ledger, flows, series })
+        let hooks = Database::open(dir, &HOOKS, Durability::Full)?;
+        Ok(Self { ledger, flows, series, hooks })
     }
 
     /// A store in memory that ends with its last clone.
@@ -74,8 +82,8 @@ impl SqliteStore {
     /// # Errors
     /// [`StoreError::Open`] when the system refuses memory or threads.
     pub fn in_memory() -> Result<Self, StoreError> {
-        let [ledger, flows, series] = [&LEDGER, &FLOWS, &SERIES].map(Database::in_memory);
-        Ok(Self { ledger: ledger?, flows: flows?, series: series? })
+        let [ledger, flows, series, hooks] = [&LEDGER, &FLOWS, &SERIES, &HOOKS].map(Database::in_memory);
+        Ok(Self { ledger: ledger?, flows: flows?, series: series?, hooks: hooks? })
     }
 
     /// Transactions committed to the ledger since it was opened; many writes may share one.
@@ -95,6 +103,7 @@ impl Store for SqliteStore {
         self.ledger.close().await;
         self.flows.close().await;
         self.series.close().await;
+        self.hooks.close().await;
     }
 }
 

@@ -7,6 +7,12 @@ use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_enco
 
 use crate::model::{AlertAction, Entity, Severity};
 
+mod event;
+mod filters;
+
+pub use event::{EventSubject, token as event_token};
+pub use filters::{Filters, check_filter};
+
 /// What may not stand in a token as it is.
 const ESCAPED: &AsciiSet = &CONTROLS.add(b'.').add(b'*').add(b'>').add(b' ').add(b'%').add(b'/').add(b'\\');
 
@@ -102,6 +108,43 @@ impl Subjects {
         format!("{}hb.v1.{}", self.prefix, token(node))
     }
 
+    /// An event's subject; see [`EventSubject`].
+    pub fn event(&self, event: &EventSubject) -> String {
+        format!("{}{event}", self.prefix)
+    }
+
+    /// A subject that users know without the prefix.
+    pub fn prefixed(&self, subject: &str) -> String {
+        format!("{}{subject}", self.prefix)
+    }
+
+    /// A subject as users know it; `None` when it is under another prefix.
+    pub fn unprefixed<'a>(&self, subject: &'a str) -> Option<&'a str> {
+        subject.strip_prefix(&self.prefix)
+    }
+
+    /// Asks for a hook's execution to be done again: `hook.retry.<hook>`.
+    pub fn hook_retry(&self, hook: &str) -> String {
+        format!("{}hook.retry.{}", self.prefix, event::token(hook))
+    }
+
+    /// The hook of such a subject.
+    pub fn parse_hook_retry(&self, subject: &str) -> Option<String> {
+        let hook = self.unprefixed(subject)?.strip_prefix("hook.retry.")?;
+        (!hook.contains('.')).then(|| event::untoken(hook))
+    }
+
+    /// Tells how an execution stands: `hook.exec.<hook>.<started, success, failure, …>`.
+    pub fn hook_exec(&self, hook: &str, outcome: &str) -> String {
+        format!("{}hook.exec.{}.{}", self.prefix, event::token(hook), event::token(outcome))
+    }
+
+    /// What the stream of events keeps: every kind of event but those of flows, and retries.
+    pub fn kept_events(&self) -> Vec<String> {
+        let events = KEPT_EVENTS.iter().map(|kind| format!("{}event.{kind}.>", self.prefix));
+        events.chain([format!("{}hook.retry.>", self.prefix)]).collect()
+    }
+
     /// Everything of one kind (`dl`, `fr`, `al`, `po`, `sc`, `rq`, `hb`).
     pub fn all(&self, kind: &str) -> String {
         format!("{}{kind}.v1.>", self.prefix)
@@ -111,6 +154,18 @@ impl Subjects {
     pub fn parse(&self, kind: &str, subject: &str) -> Option<Vec<String>> {
         let rest = subject.strip_prefix(&self.prefix)?.strip_prefix(kind)?.strip_prefix(".v1.")?;
         Some(rest.split('.').map(untoken).collect())
+    }
+}
+
+/// Kinds of events that are kept until every hook has had them.
+const KEPT_EVENTS: [&str; 5] = ["api", "state", "alert", "timer", "item"];
+
+/// True for two neighbouring tokens that the subject of a kept event begins with, after its prefix.
+pub fn is_kept_event(token: &str, next: &str) -> bool {
+    match token {
+        "event" => KEPT_EVENTS.contains(&next),
+        "hook" => next == "retry",
+        _ => false,
     }
 }
 

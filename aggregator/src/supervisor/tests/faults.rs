@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use async_trait::async_trait;
 use bytes::Bytes;
 use prost::Message as _;
-use shared::bus::{Bus, BusError, Consumer, Receipt, Subscription};
+use shared::bus::{Bus, BusError, Consumer, Headers, Receipt, Subscription};
 use shared::model::query::{AlertQuery, FlowQuery, Page, StoredAlert};
 use shared::script::source::{Origin, ScriptSource};
 use shared::store::AlertMark;
@@ -106,8 +106,8 @@ impl AlertStore for FailsOnce<SqliteStore> {
 /// A script's post is not taken in time.
 #[async_trait]
 impl Bus for FailsOnce<SharedBus> {
-    async fn publish(&self, subject: &str, payload: Bytes) -> Result<(), BusError> {
-        self.inner.publish(subject, payload).await
+    async fn publish_with(&self, subject: &str, headers: Headers, payload: Bytes) -> Result<(), BusError> {
+        self.inner.publish_with(subject, headers, payload).await
     }
 
     async fn subscribe(&self, filter: &str) -> Result<Subscription, BusError> {
@@ -118,11 +118,17 @@ impl Bus for FailsOnce<SharedBus> {
         self.inner.request(subject, payload, timeout).await
     }
 
-    async fn append(&self, subject: &str, id: &str, payload: Bytes) -> Result<Receipt, BusError> {
+    async fn append_with(
+        &self,
+        subject: &str,
+        id: &str,
+        headers: Headers,
+        payload: Bytes,
+    ) -> Result<Receipt, BusError> {
         if subject.starts_with("po.") && self.fails() {
             return Err(BusError::Timeout { subject: subject.to_owned(), timeout: Duration::ZERO });
         }
-        self.inner.append(subject, id, payload).await
+        self.inner.append_with(subject, id, headers, payload).await
     }
 
     async fn consume(&self, stream: Stream, name: &str, filter: &str) -> Result<Consumer, BusError> {

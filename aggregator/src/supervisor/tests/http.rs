@@ -15,7 +15,7 @@ use super::*;
 /// An aggregator whose API listens on a free port.
 async fn serving(bus: &SharedBus, store: &SqliteStore) -> (Aggregator, SocketAddr) {
     let mut deps = deps(bus, store);
-    deps.config.api = ApiConfig { enabled: true, listen: "127.0.0.1:0".to_owned() };
+    deps.config.api = ApiConfig { listen: "127.0.0.1:0".to_owned(), ..ApiConfig::default() };
     deps.networks = Arc::new(LocalNetworks::new(["10.0.0.0/8".parse().unwrap()]));
     let aggregator = spawn(deps).await.unwrap();
     let address = aggregator.api_address.unwrap();

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use shared::bus::memory::{MemoryBus, MemoryConfig};
 use shared::bus::nats::{NatsBus, NatsConfig};
 use shared::bus::test_server::NatsServer;
-use shared::bus::{Bus, Consumer, Receipt, Stream, Subscription};
+use shared::bus::{Bus, Consumer, Headers, Receipt, Stream, Subscription};
 use shared::model::Timestamp;
 use shared::wire::subject::Subjects;
 
@@ -25,8 +25,8 @@ struct Away {
 
 #[async_trait]
 impl Bus for Away {
-    async fn publish(&self, subject: &str, payload: Bytes) -> Result<(), BusError> {
-        self.inner.publish(subject, payload).await
+    async fn publish_with(&self, subject: &str, headers: Headers, payload: Bytes) -> Result<(), BusError> {
+        self.inner.publish_with(subject, headers, payload).await
     }
 
     async fn subscribe(&self, filter: &str) -> Result<Subscription, BusError> {
@@ -37,11 +37,17 @@ impl Bus for Away {
         self.inner.request(subject, payload, timeout).await
     }
 
-    async fn append(&self, subject: &str, id: &str, payload: Bytes) -> Result<Receipt, BusError> {
+    async fn append_with(
+        &self,
+        subject: &str,
+        id: &str,
+        headers: Headers,
+        payload: Bytes,
+    ) -> Result<Receipt, BusError> {
         if self.away.load(Ordering::SeqCst) {
             std::future::pending::<()>().await;
         }
-        self.inner.append(subject, id, payload).await
+        self.inner.append_with(subject, id, headers, payload).await
     }
 
     async fn consume(&self, stream: Stream, name: &str, filter: &str) -> Result<Consumer, BusError> {

@@ -10,7 +10,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 use xxhash_rust::xxh3::xxh3_128;
 
-use super::super::{BusError, Queued};
+use super::super::{BusError, Headers, Queued};
 use crate::wire::subject::matches;
 
 /// Tells an appender the fate of its message.
@@ -32,6 +32,7 @@ pub(super) struct Log<R> {
 
 struct Kept<R> {
     subject: String,
+    headers: Headers,
     payload: Bytes,
     /// Consumers that have not acknowledged it.
     wanted_by: usize,
@@ -51,8 +52,10 @@ struct Durable {
 
 /// What became of a message at first sight.
 pub(super) enum Accepted {
-    /// A duplicate, or nobody wants it: nothing more to do.
+    /// A duplicate: nothing more to do.
     Known,
+    /// No consumer wants it: it is not kept.
+    Unwanted,
     /// To be appended when there is room.
     NeedsRoom(Told),
 }
@@ -62,6 +65,15 @@ pub(super) struct Given {
     pub(super) subject: String,
     pub(super) sequence: u64,
     pub(super) attempt: u64,
+    pub(super) headers: Headers,
+    pub(super) payload: Bytes,
+}
+
+/// A message to be kept.
+pub(super) struct Content<'a> {
+    pub(super) subject: &'a str,
+    pub(super) id: &'a str,
+    pub(super) headers: Headers,
     pub(super) payload: Bytes,
 }
 
@@ -100,22 +112,18 @@ impl<R> Log<R> {
         self.remember(id);
         // Who appended need not wait for the receipt.
         let _ = told.send(Ok(()));
-        Accepted::Known
+        Accepted::Unwanted
     }
 
-    /// Keeps a message; returns the consumers that have something to get.
+    /// Keeps a message; returns the consumers that have something to get, or nothing for a duplicate.
     ///
     /// Looks for a duplicate again, because the same id may have come while this one waited for room.
-    pub(super) fn append(
-        &mut self,
-        subject: &str,
-        id: &str,
-        payload: Bytes,
-        told: Told,
-        room: R,
-    ) -> Vec<String> {
-        let Accepted::NeedsRoom(told) = self.accept_without_room(subject, id, told) else {
-            return Vec::new();
+    pub(super) fn append(&mut self, message: Content<'_>, told: Told, room: R) -> Option<Vec<String>> {
+        let Content { subject, id, headers, payload } = message;
+        let told = match self.accept_without_room(subject, id, told) {
+            Accepted::Known => return None,
+            Accepted::Unwanted => return Some(Vec::new()),
+            Accepted::NeedsRoom(told) => told,
         };
         self.last_sequence += 1;
         self.remember(id);
@@ -128,13 +136,14 @@ impl<R> Log<R> {
         }
         let kept = Kept {
             subject: subject.to_owned(),
+            headers,
             payload,
             wanted_by: names.len(),
             told: vec![told],
             _room: room,
         };
         self.messages.insert(self.last_sequence, kept);
-        names
+        Some(names)
     }
 
     fn remember(&mut self, id: &str) {
@@ -189,8 +198,9 @@ impl<R> Log<R> {
         let (sequence, attempts) = durable.waiting.pop_first()?;
         let kept = self.messages.get(&sequence)?;
         durable.unsettled += 1;
-        let (subject, payload) = (kept.subject.clone(), kept.payload.clone());
-        Some((member, Given { subject, sequence, attempt: attempts + 1, payload }))
+        let (subject, headers) = (kept.subject.clone(), kept.headers.clone());
+        let (attempt, payload) = (attempts + 1, kept.payload.clone());
+        Some((member, Given { subject, sequence, attempt, headers, payload }))
     }
 
     /// A given message is to be given again; it has been given `attempts` times.

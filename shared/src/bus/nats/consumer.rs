@@ -175,10 +175,11 @@ pub(super) fn queued(message: Message, outbox: &Outbox) -> Option<Queued> {
     };
     let (sequence, attempt) = (info.stream_sequence, u64::try_from(info.delivered).unwrap_or(1));
     let message = message.message;
+    let headers = super::headers::from_nats(message.headers.as_ref());
     // A message with a position has come with where to settle it.
     let (reply, outbox) = (message.reply?, outbox.clone());
     let settle = move |settlement| outbox.send(reply, answer(settlement, attempt).into());
-    Some(Queued::new(message.subject.to_string(), sequence, attempt, message.payload, settle))
+    Some(Queued::new(message.subject.to_string(), sequence, attempt, headers, message.payload, settle))
 }
 
 /// What the server is told. Never both a wait of ours and the server's own backoff: they add up.

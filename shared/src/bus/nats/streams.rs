@@ -55,6 +55,15 @@ pub(super) fn prefixed(prefix: &str, name: &str) -> String {
     }
 }
 
+/// What the stream keeps.
+fn subjects(prefix: &str, stream: Stream) -> Vec<String> {
+    let subjects = Subjects::new(prefix);
+    match stream {
+        Stream::Event => subjects.kept_events(),
+        _ => vec![subjects.all(stream.kind())],
+    }
+}
+
 /// What a stream should be.
 pub(super) fn settings(config: &NatsConfig, stream: Stream) -> Config {
     let (limits, hours) = match stream {
@@ -62,19 +71,20 @@ pub(super) fn settings(config: &NatsConfig, stream: Stream) -> Config {
         Stream::Flow => (config.flow, 6),
         Stream::Alert => (config.alert, 168),
         Stream::Post => (config.post, 168),
+        Stream::Event => (config.event, 24),
     };
     let StreamLimits { max_age_hours, max_bytes } = limits;
     let hours = max_age_hours.unwrap_or(hours);
     Config {
         name: name(&config.prefix, stream),
-        subjects: vec![Subjects::new(&config.prefix).all(stream.kind())],
+        subjects: subjects(&config.prefix, stream),
         retention: RetentionPolicy::Limits,
         storage: StorageType::File,
-        // A full stream forgets its oldest summaries and flow records, but refuses alerts and posts:
+        // A full stream forgets its oldest summaries and flow records, but refuses alerts, posts and events:
         // whoever appends them keeps them until there is room.
         discard: match stream {
             Stream::Delta | Stream::Flow => DiscardPolicy::Old,
-            Stream::Alert | Stream::Post => DiscardPolicy::New,
+            Stream::Alert | Stream::Post | Stream::Event => DiscardPolicy::New,
         },
         max_age: Duration::from_secs(hours.saturating_mul(3600)),
         max_bytes: i64::try_from(max_bytes.unwrap_or(GIB)).unwrap_or(i64::MAX),

@@ -1,0 +1,539 @@
+//! Hooks on events: definitions, executions, retries, replays.
+
+use std::time::Duration;
+
+use actix_web::http::header::ETAG;
+use actix_web::{HttpRequest, HttpResponse, delete, get, post, put, web};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use shared::events::Draft;
+use shared::hook::Hook;
+use shared::model::Timestamp;
+use shared::store::documents::{Change, Document, DocumentKind, Put};
+use shared::store::hooks::{HookCounts, RunOutcome, RunRecord, RunState};
+
+use super::page::Listing;
+use super::query::Parameters;
+use super::settings::expected;
+use super::{ApiDeps, ApiError};
+use crate::config::ApiRole;
+
+/// How long the notifier may take to answer.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Looks at whether a change is in force, and the time between them.
+const LOOKS: (u32, Duration) = (150, Duration::from_millis(20));
+
+/// One hook.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct HookEntry {
+    /// Its name.
+    pub name: String,
+    /// For `If-Match`; 0 for one of the configuration file.
+    pub revision: u64,
+    /// Who changed it last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+    /// When.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub at: Option<Timestamp>,
+    /// Its definition.
+    pub hook: Hook,
+    /// What it has done; absent where the notifier does not answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub counts: Option<HookCounts>,
+}
+
+/// A hook to be made.
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewHook {
+    /// Its name.
+    name: String,
+    /// Its definition.
+    hook: Hook,
+}
+
+/// Asks the notifier.
+pub async fn ask(deps: &ApiDeps, verb: &str, question: Value) -> Result<Value, ApiError> {
+    let subject = deps.subjects.request_role("notifier", verb);
+    let answer = deps.bus.request(&subject, question.to_string().into(), PATIENCE).await?;
+    let answer: Value = serde_json::from_slice(&answer)
+        .map_err(|e| ApiError::unavailable(format!("the notifier's answer cannot be read: {e}")))?;
+    let error = &answer["error"];
+    let text = |key: &str| error[key].as_str().unwrap_or_default().to_owned();
+    match error["code"].as_str() {
+        None => Ok(answer),
+        Some("not_found") => Err(ApiError::not_found(text("message"))),
+        Some("bad_request") => {
+            let message = text("message");
+            let (field, cause) = message.split_once(": ").unwrap_or(("hook", &message));
+            Err(ApiError::bad_field(field, cause))
+        }
+        Some(_) => Err(ApiError::unavailable(text("message"))),
+    }
+}
+
+/// A parameter that is a time: RFC 3339, or how long ago (`90s`, `15m`, `2h`, `7d`).
+pub fn time(asked: &Parameters, name: &str, deps: &ApiDeps) -> Result<Option<Timestamp>, ApiError> {
+    let Some(text) = asked.text(name) else { return Ok(None) };
+    let wrong = || {
+        ApiError::bad_field(
+            name,
+            format!("parameter '{name}': '{text}' is no time (RFC 3339) and no 2h or 7d"),
+        )
+    };
+    if let Ok(at) = serde_json::from_value(Value::String(text.clone())) {
+        return Ok(Some(at));
+    }
+    let unit = text.chars().last().ok_or_else(wrong)?;
+    let seconds = match unit {
+        's' => 1,
+        'm' => 60,
+        'h' => 3600,
+        'd' => 86_400,
+        _ => return Err(wrong()),
+    };
+    let number: i64 = text.trim_end_matches(unit).parse().map_err(|_| wrong())?;
+    Ok(Some(deps.clock.now().plus_secs(-number.saturating_mul(seconds))))
+}
+
+/// Every hook: of the configuration file, and edited ones over them, without counts.
+pub async fn entries(deps: &ApiDeps) -> Result<Vec<HookEntry>, ApiError> {
+    let mut entries: std::collections::BTreeMap<String, HookEntry> = deps
+        .file_settings
+        .hooks
+        .iter()
+        .map(|(name, hook)| {
+            let (name, hook) = (name.clone(), hook.clone());
+            (name.clone(), HookEntry { name, revision: 0, by: None, at: None, hook, counts: None })
+        })
+        .collect();
+    for document in deps.documents.documents(Some(DocumentKind::Hooks)).await? {
+        match entry(document) {
+            Ok(entry) => drop(entries.insert(entry.name.clone(), entry)),
+            Err(error) => tracing::warn!(%error, "a stored hook cannot be read"),
+        }
+    }
+    Ok(entries.into_values().collect())
+}
+
+fn entry(document: Document) -> Result<HookEntry, serde_json::Error> {
+    let Document { name, value, revision, by, at, .. } = document;
+    let hook = serde_json::from_value(value)?;
+    Ok(HookEntry { name, revision, by: Some(by), at: Some(at), hook, counts: None })
+}
+
+async fn find(deps: &ApiDeps, name: &str) -> Result<Option<HookEntry>, ApiError> {
+    Ok(entries(deps).await?.into_iter().find(|entry| entry.name == name))
+}
+
+async fn wanted(deps: &ApiDeps, name: &str) -> Result<HookEntry, ApiError> {
+    find(deps, name).await?.ok_or_else(|| ApiError::not_found(format!("there is no hook '{name}'")))
+}
+
+/// Fills in what hooks have done.
+async fn counted(deps: &ApiDeps, entries: &mut [HookEntry]) -> bool {
+    let Ok(counts) = ask(deps, "hook_counts", json!({})).await else { return false };
+    let counts: Vec<HookCounts> = serde_json::from_value(counts).unwrap_or_default();
+    for entry in entries {
+        let mine = counts.iter().find(|counts| counts.hook == entry.name).cloned();
+        entry.counts =
+            Some(mine.unwrap_or_else(|| HookCounts { hook: entry.name.clone(), ..HookCounts::default() }));
+    }
+    true
+}
+
+/// Sets, changes or deletes a hook: every way to do that comes here.
+pub async fn change(
+    deps: &ApiDeps,
+    request: &HttpRequest,
+    name: &str,
+    new: Option<Hook>,
+    expected: Option<u64>,
+    by: Option<String>,
+) -> Result<Document, ApiError> {
+    let old = find(deps, name).await?;
+    let unlocks = |old: &Hook, new: &Hook| Hook { locked: false, ..old.clone() } == *new;
+    if let Some(old) = old.as_ref().filter(|old| old.hook.locked)
+        && !new.as_ref().is_some_and(|new| unlocks(&old.hook, new))
+    {
+        return Err(ApiError::locked(format!("hook '{name}' is locked; unlock it first")));
+    }
+    let runs = |hook: &Hook| hook.kind.is_process();
+    if new.as_ref().or(old.as_ref().map(|old| &old.hook)).is_some_and(runs) {
+        deps.demand(request, ApiRole::ProcessHooks, "a hook that runs a process")?;
+    }
+    // A hook that is only switched need not be able to run, say when its file is gone.
+    let same =
+        |old: &Hook, new: &Hook| Hook { enabled: new.enabled, locked: new.locked, ..old.clone() } == *new;
+    if let Some(new) = &new
+        && !old.as_ref().is_some_and(|old| same(&old.hook, new))
+    {
+        ask(deps, "hook_check", json!({ "name": name, "hook": new })).await?;
+    }
+    let by = deps.user(request).or(by).unwrap_or_else(|| "api".to_owned());
+    let value = new.as_ref().map(|new| json!(new));
+    let (kind, at) = (DocumentKind::Hooks, deps.clock.now());
+    let change = Change { kind, name: name.to_owned(), value, expected, by: by.clone(), at };
+    let document = match deps.documents.change(change).await? {
+        Put::Done(document) => document,
+        Put::Conflict(0) if expected.is_none() => {
+            return Err(ApiError::not_found(format!("there is no edited hook '{name}'")));
+        }
+        Put::Conflict(revision) => {
+            return Err(ApiError::conflict(format!("hook '{name}' is at revision {revision} by now")));
+        }
+    };
+    let state = |hook: &Hook| if hook.enabled { "ENABLED" } else { "DISABLED" };
+    let before = old.as_ref().map(|old| state(&old.hook));
+    let after = new.as_ref().map_or("DELETED", state);
+    if before != Some(after) {
+        let object = json!(new.as_ref().or(old.as_ref().map(|old| &old.hook)));
+        let draft = Draft::state("HOOK", name, after, before, shared::events::mask::masked(object));
+        deps.events.record(vec![draft.by(&by, "rest", document.revision)]).await;
+    }
+    // Who misses it looks by himself a while later.
+    let _ = deps.bus.publish(&deps.subjects.settings_edited(), kind.name().into()).await;
+    in_force(deps, name, new.is_some().then_some(document.revision)).await;
+    Ok(document)
+}
+
+/// Waits until the notifier has a hook at this revision, or has it no longer; not for long.
+async fn in_force(deps: &ApiDeps, name: &str, revision: Option<u64>) {
+    let (looks, pause) = LOOKS;
+    for _ in 0..looks {
+        let Ok(answer) = ask(deps, "hook_revision", json!({ "hook": name })).await else { return };
+        let now = answer["revision"].as_u64();
+        // A deleted one may show what the configuration file says.
+        if now == revision || (revision.is_none() && now == Some(0)) || now > revision && revision.is_some() {
+            return;
+        }
+        tokio::time::sleep(pause).await;
+    }
+}
+
+fn answered(mut response: actix_web::HttpResponseBuilder, entry: HookEntry) -> HttpResponse {
+    response.insert_header((ETAG, format!("\"{}\"", entry.revision))).json(entry)
+}
+
+fn shown(document: Document) -> Result<HookEntry, ApiError> {
+    let cause = |e: serde_json::Error| ApiError::unavailable(format!("the stored hook cannot be read: {e}"));
+    entry(document).map_err(cause)
+}
+
+/// Every hook with what it has done.
+#[utoipa::path(get, path = "/api/v1/hooks", responses((status = 200, body = Listing<HookEntry>)))]
+#[get("/hooks")]
+pub async fn list(deps: web::Data<ApiDeps>, request: HttpRequest) -> Result<HttpResponse, ApiError> {
+    Parameters::none(&request)?;
+    let mut items = entries(&deps).await?;
+    let missing = if counted(&deps, &mut items).await { Vec::new() } else { vec!["notifier".to_owned()] };
+    Ok(HttpResponse::Ok().json(Listing { items, next: None, missing }))
+}
+
+/// Makes a hook. With `dry_run=true` it is only checked: the answer tells its filters, and how many events
+/// on record it would be for.
+#[utoipa::path(post, path = "/api/v1/hooks", request_body = NewHook,
+    params(("by" = Option<String>, Query, description = "Who makes it; `api` when absent"),
+           ("dry_run" = Option<bool>, Query, description = "Only check it")),
+    responses((status = 201, body = HookEntry), (status = 400, body = super::error::ErrorBody),
+              (status = 403, body = super::error::ErrorBody), (status = 412, body = super::error::ErrorBody)))]
+#[post("/hooks")]
+pub async fn create(
+    deps: web::Data<ApiDeps>,
+    body: web::Json<NewHook>,
+    request: HttpRequest,
+) -> Result<HttpResponse, ApiError> {
+    let asked = Parameters::read(&request, &["by", "dry_run"])?;
+    let NewHook { name, hook } = body.into_inner();
+    if asked.parsed::<bool>("dry_run")?.unwrap_or(false) {
+        let answer = ask(&deps, "hook_check", json!({ "name": name, "hook": hook })).await?;
+        return Ok(HttpResponse::Ok().json(answer));
+    }
+    if find(&deps, &name).await?.is_some() {
+        return Err(ApiError::conflict(format!("there is a hook '{name}' already")));
+    }
+    let document = change(&deps, &request, &name, Some(hook), Some(0), asked.text("by")).await?;
+    Ok(answered(HttpResponse::Created(), shown(document)?))
+}
+
+/// One hook with what it has done; its `ETag` is the revision.
+#[utoipa::path(get, path = "/api/v1/hooks/{name}", params(("name" = String, Path)),
+    responses((status = 200, body = HookEntry), (status = 404, body = super::error::ErrorBody)))]
+#[get("/hooks/{name}")]
+pub async fn one(
+    deps: web::Data<ApiDeps>,
+    name: web::Path<String>,
+    request: HttpRequest,
+) -> Result<HttpResponse, ApiError> {
+    Parameters::none(&request)?;
+    let mut entry = wanted(&deps, &name).await?;
+    counted(&deps, std::slice::from_mut(&mut entry)).await;
+    Ok(answered(HttpResponse::Ok(), entry))
+}
+
+/// Changes a hook. With `If-Match: "<revision>"` only when that is the one in force.
+#[utoipa::path(put, path = "/api/v1/hooks/{name}", request_body = Hook,
+    params(("name" = String, Path), ("by" = Option<String>, Query, description = "Who changes it")),
+    responses((status = 200, body = HookEntry), (status = 404, body = super::error::ErrorBody),
+              (status = 412, body = super::error::ErrorBody), (status = 423, body = super::error::ErrorBody)))]
+#[put("/hooks/{name}")]
+pub async fn update(
+    deps: web::Data<ApiDeps>,
+    name: web::Path<String>,
+    body: web::Json<Hook>,
+    request: HttpRequest,
+) -> Result<HttpResponse, ApiError> {
+    let by = Parameters::read(&request, &["by"])?.text("by");
+    wanted(&deps, &name).await?;
+    let document = change(&deps, &request, &name, Some(body.into_inner()), expected(&request)?, by).await?;
+    Ok(answered(HttpResponse::Ok(), shown(document)?))
+}
+
+/// Deletes a hook with its records.
+#[utoipa::path(delete, path = "/api/v1/hooks/{name}",
+    params(("name" = String, Path), ("by" = Option<String>, Query, description = "Who deletes it")),
+    responses((status = 200, body = Value), (status = 404, body = super::error::ErrorBody),
+              (status = 423, body = super::error::ErrorBody)))]
+#[delete("/hooks/{name}")]
+pub async fn remove(
+    deps: web::Data<ApiDeps>,
+    name: web::Path<String>,
+    request: HttpRequest,
+) -> Result<HttpResponse, ApiError> {
+    let by = Parameters::read(&request, &["by"])?.text("by");
+    let document = change(&deps, &request, &name, None, expected(&request)?, by).await?;
+    Ok(HttpResponse::Ok().json(json!({ "name": *name, "revision": document.revision })))
+}
+
+/// A hook and what to do with it.
+#[derive(Debug, Deserialize)]
+pub struct Switch {
+    name: String,
+    action: String,
+}
+
+/// Switches a hook: `enable`, `disable`, `lock` (nobody may change it; it runs all the same), `unlock`.
+#[utoipa::path(post, path = "/api/v1/hooks/{name}/{action}",
+    params(("name" = String, Path), ("action" = String, Path),
+           ("by" = Option<String>, Query, description = "Who switches it")),
+    responses((status = 200, body = HookEntry), (status = 404, body = super::error::ErrorBody)))]
+#[post("/hooks/{name}/{action}")]
+pub async fn switch(
+    deps: web::Data<ApiDeps>,
+    path: web::Path<Switch>,
+    request: HttpRequest,
+) -> Result<HttpResponse, ApiError> {
+    let by = Parameters::read(&request, &["by"])?.text("by");
+    let entry = wanted(&deps, &path.name).await?;
+    let mut hook = entry.hook;
+    match path.action.as_str() {
+        "enable" => hook.enabled = true,
+        "disable" => hook.enabled = false,
+        "lock" => hook.locked = true,
+        "unlock" => hook.locked = false,
+        other => return Err(ApiError::not_found(format!("a hook has no action '{other}'"))),
+    }
+    let document = change(&deps, &request, &path.name, Some(hook), Some(entry.revision), by).await?;
+    Ok(answered(HttpResponse::Ok(), shown(document)?))
+}
+
+/// A new name.
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Rename {
+    /// The name.
+    to: String,
+}
+
+/// Gives a hook another name; its records stay with the old one and go.
+#[utoipa::path(post, path = "/api/v1/hooks/{name}/rename", request_body = Rename,
+    params(("name" = String, Path), ("by" = Option<String>, Query, description = "Who renames it")),
+    responses((status = 200, body = HookEntry), (status = 404, body = super::error::ErrorBody)))]
+#[post("/hooks/{name}/rename")]
+pub async fn rename(
+    deps: web::Data<ApiDeps>,
+    name: web::Path<String>,
+    body: web::Json<Rename>,
+    request: HttpRequest,
+) -> Result<HttpResponse, ApiError> {
+    let by = Parameters::read(&request, &["by"])?.text("by");
+    let entry = wanted(&deps, &name).await?;
+    if entry.hook.locked {
+        return Err(ApiError::locked(format!("hook '{name}' is locked; unlock it first")));
+    }
+    if find(&deps, &body.to).await?.is_some() {
+        return Err(ApiError::conflict(format!("there is a hook '{}' already", body.to)));
+    }
+    let made = change(&deps, &request, &body.to, Some(entry.hook), Some(0), by.clone()).await?;
+    change(&deps, &request, &name, None, Some(entry.revision), by).await?;
+    Ok(answered(HttpResponse::Ok(), shown(made)?))
+}
+
+/// Which execution is done again, and how.
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Retry {
+    /// Its number.
+    execution: u64,
+    /// Make the arguments anew by the present definition.
+    #[serde(default)]
+    render: bool,
+}
+
+/// Does an execution again, with the arguments on record or with new ones.
+#[utoipa::path(post, path = "/api/v1/hooks/{name}/retry", request_body = Retry,
+    params(("name" = String, Path), ("by" = Option<String>, Query, description = "Who asks")),
+    responses((status = 200, body = Value), (status = 404, body = super::error::ErrorBody)))]
+#[post("/hooks/{name}/retry")]
+pub async fn do_again(
+    deps: web::Data<ApiDeps>,
+    name: web::Path<String>,
+    body: web::Json<Retry>,
+    request: HttpRequest,
+) -> Result<HttpResponse, ApiError> {
+    let by = Parameters::read(&request, &["by"])?.text("by").unwrap_or_else(|| "api".to_owned());
+    let Retry { execution, render } = body.into_inner();
+    let question = json!({ "hook": *name, "execution": execution, "render": render, "by": by });
+    Ok(HttpResponse::Ok().json(ask(&deps, "hook_retry", question).await?))
+}
+
+/// Runs a hook for past events: `since` (needed) and `until` as times or as how long ago. With `dry_run`
+/// nothing runs: the answer tells for how many events it would.
+#[utoipa::path(post, path = "/api/v1/hooks/{name}/replay",
+    params(("name" = String, Path), ("since" = String, Query), ("until" = Option<String>, Query),
+           ("dry_run" = Option<bool>, Query), ("by" = Option<String>, Query, description = "Who asks")),
+    responses((status = 200, body = Value), (status = 404, body = super::error::ErrorBody)))]
+#[post("/hooks/{name}/replay")]
+pub async fn replay(
+    deps: web::Data<ApiDeps>,
+    name: web::Path<String>,
+    request: HttpRequest,
+) -> Result<HttpResponse, ApiError> {
+    let asked = Parameters::read(&request, &["since", "until", "dry_run", "by"])?;
+    let since = time(&asked, "since", &deps)?;
+    let question = json!({
+        "hook": *name,
+        "since": since.ok_or_else(|| ApiError::bad_field("since", "parameter 'since' is missing"))?,
+        "until": time(&asked, "until", &deps)?.unwrap_or(deps.clock.now()),
+        "dry_run": asked.parsed::<bool>("dry_run")?.unwrap_or(false),
+        "by": asked.text("by").unwrap_or_else(|| "api".to_owned()),
+    });
+    Ok(HttpResponse::Ok().json(ask(&deps, "hook_replay", question).await?))
+}
+
+/// Runs a hook once for the event in the body, or for the last on record that it is for; it is not tried
+/// again when it fails.
+#[utoipa::path(post, path = "/api/v1/hooks/{name}/test", request_body = Option<Value>,
+    params(("name" = String, Path), ("by" = Option<String>, Query, description = "Who asks")),
+    responses((status = 200, body = Value), (status = 404, body = super::error::ErrorBody)))]
+#[post("/hooks/{name}/test")]
+pub async fn test(
+    deps: web::Data<ApiDeps>,
+    name: web::Path<String>,
+    body: web::Bytes,
+    request: HttpRequest,
+) -> Result<HttpResponse, ApiError> {
+    let by = Parameters::read(&request, &["by"])?.text("by").unwrap_or_else(|| "api".to_owned());
+    let event: Option<Value> = match body.is_empty() {
+        true => None,
+        false => serde_json::from_slice(&body).map_err(|e| ApiError::bad_field("body", e.to_string()))?,
+    };
+    let question = json!({ "hook": *name, "event": event, "by": by });
+    Ok(HttpResponse::Ok().json(ask(&deps, "hook_test", question).await?))
+}
+
+/// Tries a hook's dead letters again, or that of one execution.
+#[utoipa::path(post, path = "/api/v1/hooks/{name}/dead/retry",
+    params(("name" = String, Path), ("execution" = Option<u64>, Query)),
+    responses((status = 200, body = Value)))]
+#[post("/hooks/{name}/dead/retry")]
+pub async fn retry_dead(
+    deps: web::Data<ApiDeps>,
+    name: web::Path<String>,
+    request: HttpRequest,
+) -> Result<HttpResponse, ApiError> {
+    dead(&deps, &name, &request, true).await
+}
+
+/// Forgets a hook's dead letters, or that of one execution.
+#[utoipa::path(delete, path = "/api/v1/hooks/{name}/dead",
+    params(("name" = String, Path), ("execution" = Option<u64>, Query)),
+    responses((status = 200, body = Value)))]
+#[delete("/hooks/{name}/dead")]
+pub async fn discard_dead(
+    deps: web::Data<ApiDeps>,
+    name: web::Path<String>,
+    request: HttpRequest,
+) -> Result<HttpResponse, ApiError> {
+    dead(&deps, &name, &request, false).await
+}
+
+async fn dead(
+    deps: &ApiDeps,
+    name: &str,
+    request: &HttpRequest,
+    retry: bool,
+) -> Result<HttpResponse, ApiError> {
+    let execution = Parameters::read(request, &["execution"])?.parsed::<u64>("execution")?;
+    let question = json!({ "hook": name, "execution": execution, "retry": retry });
+    Ok(HttpResponse::Ok().json(ask(deps, "hook_dead", question).await?))
+}
+
+/// A hook and one of its executions.
+#[derive(Debug, Deserialize)]
+pub struct OneExecution {
+    name: String,
+    execution: u64,
+}
+
+/// One execution with its whole output and what it was given.
+#[utoipa::path(get, path = "/api/v1/hooks/{name}/executions/{execution}",
+    params(("name" = String, Path), ("execution" = u64, Path)),
+    responses((status = 200, body = RunRecord), (status = 404, body = super::error::ErrorBody)))]
+#[get("/hooks/{name}/executions/{execution}")]
+pub async fn one_execution(
+    deps: web::Data<ApiDeps>,
+    path: web::Path<OneExecution>,
+    request: HttpRequest,
+) -> Result<HttpResponse, ApiError> {
+    Parameters::none(&request)?;
+    let question = json!({ "hook": path.name, "execution": path.execution });
+    Ok(HttpResponse::Ok().json(ask(&deps, "hook_run", question).await?))
+}
+
+/// Executions of hooks, newest first; outputs are shortened.
+#[utoipa::path(get, path = "/api/v1/executions",
+    params(("hook" = Option<String>, Query), ("event" = Option<String>, Query),
+           ("outcome" = Option<String>, Query, description = "success, failure, timeout, killed or skipped"),
+           ("failed" = Option<bool>, Query, description = "Only where something went wrong, or only where not"),
+           ("dead" = Option<bool>, Query, description = "Only those given up, or only others"),
+           ("state" = Option<String>, Query, description = "queued, running or done"),
+           ("since" = Option<String>, Query), ("until" = Option<String>, Query),
+           ("before" = Option<u64>, Query, description = "Numbers below this"),
+           ("limit" = Option<usize>, Query)),
+    responses((status = 200, body = Listing<RunRecord>)))]
+#[get("/executions")]
+pub async fn log(deps: web::Data<ApiDeps>, request: HttpRequest) -> Result<HttpResponse, ApiError> {
+    let known = ["hook", "event", "outcome", "failed", "dead", "state", "since", "until", "before", "limit"];
+    let asked = Parameters::read(&request, &known)?;
+    let question = json!({
+        "hook": asked.text("hook"),
+        "event": asked.text("event"),
+        "outcome": asked.named("outcome", RunOutcome::parse)?,
+        "good": asked.parsed::<bool>("failed")?.map(|failed| !failed),
+        "dead": asked.parsed::<bool>("dead")?,
+        "state": asked.named("state", RunState::parse)?,
+        "since": time(&asked, "since", &deps)?,
+        "until": time(&asked, "until", &deps)?,
+        "before": asked.parsed::<u64>("before")?,
+        "limit": asked.limit()?,
+    });
+    let mut answer = ask(&deps, "hook_runs", question).await?;
+    let items: Vec<Value> = serde_json::from_value(answer["items"].take()).unwrap_or_default();
+    // What goes into `before` for the next page.
+    let last = items.last().filter(|_| answer["more"] == true).map(|record| record["execution"].to_string());
+    Ok(HttpResponse::Ok().json(Listing { items, next: last, missing: Vec::new() }))
+}

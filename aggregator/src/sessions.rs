@@ -1,0 +1,197 @@
+//! Sessions of profiles: a hook made without *persistent* lives as long as its profile's.
+//!
+//! A profile is connected when it makes such a hook or says so, until it says otherwise or this process
+//! ends. While it is connected its session is a lease in the store, renewed long before it runs out; what
+//! nobody renews runs out, and with it go the profile's temporary hooks.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use serde_json::Value;
+use shared::bus::SharedBus;
+use shared::clock::SharedClock;
+use shared::events::{Draft, Emitter};
+use shared::model::Timestamp;
+use shared::store::StoreError;
+use shared::store::documents::{Change, DocumentKind, DocumentStore, Put};
+use shared::store::events::EventStore;
+use shared::wire::subject::Subjects;
+use tokio::sync::Notify;
+
+/// Looks after sessions.
+pub struct Sessions {
+    store: Arc<dyn EventStore>,
+    documents: Arc<dyn DocumentStore>,
+    bus: SharedBus,
+    subjects: Subjects,
+    clock: SharedClock,
+    events: Emitter,
+    /// How long a session lasts that nobody renews.
+    lease: Duration,
+    /// Profiles that are connected to this process.
+    connected: Mutex<BTreeSet<String>>,
+    changed: Notify,
+}
+
+/// What sessions are made of.
+pub struct SessionDeps {
+    /// Leases.
+    pub store: Arc<dyn EventStore>,
+    /// Hooks.
+    pub documents: Arc<dyn DocumentStore>,
+    /// The bus.
+    pub bus: SharedBus,
+    /// Subjects.
+    pub subjects: Subjects,
+    /// Wall clock.
+    pub clock: SharedClock,
+    /// Tells events.
+    pub events: Emitter,
+    /// How long a session lasts that nobody renews.
+    pub lease: Duration,
+}
+
+impl Sessions {
+    /// Nobody is connected.
+    pub fn new(deps: SessionDeps) -> Self {
+        let SessionDeps { store, documents, bus, subjects, clock, events, lease } = deps;
+        let (connected, changed) = (Mutex::default(), Notify::new());
+        Self { store, documents, bus, subjects, clock, events, lease, connected, changed }
+    }
+
+    /// A profile is connected from now on.
+    pub async fn connect(&self, profile: &str) -> Result<Timestamp, StoreError> {
+        let until = self.until();
+        self.store.renew_session(profile, until).await?;
+        self.connected.lock().unwrap_or_else(PoisonError::into_inner).insert(profile.to_owned());
+        Ok(until)
+    }
+
+    /// A profile is connected no longer; its temporary hooks go now. False when it was not connected.
+    pub async fn disconnect(&self, profile: &str) -> Result<bool, StoreError> {
+        self.connected.lock().unwrap_or_else(PoisonError::into_inner).remove(profile);
+        let ended = self.store.end_session(profile).await?;
+        self.reap().await?;
+        self.changed.notify_one();
+        Ok(ended)
+    }
+
+    /// Profiles with a session, and until when it lasts.
+    pub async fn list(&self) -> Result<Vec<(String, Timestamp)>, StoreError> {
+        self.store.sessions(self.clock.now()).await
+    }
+
+    fn until(&self) -> Timestamp {
+        self.clock.now().plus_ns(i64::try_from(self.lease.as_nanos()).unwrap_or(i64::MAX))
+    }
+
+    /// Renews and reaps for ever.
+    pub async fn run(self: Arc<Self>) {
+        loop {
+            if let Err(error) = self.round().await {
+                tracing::warn!(%error, "sessions cannot be renewed, trying again");
+            }
+            // Both mean: look again.
+            let _ = tokio::time::timeout(self.lease / 3, self.changed.notified()).await;
+        }
+    }
+
+    async fn round(&self) -> Result<(), StoreError> {
+        let connected = self.connected.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let until = self.until();
+        for profile in connected {
+            self.store.renew_session(&profile, until).await?;
+        }
+        self.reap().await
+    }
+
+    /// Deletes temporary hooks whose profile has no session.
+    async fn reap(&self) -> Result<(), StoreError> {
+        let now = self.clock.now();
+        let alive: BTreeSet<String> =
+            self.store.sessions(now).await?.into_iter().map(|(profile, _)| profile).collect();
+        let mut gone = false;
+        for document in self.documents.documents(Some(DocumentKind::Hooks)).await? {
+            let profile = document.value["session"].as_str();
+            if profile.is_none_or(|profile| alive.contains(profile)) {
+                continue;
+            }
+            let change = Change {
+                kind: DocumentKind::Hooks,
+                name: document.name.clone(),
+                value: None,
+                expected: Some(document.revision),
+                by: "session".to_owned(),
+                at: now,
+            };
+            if let Put::Done(deleted) = self.documents.change(change).await? {
+                gone = true;
+                let draft = Draft::state("HOOK", &document.name, "DELETED", Some("ENABLED"), Value::Null);
+                self.events.record(vec![draft.by("session", "session", deleted.revision)]).await;
+            }
+        }
+        if gone {
+            // Who misses it looks by himself a while later.
+            let edited = self.subjects.settings_edited();
+            let _ = self.bus.publish(&edited, DocumentKind::Hooks.name().into()).await;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use shared::bus::memory::{MemoryBus, MemoryConfig};
+    use shared::clock::{Clock, ManualClock};
+    use shared::store::sqlite::SqliteStore;
+
+    use super::*;
+
+    fn sessions(store: &SqliteStore, clock: &Arc<ManualClock>) -> Sessions {
+        Sessions::new(SessionDeps {
+            store: Arc::new(store.clone()),
+            documents: Arc::new(store.clone()),
+            bus: MemoryBus::new(MemoryConfig::default()),
+            subjects: Subjects::default(),
+            clock: Arc::clone(clock) as SharedClock,
+            events: Emitter::quiet(),
+            lease: Duration::from_secs(30),
+        })
+    }
+
+    async fn hooks(store: &SqliteStore) -> Vec<String> {
+        let documents = store.documents(Some(DocumentKind::Hooks)).await.unwrap();
+        documents.into_iter().map(|document| document.name).collect()
+    }
+
+    #[tokio::test]
+    async fn a_temporary_hook_lives_as_long_as_its_session_and_a_persistent_one_longer() {
+        let (store, clock) = (SqliteStore::in_memory().unwrap(), ManualClock::new(Timestamp::from_secs(100)));
+        for (name, session) in [("ann", json!("ann")), ("bob", json!("bob")), ("stays", Value::Null)] {
+            let value = Some(json!({ "kind": "rhai_code", "session": session }));
+            let (kind, name, by) = (DocumentKind::Hooks, name.to_owned(), String::new());
+            let change = Change { kind, name, value, expected: None, by, at: clock.now() };
+            store.change(change).await.unwrap();
+        }
+        let first = sessions(&store, &clock);
+        first.connect("ann").await.unwrap();
+        first.connect("bob").await.unwrap();
+        for _ in 0..10 {
+            clock.advance(Duration::from_secs(10));
+            first.round().await.unwrap();
+        }
+        assert_eq!(hooks(&store).await, ["ann", "bob", "stays"], "renewed for long");
+        assert!(first.disconnect("bob").await.unwrap());
+        assert_eq!(hooks(&store).await, ["ann", "stays"]);
+        drop(first);
+        // The next process: nobody renews.
+        let second = sessions(&store, &clock);
+        second.round().await.unwrap();
+        assert_eq!(hooks(&store).await, ["ann", "stays"], "the lease still lasts");
+        clock.advance(Duration::from_secs(31));
+        second.round().await.unwrap();
+        assert_eq!(hooks(&store).await, ["stays"]);
+    }
+}

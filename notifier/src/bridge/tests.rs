@@ -1,0 +1,247 @@
+//! The bridge with subscribers written by others: ruby-ffi-rzmq and pyzmq.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use serde_json::json;
+use shared::bus::Bus;
+use shared::bus::memory::MemoryBus;
+use shared::clock::SystemClock;
+use shared::events::{Body, Draft, Event};
+
+use super::*;
+use crate::testing::eventually;
+
+/// Subscribes to its arguments and prints key and content of what it hears, each in a line.
+const PYZMQ: &str = "
+import base64, sys, zmq
+socket = zmq.Context().socket(zmq.SUB)
+for prefix in sys.argv[2:]:
+    socket.setsockopt(zmq.SUBSCRIBE, prefix.encode())
+socket.connect(sys.argv[1])
+while True:
+    key, content = socket.recv_multipart()
+    print(key.decode() + '|' + base64.b64decode(content).decode(), flush=True)
+";
+
+/// A subscriber; killed when the test ends.
+struct Subscriber(Child, mpsc::Receiver<String>);
+
+impl Subscriber {
+    fn start(mut command: Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().unwrap();
+        let (sender, lines) = mpsc::channel();
+        let out = BufReader::new(child.stdout.take().unwrap());
+        std::thread::spawn(move || out.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
+        Self(child, lines)
+    }
+
+    fn python(address: SocketAddr, prefixes: &[&str]) -> Option<Self> {
+        if !has(&["/usr/bin/python3", "-c", "import zmq"], "python3-zmq") {
+            return None;
+        }
+        let mut command = Command::new("/usr/bin/python3");
+        command.args(["-c", PYZMQ, &format!("tcp://{address}")]).args(prefixes);
+        Some(Self::start(command))
+    }
+
+    fn line(&self) -> String {
+        self.1.recv_timeout(Duration::from_secs(30)).expect("a subscriber hears what it waits for")
+    }
+
+    fn is_silent(&self) -> bool {
+        self.1.try_recv().is_err()
+    }
+}
+
+impl Drop for Subscriber {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Whether a program works; where it does not, CI fails and others are told.
+fn has(command: &[&str], package: &str) -> bool {
+    let works = Command::new(command[0]).args(&command[1..]).status().is_ok_and(|status| status.success());
+    if !works {
+        assert!(std::env::var_os("CI").is_none(), "{package} is missing, and in CI nothing is skipped");
+        eprintln!("SKIPPED: {package} is not installed; ./dev test installs it");
+    }
+    works
+}
+
+struct Setup {
+    bus: Arc<MemoryBus>,
+    args: BridgeArgs,
+}
+
+impl Setup {
+    fn new(config: &BridgeConfig) -> Self {
+        let bus = MemoryBus::new(Default::default());
+        let config = BridgeConfig { listen: "127.0.0.1:0".to_owned(), ..config.clone() };
+        let args = BridgeArgs {
+            bus: Arc::clone(&bus) as SharedBus,
+            subjects: Subjects::new("t"),
+            clock: SystemClock::shared(),
+            config,
+        };
+        Self { bus, args }
+    }
+
+    async fn start(&self) -> (SocketAddr, tokio::task::JoinHandle<()>) {
+        let (address, serving) = start(&self.args).await.unwrap();
+        (address, tokio::spawn(serving))
+    }
+
+    async fn tell(&self, resource: &str, state: &str, id: &str) {
+        let draft = Draft::state(resource, id, state, None, json!({ "name": "a<b" }));
+        let event = Event {
+            id: "1".to_owned(),
+            key: draft.subject.key(),
+            subject: draft.subject.to_string(),
+            sequence: 0,
+            at: self.args.clock.now(),
+            source: "/s/n".to_owned(),
+            depth: 0,
+            traceparent: None,
+            body: serde_json::to_value::<Body>(draft.body).unwrap(),
+        };
+        let subject = self.args.subjects.prefixed(&event.subject);
+        let data = event.body.to_string();
+        self.bus.publish_with(&subject, cloud::headers(&event), data.into()).await.unwrap();
+    }
+
+    /// Tells HELLO until the subscriber hears one: it is connected and subscribed then.
+    async fn greet(&self, subscriber: &Subscriber) {
+        eventually("a subscriber that is connected", || async {
+            self.tell("HELLO", "X", "1").await;
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            subscriber.1.try_iter().find(|line| line.contains("HELLO")).map(drop)
+        })
+        .await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn prefixes_choose_and_keys_and_documents_are_right() {
+    let setup = Setup::new(&BridgeConfig::default());
+    let (address, _serving) = setup.start().await;
+    let hello = "EVENT STATE HELLO";
+    let Some(host) = Subscriber::python(address, &[hello, "EVENT STATE HOST/ERROR/", "RETRY"]) else {
+        return;
+    };
+    let Some(all) = Subscriber::python(address, &["EVENT"]) else { return };
+    setup.greet(&host).await;
+    setup.greet(&all).await;
+    setup.tell("HOST", "ERROR", "3").await;
+    setup.tell("HOST", "MONITORED", "3").await;
+    let next = |subscriber: &Subscriber| loop {
+        let line = subscriber.line();
+        if !line.contains("HELLO") {
+            return line;
+        }
+    };
+    assert_eq!(
+        next(&host),
+        "EVENT STATE HOST/ERROR//3 |<HOOK_MESSAGE><HOOK_TYPE>STATE</HOOK_TYPE><HOOK_OBJECT>HOST</HOOK_OBJECT>\
+         <STATE>ERROR</STATE><RESOURCE_ID>3</RESOURCE_ID><HOST><NAME>a&lt;b</NAME></HOST></HOOK_MESSAGE>"
+    );
+    let retry = setup.args.subjects.hook_retry("night");
+    setup.bus.publish(&retry, Bytes::from_static(b"{\"execution\":7}")).await.unwrap();
+    assert_eq!(
+        next(&host),
+        "RETRY|<HOOK_MESSAGE><ARGUMENTS>eyJleGVjdXRpb24iOjd9</ARGUMENTS><HOOK_ID>night</HOOK_ID></HOOK_MESSAGE>"
+    );
+    assert!(next(&all).starts_with("EVENT STATE HOST/ERROR//3 |"));
+    assert!(next(&all).starts_with("EVENT STATE HOST/MONITORED//3 |"));
+    assert!(host.is_silent(), "a prefix keeps out what it does not match");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_printed_ruby_subscriber_hears_events_as_it_is() {
+    const SCRIPT: &str = include_str!("../../../tests/data/hook_subscriber.rb");
+    if !has(&["/usr/bin/ruby", "-e", "require 'ffi-rzmq'"], "ruby-ffi-rzmq") {
+        return;
+    }
+    let setup = Setup::new(&BridgeConfig::default());
+    let (address, _serving) = setup.start().await;
+    // The script is as printed but for the port, which a test has to choose freely.
+    let script = SCRIPT.replace("tcp://localhost:2101", &format!("tcp://{address}"));
+    let mut command = Command::new("/usr/bin/ruby");
+    command.args(["-e", &format!("$stdout.sync = true\n{script}")]);
+    let ruby = Subscriber::start(command);
+    setup.greet(&ruby).await;
+    setup.tell("VM", "ACTIVE", "12").await;
+    let key = "Key: EVENT STATE VM/ACTIVE//12 ";
+    loop {
+        if ruby.line() == key {
+            break;
+        }
+    }
+    let content = ruby.line();
+    assert!(content.starts_with("Content: <HOOK_MESSAGE><HOOK_TYPE>STATE</HOOK_TYPE>"), "{content}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_subscriber_finds_a_bridge_that_was_started_again() {
+    let setup = Setup::new(&BridgeConfig { content: Content::Json, ..BridgeConfig::default() });
+    let (address, serving) = setup.start().await;
+    let Some(subscriber) = Subscriber::python(address, &["EVENT"]) else { return };
+    setup.greet(&subscriber).await;
+    serving.abort();
+    let _ = serving.await;
+    let mut again = Setup::new(&BridgeConfig { content: Content::Json, ..BridgeConfig::default() });
+    again.args.config.listen = address.to_string();
+    eventually("the port to be free", || async {
+        let (_, serving) = start(&again.args).await.ok()?;
+        tokio::spawn(serving);
+        Some(())
+    })
+    .await;
+    again.greet(&subscriber).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stalled_subscriber_costs_its_bound_and_nobody_else_anything() {
+    let config =
+        BridgeConfig { subscriber_kib: 1024, subscriber_messages: 100_000, ..BridgeConfig::default() };
+    let most = 1024 * 1024;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let publisher = Arc::new(Publisher::new(most, config.subscriber_messages));
+    tokio::spawn(serve(listener, Arc::clone(&publisher), 8));
+    // It subscribes and never reads.
+    let mut stalled = tokio::net::TcpStream::connect(address).await.unwrap();
+    let mut hello = zmtp::greeting().to_vec();
+    hello.extend_from_slice(b"\x00\x01\x01");
+    tokio::io::AsyncWriteExt::write_all(&mut stalled, &hello).await.unwrap();
+    let Some(reader) = Subscriber::python(address, &["EVENT"]) else { return };
+    eventually("two subscribers", || async { (publisher.subscribers() == 2).then_some(()) }).await;
+    let content = Bytes::from(STANDARD.encode(vec![b'x'; 20_000]));
+    eventually("a reader that is subscribed", || async {
+        publisher.publish(&[Bytes::from_static(b"EVENT hello"), content.clone()]);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        reader.1.try_iter().next()
+    })
+    .await;
+    for number in 0..5000 {
+        publisher.publish(&[Bytes::from(format!("EVENT {number}")), content.clone()]);
+        // The reader keeps up when it is given time to.
+        if number % 20 == 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        assert!(publisher.backlog().0 <= 2 * most, "each waits for its bound at most");
+    }
+    let (bytes, dropped) = publisher.backlog();
+    assert!(dropped > 1000 && bytes <= 2 * most, "{dropped} of 100 MB were lost to the stalled one");
+    publisher.publish(&[Bytes::from_static(b"EVENT end"), Bytes::from_static(b"eA==")]);
+    eventually("the reader to hear the end", || async {
+        publisher.publish(&[Bytes::from_static(b"EVENT end"), Bytes::from_static(b"eA==")]);
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        reader.1.try_iter().find(|line| line.starts_with("EVENT end")).map(drop)
+    })
+    .await;
+}

@@ -1,0 +1,193 @@
+//! Takes events and requests for retries from the bus into the store.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use shared::bus::{Consumer, Headers, Queued, Subscription};
+use shared::events::{Event, cloud};
+use shared::failpoint;
+use shared::hook::Hook;
+use shared::store::StoreError;
+use shared::store::hooks::{NewRun, RunTrigger};
+use tokio::sync::watch;
+
+use super::manager::Shared;
+use super::plan::{Admission, Match, Plan, event_json, run_for};
+use super::scripts::Source;
+use crate::metrics;
+
+/// Messages in one transaction at most.
+const BATCH: usize = 64;
+
+/// Pause after the store failed.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Asks for an execution to be done again, on `hook.retry.<hook>`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RetryRequest {
+    /// Its number.
+    pub execution: u64,
+    /// Make the arguments anew by the present definition, instead of those on record.
+    pub render: bool,
+    /// Who asks.
+    pub by: String,
+}
+
+/// What a message says; the message itself cannot be shared between threads.
+struct Incoming {
+    subject: String,
+    place: u64,
+    headers: Headers,
+    payload: Bytes,
+}
+
+/// The events and retries of one stream.
+pub struct Intake {
+    /// What the hook manager has.
+    pub shared: Arc<Shared>,
+    /// The hooks in force.
+    pub plan: watch::Receiver<Arc<Plan>>,
+    /// What comes too often.
+    pub admission: Mutex<Admission>,
+}
+
+impl Intake {
+    /// Takes what comes until the bus closes.
+    pub async fn run(&self, mut consumer: Consumer) {
+        while let Some(first) = consumer.next().await {
+            let mut queued = vec![first];
+            queued.extend(consumer.ready(BATCH - 1));
+            self.shared.health.fetched(self.shared.tools.clock.now());
+            self.take(queued).await;
+        }
+    }
+
+    /// Takes events that the bus does not keep, those of flows, until the bus closes: what comes while the
+    /// store is busy for long is lost, and only events that a hook is for are put on record.
+    pub async fn run_unkept(&self, mut subscription: Subscription) {
+        let mut number = self.shared.tools.clock.now().ns().unsigned_abs();
+        while let Some(message) = subscription.next().await {
+            number += 1;
+            let incoming = Incoming {
+                subject: message.subject,
+                place: number,
+                headers: message.headers,
+                payload: message.payload,
+            };
+            match self.read(&incoming).await {
+                Ok(Some((_, runs))) if runs.is_empty() => {}
+                Ok(Some(event)) => {
+                    let now = self.shared.tools.clock.now();
+                    if let Err(error) = self.shared.store.accept_events(vec![event], now).await {
+                        metrics::ledger_failed("accept_events");
+                        tracing::warn!(%error, "an event of a flow is lost");
+                    }
+                    self.shared.woken.notify_one();
+                }
+                Ok(None) => {}
+                Err(_) => metrics::malformed("event"),
+            }
+        }
+    }
+
+    /// Writes what can be read, then acknowledges; tries for as long as the store fails.
+    async fn take(&self, queued: Vec<Queued>) {
+        let mut events = Vec::with_capacity(queued.len());
+        let mut readable = Vec::with_capacity(queued.len());
+        for message in queued {
+            let incoming = Incoming {
+                subject: message.subject.clone(),
+                place: message.sequence,
+                headers: message.headers.clone(),
+                payload: message.payload.clone(),
+            };
+            match self.read(&incoming).await {
+                Ok(Some(event)) => {
+                    events.push(event);
+                    readable.push(message);
+                }
+                Ok(None) => message.ack(),
+                Err(error) => {
+                    metrics::malformed("event");
+                    // Written with escapes: the text may quote the message.
+                    tracing::warn!(subject = ?message.subject, ?error, "message dropped");
+                    message.ack();
+                }
+            }
+        }
+        if events.is_empty() {
+            return;
+        }
+        loop {
+            let now = self.shared.tools.clock.now();
+            match self.shared.store.accept_events(events.clone(), now).await {
+                Ok(_) => break,
+                // What was not acknowledged comes again.
+                Err(StoreError::Closed) => return,
+                Err(error) => {
+                    metrics::ledger_failed("accept_events");
+                    tracing::warn!(%error, "the store failed, trying again");
+                    tokio::time::sleep(PAUSE).await;
+                }
+            }
+        }
+        failpoint::hit("hook.after_accept");
+        readable.into_iter().for_each(Queued::ack);
+        self.shared.woken.notify_one();
+    }
+
+    /// An event with its executions; nothing when the message was a request that is done.
+    async fn read(&self, message: &Incoming) -> Result<Option<(Event, Vec<NewRun>)>, String> {
+        let subjects = &self.shared.tools.subjects;
+        if let Some(hook) = subjects.parse_hook_retry(&message.subject) {
+            let request = serde_json::from_slice(&message.payload).map_err(|e| e.to_string())?;
+            self.shared.retry(&hook, &request).await?;
+            return Ok(None);
+        }
+        let subject = subjects.unprefixed(&message.subject).unwrap_or(&message.subject);
+        let now = self.shared.tools.clock.now();
+        let event = cloud::read(subject, message.place, &message.headers, &message.payload, now)?;
+        let runs = self.runs(&event).await;
+        Ok(Some((event, runs)))
+    }
+
+    /// What an event lets run, and what is left out.
+    async fn runs(&self, event: &Event) -> Vec<NewRun> {
+        let found = self.plan.borrow().matching(&event.subject);
+        let found = self.shared.conditioned(found, event).await;
+        let now = self.shared.tools.clock.now();
+        let mut admission = self.admission.lock().unwrap_or_else(PoisonError::into_inner);
+        let run = |(found, wrong): (Match, Option<String>)| {
+            let run = run_for(&found, event, RunTrigger::Event, "", now);
+            let max_depth = self.shared.max_depth;
+            let skipped = wrong.or_else(|| admission.refuses(&found, event, max_depth, now));
+            NewRun { skipped, ..run }
+        };
+        found.into_iter().map(run).collect()
+    }
+}
+
+impl Shared {
+    /// Hooks whose condition holds for an event; those whose condition fails come with the reason.
+    pub async fn conditioned(&self, found: Vec<Match>, event: &Event) -> Vec<(Match, Option<String>)> {
+        let condition = |hook: &Hook| hook.when.as_deref().map(|text| Source::Condition(text.into()));
+        let conditions: Vec<_> =
+            found.iter().filter_map(|found| Some((found.name.clone(), condition(&found.hook)?))).collect();
+        if conditions.is_empty() {
+            return found.into_iter().map(|found| (found, None)).collect();
+        }
+        let mut answers = self.tools.scripts.hold(conditions, event_json(event)).await.into_iter();
+        let judged = found.into_iter().filter_map(|found| match found.hook.when {
+            None => Some((found, None)),
+            Some(_) => match answers.next() {
+                Some(Ok(true)) => Some((found, None)),
+                Some(Err(wrong)) => Some((found, Some(format!("when: {wrong}")))),
+                Some(Ok(false)) | None => None,
+            },
+        });
+        judged.collect()
+    }
+}

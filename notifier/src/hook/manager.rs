@@ -1,0 +1,194 @@
+//! The actor: starts the parts of the hook manager, and fails when one of them does.
+
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use ractor::{Actor, ActorProcessingErr, ActorRef};
+use shared::bus::{Stream, WHOLE_STREAM};
+use shared::model::Timestamp;
+use shared::settings::LiveSettings;
+use shared::store::hooks::HookStore;
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinSet;
+
+use super::config::HooksConfig;
+use super::desk;
+use super::executor::Executor;
+use super::intake::Intake;
+use super::plan::Plan;
+use super::runner::Tools;
+
+/// Name of the durable consumer.
+pub const CONSUMER: &str = "hooks";
+
+/// Time between looks at what may be forgotten.
+const PRUNE: Duration = Duration::from_secs(600);
+
+/// What every part of the hook manager has.
+pub struct Shared {
+    /// Executions and events.
+    pub store: Arc<dyn HookStore>,
+    /// What runners work with.
+    pub tools: Tools,
+    /// Notified when something may be due.
+    pub woken: Notify,
+    /// How many hooks may cause each other in a row.
+    pub max_depth: u32,
+    /// Whether the loops go round.
+    pub health: Health,
+}
+
+/// When the loops last went round: liveness is measured there, not by the process being there.
+#[derive(Debug, Default)]
+pub struct Health {
+    looped_ns: AtomicI64,
+    fetched_ns: AtomicI64,
+}
+
+impl Health {
+    /// The executor's loop has gone round.
+    pub fn looped(&self, now: Timestamp) {
+        self.looped_ns.store(now.ns(), Ordering::Relaxed);
+    }
+
+    /// Events have come.
+    pub fn fetched(&self, now: Timestamp) {
+        self.fetched_ns.store(now.ns(), Ordering::Relaxed);
+    }
+
+    /// When the executor's loop last went round, and when events last came.
+    pub fn last(&self) -> (Timestamp, Timestamp) {
+        let at = |ns: &AtomicI64| Timestamp::from_ns(ns.load(Ordering::Relaxed));
+        (at(&self.looped_ns), at(&self.fetched_ns))
+    }
+}
+
+/// What the hook manager is started with.
+#[derive(Clone)]
+pub struct ManagerArgs {
+    /// What every part has.
+    pub shared: Arc<Shared>,
+    /// Where definitions come from.
+    pub settings: LiveSettings,
+    /// Its section of the configuration.
+    pub config: HooksConfig,
+}
+
+/// The hook manager's actor.
+pub struct HookManager;
+
+/// Messages to the hook manager.
+#[derive(Debug)]
+pub enum ManagerMessage {
+    /// A part has ended, which none does by itself while the bus is open.
+    Ended(&'static str),
+}
+
+/// State of the hook manager.
+pub struct ManagerState {
+    /// End with the state.
+    parts: JoinSet<()>,
+}
+
+impl Actor for HookManager {
+    type Msg = ManagerMessage;
+    type State = ManagerState;
+    type Arguments = ManagerArgs;
+
+    async fn pre_start(
+        &self,
+        myself: ActorRef<Self::Msg>,
+        args: Self::Arguments,
+    ) -> Result<Self::State, ActorProcessingErr> {
+        let ManagerArgs { shared, settings, config } = args;
+        let tools = &shared.tools;
+        let released = shared.store.release_runs(&tools.node, tools.clock.now()).await?;
+        if released > 0 {
+            tracing::warn!(released, "executions were broken off by the last end; each is tried once more");
+        }
+        let first = Arc::new(Plan::new(&settings.borrow().hooks, &config.subjects));
+        let (sender, plan) = watch::channel(first);
+        let mut parts = JoinSet::new();
+        let consumer = tools.bus.consume(Stream::Event, CONSUMER, WHOLE_STREAM).await?;
+        let unkept = tools.bus.subscribe(&tools.subjects.prefixed("event.flow.>")).await?;
+        let intake = Intake { shared: Arc::clone(&shared), plan: plan.clone(), admission: Mutex::default() };
+        let executor = Executor::new(Arc::clone(&shared), plan.clone(), config.concurrency);
+        let desk = desk::Desk { shared: Arc::clone(&shared), plan };
+        let listeners = desk::listen(&tools.bus, &tools.subjects, desk).await?;
+        let mut part = |name: &'static str, part: std::pin::Pin<Box<dyn Future<Output = ()> + Send>>| {
+            let myself = myself.clone();
+            parts.spawn(async move {
+                part.await;
+                // The actor may be gone already.
+                let _ = myself.cast(ManagerMessage::Ended(name));
+            });
+        };
+        part(
+            "intake",
+            Box::pin(async move {
+                tokio::select! {
+                    () = intake.run(consumer) => {}
+                    () = intake.run_unkept(unkept) => {}
+                }
+            }),
+        );
+        part("executor", Box::pin(executor.run()));
+        part("settings", Box::pin(follow(settings, sender, config.subjects.clone(), Arc::clone(&shared))));
+        part("pruner", Box::pin(prune(shared, config)));
+        part("questions", Box::pin(async move { drop(listeners.join_all().await) }));
+        Ok(ManagerState { parts })
+    }
+
+    async fn handle(
+        &self,
+        _: ActorRef<Self::Msg>,
+        ManagerMessage::Ended(part): Self::Msg,
+        _: &mut Self::State,
+    ) -> Result<(), ActorProcessingErr> {
+        Err(format!("the hook manager's {part} has ended").into())
+    }
+
+    async fn post_stop(
+        &self,
+        _: ActorRef<Self::Msg>,
+        state: &mut Self::State,
+    ) -> Result<(), ActorProcessingErr> {
+        // What runs is killed with the executor, and tried once more after the next start.
+        state.parts.shutdown().await;
+        Ok(())
+    }
+}
+
+/// Keeps the plan as the settings are.
+async fn follow(
+    mut settings: LiveSettings,
+    plan: watch::Sender<Arc<Plan>>,
+    allowed: Vec<String>,
+    shared: Arc<Shared>,
+) {
+    while settings.changed().await.is_ok() {
+        let hooks = Arc::clone(&settings.borrow_and_update().hooks);
+        let new = Plan::new(&hooks, &allowed);
+        let before = plan.send_replace(Arc::new(new));
+        for gone in before.names().filter(|name| !hooks.contains_key(*name)) {
+            if let Err(error) = shared.store.forget_hook(gone).await {
+                tracing::warn!(%error, hook = gone, "records of a deleted hook are kept for now");
+            }
+        }
+        shared.woken.notify_one();
+    }
+    // Nobody edits settings any more; the hooks go on.
+    std::future::pending::<()>().await;
+}
+
+/// Forgets events that are too old or too many.
+async fn prune(shared: Arc<Shared>, config: HooksConfig) {
+    loop {
+        let before = shared.tools.clock.now().plus_secs(-3600 * i64::from(config.keep_hours));
+        if let Err(error) = shared.store.prune_recorded(before, config.keep_events).await {
+            tracing::warn!(%error, "old events could not be forgotten");
+        }
+        tokio::time::sleep(PRUNE).await;
+    }
+}

@@ -1,0 +1,34 @@
+//! The `[events]` section: which events there are.
+
+use serde::{Deserialize, Serialize};
+
+/// Of which alerts events are told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AlertEvents {
+    /// None.
+    Off,
+    /// Those that engage and release.
+    #[default]
+    Engaged,
+    /// Every one, also those of flows, which can be many.
+    All,
+}
+
+/// Which events are told.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct EventsConfig {
+    /// Of calls that only read.
+    pub reads: bool,
+    /// Of alerts.
+    pub alerts: AlertEvents,
+    /// Of runs of element hooks.
+    pub timers: bool,
+}
+
+impl Default for EventsConfig {
+    fn default() -> Self {
+        Self { reads: true, alerts: AlertEvents::Engaged, timers: false }
+    }
+}

@@ -1,0 +1,387 @@
+//! How everybody tells events.
+//!
+//! With a store an event goes into the outbox there ([`EventStore`]); a task takes it from the outbox to
+//! the bus, in order, and forgets it when it is safe. Without one (a collector alone) it goes to the
+//! bus at once and is appended again until it is safe; what a kill takes is in memory then.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::task::JoinHandle;
+
+use super::config::EventsConfig;
+use super::{Draft, Event, cloud};
+use crate::bus::{BusError, Receipt, SharedBus};
+use crate::clock::SharedClock;
+use crate::failpoint;
+use crate::metrics;
+use crate::store::StoreError;
+use crate::store::events::EventStore;
+use crate::wire::subject::Subjects;
+
+/// Events that may wait for the store. Beyond it those told by [`Emitter::tell`] are lost and counted,
+/// and [`Emitter::record`] waits.
+const QUEUE: usize = 8192;
+
+/// Events in one transaction at most.
+const BATCH: usize = 512;
+
+/// Pause after the store or the bus failed, and how long to wait for news at most.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Keys whose sequences are counted in memory at most, where there is no store.
+const MAX_KEYS: usize = 100_000;
+
+/// Tells events; clones tell by the same outlet.
+#[derive(Clone, Default)]
+pub struct Emitter(Option<Arc<Inner>>);
+
+struct Inner {
+    config: EventsConfig,
+    queue: mpsc::Sender<Order>,
+    source: String,
+    clock: SharedClock,
+    /// Begin of the ids made here: differs from start to start.
+    epoch: String,
+    next: AtomicU64,
+}
+
+enum Order {
+    Event(Box<Event>, Option<oneshot::Sender<()>>),
+    /// Answered when everything before it is stored.
+    Flush(oneshot::Sender<()>),
+}
+
+impl std::fmt::Debug for Emitter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Emitter").field(&self.0.as_ref().map(|inner| &inner.source)).finish()
+    }
+}
+
+/// Where told events go.
+pub struct Outlet {
+    /// The bus.
+    pub bus: SharedBus,
+    /// The outbox, where the process has a store.
+    pub store: Option<Arc<dyn EventStore>>,
+    /// Subjects.
+    pub subjects: Subjects,
+    /// Wall clock.
+    pub clock: SharedClock,
+    /// Who tells: `/<site>/<node>`.
+    pub source: String,
+    /// Which events are told.
+    pub config: EventsConfig,
+}
+
+impl Emitter {
+    /// One that tells nobody.
+    pub fn quiet() -> Self {
+        Self(None)
+    }
+
+    /// One that tells by `outlet`, and the task that does it, which ends by itself when the last clone
+    /// is gone and everything is told; until then it may be aborted, and what is in the outbox is told
+    /// after the next start.
+    pub fn start(outlet: Outlet) -> (Self, JoinHandle<()>) {
+        let (queue, orders) = mpsc::channel(QUEUE);
+        let epoch = format!("{:x}", outlet.clock.now().ns());
+        let (source, clock) = (outlet.source.clone(), Arc::clone(&outlet.clock));
+        let config = outlet.config.clone();
+        let inner = Inner { config, queue, source, clock, epoch, next: AtomicU64::new(1) };
+        let task = match outlet.store.clone() {
+            Some(store) => tokio::spawn(with_store(outlet, store, orders)),
+            None => tokio::spawn(without_store(outlet, orders)),
+        };
+        (Self(Some(Arc::new(inner))), task)
+    }
+
+    /// Which events are told; all of them where nobody is told.
+    pub fn config(&self) -> EventsConfig {
+        self.0.as_ref().map(|inner| inner.config.clone()).unwrap_or_default()
+    }
+
+    /// Tells an event and does not wait for it.
+    pub fn tell(&self, draft: Draft) {
+        let Some(inner) = &self.0 else { return };
+        if inner.queue.try_send(Order::Event(Box::new(inner.event(draft)), None)).is_err() {
+            metrics::event_lost();
+        }
+    }
+
+    /// Tells events and waits until they are safe from a kill, which without a store means: on the bus.
+    pub async fn record(&self, drafts: Vec<Draft>) {
+        let Some(inner) = &self.0 else { return };
+        let mut receipts = Vec::with_capacity(drafts.len());
+        for draft in drafts {
+            let (told, receipt) = oneshot::channel();
+            if inner.queue.send(Order::Event(Box::new(inner.event(draft)), Some(told))).await.is_err() {
+                metrics::event_lost();
+                return;
+            }
+            receipts.push(receipt);
+        }
+        for receipt in receipts {
+            // An error means that the process is stopping.
+            let _ = receipt.await;
+        }
+    }
+
+    /// Waits until everything told so far is stored.
+    pub async fn flush(&self) {
+        let Some(inner) = &self.0 else { return };
+        let (done, flushed) = oneshot::channel();
+        if inner.queue.send(Order::Flush(done)).await.is_ok() {
+            let _ = flushed.await;
+        }
+    }
+}
+
+impl Inner {
+    fn event(&self, draft: Draft) -> Event {
+        let Draft { id, subject, body, depth, traceparent } = draft;
+        let made = || format!("{}-{}", self.epoch, self.next.fetch_add(1, Ordering::Relaxed));
+        Event {
+            id: id.unwrap_or_else(made),
+            subject: subject.to_string(),
+            key: subject.key(),
+            sequence: 0,
+            at: self.clock.now(),
+            source: self.source.clone(),
+            depth,
+            traceparent,
+            body: serde_json::to_value(body).unwrap_or_default(),
+        }
+    }
+}
+
+/// Events of one batch, and whom to tell that they are safe.
+type Batch = (Vec<Event>, Vec<oneshot::Sender<()>>);
+
+/// Who waited may have gone.
+fn tell_safe(told: Vec<oneshot::Sender<()>>) {
+    for told in told {
+        let _ = told.send(());
+    }
+}
+
+/// Takes what is there; `None` when nobody will tell anything any more.
+async fn next_batch(orders: &mut mpsc::Receiver<Order>) -> Option<Batch> {
+    let (mut events, mut told) = (Vec::new(), Vec::new());
+    let mut next = Some(orders.recv().await?);
+    while let Some(order) = next {
+        match order {
+            Order::Event(event, receipt) => {
+                events.push(*event);
+                told.extend(receipt);
+            }
+            Order::Flush(receipt) => told.push(receipt),
+        }
+        next = if events.len() < BATCH { orders.try_recv().ok() } else { None };
+    }
+    Some((events, told))
+}
+
+async fn with_store(outlet: Outlet, store: Arc<dyn EventStore>, mut orders: mpsc::Receiver<Order>) {
+    let woken = Arc::new(Notify::new());
+    let publishing = publish(outlet, Arc::clone(&store), Arc::clone(&woken));
+    let storing = async {
+        while let Some((events, told)) = next_batch(&mut orders).await {
+            failpoint::hit("event.before_outbox");
+            while let Err(error) = store.queue_events(events.clone()).await {
+                if matches!(error, StoreError::Closed) {
+                    return;
+                }
+                tracing::warn!(%error, "events cannot be stored, trying again");
+                tokio::time::sleep(PAUSE).await;
+            }
+            failpoint::hit("event.after_outbox");
+            tell_safe(told);
+            woken.notify_one();
+        }
+    };
+    tokio::select! {
+        () = storing => {}
+        () = publishing => {}
+    }
+}
+
+/// Why a round of the outbox ended early.
+#[derive(Debug, thiserror::Error)]
+enum RoundError {
+    #[error(transparent)]
+    Bus(#[from] BusError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Takes events from the outbox to the bus until the store is closed.
+async fn publish(outlet: Outlet, store: Arc<dyn EventStore>, woken: Arc<Notify>) {
+    loop {
+        match round(&outlet, &*store).await {
+            Ok(0) => {
+                // Both a notification and the timeout mean: look again.
+                let _ = tokio::time::timeout(PAUSE, woken.notified()).await;
+            }
+            Ok(_) => {}
+            Err(RoundError::Store(StoreError::Closed) | RoundError::Bus(BusError::Closed)) => {
+                return std::future::pending().await;
+            }
+            Err(error) => {
+                tracing::warn!(%error, "events cannot be told, trying again");
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    }
+}
+
+async fn round(outlet: &Outlet, store: &dyn EventStore) -> Result<usize, RoundError> {
+    let queued = store.queued_events(BATCH).await?;
+    let (mut told, mut receipts) = (Vec::new(), Vec::new());
+    for (number, event) in queued {
+        receipts.push(append(outlet, &event).await?);
+        told.push(number);
+    }
+    for receipt in receipts {
+        receipt.stored().await?;
+    }
+    let count = told.len();
+    if count > 0 {
+        failpoint::hit("event.after_append");
+        store.events_told(told).await?;
+    }
+    Ok(count)
+}
+
+async fn append(outlet: &Outlet, event: &Event) -> Result<Receipt, BusError> {
+    let data =
+        serde_json::to_vec(&event.body).map_err(|e| BusError::Other(format!("event {}: {e}", event.id)))?;
+    let id = format!("{}/{}", event.source, event.id);
+    outlet
+        .bus
+        .append_with(&outlet.subjects.prefixed(&event.subject), &id, cloud::headers(event), data.into())
+        .await
+}
+
+/// Without a store: numbers events itself and appends each batch until it is safe.
+async fn without_store(outlet: Outlet, mut orders: mpsc::Receiver<Order>) {
+    let mut sequences: HashMap<String, u64> = HashMap::new();
+    while let Some((mut events, told)) = next_batch(&mut orders).await {
+        if sequences.len() > MAX_KEYS {
+            sequences.clear();
+        }
+        for event in &mut events {
+            let sequence = sequences.entry(event.key.clone()).or_default();
+            *sequence += 1;
+            event.sequence = *sequence;
+        }
+        loop {
+            match append_all(&outlet, &events).await {
+                Ok(()) => break,
+                Err(BusError::Closed) => return,
+                Err(error) => {
+                    tracing::warn!(%error, "events cannot be told, trying again");
+                    tokio::time::sleep(PAUSE).await;
+                }
+            }
+        }
+        tell_safe(told);
+    }
+}
+
+async fn append_all(outlet: &Outlet, events: &[Event]) -> Result<(), BusError> {
+    let mut receipts = Vec::with_capacity(events.len());
+    for event in events {
+        receipts.push(append(outlet, event).await?);
+    }
+    for receipt in receipts {
+        receipt.stored().await?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::bus::memory::{MemoryBus, MemoryConfig};
+    use crate::bus::{Stream, WHOLE_STREAM};
+    use crate::clock::SystemClock;
+    use crate::store::sqlite::SqliteStore;
+
+    fn outlet(bus: &SharedBus, store: Option<SqliteStore>) -> Outlet {
+        Outlet {
+            bus: Arc::clone(bus),
+            store: store.map(|store| Arc::new(store) as Arc<dyn EventStore>),
+            subjects: Subjects::new("t"),
+            clock: SystemClock::shared(),
+            source: "/main/n1".to_owned(),
+            config: EventsConfig::default(),
+        }
+    }
+
+    fn draft(id: &str, state: &str) -> Draft {
+        Draft::state("HOOK", id, state, None, json!({}))
+    }
+
+    #[tokio::test]
+    async fn what_is_recorded_is_told_in_order_with_numbers_also_after_a_restart() {
+        let bus: SharedBus = MemoryBus::new(MemoryConfig::default());
+        let mut told = bus.consume(Stream::Event, "test", WHOLE_STREAM).await.unwrap();
+        for store in [Some(SqliteStore::in_memory().unwrap()), None] {
+            let has_store = store.is_some();
+            let second = if has_store { [3, 2, 4] } else { [1, 1, 2] };
+            for (life, [a, b, c]) in [(1, [1, 1, 2]), (2, second)] {
+                let (emitter, task) = Emitter::start(outlet(&bus, store.clone()));
+                let recording = tokio::spawn({
+                    let emitter = emitter.clone();
+                    async move { emitter.record(vec![draft("a", "X"), draft("b", "X"), draft("a", "Y")]).await }
+                });
+                for (subject, number) in [
+                    ("t.event.state.HOOK.X._.a", a),
+                    ("t.event.state.HOOK.X._.b", b),
+                    ("t.event.state.HOOK.Y._.a", c),
+                ] {
+                    let queued = told.next().await.unwrap();
+                    assert_eq!(queued.subject, subject);
+                    let event = cloud::read(
+                        &queued.subject["t.".len()..],
+                        queued.sequence,
+                        &queued.headers,
+                        &queued.payload,
+                        crate::model::Timestamp::ZERO,
+                    );
+                    assert_eq!(event.unwrap().sequence, number, "life {life} of {has_store}");
+                    queued.ack();
+                }
+                recording.await.unwrap();
+                if let Some(store) = &store {
+                    while !store.queued_events(1).await.unwrap().is_empty() {
+                        tokio::task::yield_now().await;
+                    }
+                }
+                drop(emitter);
+                task.await.unwrap();
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn an_event_of_the_same_id_is_queued_once() {
+        let store = SqliteStore::in_memory().unwrap();
+        let bus: SharedBus = MemoryBus::new(MemoryConfig::default());
+        let mut told = bus.consume(Stream::Event, "test", WHOLE_STREAM).await.unwrap();
+        let (emitter, _task) = Emitter::start(outlet(&bus, Some(store)));
+        emitter.record(vec![draft("a", "X").with_id("one"), draft("a", "X").with_id("one")]).await;
+        emitter.record(vec![draft("a", "Z").with_id("two")]).await;
+        for subject in ["t.event.state.HOOK.X._.a", "t.event.state.HOOK.Z._.a"] {
+            let queued = told.next().await.unwrap();
+            assert_eq!(queued.subject, subject);
+            queued.ack();
+        }
+    }
+}

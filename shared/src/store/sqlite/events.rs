@@ -1,0 +1,104 @@
+//! The outbox of events and the sessions of profiles, in `hooks.db`.
+
+use async_trait::async_trait;
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::{PRUNE_ROWS, SqliteStore};
+use crate::events::Event;
+use crate::model::Timestamp;
+use crate::store::StoreError;
+use crate::store::events::EventStore;
+
+#[async_trait]
+impl EventStore for SqliteStore {
+    async fn queue_events(&self, events: Vec<Event>) -> Result<(), StoreError> {
+        self.hooks.write(move |conn| events.into_iter().try_for_each(|event| queue(conn, event))).await
+    }
+
+    async fn queued_events(&self, limit: usize) -> Result<Vec<(i64, Event)>, StoreError> {
+        self.hooks
+            .read(move |conn| {
+                let sql = "SELECT number, json FROM event_outbox WHERE json IS NOT NULL
+                           ORDER BY number LIMIT ?1";
+                let mut statement = conn.prepare_cached(sql)?;
+                let rows = statement.query_map([limit as i64], |row| Ok((row.get(0)?, row.get(1)?)))?;
+                let rows: Vec<(i64, String)> = rows.collect::<Result<_, _>>()?;
+                rows.into_iter().map(|(number, json)| Ok((number, serde_json::from_str(&json)?))).collect()
+            })
+            .await
+    }
+
+    async fn events_told(&self, numbers: Vec<i64>) -> Result<(), StoreError> {
+        self.hooks
+            .write(move |conn| {
+                let mut statement =
+                    conn.prepare_cached("UPDATE event_outbox SET json = NULL WHERE number = ?1")?;
+                for number in numbers {
+                    statement.execute([number])?;
+                }
+                Ok(())
+            })
+            .await
+    }
+
+    async fn prune_told(&self, before: Timestamp) -> Result<u64, StoreError> {
+        self.hooks
+            .write_in_steps(PRUNE_ROWS, move |conn| {
+                let sql = "DELETE FROM event_outbox WHERE number IN (
+                               SELECT number FROM event_outbox WHERE json IS NULL AND at < ?1 LIMIT ?2)";
+                Ok(conn.prepare_cached(sql)?.execute(params![before.ns(), PRUNE_ROWS as i64])?)
+            })
+            .await
+    }
+
+    async fn renew_session(&self, profile: &str, until: Timestamp) -> Result<(), StoreError> {
+        let profile = profile.to_owned();
+        self.hooks
+            .write(move |conn| {
+                let sql = "INSERT INTO session (profile, until) VALUES (?1, ?2)
+                           ON CONFLICT (profile) DO UPDATE SET until = max(until, excluded.until)";
+                conn.prepare_cached(sql)?.execute(params![profile, until.ns()])?;
+                Ok(())
+            })
+            .await
+    }
+
+    async fn end_session(&self, profile: &str) -> Result<bool, StoreError> {
+        let profile = profile.to_owned();
+        self.hooks
+            .write(move |conn| {
+                Ok(conn.prepare_cached("DELETE FROM session WHERE profile = ?1")?.execute([profile])? > 0)
+            })
+            .await
+    }
+
+    async fn sessions(&self, now: Timestamp) -> Result<Vec<(String, Timestamp)>, StoreError> {
+        self.hooks
+            .read(move |conn| {
+                let sql = "SELECT profile, until FROM session WHERE until > ?1 ORDER BY profile";
+                let mut statement = conn.prepare_cached(sql)?;
+                let rows = statement
+                    .query_map([now.ns()], |row| Ok((row.get(0)?, Timestamp::from_ns(row.get(1)?))))?;
+                Ok(rows.collect::<Result<_, _>>()?)
+            })
+            .await
+    }
+}
+
+fn queue(conn: &Connection, mut event: Event) -> Result<(), StoreError> {
+    let known: Option<i64> = conn
+        .prepare_cached("SELECT number FROM event_outbox WHERE source = ?1 AND id = ?2")?
+        .query_row(params![event.source, event.id], |row| row.get(0))
+        .optional()?;
+    if known.is_some() {
+        return Ok(());
+    }
+    let sql = "INSERT INTO event_sequence (key, last) VALUES (?1, 1)
+               ON CONFLICT (key) DO UPDATE SET last = last + 1 RETURNING last";
+    let number: i64 = conn.prepare_cached(sql)?.query_row([&event.key], |row| row.get(0))?;
+    event.sequence = number.unsigned_abs();
+    let json = serde_json::to_string(&event)?;
+    conn.prepare_cached("INSERT INTO event_outbox (source, id, at, json) VALUES (?1, ?2, ?3, ?4)")?
+        .execute(params![event.source, event.id, event.at.ns(), json])?;
+    Ok(())
+}

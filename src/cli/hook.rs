@@ -1,0 +1,384 @@
+//! `flowhook hook`: hooks on events, and every execution of them.
+
+use std::path::PathBuf;
+
+use anyhow::anyhow;
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+
+use super::client::{Client, Method, Where};
+use super::settings::{read, shown};
+use super::{Output, print};
+use crate::config::Config;
+use crate::exit::{self, Failure};
+
+mod show;
+
+/// `flowhook hook …`
+#[derive(Debug, Args)]
+pub struct HookArgs {
+    #[command(flatten)]
+    at: Where,
+    /// Who is written down as the one who did it
+    #[arg(long, global = true, env = "USER", default_value = "command line")]
+    by: String,
+    #[command(subcommand)]
+    command: HookCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum HookCommand {
+    /// Make a hook
+    Create {
+        /// Its name
+        name: String,
+        /// Its definition: a TOML or JSON file; - reads JSON from standard input
+        file: PathBuf,
+        /// Only check it, and tell for how many events on record it would run
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Delete hooks with their records
+    Delete {
+        /// Which
+        #[arg(required = true)]
+        names: Vec<String>,
+    },
+    /// List hooks
+    List,
+    /// Show a hook, or one of its executions
+    Show {
+        /// Which
+        name: String,
+        /// The execution
+        #[arg(short, long)]
+        execution: Option<u64>,
+    },
+    /// Change a hook
+    Update {
+        /// Which
+        name: String,
+        /// Its definition: a TOML or JSON file; - reads JSON from standard input
+        file: PathBuf,
+        /// Change only what the file names
+        #[arg(short, long)]
+        append: bool,
+        /// Only if this revision is still the one in force
+        #[arg(long)]
+        revision: Option<u64>,
+    },
+    /// Give a hook another name
+    Rename {
+        /// Which
+        name: String,
+        /// The new name
+        to: String,
+    },
+    /// Let a hook run
+    Enable {
+        /// Which
+        name: String,
+    },
+    /// Let a hook not run; its definition and records stay
+    Disable {
+        /// Which
+        name: String,
+    },
+    /// Let nobody change or delete a hook; it runs all the same
+    Lock {
+        /// Which
+        name: String,
+    },
+    /// Let a locked hook be changed again
+    Unlock {
+        /// Which
+        name: String,
+    },
+    /// List executions, newest first
+    Log(LogArgs),
+    /// Do an execution again
+    Retry {
+        /// Of which hook
+        name: String,
+        /// Which execution
+        execution: u64,
+        /// Make the arguments anew by the present definition
+        #[arg(long)]
+        rerender: bool,
+        /// Wait for its end, and end with its outcome
+        #[arg(long)]
+        wait: bool,
+    },
+    /// Try again what was given up, or forget it
+    Dead {
+        /// Of which hook
+        name: String,
+        /// Only this execution
+        #[arg(short, long)]
+        execution: Option<u64>,
+        /// Forget it instead
+        #[arg(long)]
+        discard: bool,
+    },
+    /// Run a hook for past events
+    Replay {
+        /// Which
+        name: String,
+        /// From when on: RFC 3339, or how long ago, such as 2h
+        #[arg(long)]
+        since: String,
+        /// Until when; now without it
+        #[arg(long)]
+        until: Option<String>,
+        /// Run nothing, tell what would run
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Run a hook once, for a given event or the last on record, and wait for its end
+    Test {
+        /// Which
+        name: String,
+        /// File with the event as JSON; - reads standard input
+        #[arg(long)]
+        event: Option<PathBuf>,
+    },
+    /// List hooks again and again
+    Top {
+        /// Seconds between two lists
+        #[arg(short, long, default_value_t = 2)]
+        delay: u64,
+        /// Lists altogether; without end when absent
+        #[arg(short, long)]
+        number: Option<u64>,
+    },
+}
+
+#[derive(Debug, Args)]
+struct LogArgs {
+    /// Only of this hook
+    #[arg(long)]
+    hook: Option<String>,
+    /// Only where something went wrong
+    #[arg(long, conflicts_with = "success")]
+    error: bool,
+    /// Only where nothing went wrong
+    #[arg(long)]
+    success: bool,
+    /// Only with this outcome: success, failure, timeout, killed or skipped
+    #[arg(long)]
+    outcome: Option<String>,
+    /// Only for this event
+    #[arg(long)]
+    event: Option<String>,
+    /// Only what was given up
+    #[arg(long)]
+    dead: bool,
+    /// Queued then or later: RFC 3339, or how long ago, such as 2h
+    #[arg(long)]
+    since: Option<String>,
+    /// Queued before
+    #[arg(long)]
+    until: Option<String>,
+    /// How many at most
+    #[arg(long, default_value_t = 100)]
+    limit: u32,
+}
+
+/// Records asked for at once.
+const PAGE: usize = 500;
+
+/// How long the end of an execution is waited for.
+const PATIENCE_S: u64 = 600;
+
+/// Does what the command says.
+pub fn hook(args: &HookArgs, config: &Config, output: Output) -> Result<(), Failure> {
+    let client = Client::new(&args.at, config)?;
+    let by = ("by", args.by.as_str());
+    let post = |path: &[&str], body: &Value| client.send(Method::POST, path, &[by], None, Some(body));
+    match &args.command {
+        HookCommand::Create { name, file, dry_run } => {
+            let body = json!({ "name": name, "hook": definition(file)? });
+            if *dry_run {
+                let query = [by, ("dry_run", "true")];
+                let answer = client.send(Method::POST, &["hooks"], &query, None, Some(&body))?;
+                return shown(&answer, output, || show::checked(&answer));
+            }
+            let entry = post(&["hooks"], &body)?;
+            shown(&entry, output, || show::line(&entry))
+        }
+        HookCommand::Delete { names } => {
+            let mut deleted = Vec::new();
+            for name in names {
+                deleted.push(client.send(Method::DELETE, &["hooks", name], &[by], None, None)?);
+            }
+            shown(&json!(deleted), output, || format!("{} deleted\n", deleted.len()))
+        }
+        HookCommand::List => list(&client, output),
+        HookCommand::Show { name, execution: None } => {
+            let entry = found(client.get(&["hooks", name])?, name)?;
+            shown(&entry, output, || show::whole(&entry))
+        }
+        HookCommand::Show { name, execution: Some(number) } => {
+            let record = record(&client, name, *number)?;
+            shown(&record, output, || show::record(&record))
+        }
+        HookCommand::Update { name, file, append, revision } => {
+            let mut hook = definition(file)?;
+            if *append {
+                let entry = found(client.get(&["hooks", name])?, name)?;
+                let mut whole = entry["hook"].clone();
+                if let (Some(whole), Some(part)) = (whole.as_object_mut(), hook.as_object()) {
+                    whole.extend(part.clone());
+                }
+                hook = whole;
+            }
+            let entry = client.send(Method::PUT, &["hooks", name], &[by], *revision, Some(&hook))?;
+            shown(&entry, output, || show::line(&entry))
+        }
+        HookCommand::Rename { name, to } => {
+            let entry = post(&["hooks", name, "rename"], &json!({ "to": to }))?;
+            shown(&entry, output, || show::line(&entry))
+        }
+        HookCommand::Enable { name } => switch(&client, name, "enable", by, output),
+        HookCommand::Disable { name } => switch(&client, name, "disable", by, output),
+        HookCommand::Lock { name } => switch(&client, name, "lock", by, output),
+        HookCommand::Unlock { name } => switch(&client, name, "unlock", by, output),
+        HookCommand::Log(asked) => {
+            let items = log(&client, asked)?;
+            shown(&items, output, || show::log(&items))
+        }
+        HookCommand::Retry { name, execution, rerender, wait } => {
+            let body = json!({ "execution": execution, "render": rerender });
+            let answer = post(&["hooks", name, "retry"], &body)?;
+            match wait {
+                false => shown(&answer, output, || format!("execution {}\n", answer["execution"])),
+                true => ended(&client, name, &answer, output),
+            }
+        }
+        HookCommand::Dead { name, execution, discard } => {
+            let number = execution.map(|number| number.to_string());
+            let query: Vec<(&str, &str)> = number.iter().map(|n| ("execution", n.as_str())).collect();
+            let answer = match discard {
+                true => client.send(Method::DELETE, &["hooks", name, "dead"], &query, None, None)?,
+                false => client.send(Method::POST, &["hooks", name, "dead", "retry"], &query, None, None)?,
+            };
+            let word = if *discard { "forgotten" } else { "tried again" };
+            shown(&answer, output, || format!("{} {word}\n", answer["changed"]))
+        }
+        HookCommand::Replay { name, since, until, dry_run } => {
+            let mut query = vec![by, ("since", since.as_str())];
+            query.extend(until.as_deref().map(|until| ("until", until)));
+            query.extend(dry_run.then_some(("dry_run", "true")));
+            let answer = client.send(Method::POST, &["hooks", name, "replay"], &query, None, None)?;
+            shown(&answer, output, || show::replayed(&answer))
+        }
+        HookCommand::Test { name, event } => {
+            let event = event.as_ref().map(json_file).transpose()?;
+            let answer = client.send(Method::POST, &["hooks", name, "test"], &[by], None, event.as_ref())?;
+            ended(&client, name, &answer, output)
+        }
+        HookCommand::Top { delay, number } => {
+            for round in 1.. {
+                list(&client, output)?;
+                if number.is_some_and(|number| round >= number) {
+                    break;
+                }
+                std::thread::sleep(std::time::Duration::from_secs((*delay).max(1)));
+                print("\n");
+            }
+            Ok(())
+        }
+    }
+}
+
+fn list(client: &Client, output: Output) -> Result<(), Failure> {
+    let answer = found(client.get(&["hooks"])?, "hooks")?;
+    shown(&answer["items"], output, || show::lines(&answer["items"]))
+}
+
+fn switch(client: &Client, name: &str, what: &str, by: (&str, &str), output: Output) -> Result<(), Failure> {
+    let entry = client.send(Method::POST, &["hooks", name, what], &[by], None, None)?;
+    shown(&entry, output, || show::line(&entry))
+}
+
+fn log(client: &Client, asked: &LogArgs) -> Result<Value, Failure> {
+    let mut query = Vec::new();
+    for (key, value) in [
+        ("hook", &asked.hook),
+        ("outcome", &asked.outcome),
+        ("event", &asked.event),
+        ("since", &asked.since),
+        ("until", &asked.until),
+    ] {
+        query.extend(value.as_deref().map(|value| (key, value)));
+    }
+    query.extend(asked.error.then_some(("failed", "true")));
+    query.extend(asked.success.then_some(("failed", "false")));
+    query.extend(asked.dead.then_some(("dead", "true")));
+    let (mut records, mut before) = (Vec::new(), None::<String>);
+    loop {
+        let limit = (asked.limit as usize).saturating_sub(records.len()).min(PAGE).to_string();
+        let mut page = query.clone();
+        page.push(("limit", limit.as_str()));
+        page.extend(before.as_deref().map(|before| ("before", before)));
+        let mut answer = client.send(Method::GET, &["executions"], &page, None, None)?;
+        let items = answer["items"].take();
+        records.extend(items.as_array().cloned().unwrap_or_default());
+        before = answer["next"].as_str().map(str::to_owned);
+        if before.is_none() || records.len() >= asked.limit as usize {
+            return Ok(Value::Array(records));
+        }
+    }
+}
+
+fn record(client: &Client, name: &str, number: u64) -> Result<Value, Failure> {
+    let number = number.to_string();
+    found(client.get(&["hooks", name, "executions", &number])?, &number)
+}
+
+/// Waits until an execution has ended, shows it, and ends as it did.
+fn ended(client: &Client, name: &str, queued: &Value, output: Output) -> Result<(), Failure> {
+    let number = queued["execution"].as_u64().unwrap_or_default();
+    for _ in 0..PATIENCE_S * 10 {
+        let found = record(client, name, number)?;
+        if found["state"] == "done" {
+            shown(&found, output, || show::record(&found))?;
+            return match found["outcome"].as_str() {
+                Some("success") => Ok(()),
+                outcome => {
+                    let outcome = outcome.unwrap_or("nothing").to_owned();
+                    Err(Failure::new(exit::FAILED, anyhow!("execution {number} of {name}: {outcome}")))
+                }
+            };
+        }
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    Err(Failure::new(exit::FAILED, anyhow!("execution {number} of {name} has not ended yet")))
+}
+
+fn found(value: Option<Value>, name: &str) -> Result<Value, Failure> {
+    value.ok_or_else(|| Failure::new(exit::FAILED, anyhow!("there is no '{name}'")))
+}
+
+fn json_file(path: &PathBuf) -> Result<Value, Failure> {
+    match path.as_os_str() == "-" {
+        true => read("-"),
+        false => read(&text_of(path)?),
+    }
+}
+
+fn text_of(path: &PathBuf) -> Result<String, Failure> {
+    std::fs::read_to_string(path)
+        .map_err(|error| Failure::new(exit::INPUT, anyhow!("{}: {error}", path.display())))
+}
+
+/// A definition in TOML or JSON.
+fn definition(path: &PathBuf) -> Result<Value, Failure> {
+    if path.extension().is_some_and(|extension| extension == "toml") {
+        let table: toml::Table = text_of(path)?
+            .parse()
+            .map_err(|error| Failure::config(format!("{}: {error}", path.display())))?;
+        return Ok(serde_json::to_value(table).map_err(anyhow::Error::from)?);
+    }
+    json_file(path)
+}

@@ -1,0 +1,270 @@
+//! Hooks on events through the program: command line, REST, records, sessions, rights.
+
+use std::os::unix::fs::PermissionsExt;
+
+use serde_json::{Value, json};
+
+use crate::support::http::{ask, get_json};
+use crate::support::program::{Running, Setup, flowhook, run_fails, run_json, text};
+use crate::support::{free_port, wait_for};
+
+mod failpoints;
+mod nats;
+
+/// The token of who may make hooks that run processes.
+const TOKEN: &str = "test-token-of-ops";
+
+/// A node with a folder of hooks' files.
+pub struct Site {
+    pub setup: Setup,
+    pub api: String,
+}
+
+impl Site {
+    /// A node that is not started yet; `more` goes into its configuration.
+    pub fn new(more: &str) -> Self {
+        let port = free_port();
+        let setup = Setup::new(&format!(
+            r#"
+[node]
+name = "n1"
+state_dir = "{{dir}}/state"
+[aggregator.api]
+listen = "127.0.0.1:{port}"
+session_s = 3
+token = [{{ name = "ops", secret = "{TOKEN}", roles = ["process_hooks"] }}]
+[notifier.hooks]
+dir = "{{dir}}/hooks"
+[scripts]
+builtin = false
+{more}
+"#
+        ));
+        std::fs::create_dir(setup.path("hooks")).unwrap();
+        Self { setup, api: format!("http://127.0.0.1:{port}") }
+    }
+
+    /// Starts it, perhaps to be killed at a named point.
+    pub fn start(&self, failpoint: Option<&str>) -> Running {
+        let mut command = flowhook(&["run", "-c", &self.setup.config()]);
+        if let Some(point) = failpoint {
+            let point = format!("{point}@{}", text(&self.setup.path("armed")));
+            command.env("FLOWHOOK_FAILPOINT", point);
+        }
+        let running = Running::start(command, &self.setup.path("log"));
+        let health = format!("{}/api/v1/health", self.api);
+        wait_for("the API", 30, || ask("GET", &health).filter(|(status, _)| *status == 200));
+        running
+    }
+
+    /// A file that hooks may run.
+    pub fn file(&self, name: &str, content: &str) -> String {
+        let path = self.setup.path("hooks").join(name);
+        std::fs::write(&path, content).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        text(&path).to_owned()
+    }
+
+    /// A definition as a file.
+    pub fn definition(&self, name: &str, value: &Value) -> String {
+        let path = self.setup.path(&format!("{name}.json"));
+        std::fs::write(&path, value.to_string()).unwrap();
+        text(&path).to_owned()
+    }
+
+    fn at<'a>(&'a self, args: &[&'a str]) -> Vec<&'a str> {
+        [args, &["--api", &self.api, "--token", TOKEN, "-O", "json"]].concat()
+    }
+
+    /// Runs a command of `ops` against it and reads its JSON.
+    pub fn run(&self, args: &[&str]) -> Value {
+        run_json(&self.at(args))
+    }
+
+    /// Runs a command that fails with this code; gives what it says.
+    pub fn fails(&self, args: &[&str], code: i32) -> String {
+        run_fails(&self.at(args), code)
+    }
+
+    /// Waits until a hook has so many executions with an end, oldest first.
+    pub fn ended(&self, hook: &str, count: usize) -> Vec<Value> {
+        wait_for(&format!("{count} executions of {hook}"), 60, || {
+            let mut records = self.run(&["hook", "log", "--hook", hook, "--limit", "1000"]);
+            let records = records.as_array_mut()?;
+            let done = records.iter().filter(|record| record["state"] == "done").count();
+            records.reverse();
+            (done >= count).then(|| records.clone())
+        })
+    }
+}
+
+#[test]
+fn a_hook_is_made_run_retried_changed_and_deleted() {
+    let site = Site::new("");
+    let _node = site.start(None);
+    site.file("show.sh", "#!/bin/sh\ncat\n");
+    let file = site.definition(
+        "on-set",
+        &json!({ "triggers": [{ "type": "api", "call": "flowhook.pool.update" }], "kind": "exec",
+                 "argument": "show.sh", "environment": { "X": "1" } }),
+    );
+    let checked = site.run(&["hook", "create", "on-set", &file, "--dry-run"]);
+    assert_eq!(checked["filters"], json!(["event.api.flowhook.pool.update.*"]));
+    let made = site.run(&["hook", "create", "on-set", &file, "--by", "ann"]);
+    assert_eq!((&made["revision"], &made["by"]), (&json!(1), &json!("ops")), "the token says who it is");
+    let pool = json!({ "members": ["10.0.0.0/8"], "password": "hunter2" }).to_string();
+    site.fails(&["settings", "set", "pools", "lan", &pool], 3);
+    site.run(&["settings", "set", "pools", "lan", r#"{ "members": ["10.0.0.0/8"] }"#]);
+    let records = site.ended("on-set", 2);
+    let number = records[0]["execution"].to_string();
+    let failed = site.run(&["hook", "show", "on-set", "-e", &number]);
+    let decode = |record: &Value| {
+        let out = record["stdout"].as_str().unwrap();
+        use base64::Engine as _;
+        let bytes = base64::engine::general_purpose::STANDARD.decode(out).unwrap();
+        serde_json::from_slice::<Value>(&bytes).unwrap()
+    };
+    let event = decode(&failed);
+    assert_eq!(event["subject"], "event.api.flowhook.pool.update.0", "also a call that failed");
+    let body = &event["data"];
+    assert_eq!((&body["success"], &body["code"]), (&json!(false), &json!(400)));
+    assert_eq!(body["in"][0]["value"], "****");
+    assert_eq!(body["actor"], json!({ "user": "ops", "via": "command_line" }));
+    assert!(!event.to_string().contains("hunter2") && event.to_string().contains("10.0.0.0/8"), "{event}");
+
+    let again = site.run(&["hook", "retry", "on-set", &number, "--wait"]);
+    assert_eq!((&again["trigger"], &again["outcome"]), (&json!("retry"), &json!("success")));
+    assert_eq!(again["idempotency_key"], failed["idempotency_key"]);
+    let part = site.definition("part", &json!({ "timeout_s": 7 }));
+    assert_eq!(site.run(&["hook", "update", "on-set", &part, "-a"])["hook"]["timeout_s"], 7);
+    let late = site.fails(&["hook", "update", "on-set", &part, "-a", "--revision", "1"], 1);
+    assert!(late.contains("revision 2"), "{late}");
+    site.run(&["hook", "lock", "on-set"]);
+    assert!(site.fails(&["hook", "delete", "on-set"], 1).contains("locked"));
+    assert!(site.fails(&["settings", "delete", "hooks", "on-set"], 1).contains("locked"));
+    site.run(&["settings", "set", "pools", "lan", r#"{ "members": ["10.0.0.0/9"] }"#]);
+    site.ended("on-set", 4);
+    site.run(&["hook", "unlock", "on-set"]);
+    site.run(&["hook", "disable", "on-set"]);
+    site.run(&["settings", "set", "pools", "lan", r#"{ "members": ["10.0.0.0/10"] }"#]);
+    site.run(&["hook", "rename", "on-set", "other"]);
+    site.run(&["hook", "enable", "other"]);
+    let dry = site.run(&["hook", "replay", "other", "--since", "1h", "--dry-run"]);
+    assert_eq!(dry["executions"], 4, "what came while it was off can be had later: {dry}");
+    let tested = site.run(&["hook", "test", "other"]);
+    assert_eq!((&tested["trigger"], &tested["outcome"]), (&json!("test"), &json!("success")));
+    site.run(&["hook", "delete", "other"]);
+    assert_eq!(site.run(&["hook", "list"]), json!([]));
+    assert!(site.fails(&["hook", "show", "other"], 1).contains("other"));
+    let states: Vec<String> = get_json(&format!("{}/api/v1/events?filter=event.state.HOOK.*.*.*", site.api))
+        ["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|event| event["subject"].as_str().unwrap().trim_start_matches("event.state.HOOK.").to_owned())
+        .collect();
+    assert_eq!(
+        states,
+        [
+            "ENABLED._.on-set",
+            "DISABLED._.on-set",
+            "DISABLED._.other",
+            "DELETED._.on-set",
+            "ENABLED._.other",
+            "DELETED._.other"
+        ]
+    );
+}
+
+#[test]
+fn hooks_on_nodes_are_as_their_manual_says() {
+    let site = Site::new("");
+    let mut node = site.start(None);
+    assert_eq!(site.run(&["pubsub", "hook", "list"]), json!([]));
+    let neat = site
+        .file("do_something_neat.py", "def hook(host, client, item):\n    print(item['data']['payload'])\n");
+    let microblog = "urn:xmpp:microblog:0";
+    let create =
+        |more: &[&str]| site.run(&[&["pubsub", "node", "hook", "create", "-n", microblog], more].concat());
+    create(&["-t", "python_file", "--persistent", &neat]);
+    create(&["-t", "rhai_code", "-P", "log(item.data.payload)"]);
+    for _ in 0..3 {
+        create(&["-t", "rhai_code", "log(1)"]);
+    }
+    let listed = site.run(&["pubsub", "hook", "list"]);
+    let first = listed.as_array().unwrap().iter().find(|hook| hook["type"] == "python_file").unwrap();
+    assert_eq!(
+        *first,
+        json!({ "service": "", "node": microblog, "type": "python_file", "arg": neat, "persistent": true })
+    );
+    assert_eq!(listed.as_array().unwrap().iter().filter(|hook| hook["persistent"] == false).count(), 3);
+    site.run(&["pubsub", "item", "publish", "-n", microblog, "hello"]);
+    let outputs = wait_for("five executions", 30, || {
+        let log = site.run(&["hook", "log", "--success"]);
+        let log = log.as_array()?.clone();
+        (log.iter().filter(|record| record["outcome"] == "success").count() == 5).then_some(log)
+    });
+    assert_eq!(outputs.iter().filter(|record| record["stdout"] == "aGVsbG8K").count(), 2, "{outputs:?}");
+
+    // A session outlives the command that made it, and its lease is renewed.
+    assert_eq!(site.run(&["pubsub", "session", "list"])[0]["profile"], "default");
+    let ran = |args: &[&str]| site.run(args)["deleted"].clone();
+    assert_eq!(ran(&["pubsub", "hook", "delete", "-n", microblog, "-t", "rhai_code", "-a", "log(1)"]), 3);
+    create(&["-t", "rhai_code", "log(2)"]);
+    assert_eq!(node.terminate(), Some(0));
+    let _node = site.start(None);
+    wait_for("the temporary hook to go with its session", 30, || {
+        let left = site.run(&["pubsub", "hook", "list"]);
+        (left.as_array()?.len() == 2).then_some(())
+    });
+    create(&["-t", "rhai_code", "log(3)"]);
+    site.run(&["pubsub", "session", "disconnect"]);
+    assert_eq!(site.run(&["pubsub", "hook", "list"]).as_array().unwrap().len(), 2);
+    assert_eq!(ran(&["pubsub", "hook", "delete", "-n", microblog, "-s", "other"]), 0);
+    assert_eq!(ran(&["pubsub", "hook", "delete", "-n", microblog]), 2, "no type and no argument: every one");
+    assert_eq!(site.run(&["pubsub", "hook", "list"]), json!([]));
+}
+
+#[test]
+fn who_may_not_is_refused_and_what_cannot_run_is_not_made() {
+    let site = Site::new("");
+    let _node = site.start(None);
+    site.file("ok.sh", "#!/bin/sh\n");
+    let exec = |argument: &str| json!({ "subjects": ["event.>"], "kind": "exec", "argument": argument });
+    let ok = site.definition("ok", &exec("ok.sh"));
+    let nobody = run_fails(&["hook", "create", "x", &ok, "--api", &site.api], 1);
+    assert!(nobody.contains("process_hooks"), "{nobody}");
+    let wrong = run_fails(&["hook", "create", "x", &ok, "--api", &site.api, "--token", "another-token"], 1);
+    assert!(wrong.contains("process_hooks"), "{wrong}");
+    let put =
+        run_fails(&["settings", "set", "hooks", "x", &exec("ok.sh").to_string(), "--api", &site.api], 1);
+    assert!(put.contains("process_hooks"), "{put}");
+    for (value, cause) in [
+        (exec("/bin/sh"), "outside of"),
+        (exec("none.sh"), "No such file"),
+        (json!({ "subjects": ["event.>"], "kind": "rhai_code", "argument": "let x = ;" }), "line 1"),
+        (json!({ "subjects": ["event.>.x"], "kind": "rhai_code", "argument": "1" }), "at the end"),
+        (json!({ "subjects": ["event.>"], "kind": "rhai_code", "argument": "1", "colour": 1 }), "colour"),
+    ] {
+        let file = site.definition("wrong", &value);
+        let told = site.fails(&["hook", "create", "wrong", &file], 3);
+        assert!(told.contains(cause), "{value}: {told}");
+    }
+    let anybody = site
+        .definition("code", &json!({ "subjects": ["event.item.>"], "kind": "rhai_code", "argument": "1" }));
+    run_json(&["hook", "create", "code", &anybody, "--api", &site.api, "-O", "json"]);
+    let twice = site.fails(&["hook", "create", "code", &anybody], 1);
+    assert!(twice.contains("already"), "{twice}");
+}
+
+#[test]
+fn kinds_of_events_and_their_schemas_are_told() {
+    let kinds = run_json(&["events", "list", "-O", "json"]);
+    let kinds: Vec<&str> =
+        kinds.as_array().unwrap().iter().map(|kind| kind["kind"].as_str().unwrap()).collect();
+    assert_eq!(kinds, ["api", "state", "flow", "timer", "alert", "item"]);
+    let schema = run_json(&["events", "schema", "item", "-O", "json"]);
+    assert_eq!(schema["$id"], "urn:flowhook:event:item:v1");
+    assert_eq!(run_json(&["events", "schema"])["asyncapi"], "3.0.0");
+    assert!(run_fails(&["events", "schema", "pigeon"], 1).contains("api, state"));
+}

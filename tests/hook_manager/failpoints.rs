@@ -1,0 +1,80 @@
+//! kill -9 at named points: no event that was answered is lost, tries of one event have one key, and no
+//! record is missing.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::json;
+
+use super::{Site, TOKEN};
+use crate::support::program::flowhook;
+
+/// Items that are published while the process may die.
+const ITEMS: usize = 6;
+
+/// Publishes an item; true when it was answered that it is.
+fn publish(site: &Site, number: usize) -> bool {
+    let item = number.to_string();
+    let args = ["pubsub", "item", "publish", "-n", "news", "-i", &item, &item, "--api", &site.api];
+    let published = flowhook(&args).args(["--token", TOKEN]).output().unwrap();
+    published.status.success()
+}
+
+#[test]
+fn nothing_is_lost_wherever_the_process_dies() {
+    for point in [
+        "event.before_outbox:6",
+        "event.after_outbox:6",
+        "event.after_append:4",
+        "hook.after_accept:5",
+        "hook.after_claim:3",
+        "hook.after_run:2",
+        "hook.before_settle:2",
+        "hook.after_settle:2",
+    ] {
+        let site = Site::new("");
+        site.file("note.sh", "#!/bin/sh\necho \"$FLOWHOOK_IDEMPOTENCY_KEY\" >>keys\n");
+        let mut node = site.start(None);
+        let hook = json!({
+            "triggers": [{ "type": "item", "node": "news" }], "kind": "exec", "argument": "note.sh",
+            "retry": { "attempts": 9, "base_ms": 10, "cap_ms": 100 }, "keep": { "success": 100, "failure": 100 },
+        });
+        site.run(&["hook", "create", "note", &site.definition("note", &hook)]);
+        node.kill();
+        let mut node = site.start(Some(point));
+        std::fs::write(site.setup.path("armed"), "").unwrap();
+        let mut answered = BTreeSet::new();
+        for number in 0..ITEMS {
+            if publish(&site, number) {
+                answered.insert(number.to_string());
+            }
+        }
+        crate::support::wait_for(&format!("the death at {point}"), 30, || node.0.try_wait().unwrap());
+        node.kill();
+        let _node = site.start(None);
+        let by_event = crate::support::wait_for(&format!("every event after {point}"), 30, || {
+            let records = site.run(&["hook", "log", "--hook", "note", "--limit", "1000"]);
+            let records = records.as_array()?.clone();
+            let mut by_event: BTreeMap<String, Vec<serde_json::Value>> = BTreeMap::new();
+            for record in records {
+                by_event.entry(record["event"].as_str()?.to_owned()).or_default().push(record);
+            }
+            let good = by_event.values().filter(|records| {
+                records.iter().filter(|record| record["outcome"] == "success").count() == 1
+            });
+            let settled = good.count();
+            (settled >= answered.len() && settled == by_event.len()).then_some(by_event)
+        });
+        let keys = std::fs::read_to_string(site.setup.path("hooks/keys")).unwrap_or_default();
+        let mut ran: BTreeMap<&str, usize> = BTreeMap::new();
+        keys.lines().for_each(|key| *ran.entry(key).or_default() += 1);
+        assert!(!answered.is_empty(), "{point}: it died before anything was published");
+        for (event, records) in &by_event {
+            let keys: BTreeSet<&str> =
+                records.iter().map(|record| record["idempotency_key"].as_str().unwrap()).collect();
+            assert_eq!(keys.len(), 1, "{point}: {event}: one key for all tries");
+            let key = keys.first().unwrap();
+            assert!(ran[key] <= records.len(), "{point}: {event}: each run is on record");
+        }
+        assert_eq!(ran.len(), by_event.len(), "{point}");
+    }
+}
