@@ -8,7 +8,7 @@ use std::time::Duration;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use shared::model::{Severity, Timestamp};
 use shared::store::sqlite::SqliteStore;
-use shared::store::{EventKind, Ledger, LedgerEvent, Outcome};
+use shared::store::{EventKind, Ledger, LedgerEvent, Outcome, Store};
 
 /// Events of one transaction.
 const ACCEPT: usize = 100;

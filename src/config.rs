@@ -12,6 +12,7 @@ use shared::model::AlertRule;
 use shared::model::pool::HostPool;
 use shared::script::ScriptLimits;
 use shared::script::registry::ScriptSettings;
+use shared::store::postgres::PostgresConfig;
 use shared::telemetry::TelemetryConfig;
 
 /// Environment variables that override the file begin with this; `__` parts keys.
@@ -25,6 +26,8 @@ pub struct Config {
     pub node: NodeConfig,
     /// How roles talk.
     pub bus: BusConfig,
+    /// Where things are kept.
+    pub store: StoreConfig,
     /// Hook scripts.
     pub scripts: ScriptsConfig,
     /// Where addresses are.
@@ -95,6 +98,27 @@ pub struct BusConfig {
     pub prefix: String,
     /// Settings of NATS.
     pub nats: NatsConfig,
+}
+
+/// Where things are kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StoreKind {
+    /// In files of the state directory, for this process alone.
+    #[default]
+    Sqlite,
+    /// On a PostgreSQL server, for every process.
+    Postgres,
+}
+
+/// The `[store]` section.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct StoreConfig {
+    /// Where things are kept.
+    pub kind: StoreKind,
+    /// Settings of PostgreSQL.
+    pub postgres: PostgresConfig,
 }
 
 /// The `[scripts]` section.
@@ -227,6 +251,9 @@ impl Config {
         }
         if self.bus.kind == BusKind::Nats && self.bus.nats.servers.is_empty() {
             wrong.push("bus.nats.servers: at least one is needed".to_owned());
+        }
+        if self.store.kind == StoreKind::Postgres {
+            wrong.extend(self.store.postgres.check().into_iter().map(|w| format!("store.postgres.{w}")));
         }
         if self.scripts.limits.max_millis == 0 {
             wrong.push("scripts.limits.max_millis: must be at least 1".to_owned());

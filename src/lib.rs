@@ -9,3 +9,4 @@ pub mod node;
 pub mod report;
 pub mod scripts;
 pub mod settings;
+pub mod store_watch;

@@ -26,18 +26,19 @@ use shared::script::lists::Lists;
 use shared::script::registry::Registry;
 use shared::script::source::{self, ScriptSource};
 use shared::store::documents::DocumentStore;
-use shared::store::partitions::PartitionStore;
+use shared::store::postgres::PostgresStore;
 use shared::store::sqlite::SqliteStore;
-use shared::store::{Ledger, StoreError};
+use shared::store::{Store, StoreError};
 use shared::wire::subject::Subjects;
 
-use crate::config::{BusKind, Config};
+use crate::config::{BusKind, Config, StoreKind};
 use crate::exit::{self, Failure};
 use crate::report::Report;
 use crate::scripts::{self, Lifecycle};
 use crate::settings::{self, Keeper};
+use crate::store_watch::{self, Teller};
 
-/// Aggregators of one group share the partitions.
+/// Aggregators of one group share the partitions: this one, or those of a site.
 const GROUP: &str = "all";
 
 /// Which roles a process plays.
@@ -120,7 +121,7 @@ pub struct Node {
     bus: SharedBus,
     /// The same, where it is NATS: it also gives out leases.
     nats: Option<Arc<NatsBus>>,
-    store: Option<SqliteStore>,
+    store: Option<Arc<dyn Store>>,
     collector: Option<Collector>,
     aggregator: Option<Aggregator>,
     notifier: Option<NotifierRole>,
@@ -154,11 +155,9 @@ impl Node {
         let name = config.node_name();
         let clock: SharedClock = SystemClock::shared();
         let subjects = Subjects::new(&config.bus.prefix);
-        let keeps_state = roles.aggregator || roles.notifier;
-        let lock = if keeps_state { Some(lock(&config.node.state_dir)?) } else { None };
-        let store = match keeps_state {
-            true => Some(SqliteStore::open(&config.node.state_dir)?),
-            false => None,
+        let (store, lock) = match roles.aggregator || roles.notifier {
+            true => open_store(config).await?,
+            false => (None, None),
         };
         let mut server = None;
         let bus: SharedBus = match config.bus.kind {
@@ -207,8 +206,20 @@ impl Node {
         let networks = Arc::new(LocalNetworks::new(prefixes));
         let lists = script_lists(config)?;
         let geo = geo_bases(config)?;
-        let documents = self.store.clone().filter(|_| roles.aggregator);
-        let documents = documents.map(|store| Arc::new(store) as Arc<dyn DocumentStore>);
+        // Files are of one process: beside an aggregator of another, they hold nothing that users edit.
+        let shared_store = config.store.kind == StoreKind::Postgres;
+        let documents = self.store.clone().filter(|_| roles.aggregator || shared_store);
+        let documents = documents.map(|store| store as Arc<dyn DocumentStore>);
+        if let Some(health) = self.store.as_ref().and_then(|store| store.health()) {
+            let teller = Teller {
+                bus: Arc::clone(&self.bus),
+                subjects: subjects.clone(),
+                clock: Arc::clone(&clock),
+                site: config.node.site.clone(),
+                node: name.clone(),
+            };
+            self.watchers.push(tokio::spawn(store_watch::run(teller, health)));
+        }
         let file = settings::of_file(config);
         let (bus, known) = (Arc::clone(&self.bus), subjects.clone());
         let (settings, keeper) = Keeper::start(file.clone(), documents.clone(), bus, known).await?;
@@ -227,7 +238,7 @@ impl Node {
         if let Some(store) = self.store.clone().filter(|_| roles.notifier) {
             let deps = NotifierDeps {
                 bus: Arc::clone(&self.bus),
-                ledger: Arc::new(store),
+                ledger: store,
                 clock: Arc::clone(&clock),
                 subjects: subjects.clone(),
                 settings: settings.clone(),
@@ -236,20 +247,24 @@ impl Node {
             };
             self.notifier = Some(notifier::spawn(deps).await?);
         }
-        if let (Some(store), Some(documents)) = (self.store.clone(), documents) {
+        if let (Some(store), Some(documents)) = (self.store.clone().filter(|_| roles.aggregator), documents) {
+            let group = match config.aggregator.only_own_site {
+                true => format!("site {}", config.node.site),
+                false => GROUP.to_owned(),
+            };
             let leases: Arc<dyn Leases> = match &self.nats {
-                Some(nats) => nats.leases(GROUP, shared::lease::TTL),
+                Some(nats) => nats.leases(&group, shared::lease::TTL),
                 None => MemoryLeases::new(Arc::clone(&clock), store.highest_fence().await?),
             };
             let deps = AggregatorDeps {
                 bus: Arc::clone(&self.bus),
-                alerts: Arc::new(store.clone()),
-                flows: Arc::new(store.clone()),
-                memory: Arc::new(store.clone()),
-                partitions: Arc::new(store.clone()),
-                series: Arc::new(store),
+                alerts: Arc::clone(&store) as _,
+                flows: Arc::clone(&store) as _,
+                memory: Arc::clone(&store) as _,
+                partitions: Arc::clone(&store) as _,
+                series: store,
                 leases,
-                group: GROUP.to_owned(),
+                group,
                 alone: config.bus.kind == BusKind::Memory,
                 run: u64::try_from(clock.now().ns()).unwrap_or(0),
                 times: aggregator::keeper::Times::default(),
@@ -490,6 +505,17 @@ pub fn script_lists(config: &Config) -> Result<Lists, NodeError> {
 /// Names the file that cannot be read.
 pub fn geo_bases(config: &Config) -> Result<GeoBases, NodeError> {
     GeoBases::load(&config.geo.databases).map_err(|wrong| NodeError::Config(vec![wrong]))
+}
+
+/// Opens the store; with files, also the lock that keeps others from them.
+async fn open_store(config: &Config) -> Result<(Option<Arc<dyn Store>>, Option<File>), NodeError> {
+    match config.store.kind {
+        StoreKind::Sqlite => {
+            let lock = lock(&config.node.state_dir)?;
+            Ok((Some(Arc::new(SqliteStore::open(&config.node.state_dir)?)), Some(lock)))
+        }
+        StoreKind::Postgres => Ok((Some(Arc::new(PostgresStore::open(&config.store.postgres).await?)), None)),
+    }
 }
 
 /// Makes sure that one process alone uses the state directory.

@@ -96,7 +96,7 @@ fn libraries_stay_behind_their_files() {
     only(&["maxminddb"], &["shared/src/geo.rs"]);
     only(&["jsonschema"], &["shared/src/script/schema.rs", "shared/src/model/alert_schema.rs"]);
     only(&["rusqlite"], &["shared/src/store/sqlite"]);
-    only(&["tokio_postgres"], &["shared/src/store/postgres"]);
+    only(&["tokio_postgres", "deadpool_postgres", "tokio_postgres_rustls"], &["shared/src/store/postgres"]);
     only(
         &["reqwest"],
         &[
@@ -114,7 +114,12 @@ fn libraries_stay_behind_their_files() {
     only(&["base64"], &["notifier/src/endpoint/webhook.rs"]);
     only(
         &["rustls", "rustls_native_certs"],
-        &["aggregator/src/monitor/tls.rs", "notifier/src/tls.rs", "src/cli/"],
+        &[
+            "aggregator/src/monitor/tls.rs",
+            "notifier/src/tls.rs",
+            "shared/src/store/postgres/tls.rs",
+            "src/cli/",
+        ],
     );
     only(
         &["tokio_rustls"],
@@ -160,6 +165,7 @@ fn pure_modules_do_no_io_and_read_no_clock() {
         "aggregator/src/schedule",
         "aggregator/src/ingest",
         "aggregator/src/keeper",
+        "aggregator/src/nodes.rs",
         "aggregator/src/snapshot.rs",
         "aggregator/src/monitor/lead.rs",
         "aggregator/src/syslog/parse.rs",

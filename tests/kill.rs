@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 use shared::model::query::AlertQuery;
 use shared::store::sqlite::SqliteStore;
-use shared::store::{AlertStore, Ledger};
+use shared::store::{AlertStore, Ledger, Store};
 
 use crate::support::http::{Recorder, ask};
 use crate::support::program::{Running, Setup, flowhook};

@@ -29,6 +29,7 @@ mod interfaces;
 mod metrics;
 mod monitor;
 mod networks;
+mod nodes;
 mod page;
 mod query;
 mod recipients;
@@ -119,6 +120,7 @@ fn routes(config: &mut web::ServiceConfig) {
         .service(interfaces::one)
         .service(monitor::list)
         .service(networks::list)
+        .service(nodes::list)
         .service(recipients::list)
         .service(recipients::test)
         .service(recipients::explain)

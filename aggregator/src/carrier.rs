@@ -91,6 +91,11 @@ impl Carrier {
                 return Err(error.into());
             }
             tracing::error!(%error, partition = step.partition, "a step cannot be stored, trying again");
+            if matches!(error, StoreError::Unavailable(_)) {
+                // A server that is away is waited for: the bus keeps the deltas meanwhile.
+                tokio::time::sleep(RETRY).await;
+                continue;
+            }
             tries += 1;
             // Samples are worth less than alerts: they do not hold up the deltas for long.
             if tries == SAMPLES_TRIED && !step.samples.is_empty() {
@@ -128,15 +133,23 @@ impl Carrier {
         }
     }
 
-    /// Stores samples. They are worth less than alerts: when the store fails, the deltas do not wait.
+    /// Stores samples. A server that is away is waited for: the bus keeps the deltas meanwhile. When the
+    /// store itself fails, the deltas do not wait: samples are worth less than alerts.
     pub async fn keep(&self, samples: Vec<SampleBatch>) -> Result<(), ActorProcessingErr> {
         for batch in samples {
-            match self.series.add_samples(batch).await {
-                Ok(()) => {}
-                Err(StoreError::Closed) => return Err(StoreError::Closed.into()),
-                Err(error) => {
-                    tracing::error!(%error, "a minute of time series is lost");
-                    metrics::lost("samples");
+            loop {
+                match self.series.add_samples(batch.clone()).await {
+                    Ok(()) => break,
+                    Err(StoreError::Closed) => return Err(StoreError::Closed.into()),
+                    Err(error @ StoreError::Unavailable(_)) => {
+                        tracing::error!(%error, "time series cannot be stored, trying again");
+                        tokio::time::sleep(RETRY).await;
+                    }
+                    Err(error) => {
+                        tracing::error!(%error, "a minute of time series is lost");
+                        metrics::lost("samples");
+                        break;
+                    }
                 }
             }
         }

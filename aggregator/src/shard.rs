@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use ractor::thread_local::ThreadLocalActor;
 use ractor::{ActorProcessingErr, ActorRef};
@@ -14,6 +15,7 @@ use shared::model::LocalNetworks;
 use shared::script::engine::ScriptEngine;
 use shared::script::live::LiveScripts;
 use shared::script::registry::Registry;
+use shared::store::memory::Remembered;
 use shared::store::{EngagedAlert, StoreError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
@@ -27,6 +29,12 @@ pub mod state;
 
 use state::ShardState;
 
+/// How long to wait before a store that failed is asked again.
+const RETRY: Duration = Duration::from_millis(500);
+
+/// How long a stop waits for a store that is away.
+const LAST_WRITE: Duration = Duration::from_secs(5);
+
 /// Deltas under way between the pump and the shard.
 const CREDIT: usize = 4;
 
@@ -37,6 +45,8 @@ pub struct ShardArgs {
     pub partition: u32,
     /// The fence of its lease; 0 where there is none.
     pub fence: u64,
+    /// Takes the deltas of this site alone.
+    pub site: Option<String>,
     /// Bus and store.
     pub carrier: Carrier,
     /// Local networks.
@@ -50,10 +60,19 @@ pub struct ShardArgs {
 }
 
 impl ShardArgs {
-    /// The partition as it was before a restart, without interfaces.
+    /// The partition as it was before a restart, without interfaces. A store that is away is asked until it
+    /// answers: nothing can be done with the deltas before.
     pub async fn partition(&mut self) -> Result<Box<Partition>, StoreError> {
-        let engaged = self.carrier.alerts.engaged(Some(self.partition)).await?;
-        let remembered = self.carrier.memory.remembered(self.partition).await?;
+        let (engaged, remembered) = loop {
+            match self.kept().await {
+                Ok(kept) => break kept,
+                Err(error @ StoreError::Unavailable(_)) => {
+                    tracing::error!(%error, partition = self.partition, "engaged alerts cannot be read, trying again");
+                    tokio::time::sleep(RETRY).await;
+                }
+                Err(error) => return Err(error),
+            }
+        };
         let mut partition = self.fresh_partition(engaged);
         partition.recall(remembered);
         Ok(partition)
@@ -68,6 +87,11 @@ impl ShardArgs {
         let (registry, _) = Registry::of_setup(&engine, &scripts);
         let (config, networks) = (self.config.clone(), Arc::clone(&self.networks));
         Box::new(Partition::new(self.partition, engine, registry, &scripts, config, networks, engaged))
+    }
+
+    async fn kept(&self) -> Result<(Vec<EngagedAlert>, Vec<Remembered>), StoreError> {
+        let engaged = self.carrier.alerts.engaged(Some(self.partition)).await?;
+        Ok((engaged, self.carrier.memory.remembered(self.partition).await?))
     }
 }
 
@@ -196,6 +220,12 @@ impl ThreadLocalActor for ShardActor {
         _myself: ActorRef<Self::Msg>,
         (state, _pump): &mut Self::State,
     ) -> Result<(), ActorProcessingErr> {
-        state.leave().await
+        match tokio::time::timeout(LAST_WRITE, state.leave()).await {
+            Ok(left) => left,
+            Err(_) => {
+                tracing::error!("the state of a partition is not kept: no store");
+                Ok(())
+            }
+        }
     }
 }

@@ -40,3 +40,15 @@ static BUS_UNSETTLED: LazyLock<Counter<u64>> = LazyLock::new(|| {
 pub fn bus_unsettled(count: u64) {
     BUS_UNSETTLED.add(count, &[]);
 }
+
+static STORE_UNREACHABLE: LazyLock<Counter<u64>> = LazyLock::new(|| {
+    opentelemetry::global::meter("flowhook")
+        .u64_counter("flowhook.store.unreachable")
+        .with_description("Tries to get a connection to the store's server that failed")
+        .build()
+});
+
+/// Counts a try to get a connection to the store's server that failed.
+pub fn store_connection_failed() {
+    STORE_UNREACHABLE.add(1, &[]);
+}

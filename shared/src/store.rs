@@ -1,14 +1,15 @@
 //! What is on disk.
 //!
 //! Each trait has one owner: [`AlertStore`], [`FlowStore`], [`documents::DocumentStore`],
-//! [`memory::MemoryStore`],
-//! [`partitions::PartitionStore`] and [`series::SeriesStore`] are the aggregator's, [`Ledger`] is the notifier's. [`sqlite`] implements all in
-//! one folder; every backend runs [`conformance`].
+//! [`memory::MemoryStore`], [`partitions::PartitionStore`] and [`series::SeriesStore`] are the
+//! aggregator's, [`Ledger`] is the notifier's. [`sqlite`] implements all in one folder for one process,
+//! [`postgres`] on a server for many; both pass [`conformance`].
 
 use std::time::Duration;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
 
 use crate::model::query::{AlertQuery, FlowQuery, Page, StoredAlert};
 use crate::model::{Alert, FlowRecord, Severity, Timestamp};
@@ -16,8 +17,11 @@ use crate::model::{Alert, FlowRecord, Severity, Timestamp};
 pub mod conformance;
 pub mod documents;
 pub mod memory;
+mod page;
 pub mod partitions;
+pub mod postgres;
 pub mod series;
+mod settling;
 pub mod sqlite;
 
 /// Why the store could not do what was asked.
@@ -41,6 +45,10 @@ pub enum StoreError {
         /// The latest this program knows.
         known: i64,
     },
+    /// The store's server cannot be reached, went away before it answered, or takes no writes. What was
+    /// asked may be asked again: whatever is written with a key is written once.
+    #[error("store: {0}")]
+    Unavailable(String),
     /// A statement failed.
     #[error("store: {0}")]
     Statement(String),
@@ -57,6 +65,34 @@ pub enum StoreError {
     /// The store is closed.
     #[error("store closed")]
     Closed,
+}
+
+/// How a store does that is a program of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StoreHealth {
+    /// It answers and takes writes.
+    Working,
+    /// It does not; the text says why. It is tried again for ever.
+    Failing(String),
+}
+
+/// Everything that a process keeps, in one place.
+#[async_trait]
+pub trait Store:
+    AlertStore
+    + FlowStore
+    + documents::DocumentStore
+    + memory::MemoryStore
+    + partitions::PartitionStore
+    + series::SeriesStore
+    + Ledger
+{
+    /// How it does; `None` where it fails only as this process does.
+    fn health(&self) -> Option<watch::Receiver<StoreHealth>>;
+
+    /// Waits until everything asked before is done, and closes it. Whatever is asked afterwards gets
+    /// [`StoreError::Closed`].
+    async fn close(&self);
 }
 
 /// An alert that is engaged now.
@@ -148,7 +184,8 @@ pub trait FlowStore: Send + Sync + 'static {
     /// A page of ended flows, newest first; `next` of the page goes into `after`.
     async fn flows(&self, query: FlowQuery) -> Result<Page<StoredFlow>, StoreError>;
 
-    /// Deletes flows last seen before `before`; returns how many rows.
+    /// Deletes flows last seen before `before`; returns how many rows. A store that keeps them by day may
+    /// leave those of the same UTC day to the next time.
     async fn prune_flows(&self, before: Timestamp) -> Result<u64, StoreError>;
 }
 

@@ -15,7 +15,7 @@ use shared::telemetry::Telemetry;
 use super::progress::{self, Bar};
 use super::run::{runtime, stop_signal};
 use super::{Output, print, print_json};
-use crate::config::{BusKind, Config};
+use crate::config::{BusKind, Config, StoreKind};
 use crate::exit::{self, Failure};
 use crate::node::{Node, NodeOptions, Roles};
 
@@ -55,6 +55,7 @@ pub fn replay(mut config: Config, args: &ReplayArgs, output: Output, progress: b
         }
     };
     config.bus.kind = BusKind::Memory;
+    config.store.kind = StoreKind::Sqlite;
     config.collector.interface = vec![InterfaceConfig::of_files("replay", args.files.clone())];
     config.collector.interface[0].collect_ports.clone_from(&args.collect);
     config.aggregator.api.enabled = args.serve;

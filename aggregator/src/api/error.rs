@@ -76,6 +76,9 @@ impl ApiError {
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
         tracing::error!(%error, "a request failed in the store");
+        if matches!(error, StoreError::Unavailable(_)) {
+            return Self::unavailable("the store's server does not answer");
+        }
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the store cannot answer")
     }
 }

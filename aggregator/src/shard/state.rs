@@ -5,11 +5,12 @@ use std::time::Duration;
 use ractor::ActorProcessingErr;
 use shared::bus::{Consumer, Queued, Stream};
 use shared::model::Position;
+use shared::store::StoreError;
 use shared::store::partitions::Step;
 use shared::wire::delta::Delta;
 use tokio::time::Instant;
 
-use super::ShardArgs;
+use super::{RETRY, ShardArgs};
 use crate::metrics;
 use crate::partition::{InterfaceState, Output, Partition, RunAnswer, RunRequest};
 use crate::report::AggregatorReport;
@@ -56,7 +57,11 @@ impl ShardState {
         let snapshot = saved.and_then(|saved| saved.snapshot);
         let nowhere = Position::default();
         let after = snapshot.as_ref().map_or(nowhere, |snapshot| snapshot.at);
-        let filter = args.carrier.subjects.deltas_of_partition(args.partition);
+        let subjects = &args.carrier.subjects;
+        let filter = match &args.site {
+            Some(site) => subjects.deltas_at(site, args.partition),
+            None => subjects.deltas_of_partition(args.partition),
+        };
         let name = format!("shard-{}", args.partition);
         let replay = args.carrier.bus.replay(Stream::Delta, &name, &filter, after).await?;
         let mut state = Self {
@@ -80,7 +85,16 @@ impl ShardState {
     /// Claims the partition, and puts it into the state that the store has of it.
     async fn load(&mut self) -> Result<(), ActorProcessingErr> {
         let ShardArgs { partition: number, fence, .. } = self.args;
-        let saved = self.args.carrier.partitions.claim(number, fence).await?;
+        let saved = loop {
+            match self.args.carrier.partitions.claim(number, fence).await {
+                Ok(saved) => break saved,
+                Err(error @ StoreError::Unavailable(_)) => {
+                    tracing::error!(%error, partition = number, "a partition cannot be claimed, trying again");
+                    tokio::time::sleep(RETRY).await;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        };
         // Nothing is forgotten of what led to here: all of it is gone through again.
         let from = saved.snapshot.as_ref().map_or(saved.done, |snapshot| snapshot.at);
         let continues = self.begin.whole && from.stream == self.begin.stream;

@@ -14,7 +14,7 @@ use crate::store::documents::DocumentStore;
 use crate::store::memory::MemoryStore;
 use crate::store::partitions::PartitionStore;
 use crate::store::series::SeriesStore;
-use crate::store::{AlertStore, FlowStore, Ledger};
+use crate::store::{AlertStore, FlowStore, Ledger, Store};
 
 mod alerts;
 mod documents;
@@ -24,6 +24,20 @@ mod memory;
 mod partitions;
 pub mod samples;
 mod series;
+
+/// Everything.
+///
+/// # Panics
+/// When the store does not keep the contract of one of its traits.
+pub async fn store(store: &dyn Store) {
+    alert_store(store).await;
+    document_store(store).await;
+    flow_store(store).await;
+    ledger(store).await;
+    memory_store(store).await;
+    partition_store(store).await;
+    series_store(store).await;
+}
 
 /// Alert history, engaged set and outbox.
 ///
@@ -71,7 +85,7 @@ pub async fn memory_store(store: &dyn MemoryStore) {
 ///
 /// # Panics
 /// When the store does not keep the contract of [`PartitionStore`].
-pub async fn partition_store(store: &(impl PartitionStore + AlertStore + MemoryStore)) {
+pub async fn partition_store<S: PartitionStore + AlertStore + MemoryStore + ?Sized>(store: &S) {
     partitions::whoever_claims_last_is_the_only_one_who_writes(store).await;
 }
 

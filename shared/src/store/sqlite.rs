@@ -6,7 +6,10 @@
 
 use std::path::Path;
 
-use crate::store::StoreError;
+use async_trait::async_trait;
+use tokio::sync::watch;
+
+use crate::store::{Store, StoreError, StoreHealth};
 
 mod alerts;
 mod connection;
@@ -43,7 +46,7 @@ const PRUNE_ROWS: usize = 2000;
 
 /// All stores in one folder; clones share the same files and threads.
 ///
-/// The threads end with the last clone, or with [`SqliteStore::close`].
+/// The threads end with the last clone, or with [`Store::close`].
 #[derive(Clone)]
 pub struct SqliteStore {
     ledger: Database,
@@ -78,10 +81,16 @@ impl SqliteStore {
     pub fn ledger_commits(&self) -> u64 {
         self.ledger.commits()
     }
+}
 
-    /// Waits until everything asked before is done, writes the logs back into the files and ends the
-    /// threads. Whatever is asked afterwards gets [`StoreError::Closed`].
-    pub async fn close(&self) {
+#[async_trait]
+impl Store for SqliteStore {
+    fn health(&self) -> Option<watch::Receiver<StoreHealth>> {
+        None
+    }
+
+    /// Also writes the logs back into the files, and ends the threads.
+    async fn close(&self) {
         self.ledger.close().await;
         self.flows.close().await;
         self.series.close().await;

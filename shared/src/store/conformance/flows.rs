@@ -93,10 +93,15 @@ pub(super) async fn every_filter_selects(store: &dyn FlowStore) {
 }
 
 pub(super) async fn pruning_deletes_only_what_is_older(store: &dyn FlowStore) {
-    store.add_flows("old".to_owned(), vec![flow(1, -500), flow(2, -400)]).await.unwrap();
-    assert_eq!(store.prune_flows(at(-400)).await.unwrap(), 1);
-    assert_eq!(store.prune_flows(at(-400)).await.unwrap(), 0);
-    assert_eq!(selected(store, within(-1000, 0)).await, [flow(2, -400)]);
-    store.add_flows("old".to_owned(), vec![flow(1, -500)]).await.unwrap();
-    assert_eq!(selected(store, within(-1000, 0)).await.len(), 1, "its key is known while a flow of it is");
+    const DAY: i64 = 86_400;
+    store.add_flows("old".to_owned(), vec![flow(1, -9 * DAY), flow(2, -7 * DAY)]).await.unwrap();
+    assert_eq!(store.prune_flows(at(-7 * DAY)).await.unwrap(), 1);
+    assert_eq!(store.prune_flows(at(-7 * DAY)).await.unwrap(), 0);
+    assert_eq!(selected(store, within(-10 * DAY, 0)).await, [flow(2, -7 * DAY)]);
+    store.add_flows("old".to_owned(), vec![flow(1, -9 * DAY)]).await.unwrap();
+    assert_eq!(
+        selected(store, within(-10 * DAY, 0)).await.len(),
+        1,
+        "its key is known while a flow of it is"
+    );
 }

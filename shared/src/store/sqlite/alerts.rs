@@ -3,10 +3,11 @@
 use async_trait::async_trait;
 use rusqlite::{Connection, params};
 
-use super::filter::{Filter, page, page_limit};
+use super::filter::Filter;
 use super::{PRUNE_ROWS, SqliteStore};
 use crate::model::query::{AlertQuery, Page, StoredAlert};
 use crate::model::{Alert, Timestamp};
+use crate::store::page::{page, page_limit};
 use crate::store::{AlertMark, AlertStore, EngagedAlert, StoreError, Transition};
 
 #[async_trait]

@@ -3,7 +3,6 @@
 use rusqlite::types::Value;
 use rusqlite::{Connection, Row, ToSql};
 
-use crate::model::query::{DEFAULT_LIMIT, MAX_LIMIT, Page};
 use crate::store::StoreError;
 
 /// Conditions joined by AND, and the values of their named parameters.
@@ -57,17 +56,4 @@ impl Filter {
         }
         Ok(items)
     }
-}
-
-/// How many rows a page may hold when `asked` for so many.
-pub(super) fn page_limit(asked: usize) -> usize {
-    if asked == 0 { DEFAULT_LIMIT } else { asked.min(MAX_LIMIT) }
-}
-
-/// Makes a page of at most `limit` from rows of which one more was asked for.
-pub(super) fn page<T>(mut rows: Vec<(i64, T)>, limit: usize) -> Page<T> {
-    let more = rows.len() > limit;
-    rows.truncate(limit);
-    let next = rows.last().filter(|_| more).map(|(number, _)| number.to_string());
-    Page { items: rows.into_iter().map(|(_, item)| item).collect(), next }
 }

@@ -8,33 +8,21 @@ use crate::clock::Stopwatch;
 use crate::model::query::{AlertQuery, FlowQuery};
 use crate::model::{AlertAction, Timestamp};
 use crate::store::conformance::{self, samples};
-use crate::store::{AlertStore, Delivery, FlowStore, Ledger, Outcome, Transition};
+use crate::store::{AlertStore, Delivery, FlowStore, Ledger, Outcome, Store, Transition};
 
 use samples::{an_hour, at, event};
 
 #[tokio::test]
 async fn in_memory_keeps_the_contract() {
     let store = SqliteStore::in_memory().unwrap();
-    conformance::alert_store(&store).await;
-    conformance::document_store(&store).await;
-    conformance::flow_store(&store).await;
-    conformance::ledger(&store).await;
-    conformance::memory_store(&store).await;
-    conformance::series_store(&store).await;
-    conformance::partition_store(&store).await;
+    conformance::store(&store).await;
 }
 
 #[tokio::test]
 async fn on_disk_keeps_the_contract() {
     let dir = tempfile::tempdir().unwrap();
     let store = SqliteStore::open(&dir.path().join("made/on/demand")).unwrap();
-    conformance::alert_store(&store).await;
-    conformance::document_store(&store).await;
-    conformance::flow_store(&store).await;
-    conformance::ledger(&store).await;
-    conformance::memory_store(&store).await;
-    conformance::series_store(&store).await;
-    conformance::partition_store(&store).await;
+    conformance::store(&store).await;
     store.close().await;
 }
 

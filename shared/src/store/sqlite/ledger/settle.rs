@@ -4,6 +4,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::choose_head;
 use crate::model::Timestamp;
+use crate::store::settling::End;
 use crate::store::{Delivery, Outcome, StoreError};
 
 /// Records one try; a delivery that is not known is left out.
@@ -92,43 +93,4 @@ fn divert(
         .execute([to])?;
     }
     Ok(())
-}
-
-/// An outcome after the deadline had its say.
-enum End<'a> {
-    Delivered,
-    Retry { at: Timestamp, reason: &'a str },
-    Dead { reason: String },
-}
-
-impl<'a> End<'a> {
-    fn of(outcome: &'a Outcome, now: Timestamp, deadline: Timestamp) -> Self {
-        match outcome {
-            Outcome::Delivered => Self::Delivered,
-            Outcome::Retry { at, reason } if now.max(*at) > deadline => {
-                Self::Dead { reason: format!("deadline passed: {reason}") }
-            }
-            Outcome::Retry { at, reason } => Self::Retry { at: *at, reason },
-            Outcome::Dead { reason } | Outcome::Diverted { reason, .. } => {
-                Self::Dead { reason: reason.clone() }
-            }
-        }
-    }
-
-    /// As the state of a finished delivery and the outcome of an attempt are called in the tables.
-    fn name(&self) -> &'static str {
-        match self {
-            Self::Delivered => "delivered",
-            Self::Retry { .. } => "retry",
-            Self::Dead { .. } => "dead",
-        }
-    }
-
-    fn reason(&self) -> Option<&str> {
-        match self {
-            Self::Delivered => None,
-            Self::Retry { reason, .. } => Some(reason),
-            Self::Dead { reason } => Some(reason),
-        }
-    }
 }

@@ -1,0 +1,372 @@
+//! Deliveries: accepted, claimed, settled, pruned, by as many notifiers as there are.
+//!
+//! Whoever adds deliveries, ends them or moves the mark of the head holds the lane's row; lanes are locked
+//! in the order of their names. Claiming needs no lane: it takes rows that nobody else has locked.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use deadpool_postgres::Transaction;
+use tokio_postgres::Row;
+
+use super::pool::{Failed, clean, column, settled};
+use super::{PRUNE_ROWS, PostgresStore};
+use crate::model::{Severity, Timestamp};
+use crate::store::{
+    DeadLetter, Delivery, DeliveryRecord, EventKind, Ledger, LedgerEvent, Outcome, RecipientStats, StoreError,
+};
+
+mod letters;
+mod settle;
+
+#[async_trait]
+impl Ledger for PostgresStore {
+    async fn accept(
+        &self,
+        events: Vec<LedgerEvent>,
+        now: Timestamp,
+        deadline: fn(Severity) -> Duration,
+    ) -> Result<u64, StoreError> {
+        settled(|| self.accept_once(&events, now, deadline)).await
+    }
+
+    async fn claim(
+        &self,
+        recipient: &str,
+        owner: &str,
+        now: Timestamp,
+        until: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<Delivery>, StoreError> {
+        settled(|| self.expire(recipient, now)).await?;
+        // The rows stay locked until the statement ends, and whoever claims at the same time skips them.
+        let sql = "WITH due AS (
+                       SELECT seq FROM delivery
+                       WHERE recipient = $1 AND head AND state = 'pending' AND next_at <= $2
+                       ORDER BY seq LIMIT $5 FOR UPDATE SKIP LOCKED),
+                   taken AS (
+                       UPDATE delivery AS d SET state = 'claimed', claim_owner = $3, claim_until = $4
+                       FROM due WHERE d.seq = due.seq
+                       RETURNING d.seq, d.event_id, d.recipient, d.attempts, d.deadline)
+                   SELECT t.event_id, t.recipient, e.kind, e.payload, e.traceparent, t.attempts, t.deadline,
+                          e.accepted_at
+                   FROM taken AS t JOIN event AS e ON e.id = t.event_id ORDER BY t.seq";
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let connection = self.database.get().await?;
+        let sql = connection.prepare_cached(sql).await?;
+        let claimed = connection
+            .query(&sql, &[&clean(recipient), &now.ns(), &clean(owner), &until.ns(), &limit])
+            .await?;
+        claimed.iter().map(read_delivery).collect()
+    }
+
+    async fn settle(&self, results: Vec<(Delivery, Outcome)>, now: Timestamp) -> Result<(), StoreError> {
+        settled(|| self.settle_once(&results, now)).await
+    }
+
+    async fn next_due(&self, recipient: &str) -> Result<Option<Timestamp>, StoreError> {
+        let sql = "SELECT least(
+                       (SELECT min(next_at) FROM delivery WHERE recipient = $1 AND head AND state = 'pending'),
+                       (SELECT min(claim_until) FROM delivery WHERE recipient = $1 AND state = 'claimed'))";
+        let connection = self.database.get().await?;
+        let sql = connection.prepare_cached(sql).await?;
+        let at: Option<i64> = connection.query_one(&sql, &[&clean(recipient)]).await?.try_get(0)?;
+        Ok(at.map(Timestamp::from_ns))
+    }
+
+    async fn release_claims(&self, owner: &str) -> Result<u64, StoreError> {
+        settled(|| self.release(owner)).await
+    }
+
+    async fn outstanding(&self) -> Result<u64, StoreError> {
+        let sql = "SELECT coalesce(sum(pending), 0)::bigint FROM lane";
+        let sum: i64 = self.database.get().await?.query_one(sql, &[]).await?.try_get(0)?;
+        Ok(sum.unsigned_abs())
+    }
+
+    async fn stats(&self) -> Result<Vec<RecipientStats>, StoreError> {
+        let sql =
+            "SELECT recipient, pending, delivered, dead, attempts, last_error FROM lane ORDER BY recipient";
+        let rows = self.database.get().await?.query(sql, &[]).await?;
+        let count = |row: &Row, column| row.try_get::<_, i64>(column).map(i64::unsigned_abs);
+        let read = |row: &Row| {
+            Ok(RecipientStats {
+                recipient: row.try_get(0)?,
+                pending: count(row, 1)?,
+                delivered: count(row, 2)?,
+                dead: count(row, 3)?,
+                attempts: count(row, 4)?,
+                last_error: row.try_get(5)?,
+            })
+        };
+        rows.iter().map(read).collect()
+    }
+
+    async fn dead_letters(
+        &self,
+        recipient: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<DeadLetter>, StoreError> {
+        letters::dead(&self.database, recipient, limit).await
+    }
+
+    async fn replay_dead(
+        &self,
+        recipient: &str,
+        event: Option<&str>,
+        now: Timestamp,
+        deadline: Duration,
+    ) -> Result<u64, StoreError> {
+        let until = after(now, deadline);
+        settled(|| letters::replay(&self.database, recipient, event, now, until)).await
+    }
+
+    async fn discard_dead(&self, recipient: &str, event: Option<&str>) -> Result<u64, StoreError> {
+        settled(|| letters::discard(&self.database, recipient, event)).await
+    }
+
+    async fn deliveries(&self, event: &str) -> Result<Vec<DeliveryRecord>, StoreError> {
+        letters::deliveries(&self.database, event).await
+    }
+
+    async fn prune(&self, before: Timestamp) -> Result<u64, StoreError> {
+        let sql = "DELETE FROM event WHERE id IN
+                       (SELECT id FROM event AS e WHERE accepted_at < $1 AND NOT EXISTS
+                            (SELECT 1 FROM delivery WHERE event_id = e.id AND state <> 'delivered') LIMIT $2)";
+        let mut total = 0;
+        loop {
+            let step = settled(|| async {
+                let connection = self.database.get().await?;
+                Ok(connection.execute(sql, &[&before.ns(), &PRUNE_ROWS]).await?)
+            });
+            let rows = step.await?;
+            total += rows;
+            if rows < PRUNE_ROWS.unsigned_abs() {
+                return Ok(total);
+            }
+        }
+    }
+}
+
+fn after(now: Timestamp, wait: Duration) -> i64 {
+    now.plus_ns(i64::try_from(wait.as_nanos()).unwrap_or(i64::MAX)).ns()
+}
+
+/// A delivery to be owed.
+struct Owed<'a> {
+    event_id: &'a str,
+    recipient: &'a str,
+    order_key: &'a str,
+    next_at: i64,
+    deadline: i64,
+}
+
+impl PostgresStore {
+    async fn accept_once(
+        &self,
+        events: &[LedgerEvent],
+        now: Timestamp,
+        deadline: fn(Severity) -> Duration,
+    ) -> Result<u64, Failed> {
+        // Of two with the same id the first counts. By id, so that whoever accepts the same waits for this
+        // one instead of both for each other.
+        let mut firsts: BTreeMap<&str, &LedgerEvent> = BTreeMap::new();
+        for event in events {
+            firsts.entry(&event.id).or_insert(event);
+        }
+        let rows: Vec<&LedgerEvent> = firsts.into_values().collect();
+        if rows.is_empty() {
+            return Ok(0);
+        }
+        let mut connection = self.database.get().await?;
+        let transaction = connection.transaction().await?;
+        let sql = "INSERT INTO event (id, kind, order_key, severity, payload, traceparent, accepted_at, config_version)
+                   SELECT e.id, e.kind, e.order_key, e.severity, e.payload, e.traceparent, $8::bigint, e.config_version
+                   FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::text[], $6::text[], $7::text[])
+                        WITH ORDINALITY
+                        AS e (id, kind, order_key, severity, payload, traceparent, config_version, n)
+                   ORDER BY e.n ON CONFLICT (id) DO NOTHING RETURNING id";
+        let sql = transaction.prepare_cached(sql).await?;
+        let added = transaction
+            .query(
+                &sql,
+                &[
+                    &column(&rows, |e| clean(&e.id)),
+                    &column(&rows, |e| kind_name(e.kind)),
+                    &column(&rows, |e| clean(&e.order_key)),
+                    &column(&rows, |e| i64::from(e.severity.id())),
+                    &column(&rows, |e| clean(&e.payload)),
+                    &column(&rows, |e| e.traceparent.as_deref().map(clean)),
+                    &column(&rows, |e| clean(&e.config_version)),
+                    &now.ns(),
+                ],
+            )
+            .await?;
+        let mut new: HashSet<String> = added.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?;
+        let count = new.len() as u64;
+        let mut owed = Vec::new();
+        for event in events.iter().filter(|event| new.remove(&*clean(&event.id))) {
+            let mut named = BTreeSet::new();
+            // A recipient named twice gets it once.
+            for recipient in event.recipients.iter().filter(|name| named.insert(*name)) {
+                owed.push(Owed {
+                    event_id: &event.id,
+                    recipient,
+                    order_key: &event.order_key,
+                    next_at: now.ns(),
+                    deadline: after(now, deadline(event.severity)),
+                });
+            }
+        }
+        owe(&transaction, &owed).await?;
+        transaction.commit().await?;
+        Ok(count)
+    }
+
+    /// Frees claims that have run out.
+    async fn expire(&self, recipient: &str, now: Timestamp) -> Result<(), Failed> {
+        let recipient = clean(recipient);
+        let mut connection = self.database.get().await?;
+        let look = "SELECT EXISTS (SELECT 1 FROM delivery
+                    WHERE recipient = $1 AND state = 'claimed' AND claim_until <= $2)";
+        let look = connection.prepare_cached(look).await?;
+        if !connection.query_one(&look, &[&recipient, &now.ns()]).await?.try_get::<_, bool>(0)? {
+            return Ok(());
+        }
+        let transaction = connection.transaction().await?;
+        lock(&transaction, &[&*recipient]).await?;
+        let sql = "UPDATE delivery SET state = 'pending', claim_owner = NULL, claim_until = NULL
+                   WHERE recipient = $1 AND state = 'claimed' AND claim_until <= $2 RETURNING recipient, order_key";
+        choose_heads(&transaction, &keys(&transaction.query(sql, &[&recipient, &now.ns()]).await?)?).await?;
+        transaction.commit().await?;
+        Ok(())
+    }
+
+    async fn release(&self, owner: &str) -> Result<u64, Failed> {
+        let owner = clean(owner);
+        let mut connection = self.database.get().await?;
+        let transaction = connection.transaction().await?;
+        let whose = "SELECT DISTINCT recipient FROM delivery WHERE state = 'claimed' AND claim_owner = $1";
+        let lanes = transaction.query(whose, &[&owner]).await?;
+        let lanes: Vec<String> = lanes.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?;
+        if lanes.is_empty() {
+            return Ok(0);
+        }
+        lock(&transaction, &column(&lanes, |lane| &**lane)).await?;
+        let sql = "UPDATE delivery SET state = 'pending', claim_owner = NULL, claim_until = NULL
+                   WHERE state = 'claimed' AND claim_owner = $1 AND recipient = ANY($2)
+                   RETURNING recipient, order_key";
+        let freed = keys(&transaction.query(sql, &[&owner, &lanes]).await?)?;
+        choose_heads(&transaction, &freed).await?;
+        transaction.commit().await?;
+        Ok(freed.len() as u64)
+    }
+}
+
+/// Locks lanes until the transaction ends.
+async fn lock(transaction: &Transaction<'_>, recipients: &[&str]) -> Result<(), Failed> {
+    let sql = "SELECT 1 FROM lane WHERE recipient = ANY($1) ORDER BY recipient FOR UPDATE";
+    let sql = transaction.prepare_cached(sql).await?;
+    transaction.execute(&sql, &[&recipients]).await?;
+    Ok(())
+}
+
+/// Adds deliveries in their order; one that is there already is left alone.
+async fn owe(transaction: &Transaction<'_>, owed: &[Owed<'_>]) -> Result<(), Failed> {
+    if owed.is_empty() {
+        return Ok(());
+    }
+    let names: BTreeSet<_> = owed.iter().map(|o| clean(o.recipient)).collect();
+    let names: Vec<_> = names.into_iter().collect();
+    // Also locks the lanes, which may not be there yet.
+    let sql = "INSERT INTO lane (recipient) SELECT name FROM unnest($1::text[]) AS name ORDER BY name
+               ON CONFLICT (recipient) DO UPDATE SET pending = lane.pending";
+    let sql = transaction.prepare_cached(sql).await?;
+    transaction.execute(&sql, &[&names]).await?;
+    // Of several with the same key only the first of all can be the head.
+    let mut seen = HashSet::new();
+    let first = column(owed, |o| seen.insert((o.recipient, o.order_key)));
+    let sql = "WITH added AS (
+                   INSERT INTO delivery (event_id, recipient, order_key, next_at, deadline, head)
+                   SELECT o.event_id, o.recipient, o.order_key, o.next_at, o.deadline, o.first AND NOT EXISTS
+                       (SELECT 1 FROM delivery AS d
+                        WHERE d.recipient = o.recipient AND d.order_key = o.order_key AND d.head)
+                   FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::bigint[], $6::boolean[])
+                        WITH ORDINALITY AS o (event_id, recipient, order_key, next_at, deadline, first, n)
+                   ORDER BY o.n ON CONFLICT (event_id, recipient) DO NOTHING RETURNING recipient)
+               UPDATE lane SET pending = pending + new.count
+               FROM (SELECT recipient, count(*) AS count FROM added GROUP BY recipient) AS new
+               WHERE lane.recipient = new.recipient";
+    let sql = transaction.prepare_cached(sql).await?;
+    transaction
+        .execute(
+            &sql,
+            &[
+                &column(owed, |o| clean(o.event_id)),
+                &column(owed, |o| clean(o.recipient)),
+                &column(owed, |o| clean(o.order_key)),
+                &column(owed, |o| o.next_at),
+                &column(owed, |o| o.deadline),
+                &first,
+            ],
+        )
+        .await?;
+    Ok(())
+}
+
+/// Recipient and order key of rows that tell them in this order.
+fn keys(rows: &[Row]) -> Result<Vec<(String, String)>, Failed> {
+    rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()
+}
+
+/// Makes the oldest unfinished delivery of each key its head, unless one is under way.
+async fn choose_heads(transaction: &Transaction<'_>, keys: &[(String, String)]) -> Result<(), Failed> {
+    if keys.is_empty() {
+        return Ok(());
+    }
+    let (recipients, orders) = (column(keys, |k| &*k.0), column(keys, |k| &*k.1));
+    let down = "UPDATE delivery AS d SET head = false
+                FROM (SELECT DISTINCT * FROM unnest($1::text[], $2::text[])) AS k (recipient, order_key)
+                WHERE d.recipient = k.recipient AND d.order_key = k.order_key AND d.head AND d.state = 'pending'";
+    let up = "UPDATE delivery SET head = true WHERE seq IN
+                  (SELECT (SELECT min(seq) FROM delivery AS d WHERE d.recipient = k.recipient
+                           AND d.order_key = k.order_key AND d.finished_at IS NULL)
+                   FROM unnest($1::text[], $2::text[]) AS k (recipient, order_key)
+                   WHERE NOT EXISTS (SELECT 1 FROM delivery AS d WHERE d.recipient = k.recipient
+                                     AND d.order_key = k.order_key AND d.head))";
+    for sql in [down, up] {
+        let sql = transaction.prepare_cached(sql).await?;
+        transaction.execute(&sql, &[&recipients, &orders]).await?;
+    }
+    Ok(())
+}
+
+fn kind_name(kind: EventKind) -> &'static str {
+    match kind {
+        EventKind::Alert => "alert",
+        EventKind::Post => "post",
+    }
+}
+
+fn read_delivery(row: &Row) -> Result<Delivery, StoreError> {
+    let kind = match row.try_get(2)? {
+        "alert" => EventKind::Alert,
+        "post" => EventKind::Post,
+        other => return Err(StoreError::Statement(format!("unknown event kind '{other}'"))),
+    };
+    Ok(Delivery {
+        event_id: row.try_get(0)?,
+        recipient: row.try_get(1)?,
+        kind,
+        payload: row.try_get(3)?,
+        traceparent: row.try_get(4)?,
+        attempts: attempts(row, 5)?,
+        deadline: Timestamp::from_ns(row.try_get(6)?),
+        accepted_at: Timestamp::from_ns(row.try_get(7)?),
+    })
+}
+
+fn attempts(row: &Row, column: usize) -> Result<u32, tokio_postgres::Error> {
+    Ok(u32::try_from(row.try_get::<_, i64>(column)?).unwrap_or(u32::MAX))
+}

@@ -1,0 +1,107 @@
+//! The schema: made, brought forward, or refused.
+
+use super::pool::{Connection, Database, describe};
+use crate::store::StoreError;
+
+/// The oldest server that has all that the statements use.
+const OLDEST_SERVER: i64 = 130_000;
+
+/// One step of the schema; the first leads to version 1.
+pub(super) struct Step {
+    /// What it does.
+    pub sql: &'static str,
+    /// The oldest version of the schema whose programs still work after it. A step that only adds names
+    /// the version before it or an older one, so that both releases run together during an upgrade; one
+    /// that changes what is there names its own version.
+    pub usable_from: i64,
+}
+
+/// Every step, oldest first.
+pub(super) const STEPS: &[Step] = &[
+    Step { sql: include_str!("../migrations/postgres/001.sql"), usable_from: 1 },
+    Step { sql: include_str!("../migrations/postgres/002.sql"), usable_from: 1 },
+];
+
+/// Brings the schema to the version of `steps`, all missing steps in one transaction, one process at a
+/// time.
+///
+/// # Errors
+/// [`StoreError::Open`] tells what the server refuses; [`StoreError::TooNew`] that a later release has
+/// changed the schema in a way that this one cannot work with.
+pub(super) async fn migrate(database: &Database, schema: &str, steps: &[Step]) -> Result<(), StoreError> {
+    let cannot = |cause: String| StoreError::Open { path: database.name().to_owned(), cause };
+    let mut connection = database.get().await.map_err(|error| cannot(error.to_string()))?;
+    let failed = |error: tokio_postgres::Error| cannot(describe(&error));
+    let row = connection.query_one("SELECT current_setting('server_version_num')::bigint", &[]).await;
+    let server: i64 = row.and_then(|row| row.try_get(0)).map_err(failed)?;
+    if server < OLDEST_SERVER {
+        let (has, needs) = (server / 10_000, OLDEST_SERVER / 10_000);
+        return Err(cannot(format!("the server is PostgreSQL {has}, {needs} or later is needed")));
+    }
+    let known = steps.len() as i64;
+    // Without a lock first: most starts find all as it should be, and may then do with fewer rights.
+    if let Some((found, usable_from)) = version(&connection, schema).await.map_err(failed)?
+        && found >= known
+    {
+        return accept(database.name(), found, usable_from, known);
+    }
+    let transaction = connection.transaction().await.map_err(failed)?;
+    let lock = "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))";
+    transaction.execute(lock, &[&format!("flowhook schema {schema}")]).await.map_err(failed)?;
+    let prepare = format!(
+        "CREATE SCHEMA IF NOT EXISTS {schema};
+         CREATE TABLE IF NOT EXISTS schema_version (
+             version     bigint PRIMARY KEY,
+             usable_from bigint NOT NULL,
+             at          timestamptz NOT NULL DEFAULT now()
+         );"
+    );
+    transaction.batch_execute(&prepare).await.map_err(failed)?;
+    // Another process may have been faster.
+    let (found, usable_from) = newest(&transaction).await.map_err(failed)?;
+    if found > known {
+        return accept(database.name(), found, usable_from, known);
+    }
+    let done =
+        usize::try_from(found).map_err(|_| cannot(format!("schema version {found} is none of ours")))?;
+    for (step, version) in steps.iter().zip(1_i64..).skip(done) {
+        transaction.batch_execute(step.sql).await.map_err(failed)?;
+        let note = "INSERT INTO schema_version (version, usable_from) VALUES ($1, $2)";
+        transaction.execute(note, &[&version, &step.usable_from]).await.map_err(failed)?;
+        tracing::info!(version, schema, "the store's schema was brought forward");
+    }
+    transaction.commit().await.map_err(failed)
+}
+
+/// A schema of a later release is used when that release says that it can be.
+fn accept(name: &str, found: i64, usable_from: i64, known: i64) -> Result<(), StoreError> {
+    if found <= known {
+        return Ok(());
+    }
+    if usable_from > known {
+        return Err(StoreError::TooNew { path: name.to_owned(), found, known });
+    }
+    tracing::warn!(
+        found,
+        known,
+        "the store's schema is of a later release, which says that this one may use it"
+    );
+    Ok(())
+}
+
+/// Version of the schema and the oldest that may use it; none where there is no schema yet.
+async fn version(connection: &Connection, schema: &str) -> Result<Option<(i64, i64)>, tokio_postgres::Error> {
+    let there = "SELECT to_regclass($1) IS NOT NULL";
+    let there = connection.query_one(there, &[&format!("{schema}.schema_version")]).await?;
+    match there.try_get(0)? {
+        true => Ok(Some(newest(connection).await?)),
+        false => Ok(None),
+    }
+}
+
+/// Every step since has its say in who may use the schema.
+async fn newest(client: &impl deadpool_postgres::GenericClient) -> Result<(i64, i64), tokio_postgres::Error> {
+    let sql = "SELECT coalesce(max(version), 0), coalesce(max(usable_from), 0) FROM schema_version";
+    let row = client.query_one(sql, &[]).await?;
+    Ok((row.try_get(0)?, row.try_get(1)?))
+}

@@ -1,0 +1,122 @@
+//! The partitions of the table of flows: a UTC day each, made ahead and on demand, dropped whole.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio_postgres::error::SqlState;
+
+use super::pool::{Database, describe};
+use crate::model::Timestamp;
+use crate::store::StoreError;
+
+const DAY_NS: i64 = 86_400_000_000_000;
+
+/// Days that are made before they come.
+const AHEAD: i64 = 3;
+
+/// Days that have a partition at most: a query opens them all, and flows may come with any time.
+/// Flows of further days go where those without a day are.
+const MOST: i64 = 1000;
+
+/// The UTC day of a time, counted from the epoch.
+pub(super) fn day_of(time: Timestamp) -> i64 {
+    time.ns().div_euclid(DAY_NS)
+}
+
+/// Days that are known to have a partition, or to need none.
+#[derive(Clone, Default)]
+pub(super) struct Partitions(Arc<Mutex<BTreeSet<i64>>>);
+
+impl Partitions {
+    /// Makes the partitions of today and of the next days.
+    pub async fn make_ahead(&self, database: &Database) -> Result<(), StoreError> {
+        let sql = "SELECT extract(epoch FROM now())::bigint";
+        let now: i64 = database.get().await?.query_one(sql, &[]).await?.try_get(0)?;
+        let today = day_of(Timestamp::from_secs(now));
+        self.make(database, &(today..=today + AHEAD).collect()).await
+    }
+
+    /// Makes the partitions of these days where they are missing.
+    pub async fn make(&self, database: &Database, days: &BTreeSet<i64>) -> Result<(), StoreError> {
+        let missing: Vec<i64> = days.difference(&self.known()).copied().collect();
+        for day in missing {
+            make_one(database, day).await?;
+            self.known().insert(day);
+        }
+        Ok(())
+    }
+
+    /// Drops the days that are over before `before`; returns how many rows that were.
+    pub async fn drop_before(&self, database: &Database, before: Timestamp) -> Result<u64, StoreError> {
+        let sql = "SELECT oid::regclass::text, pg_get_expr(relpartbound, oid) FROM pg_class
+                   JOIN pg_inherits ON inhrelid = oid WHERE inhparent = 'flow'::regclass";
+        let partitions = database.get().await?.query(sql, &[]).await?;
+        let mut dropped = 0;
+        for row in partitions {
+            let (name, bounds): (String, String) = (row.try_get(0)?, row.try_get(1)?);
+            let Some(end) = end_of(&bounds).filter(|end| *end <= before.ns()) else { continue };
+            // From now on its day has to be made again before anything goes there.
+            self.known().remove(&(end / DAY_NS - 1));
+            dropped += drop_one(database, &name).await?;
+        }
+        Ok(dropped)
+    }
+
+    fn known(&self) -> std::sync::MutexGuard<'_, BTreeSet<i64>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The time at which a partition ends, as the server tells its bounds; none for the one without.
+fn end_of(bounds: &str) -> Option<i64> {
+    bounds.split('\'').nth(3)?.parse().ok()
+}
+
+async fn make_one(database: &Database, day: i64) -> Result<(), StoreError> {
+    let (begin, end) = (day.saturating_mul(DAY_NS), (day + 1).saturating_mul(DAY_NS));
+    let name = format!("flow_{}", Timestamp::from_ns(begin).date_utc().replace('-', ""));
+    let mut connection = database.get().await?;
+    let transaction = connection.transaction().await?;
+    // One at a time: two that make the same would not see each other.
+    let lock = "SELECT pg_advisory_xact_lock(hashtextextended('flowhook flow partitions', 0))";
+    transaction.execute(lock, &[]).await?;
+    let sql = "SELECT to_regclass($1) IS NOT NULL,
+                      (SELECT count(*) FROM pg_inherits WHERE inhparent = 'flow'::regclass)";
+    let row = transaction.query_one(sql, &[&name]).await?;
+    if row.try_get(0)? {
+        return Ok(());
+    }
+    if row.try_get::<_, i64>(1)? > MOST {
+        tracing::warn!(name, most = MOST, "no more partitions are made for flows; they go into flow_other");
+        return Ok(());
+    }
+    let sql = format!("CREATE TABLE {name} PARTITION OF flow FOR VALUES FROM ({begin}) TO ({end})");
+    match transaction.batch_execute(&sql).await {
+        Ok(()) => Ok(transaction.commit().await?),
+        // Flows of that day are among those without a partition already, and the next will join them.
+        Err(error) if error.code() == Some(&SqlState::CHECK_VIOLATION) => {
+            tracing::warn!(name, cause = describe(&error), "this day gets no partition");
+            Ok(())
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Drops a partition unless somebody reads for long; then the next prune does.
+async fn drop_one(database: &Database, name: &str) -> Result<u64, StoreError> {
+    let mut connection = database.get().await?;
+    let transaction = connection.transaction().await?;
+    transaction.batch_execute("SET LOCAL lock_timeout = '2s'").await?;
+    let rows: i64 = transaction.query_one(&format!("SELECT count(*) FROM {name}"), &[]).await?.try_get(0)?;
+    match transaction.batch_execute(&format!("DROP TABLE {name}")).await {
+        Ok(()) => {
+            transaction.commit().await?;
+            Ok(rows.unsigned_abs())
+        }
+        Err(error) if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) => {
+            tracing::warn!(name, "a day of old flows is being read and stays until the next prune");
+            Ok(0)
+        }
+        Err(error) => Err(error.into()),
+    }
+}

@@ -1,0 +1,145 @@
+//! Tells when the store's server fails and when it works again: an alert each, straight to the bus,
+//! because what goes through the store cannot say that the store fails.
+
+use std::time::Duration;
+
+use shared::bus::{BusError, SharedBus};
+use shared::clock::SharedClock;
+use shared::model::alert::{ALERT_SCHEMA_VERSION, derive_id};
+use shared::model::{Alert, AlertAction, Category, Entity, Severity, Timestamp};
+use shared::store::StoreHealth;
+use shared::wire::subject::Subjects;
+use tokio::sync::watch;
+
+/// How long an alert waits that the bus did not take.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// Where and by whom it is told.
+pub struct Teller {
+    /// The bus.
+    pub bus: SharedBus,
+    /// Subjects.
+    pub subjects: Subjects,
+    /// Wall clock.
+    pub clock: SharedClock,
+    /// Site of this node.
+    pub site: String,
+    /// Name of this node.
+    pub node: String,
+}
+
+/// Tells every change, until the store is closed.
+pub async fn run(teller: Teller, mut health: watch::Receiver<StoreHealth>) {
+    let mut failed_at: Option<Timestamp> = None;
+    while health.changed().await.is_ok() {
+        let state = health.borrow_and_update().clone();
+        let now = teller.clock.now();
+        let alert = match (state, failed_at) {
+            (StoreHealth::Failing(cause), None) => {
+                failed_at = Some(now);
+                let message = format!("The store fails: {cause}; nothing is lost while the bus keeps it");
+                teller.alert("store_failed", Severity::Critical, message, now)
+            }
+            (StoreHealth::Working, Some(since)) => {
+                failed_at = None;
+                let seconds = now.since(since) / 1_000_000_000;
+                let message = format!("The store works again after {seconds} s");
+                teller.alert("store_recovered", Severity::Notice, message, now)
+            }
+            _ => continue,
+        };
+        teller.tell(alert).await;
+    }
+}
+
+impl Teller {
+    /// Appends an alert until it is safe; its id keeps it from being told twice.
+    async fn tell(&self, alert: Alert) {
+        let subject = self.subjects.alert(&alert.site, alert.entity, alert.severity, alert.action);
+        let Ok(json) = serde_json::to_vec(&alert) else { return };
+        loop {
+            let appended = self.bus.append(&subject, &alert.transition_id(), json.clone().into()).await;
+            let stored = match appended {
+                Ok(receipt) => receipt.stored().await,
+                Err(error) => Err(error),
+            };
+            match stored {
+                Ok(()) | Err(BusError::Closed) => return,
+                Err(error) => tracing::warn!(%error, "an alert about the store cannot be told, trying again"),
+            }
+            tokio::time::sleep(RETRY).await;
+        }
+    }
+
+    fn alert(&self, kind: &str, severity: Severity, message: String, now: Timestamp) -> Alert {
+        Alert {
+            schema_version: ALERT_SCHEMA_VERSION,
+            id: derive_id(&[&self.site, &self.node, kind, &now.ns().to_string()]),
+            action: AlertAction::Store,
+            alert_type: kind.to_owned(),
+            entity: Entity::System,
+            entity_value: self.node.clone(),
+            severity,
+            category: Category::Internals,
+            score: severity.score(),
+            tstamp: now,
+            engaged_at: None,
+            site: self.site.clone(),
+            node: self.node.clone(),
+            ifid: 0,
+            interface: String::new(),
+            script: "store".to_owned(),
+            granularity: None,
+            alert_key: None,
+            message,
+            value: None,
+            threshold: None,
+            client: None,
+            server: None,
+            flow: None,
+            traceparent: None,
+            mitre: Vec::new(),
+            flapping: false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use shared::bus::Stream;
+    use shared::bus::memory::{MemoryBus, MemoryConfig};
+    use shared::clock::ManualClock;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn each_outage_is_told_at_its_begin_and_at_its_end() {
+        let bus: SharedBus = MemoryBus::new(MemoryConfig::default());
+        let subjects = Subjects::default();
+        let mut told = bus.consume(Stream::Alert, "test", &subjects.all("al")).await.unwrap();
+        let clock = ManualClock::new(Timestamp::from_secs(1_800_000_000));
+        let (site, node) = ("s".to_owned(), "n".to_owned());
+        let known: SharedClock = Arc::clone(&clock) as SharedClock;
+        let teller = Teller { bus: Arc::clone(&bus), subjects, clock: known, site, node };
+        let (sender, health) = watch::channel(StoreHealth::Working);
+        let running = tokio::spawn(run(teller, health));
+        let mut next = async || {
+            let queued = told.next().await.unwrap();
+            let alert: Alert = serde_json::from_slice(&queued.payload).unwrap();
+            queued.ack();
+            (alert.alert_type, alert.message)
+        };
+        sender.send_replace(StoreHealth::Failing("no route".to_owned()));
+        let (kind, message) = next().await;
+        assert_eq!(kind, "store_failed");
+        assert!(message.contains("no route"), "{message}");
+        clock.advance(Duration::from_secs(40));
+        sender.send_replace(StoreHealth::Working);
+        let (kind, message) = next().await;
+        assert_eq!((kind.as_str(), message.contains("after 40 s")), ("store_recovered", true), "{message}");
+        drop(sender);
+        running.await.unwrap();
+    }
+}
