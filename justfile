@@ -11,6 +11,15 @@ run *flags:
     cargo build --release --quiet --bin flowhook
     config/demo/run.sh {{ flags }}
 
+# Two sites on this machine: nats-server, PostgreSQL, and every role in a process of its own
+cluster profile="release":
+    cargo build --profile {{ profile }} --quiet --bin flowhook
+    config/cluster/up.sh "${CARGO_TARGET_DIR:-target}/{{ if profile == "dev" { "debug" } else { profile } }}/flowhook"
+
+# End and remove what `just cluster` has started
+cluster-down:
+    config/cluster/down.sh
+
 # Formatting, lints, and all tests
 test: fmt-check lint
     cargo test --workspace --quiet --no-fail-fast

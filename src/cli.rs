@@ -11,6 +11,7 @@ use crate::node::Roles;
 mod check;
 mod client;
 mod config;
+mod events;
 mod flows;
 mod progress;
 mod recipients;
@@ -86,6 +87,9 @@ enum Command {
     /// Show and edit scripts' settings, exclusions, silences, host pools and probed hosts of a node that
     /// runs
     Settings(settings::SettingsArgs),
+    /// Look at what goes over the bus
+    #[command(subcommand)]
+    Events(events::EventsCommand),
     /// Show who is told, why or why not, and what could not be delivered
     Recipients(recipients::RecipientsArgs),
     /// Show the configuration
@@ -111,6 +115,7 @@ pub fn execute(cli: Cli) -> Result<(), Failure> {
         Command::Check => check::check(&load()?, common.output),
         Command::Script(command) => script::script(&command, &load()?, common.output),
         Command::Settings(args) => settings::settings(&args, &load()?, common.output),
+        Command::Events(command) => events::events(&command, &load()?, common.output),
         Command::Recipients(args) => recipients::recipients(&args, &load()?, common.output),
         Command::Config(command) => config::config(&command, &load()?, common.output),
     }

@@ -210,15 +210,18 @@ impl Node {
         let shared_store = config.store.kind == StoreKind::Postgres;
         let documents = self.store.clone().filter(|_| roles.aggregator || shared_store);
         let documents = documents.map(|store| store as Arc<dyn DocumentStore>);
+        let teller = Teller {
+            bus: Arc::clone(&self.bus),
+            subjects: subjects.clone(),
+            clock: Arc::clone(&clock),
+            site: config.node.site.clone(),
+            node: name.clone(),
+        };
         if let Some(health) = self.store.as_ref().and_then(|store| store.health()) {
-            let teller = Teller {
-                bus: Arc::clone(&self.bus),
-                subjects: subjects.clone(),
-                clock: Arc::clone(&clock),
-                site: config.node.site.clone(),
-                node: name.clone(),
-            };
-            self.watchers.push(tokio::spawn(store_watch::run(teller, health)));
+            self.watchers.push(tokio::spawn(store_watch::store(teller.clone(), health)));
+        }
+        if let Some(troubles) = self.bus.troubles() {
+            self.watchers.push(tokio::spawn(store_watch::bus(teller, troubles)));
         }
         let file = settings::of_file(config);
         let (bus, known) = (Arc::clone(&self.bus), subjects.clone());

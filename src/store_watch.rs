@@ -1,20 +1,22 @@
-//! Tells when the store's server fails and when it works again: an alert each, straight to the bus,
-//! because what goes through the store cannot say that the store fails.
+//! Tells when the store's server fails and when it works again, and what is wrong with the bus: an alert
+//! each, straight to the bus, because what goes through the store cannot say that the store fails.
 
 use std::time::Duration;
 
-use shared::bus::{BusError, SharedBus};
+use shared::bus::{BusError, SharedBus, Trouble};
 use shared::clock::SharedClock;
 use shared::model::alert::{ALERT_SCHEMA_VERSION, derive_id};
 use shared::model::{Alert, AlertAction, Category, Entity, Severity, Timestamp};
 use shared::store::StoreHealth;
 use shared::wire::subject::Subjects;
-use tokio::sync::watch;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::{broadcast, watch};
 
 /// How long an alert waits that the bus did not take.
 const RETRY: Duration = Duration::from_secs(1);
 
 /// Where and by whom it is told.
+#[derive(Clone)]
 pub struct Teller {
     /// The bus.
     pub bus: SharedBus,
@@ -28,8 +30,22 @@ pub struct Teller {
     pub node: String,
 }
 
-/// Tells every change, until the store is closed.
-pub async fn run(teller: Teller, mut health: watch::Receiver<StoreHealth>) {
+/// Tells every trouble of the bus, until it is closed.
+pub async fn bus(teller: Teller, mut troubles: broadcast::Receiver<Trouble>) {
+    loop {
+        let Trouble { kind, message } = match troubles.recv().await {
+            Ok(trouble) => trouble,
+            Err(RecvError::Lagged(_)) => continue,
+            Err(RecvError::Closed) => return,
+        };
+        let severity = if kind == "stream_has_room" { Severity::Notice } else { Severity::Critical };
+        let alert = teller.alert(kind, "bus", severity, message, teller.clock.now());
+        teller.tell(alert).await;
+    }
+}
+
+/// Tells every change of the store, until it is closed.
+pub async fn store(teller: Teller, mut health: watch::Receiver<StoreHealth>) {
     let mut failed_at: Option<Timestamp> = None;
     while health.changed().await.is_ok() {
         let state = health.borrow_and_update().clone();
@@ -38,13 +54,13 @@ pub async fn run(teller: Teller, mut health: watch::Receiver<StoreHealth>) {
             (StoreHealth::Failing(cause), None) => {
                 failed_at = Some(now);
                 let message = format!("The store fails: {cause}; nothing is lost while the bus keeps it");
-                teller.alert("store_failed", Severity::Critical, message, now)
+                teller.alert("store_failed", "store", Severity::Critical, message, now)
             }
             (StoreHealth::Working, Some(since)) => {
                 failed_at = None;
                 let seconds = now.since(since) / 1_000_000_000;
                 let message = format!("The store works again after {seconds} s");
-                teller.alert("store_recovered", Severity::Notice, message, now)
+                teller.alert("store_recovered", "store", Severity::Notice, message, now)
             }
             _ => continue,
         };
@@ -65,16 +81,18 @@ impl Teller {
             };
             match stored {
                 Ok(()) | Err(BusError::Closed) => return,
-                Err(error) => tracing::warn!(%error, "an alert about the store cannot be told, trying again"),
+                Err(error) => {
+                    tracing::warn!(%error, "an alert about store or bus cannot be told, trying again")
+                }
             }
             tokio::time::sleep(RETRY).await;
         }
     }
 
-    fn alert(&self, kind: &str, severity: Severity, message: String, now: Timestamp) -> Alert {
+    fn alert(&self, kind: &str, part: &str, severity: Severity, message: String, now: Timestamp) -> Alert {
         Alert {
             schema_version: ALERT_SCHEMA_VERSION,
-            id: derive_id(&[&self.site, &self.node, kind, &now.ns().to_string()]),
+            id: derive_id(&[&self.site, &self.node, kind, &message, &now.ns().to_string()]),
             action: AlertAction::Store,
             alert_type: kind.to_owned(),
             entity: Entity::System,
@@ -88,7 +106,7 @@ impl Teller {
             node: self.node.clone(),
             ifid: 0,
             interface: String::new(),
-            script: "store".to_owned(),
+            script: part.to_owned(),
             granularity: None,
             alert_key: None,
             message,
@@ -124,7 +142,7 @@ mod tests {
         let known: SharedClock = Arc::clone(&clock) as SharedClock;
         let teller = Teller { bus: Arc::clone(&bus), subjects, clock: known, site, node };
         let (sender, health) = watch::channel(StoreHealth::Working);
-        let running = tokio::spawn(run(teller, health));
+        let running = tokio::spawn(store(teller, health));
         let mut next = async || {
             let queued = told.next().await.unwrap();
             let alert: Alert = serde_json::from_slice(&queued.payload).unwrap();

@@ -87,7 +87,7 @@ fn roles_do_not_name_each_other() {
 
 #[test]
 fn libraries_stay_behind_their_files() {
-    only(&["async_nats"], &["shared/src/bus/nats"]);
+    only(&["async_nats", "nkeys"], &["shared/src/bus/nats"]);
     only(&["nix"], &["collector/src/ingest/udp.rs", "notifier/src/program.rs"]);
     only(&["pcap"], &["collector/src/capture/live", "collector/src/capture/file"]);
     only(&["flate2", "zstd"], &["collector/src/capture/file/compressed"]);

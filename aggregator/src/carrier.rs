@@ -7,7 +7,7 @@ use prost::Message as _;
 use ractor::ActorProcessingErr;
 use shared::bus::{BusError, Receipt, SharedBus};
 use shared::store::memory::MemoryStore;
-use shared::store::partitions::{PartitionStore, Step};
+use shared::store::partitions::{PartitionStore, Saved, Step};
 use shared::store::series::{SampleBatch, SeriesStore};
 use shared::store::{AlertStore, StoreError};
 use shared::wire::proto::HttpPost;
@@ -91,11 +91,6 @@ impl Carrier {
                 return Err(error.into());
             }
             tracing::error!(%error, partition = step.partition, "a step cannot be stored, trying again");
-            if matches!(error, StoreError::Unavailable(_)) {
-                // A server that is away is waited for: the bus keeps the deltas meanwhile.
-                tokio::time::sleep(RETRY).await;
-                continue;
-            }
             tries += 1;
             // Samples are worth less than alerts: they do not hold up the deltas for long.
             if tries == SAMPLES_TRIED && !step.samples.is_empty() {
@@ -110,6 +105,32 @@ impl Carrier {
         }
         self.publish(messages).await;
         Ok(())
+    }
+
+    /// What the store knows of a partition. One that is away is waited for: nothing can be done before.
+    ///
+    /// # Errors
+    /// The store fails otherwise.
+    pub async fn saved(&self, partition: u32) -> Result<Option<Saved>, StoreError> {
+        loop {
+            let saved = self.partitions.saved(partition).await;
+            if !away(partition, &saved).await {
+                return saved;
+            }
+        }
+    }
+
+    /// Claims a partition in the store, likewise.
+    ///
+    /// # Errors
+    /// The store fails otherwise, or the partition is another's by now.
+    pub async fn claim(&self, partition: u32, fence: u64) -> Result<Saved, StoreError> {
+        loop {
+            let claimed = self.partitions.claim(partition, fence).await;
+            if !away(partition, &claimed).await {
+                return claimed;
+            }
+        }
     }
 
     async fn post(&self, posts: &[HttpPost]) -> Result<(), ActorProcessingErr> {
@@ -189,4 +210,12 @@ impl Carrier {
             appended = self.append(post).await;
         }
     }
+}
+
+/// Waits a moment where the store was away.
+async fn away<T>(partition: u32, answer: &Result<T, StoreError>) -> bool {
+    let Err(error @ StoreError::Unavailable(_)) = answer else { return false };
+    tracing::error!(%error, partition, "the store is away, trying again");
+    tokio::time::sleep(RETRY).await;
+    true
 }

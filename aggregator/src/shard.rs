@@ -223,7 +223,8 @@ impl ThreadLocalActor for ShardActor {
         match tokio::time::timeout(LAST_WRITE, state.leave()).await {
             Ok(left) => left,
             Err(_) => {
-                tracing::error!("the state of a partition is not kept: no store");
+                tracing::error!("the last state of a partition is not kept: no store");
+                crate::metrics::lost("state");
                 Ok(())
             }
         }

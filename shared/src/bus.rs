@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{broadcast, mpsc, oneshot};
 
 use crate::model::Position;
 
@@ -140,6 +140,15 @@ impl Subscription {
     pub async fn next(&mut self) -> Option<Message> {
         self.0.recv().await
     }
+}
+
+/// Something about the carrier that an operator should know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trouble {
+    /// `stream_lost`, `stream_changed`, `stream_full` or `stream_has_room`.
+    pub kind: &'static str,
+    /// One sentence for people.
+    pub message: String,
 }
 
 /// Told when an appended message is safe.
@@ -313,6 +322,11 @@ pub trait Bus: Send + Sync + 'static {
         let _ = after;
         let messages = self.consume(stream, name, filter).await?;
         Ok(Replay { stream: 0, whole: false, messages })
+    }
+
+    /// What there is to tell of the carrier, as it happens; `None` where nothing can be wrong with it alone.
+    fn troubles(&self) -> Option<broadcast::Receiver<Trouble>> {
+        None
     }
 
     /// Kept messages not yet acknowledged by every durable consumer that wants them; `None` where

@@ -1,9 +1,9 @@
 //! What is on disk.
 //!
 //! Each trait has one owner: [`AlertStore`], [`FlowStore`], [`documents::DocumentStore`],
-//! [`memory::MemoryStore`], [`partitions::PartitionStore`] and [`series::SeriesStore`] are the
-//! aggregator's, [`Ledger`] is the notifier's. [`sqlite`] implements all in one folder for one process,
-//! [`postgres`] on a server for many; both pass [`conformance`].
+//! [`memory::MemoryStore`], [`partitions::PartitionStore`] and [`series::SeriesStore`] are the aggregator's,
+//! [`Ledger`] is the notifier's. [`sqlite`] implements all in one folder for one process, [`postgres`] on a
+//! server for many; both pass [`conformance`].
 
 use std::time::Duration;
 

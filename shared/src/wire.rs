@@ -8,6 +8,7 @@ pub mod flow_batch;
 pub mod flow_file;
 pub mod heartbeat;
 pub mod partition;
+pub mod show;
 pub mod subject;
 
 /// Types generated from `proto/flowhook.proto`.

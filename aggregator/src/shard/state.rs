@@ -5,12 +5,11 @@ use std::time::Duration;
 use ractor::ActorProcessingErr;
 use shared::bus::{Consumer, Queued, Stream};
 use shared::model::Position;
-use shared::store::StoreError;
 use shared::store::partitions::Step;
 use shared::wire::delta::Delta;
 use tokio::time::Instant;
 
-use super::{RETRY, ShardArgs};
+use super::ShardArgs;
 use crate::metrics;
 use crate::partition::{InterfaceState, Output, Partition, RunAnswer, RunRequest};
 use crate::report::AggregatorReport;
@@ -53,7 +52,7 @@ impl ShardState {
     /// # Errors
     /// Bus or store fail, or the partition is another's by now.
     pub async fn begin(args: ShardArgs) -> Result<(Self, Consumer), ActorProcessingErr> {
-        let saved = args.carrier.partitions.saved(args.partition).await?;
+        let saved = args.carrier.saved(args.partition).await?;
         let snapshot = saved.and_then(|saved| saved.snapshot);
         let nowhere = Position::default();
         let after = snapshot.as_ref().map_or(nowhere, |snapshot| snapshot.at);
@@ -85,16 +84,7 @@ impl ShardState {
     /// Claims the partition, and puts it into the state that the store has of it.
     async fn load(&mut self) -> Result<(), ActorProcessingErr> {
         let ShardArgs { partition: number, fence, .. } = self.args;
-        let saved = loop {
-            match self.args.carrier.partitions.claim(number, fence).await {
-                Ok(saved) => break saved,
-                Err(error @ StoreError::Unavailable(_)) => {
-                    tracing::error!(%error, partition = number, "a partition cannot be claimed, trying again");
-                    tokio::time::sleep(RETRY).await;
-                }
-                Err(error) => return Err(error.into()),
-            }
-        };
+        let saved = self.args.carrier.claim(number, fence).await?;
         // Nothing is forgotten of what led to here: all of it is gone through again.
         let from = saved.snapshot.as_ref().map_or(saved.done, |snapshot| snapshot.at);
         let continues = self.begin.whole && from.stream == self.begin.stream;

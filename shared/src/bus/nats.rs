@@ -19,21 +19,26 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::StreamExt;
 use serde::{Deserialize, Serialize};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::time::timeout;
 
 pub use self::leases::NatsLeases;
 use self::outbox::Outbox;
-use super::{Bus, BusError, Consumer, MAX_MESSAGE, Message, Receipt, Replay, Reply, Stream, Subscription};
+use super::{
+    Bus, BusError, Consumer, MAX_MESSAGE, Message, Receipt, Replay, Reply, Stream, Subscription, Trouble,
+};
 use crate::metrics;
 use crate::model::Position;
 use crate::secret::Secret;
 
 mod connection;
 mod consumer;
+mod credentials;
+mod keeper;
 mod leases;
 mod outbox;
 mod replay;
+mod server;
 mod streams;
 #[cfg(test)]
 mod tests;
@@ -72,6 +77,12 @@ pub struct NatsConfig {
     /// Token, instead of a user.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub token: Option<Secret>,
+    /// Seed of an NKey (`SU…`), instead of a user.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub nkey: Option<Secret>,
+    /// First tokens of the subjects on which answers come back, so that permissions can keep nodes from
+    /// each other's answers.
+    pub inbox_prefix: String,
     /// Refuse a connection without TLS.
     pub tls_required: bool,
     /// File with the certificate authority of the servers, in PEM; else the system's.
@@ -113,6 +124,8 @@ impl Default for NatsConfig {
             user: None,
             password: None,
             token: None,
+            nkey: None,
+            inbox_prefix: "_INBOX".to_owned(),
             tls_required: false,
             tls_ca: None,
             create_streams: true,
@@ -137,7 +150,12 @@ pub struct NatsBus {
     closed: watch::Sender<bool>,
     /// True once the connection has ended for good.
     disconnected: watch::Receiver<bool>,
+    /// Who looks after the streams ends with it.
+    troubles: Arc<broadcast::Sender<Trouble>>,
 }
+
+/// Troubles that a listener may be behind.
+const TROUBLES: usize = 64;
 
 impl NatsBus {
     /// Connects and creates the streams.
@@ -155,8 +173,22 @@ impl NatsBus {
         let outbox = Outbox::start(client.clone());
         let (closed, _) = watch::channel(false);
         let (replicas, create_streams) = (config.replicas, config.create_streams);
-        let prefix = config.prefix;
-        Ok(Arc::new(Self { prefix, replicas, create_streams, client, context, outbox, closed, disconnected }))
+        let troubles = Arc::new(broadcast::Sender::new(TROUBLES));
+        let prefix = config.prefix.clone();
+        if create_streams {
+            tokio::spawn(keeper::run(context.clone(), config, Arc::downgrade(&troubles)));
+        }
+        Ok(Arc::new(Self {
+            prefix,
+            replicas,
+            create_streams,
+            client,
+            context,
+            outbox,
+            closed,
+            disconnected,
+            troubles,
+        }))
     }
 
     /// Runs a call unless the bus is closed, or until it closes.
@@ -273,6 +305,10 @@ impl Bus for NatsBus {
         let (context, outbox) = (self.context.clone(), self.outbox.clone());
         let name = streams::name(&self.prefix, stream);
         self.open(replay::start(context, outbox, name, filter, after, self.closed.subscribe())).await
+    }
+
+    fn troubles(&self) -> Option<broadcast::Receiver<Trouble>> {
+        Some(self.troubles.subscribe())
     }
 
     fn outstanding(&self) -> Option<u64> {

@@ -7,6 +7,7 @@
     reason = "test support: a test fails by panicking"
 )]
 
+use std::ffi::{OsStr, OsString};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -26,6 +27,7 @@ pub struct NatsServer {
     pub url: String,
     port: u16,
     folder: PathBuf,
+    program: OsString,
     child: Child,
 }
 
@@ -38,24 +40,52 @@ impl NatsServer {
     /// # Panics
     /// When the server does not start, and in CI (`CI` is set) also when there is none.
     pub async fn start(test: &str) -> Option<Self> {
+        Self::start_with(test, "").await
+    }
+
+    /// The same with more of a configuration, such as `tls` or `authorization`.
+    ///
+    /// # Panics
+    /// As [`start`](Self::start).
+    pub async fn start_with(test: &str, config: &str) -> Option<Self> {
+        let program = std::env::var_os("FLOWHOOK_NATS_SERVER").unwrap_or_else(|| "nats-server".into());
+        Self::launch(test, program, config).await
+    }
+
+    /// A current server, which `./dev test` downloads into `target/nats-current`.
+    ///
+    /// # Panics
+    /// As [`start`](Self::start).
+    pub async fn start_current(test: &str) -> Option<Self> {
+        let target =
+            concat!(env!("CARGO_MANIFEST_DIR"), "/../target/nats-current/embedded_nats/bin/nats-server");
+        Self::launch(test, target.into(), "").await
+    }
+
+    async fn launch(test: &str, program: OsString, config: &str) -> Option<Self> {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let folder = std::env::temp_dir().join(format!("flowhook-nats-{}-{number}", std::process::id()));
         std::fs::create_dir_all(&folder).expect("a temporary folder can be made");
+        std::fs::write(folder.join("server.conf"), config).expect("a file can be written");
         // Another process may take the free port before the server does; then another is tried.
         for _ in 0..5 {
             let port = free_port();
-            let child = match spawn(port, &folder) {
+            let child = match spawn(&program, port, &folder) {
                 Ok(child) => child,
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                    assert!(std::env::var_os("CI").is_none(), "{test}: no nats-server, and CI is set");
-                    eprintln!("SKIPPED {test}: there is no nats-server on the path");
+                    assert!(
+                        std::env::var_os("CI").is_none(),
+                        "{test}: no {}, and CI is set",
+                        program.display()
+                    );
+                    eprintln!("SKIPPED {test}: there is no {}", program.display());
                     return None;
                 }
                 Err(error) => panic!("{test}: nats-server does not start: {error}"),
             };
             let url = format!("nats://127.0.0.1:{port}");
-            let mut server = Self { url, port, folder: folder.clone(), child };
+            let mut server = Self { url, port, folder: folder.clone(), program: program.clone(), child };
             if server.ready().await {
                 return Some(server);
             }
@@ -71,12 +101,20 @@ impl NatsServer {
         let _ = self.child.wait();
     }
 
+    /// What it is to be started with the next time.
+    ///
+    /// # Panics
+    /// When it cannot be written.
+    pub fn reconfigure(&self, config: &str) {
+        std::fs::write(self.folder.join("server.conf"), config).expect("a file can be written");
+    }
+
     /// Starts the server again after [`kill`](Self::kill), on the same port and folder.
     ///
     /// # Panics
     /// When it does not start.
     pub async fn restart(&mut self) {
-        self.child = spawn(self.port, &self.folder).expect("nats-server started before");
+        self.child = spawn(&self.program, self.port, &self.folder).expect("nats-server started before");
         assert!(self.ready().await, "nats-server does not start again");
     }
 
@@ -112,9 +150,10 @@ fn free_port() -> u16 {
     listener.local_addr().expect("a listener has an address").port()
 }
 
-fn spawn(port: u16, folder: &Path) -> std::io::Result<Child> {
-    let program = std::env::var_os("FLOWHOOK_NATS_SERVER").unwrap_or_else(|| "nats-server".into());
+fn spawn(program: &OsStr, port: u16, folder: &Path) -> std::io::Result<Child> {
     Command::new(program)
+        .arg("-c")
+        .arg(folder.join("server.conf"))
         .args(["-js", "-a", "127.0.0.1", "-p", &port.to_string()])
         .arg("-sd")
         .arg(folder)

@@ -47,7 +47,7 @@ pub use when::Need;
 pub type Explained = (HookName, How);
 
 /// Operations that no lowered hook does; see [`ScriptEngine::explain`].
-const MANY_OPERATIONS: u64 = 100_000;
+const MANY_OPERATIONS: u64 = 20_000;
 
 /// Operations of the interpreter that a part of a lowered hook stands for, and more: what a loop does in
 /// a program within the limit it could have done within it in the interpreter.

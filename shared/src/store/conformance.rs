@@ -35,8 +35,8 @@ pub async fn store(store: &dyn Store) {
     flow_store(store).await;
     ledger(store).await;
     memory_store(store).await;
-    partition_store(store).await;
     series_store(store).await;
+    partition_store(store).await;
 }
 
 /// Alert history, engaged set and outbox.
@@ -85,7 +85,7 @@ pub async fn memory_store(store: &dyn MemoryStore) {
 ///
 /// # Panics
 /// When the store does not keep the contract of [`PartitionStore`].
-pub async fn partition_store<S: PartitionStore + AlertStore + MemoryStore + ?Sized>(store: &S) {
+pub async fn partition_store(store: &(impl PartitionStore + AlertStore + MemoryStore + ?Sized)) {
     partitions::whoever_claims_last_is_the_only_one_who_writes(store).await;
 }
 

@@ -14,7 +14,6 @@ mod alerts;
 mod config;
 mod documents;
 mod engaged;
-mod fences;
 mod filter;
 mod flows;
 mod ledger;
@@ -23,6 +22,7 @@ mod migrate;
 mod partitions;
 mod pool;
 mod series;
+mod steps;
 pub mod test_server;
 #[cfg(test)]
 mod tests;

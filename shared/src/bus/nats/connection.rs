@@ -5,7 +5,7 @@ use std::time::Duration;
 use async_nats::{Client, ConnectOptions, Event, ServerAddr};
 use tokio::sync::watch;
 
-use super::{MAX_MESSAGE, NatsConfig, other};
+use super::{MAX_MESSAGE, NatsConfig, credentials, other, server};
 use crate::backoff::{Backoff, unit_random};
 use crate::bus::BusError;
 use crate::metrics;
@@ -22,10 +22,10 @@ pub(super) async fn open(config: &NatsConfig) -> Result<(Client, watch::Receiver
     let (ended, disconnected) = watch::channel(false);
     // Nodes that lose the same server spread their tries.
     let seed = u64::from(std::process::id());
-    let options = authenticate(ConnectOptions::new(), config)
-        .await?
+    let options = authenticate(config)?
         .name("flowhook")
         .connection_timeout(CONNECT_TIMEOUT)
+        .custom_inbox_prefix(&config.inbox_prefix)
         .require_tls(config.tls_required)
         .max_reconnects(None)
         .reconnect_delay_callback(move |attempt| {
@@ -50,7 +50,11 @@ pub(super) async fn open(config: &NatsConfig) -> Result<(Client, watch::Receiver
         .connect(servers)
         .await
         .map_err(|error| BusError::Unreachable(format!("{}: {error}", names.join(", "))))?;
-    let limit = client.server_info().max_payload;
+    let info = client.server_info();
+    for missed in server::check(&info.version, info.jetstream, config)? {
+        tracing::info!("nats-server {} has no {missed}", info.version);
+    }
+    let limit = info.max_payload;
     // 4096 bytes more than the largest message is what headers may take.
     if limit < MAX_MESSAGE + 4096 {
         return Err(BusError::Other(format!(
@@ -72,24 +76,27 @@ fn servers(config: &NatsConfig) -> Result<Vec<ServerAddr>, BusError> {
     parsed.collect()
 }
 
-async fn authenticate(options: ConnectOptions, config: &NatsConfig) -> Result<ConnectOptions, BusError> {
-    let ways = [config.credentials.is_some(), config.user.is_some(), config.token.is_some()];
+/// Options with what logs in.
+fn authenticate(config: &NatsConfig) -> Result<ConnectOptions, BusError> {
+    let ways =
+        [config.credentials.is_some(), config.user.is_some(), config.token.is_some(), config.nkey.is_some()];
     if ways.into_iter().filter(|given| *given).count() > 1 {
-        return Err(BusError::Other("give only one of credentials, user and token".to_owned()));
+        return Err(BusError::Other("give only one of credentials, user, token and nkey".to_owned()));
     }
     if config.user.is_some() != config.password.is_some() {
         return Err(BusError::Other("user and password go together".to_owned()));
     }
     let options = match &config.credentials {
-        Some(file) => options
-            .credentials_file(file)
-            .await
-            .map_err(|e| other(format!("cannot read credentials '{}'", file.display()), e))?,
-        None => options,
+        Some(file) => credentials::options(file)?,
+        None => ConnectOptions::new(),
     };
     let options = match (&config.user, &config.password) {
         (Some(user), Some(password)) => options.user_and_password(user.clone(), password.reveal().to_owned()),
         _ => options,
+    };
+    let options = match &config.nkey {
+        Some(seed) => options.nkey(seed.reveal().to_owned()),
+        None => options,
     };
     Ok(match &config.token {
         Some(token) => options.token(token.reveal().to_owned()),

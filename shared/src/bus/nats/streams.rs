@@ -55,7 +55,8 @@ pub(super) fn prefixed(prefix: &str, name: &str) -> String {
     }
 }
 
-fn settings(config: &NatsConfig, stream: Stream) -> Config {
+/// What a stream should be.
+pub(super) fn settings(config: &NatsConfig, stream: Stream) -> Config {
     let (limits, hours) = match stream {
         Stream::Delta => (config.delta, 24),
         Stream::Flow => (config.flow, 6),

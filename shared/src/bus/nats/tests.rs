@@ -5,6 +5,8 @@ use crate::clock::{Clock, SystemClock};
 use crate::lease::Leases;
 use crate::wire::subject::Subjects;
 
+mod security;
+
 const DEADLINE: Duration = Duration::from_secs(60);
 
 fn config(server: &NatsServer, prefix: &str) -> NatsConfig {
@@ -57,6 +59,15 @@ async fn leases_pass_the_suite() {
     assert!(again.await.unwrap().unwrap().fence > first.fence);
     assert_eq!(other.renew(&first).await.unwrap(), None);
     bus.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_current_nats_passes_the_suite() {
+    let Some(server) = NatsServer::start_current("a_current_nats_passes_the_suite").await else {
+        return;
+    };
+    let bus: SharedBus = NatsBus::connect(config(&server, "suite.1")).await.unwrap();
+    conformance::run(bus, "suite.1").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -234,4 +245,76 @@ fn unknown_options_are_refused() {
     assert!(error.contains("unknown field `server`"), "{error}");
     let limits: NatsConfig = serde_json::from_str(r#"{"delta": {"max_age_hours": 3}}"#).unwrap();
     assert_eq!(limits.delta, StreamLimits { max_age_hours: Some(3), max_bytes: None });
+}
+
+/// Appends until it is stored; an append whose fate is not known is repeated with the same id.
+async fn append(bus: &NatsBus, subject: &str, id: &str) {
+    timeout(DEADLINE, async {
+        loop {
+            let appended = bus.append(subject, id, Bytes::from_static(b"x")).await.unwrap();
+            if appended.stored().await.is_ok() {
+                return;
+            }
+        }
+    })
+    .await
+    .unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_that_somebody_deletes_or_shrinks_is_put_right_and_told_of() {
+    let Some(server) = NatsServer::start("a_stream_that_somebody_deletes_or_shrinks").await else { return };
+    let bus = NatsBus::connect(config(&server, "")).await.unwrap();
+    let subject = Subjects::new("").post("main");
+    let mut troubles = bus.troubles().unwrap();
+    let mut next = async || timeout(DEADLINE, troubles.recv()).await.unwrap().unwrap();
+    let mut consumer = bus.consume(Stream::Post, "reader", &subject).await.unwrap();
+    append(&bus, &subject, "before").await;
+    timeout(DEADLINE, consumer.next()).await.unwrap().unwrap().ack();
+    bus.context.delete_stream("POST").await.unwrap();
+    let trouble = next().await;
+    assert_eq!(trouble.kind, "stream_lost", "{}", trouble.message);
+    append(&bus, &subject, "after").await;
+    let queued = timeout(DEADLINE, consumer.next()).await.unwrap().unwrap();
+    queued.ack();
+
+    let mut small = streams::settings(&config(&server, ""), Stream::Alert);
+    small.max_bytes = 4096;
+    bus.context.update_stream(&small).await.unwrap();
+    let trouble = next().await;
+    assert_eq!(trouble.kind, "stream_changed", "{}", trouble.message);
+    assert!(trouble.message.contains("max_bytes is 4096"), "{}", trouble.message);
+    let restored = bus.context.get_stream("ALERT").await.unwrap().cached_info().config.max_bytes;
+    assert_eq!(restored, 1 << 30);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_that_fills_up_is_told_of_and_told_again_when_it_has_room() {
+    let Some(server) = NatsServer::start("a_stream_that_fills_up").await else { return };
+    let small = StreamLimits { max_bytes: Some(10_000), ..StreamLimits::default() };
+    let bus = NatsBus::connect(NatsConfig { alert: small, ..config(&server, "") }).await.unwrap();
+    let mut troubles = bus.troubles().unwrap();
+    let mut next = async || timeout(DEADLINE, troubles.recv()).await.unwrap().unwrap();
+    let subject = "al.v1.main.host.error.store";
+    let mut refused = None;
+    for n in 0..20 {
+        let appended = bus.append(subject, &n.to_string(), vec![7; 1000].into()).await.unwrap();
+        if let Err(error) = appended.stored().await {
+            refused = Some(error.to_string());
+            break;
+        }
+    }
+    assert!(refused.unwrap().contains("maximum bytes"), "what is refused says why");
+    let trouble = next().await;
+    assert!(trouble.kind == "stream_full" && trouble.message.contains("ALERT"), "{}", trouble.message);
+    bus.context.get_stream("ALERT").await.unwrap().purge().await.unwrap();
+    assert_eq!(next().await.kind, "stream_has_room");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_store_of_the_server_is_named() {
+    let limits = "jetstream { max_file_store: 1MB }";
+    let Some(server) = NatsServer::start_with("a_full_store_of_the_server", limits).await else { return };
+    let error = NatsBus::connect(config(&server, "")).await.unwrap_err().to_string();
+    assert!(error.contains("DELTA") && error.contains("insufficient storage"), "{error}");
 }

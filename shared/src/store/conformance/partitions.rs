@@ -10,10 +10,9 @@ fn at(sequence: u64) -> Position {
     Position { stream: 9, sequence }
 }
 
-pub async fn whoever_claims_last_is_the_only_one_who_writes<S>(store: &S)
-where
-    S: PartitionStore + AlertStore + MemoryStore + ?Sized,
-{
+pub async fn whoever_claims_last_is_the_only_one_who_writes(
+    store: &(impl PartitionStore + AlertStore + MemoryStore + ?Sized),
+) {
     let partition = 5;
     let engaged = alert("fenced", AlertAction::Engage, 1);
     let engage = Transition::Engage(EngagedAlert { partition, alert: engaged.clone() });

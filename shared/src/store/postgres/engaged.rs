@@ -95,7 +95,7 @@ impl Changes {
         Ok(())
     }
 
-    /// Makes the changes as a part of a transaction.
+    /// Makes the changes within a transaction.
     pub async fn apply_in(&self, transaction: &Transaction<'_>) -> Result<(), Failed> {
         if !self.gone.is_empty() {
             let sql = transaction.prepare_cached("DELETE FROM engaged WHERE id = ANY($1)").await?;

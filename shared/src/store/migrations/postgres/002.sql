@@ -1,6 +1,5 @@
--- Partitions of aggregators: the highest fence under which each was claimed, the last step that caused
--- something, and the state after a step. A stream is known by when it was made.
-CREATE TABLE partition_state (
+-- Partitions of the aggregators: whose writes count, how far each has come, and its state.
+CREATE TABLE partition (
     part           bigint PRIMARY KEY,
     fence          bigint NOT NULL,
     done_stream    bigint NOT NULL DEFAULT 0,
@@ -8,4 +7,4 @@ CREATE TABLE partition_state (
     state_stream   bigint,
     state_sequence bigint,
     state          bytea
-) WITH (fillfactor = 50);
+);

@@ -1,0 +1,27 @@
+#!/usr/bin/env bash
+# Ends what up.sh has started, in order, and removes its folder.
+set -euo pipefail
+dir=${FLOWHOOK_CLUSTER:-/tmp/flowhook-cluster-$(id -u)}
+[ -d "$dir" ] || { echo "cluster: nothing is in $dir"; exit 0; }
+
+# stop NAME SIGNAL: asks the process that up.sh has started, and waits until it has ended.
+stop() {
+  local file="$dir/$1.pid" pid
+  [ -f "$file" ] || return 0
+  pid=$(cat "$file")
+  kill -"$2" "$pid" 2>/dev/null || return 0
+  for _ in $(seq 600); do
+    kill -0 "$pid" 2>/dev/null || return 0
+    sleep 0.1
+  done
+  kill -KILL "$pid" 2>/dev/null || true
+}
+for site in berlin lisbon; do
+  for role in collector aggregator notifier; do stop "$site-$role" TERM; done
+done
+stop receiver TERM
+stop nats TERM
+# INT: does not wait for connections.
+stop postgres INT
+rm -rf "$dir"
+echo "cluster: everything has ended and $dir is removed"

@@ -1,0 +1,135 @@
+#!/usr/bin/env bash
+# A cluster of two sites on this machine: nats-server and PostgreSQL with generated credentials, and on
+# each site a collector, an aggregator and a notifier, each a process of its own.
+#   up.sh PROGRAM    PROGRAM is the flowhook to run
+# Everything is in $FLOWHOOK_CLUSTER (default /tmp/flowhook-cluster-UID); down.sh ends and removes it.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+root=$PWD
+program=$(realpath "${1:-target/release/flowhook}")
+dir=${FLOWHOOK_CLUSTER:-/tmp/flowhook-cluster-$(id -u)}
+nats_port=${NATS_PORT:-14222} pg_port=${PG_PORT:-15432} hook_port=${HOOK_PORT:-19099} api_port=${API_PORT:-18080}
+
+fail() { echo "cluster: $*" >&2; exit 1; }
+[ -x "$program" ] || fail "there is no $program: build it first"
+[ ! -e "$dir" ] || fail "$dir is there: 'just cluster-down' first"
+command -v nats-server >/dev/null || PATH="$PATH:/usr/sbin"
+command -v nats-server >/dev/null || fail "nats-server is missing: apt-get install nats-server"
+pg_bin=
+for bin in /usr/local/bin $(ls -d /usr/lib/postgresql/*/bin 2>/dev/null | sort -rV); do
+  [ -x "$bin/initdb" ] && [ -x "$bin/postgres" ] && { pg_bin=$bin; break; }
+done
+[ -n "$pg_bin" ] || fail "PostgreSQL's server is missing: apt-get install postgresql"
+
+umask 077
+mkdir -p "$dir"
+trap 'echo "cluster: not started, see $dir; just cluster-down removes it" >&2' ERR
+
+# start NAME COMMAND...: in the background, output into NAME.log, the process id into NAME.pid.
+start() {
+  local name=$1
+  shift
+  setsid "$@" >"$dir/$name.log" 2>&1 </dev/null &
+  echo $! >"$dir/$name.pid"
+}
+# until_ready NAME COMMAND...: waits until COMMAND succeeds; fails when NAME has ended.
+until_ready() {
+  local name=$1
+  shift
+  for _ in $(seq 300); do
+    "$@" >/dev/null 2>&1 && return
+    kill -0 "$(cat "$dir/$name.pid")" 2>/dev/null || { tail -5 "$dir/$name.log" >&2; fail "$name has ended"; }
+    sleep 0.1
+  done
+  tail -5 "$dir/$name.log" >&2
+  fail "$name does not answer"
+}
+listens() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
+for port in "$nats_port" "$pg_port" "$hook_port" "$api_port" $((api_port + 1)); do
+  ! listens "$port" || fail "port $port is taken"
+done
+
+secret() { echo "p$(head -c 18 /dev/urandom | od -An -tx1 | tr -d ' \n')"; }
+for name in COLLECTOR_PASSWORD AGGREGATOR_PASSWORD NOTIFIER_PASSWORD READER_PASSWORD ADMIN_PASSWORD; do
+  value=$(secret)
+  export "$name=$value"
+  echo "$value" >"$dir/$name"
+done
+database_password=$(secret)
+
+export FLOWHOOK_NATS_LISTEN="127.0.0.1:$nats_port" FLOWHOOK_NATS_STORE="$dir/nats"
+start nats nats-server -c config/nats/server.conf
+until_ready nats listens "$nats_port"
+
+# PostgreSQL refuses to be root's.
+mkdir "$dir/postgres"
+as_servant=()
+if [ "$(id -u)" = 0 ]; then
+  servant=$(getent passwd postgres >/dev/null && echo postgres || echo nobody)
+  chmod 711 "$dir"
+  chown "$servant" "$dir/postgres"
+  as_servant=(setpriv --reuid="$servant" --regid="$(id -g "$servant")" --clear-groups)
+fi
+run_pg() { (cd "$dir/postgres" && exec "${as_servant[@]}" "$@"); }
+run_pg sh -c 'umask 077; cat >password' <<<"$database_password"
+run_pg "$pg_bin/initdb" -E UTF8 --locale=C -A scram-sha-256 -U flowhook --pwfile password -D data >"$dir/initdb.log" 2>&1
+start postgres "${as_servant[@]}" "$pg_bin/postgres" -D "$dir/postgres/data" -h 127.0.0.1 -p "$pg_port" -k "$dir/postgres"
+until_ready postgres grep -q "ready to accept connections" "$dir/postgres.log"
+echo "postgresql://flowhook:$database_password@127.0.0.1:$pg_port/postgres" >"$dir/DATABASE"
+
+: >"$dir/received.log"
+start receiver python3 "$root/config/demo/receiver.py" "$hook_port" "$hook_port" "$dir/received.log"
+until_ready receiver listens "$hook_port"
+
+# configure SITE ROLE: writes the configuration of one process.
+configure() {
+  local site=$1 role=$2 upper
+  upper=$(echo "$role" | tr '[:lower:]' '[:upper:]')
+  sed -e "s/site = \"demo\"/site = \"$site\"/; s/name = \"demo-node\"/name = \"$site-$role\"/" \
+    -e "s/127.0.0.1:8080/127.0.0.1:$3/; s/127.0.0.1:9099/127.0.0.1:$hook_port/; s/port = 9514/port = $hook_port/" \
+    -e "s/log = \"warn\"/log = \"info\"/" config/demo.toml
+  cat <<TOML
+
+[bus]
+kind = "nats"
+[bus.nats]
+servers = ["nats://127.0.0.1:$nats_port"]
+user = "$site-$role"
+password = "file:$dir/${upper}_PASSWORD"
+inbox_prefix = "_INBOX.$role"
+create_streams = $([ "$role" = aggregator ] && echo true || echo false)
+TOML
+  if [ "$role" != collector ]; then
+    printf '[store]\nkind = "postgres"\n[store.postgres]\nurl = "file:%s/DATABASE"\nschema = "%s"\n' "$dir" "$site"
+  else
+    printf '[[collector.interface]]\nname = "uplink"\nfiles = ["%s/tests/data/demo.pcap"]\n' "$root"
+  fi
+}
+for site in berlin lisbon; do
+  for role in aggregator notifier collector; do
+    configure "$site" "$role" "$api_port" >"$dir/$site-$role.toml"
+    start "$site-$role" "$program" "$role" -c "$dir/$site-$role.toml"
+    [ "$role" != aggregator ] || until_ready "$site-$role" listens "$api_port"
+    [ "$role" != notifier ] || until_ready "$site-$role" grep -q started "$dir/$site-$role.log"
+  done
+  api_port=$((api_port + 1))
+done
+sed -e 's/user = .*/user = "berlin-reader"/; s/AGGREGATOR_PASSWORD/READER_PASSWORD/; s/_INBOX.aggregator/_INBOX.reader/' \
+  "$dir/berlin-aggregator.toml" >"$dir/berlin-reader.toml"
+api_port=$((api_port - 2))
+trap - ERR
+
+cat <<TEXT
+Two sites run here, each with a collector, an aggregator and a notifier; they have replayed
+tests/data/demo.pcap. Configurations, logs and passwords are in $dir.
+
+Look around (berlin at $api_port, lisbon at $((api_port + 1))):
+  curl -s http://127.0.0.1:$api_port/api/v1/health
+  curl -s http://127.0.0.1:$api_port/api/v1/interfaces
+  curl -s 'http://127.0.0.1:$((api_port + 1))/api/v1/alerts?severity=warning'
+  $program events tail -c $dir/berlin-reader.toml 'al.v1.>'
+  psql "\$(cat $dir/DATABASE)" -c 'SELECT recipient, pending, delivered FROM berlin.lane'
+  tail $dir/received.log $dir/*.log
+
+End and remove it all: just cluster-down
+TEXT

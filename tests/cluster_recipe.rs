@@ -1,0 +1,89 @@
+//! `just cluster` and `just cluster-down`, with the program under test.
+
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::support::http::{ask, get_json};
+use crate::support::{free_port, has_program, wait_for};
+
+/// Ends the cluster also when the test fails.
+struct Cluster(tempfile::TempDir);
+
+impl Cluster {
+    fn script(&self, name: &str) -> Command {
+        let mut command = Command::new(format!("{}/config/cluster/{name}", env!("CARGO_MANIFEST_DIR")));
+        command.env("FLOWHOOK_CLUSTER", self.0.path().join("cluster"));
+        command
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        let _ = self.script("down.sh").output();
+    }
+}
+
+/// A port of 127.0.0.1 that nobody uses now, nor the next.
+fn two_free_ports() -> u16 {
+    let free = |port: u16| std::net::TcpListener::bind(("127.0.0.1", port)).is_ok();
+    std::iter::repeat_with(free_port).take(50).find(|port| *port < u16::MAX && free(port + 1)).unwrap()
+}
+
+#[test]
+fn two_sites_come_up_replay_the_capture_and_go_without_a_trace() {
+    let postgres = std::path::Path::new("/usr/local/bin/postgres").is_file()
+        || std::path::Path::new("/usr/lib/postgresql").is_dir();
+    if !has_program("nats-server") || !has_program("python3") || !(postgres || has_program("postgres")) {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    // PostgreSQL runs as a user of its own, who has to get there.
+    std::fs::set_permissions(dir.path(), std::os::unix::fs::PermissionsExt::from_mode(0o711)).unwrap();
+    let cluster = Cluster(dir);
+    let api = two_free_ports();
+    let started = cluster
+        .script("up.sh")
+        .arg(env!("CARGO_BIN_EXE_flowhook"))
+        .env("API_PORT", api.to_string())
+        .env("NATS_PORT", free_port().to_string())
+        .env("PG_PORT", free_port().to_string())
+        .env("HOOK_PORT", free_port().to_string())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&started.stdout).into_owned();
+    assert!(started.status.success(), "{said}{}", String::from_utf8_lossy(&started.stderr));
+    assert!(said.contains(&api.to_string()) && said.contains("events tail"), "{said}");
+    for (port, site) in [(api, "berlin"), (api + 1, "lisbon")] {
+        let base = format!("http://127.0.0.1:{port}/api/v1");
+        wait_for("all packets of the site", 60, || {
+            let (status, body) = ask("GET", &format!("{base}/interfaces"))?;
+            let body: Value = serde_json::from_str(&body).ok().filter(|_| status == 200)?;
+            (body["items"][0]["stats"]["packets"] == 3529).then_some(())
+        });
+        let alerts = wait_for("alerts in the history", 60, || {
+            let alerts = get_json(&format!("{base}/alerts?limit=1000"));
+            let all = alerts["items"].as_array()?.iter();
+            let types: Vec<&str> = all.filter_map(|a| a["type"].as_str()).collect();
+            (types.contains(&"unexpected_dns") && types.contains(&"syn_scan")).then_some(alerts)
+        });
+        // The other site's are nowhere to be seen.
+        assert!(alerts["items"].as_array().unwrap().iter().all(|a| a["site"] == site), "{alerts}");
+    }
+    let received = cluster.0.path().join("cluster/received.log");
+    wait_for("the receiver's share", 30, || {
+        std::fs::read_to_string(&received).unwrap().contains("syn_scan").then_some(())
+    });
+    let logs = std::fs::read_dir(cluster.0.path().join("cluster")).unwrap().flatten();
+    for log in logs.filter(|file| file.path().extension().is_some_and(|e| e == "log")) {
+        let text = std::fs::read_to_string(log.path()).unwrap();
+        assert!(!text.contains("Permissions Violation"), "{}: {text}", log.path().display());
+    }
+    let ended = cluster.script("down.sh").output().unwrap();
+    assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
+    assert!(!cluster.0.path().join("cluster").exists());
+    assert!(
+        ask("GET", &format!("http://127.0.0.1:{api}/api/v1/health")).is_none(),
+        "nobody answers any more"
+    );
+}
