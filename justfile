@@ -112,6 +112,10 @@ bench-events events="20000" profile="release":
 bench-alerts alerts="100000":
     cargo run --release --quiet --example engaged_alerts -- {{ alerts }}
 
+# Simulate the cluster on virtual time with so many seeds; `SIM_SEED=n just sim` runs one again
+sim seeds="2000":
+    SIM_SEEDS={{ seeds }} cargo test --quiet --test sim
+
 # Write a generated capture: mixed, manyflows, synflood [OUT [COUNT] [SEED]], or live OUT FLOWS [PACKETS]
 trace kind out=("target/traces/" + kind + ".pcap") *counts:
     mkdir -p "$(dirname "{{ out }}")"

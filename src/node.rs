@@ -41,7 +41,7 @@ use crate::scripts::{self, Lifecycle};
 use crate::settings::{self, Keeper};
 use crate::store_watch::{self, Teller};
 
-/// Aggregators of one group share the partitions.
+/// Aggregators of one group share the partitions: this one, or those of a site.
 const GROUP: &str = "all";
 
 /// Which roles a process plays.
@@ -285,8 +285,12 @@ impl Node {
         if let (true, Some(store), Some(local), Some(documents)) =
             (roles.aggregator, self.store.clone(), self.local.clone(), documents)
         {
+            let group = match config.aggregator.only_own_site {
+                true => format!("site {}", config.node.site),
+                false => GROUP.to_owned(),
+            };
             let leases: Arc<dyn Leases> = match &self.nats {
-                Some(nats) => nats.leases(GROUP, shared::lease::TTL),
+                Some(nats) => nats.leases(&group, shared::lease::TTL),
                 None => MemoryLeases::new(Arc::clone(&clock), store.highest_fence().await?),
             };
             let deps = AggregatorDeps {
@@ -300,7 +304,7 @@ impl Node {
                 sessions: Arc::new(local),
                 events: self.events.clone(),
                 leases,
-                group: GROUP.to_owned(),
+                group,
                 alone: config.bus.kind == BusKind::Memory,
                 run: u64::try_from(clock.now().ns()).unwrap_or(0),
                 times: aggregator::keeper::Times::default(),

@@ -186,6 +186,7 @@ fn pure_modules_do_no_io_and_read_no_clock() {
         "aggregator/src/schedule",
         "aggregator/src/ingest",
         "aggregator/src/keeper",
+        "aggregator/src/nodes.rs",
         "aggregator/src/snapshot.rs",
         "aggregator/src/monitor/lead.rs",
         "aggregator/src/syslog/parse.rs",

@@ -35,6 +35,7 @@ mod interfaces;
 mod metrics;
 mod monitor;
 mod networks;
+mod nodes;
 mod page;
 mod pubsub;
 mod query;
@@ -167,6 +168,7 @@ fn routes(config: &mut web::ServiceConfig) {
         .service(interfaces::one)
         .service(monitor::list)
         .service(networks::list)
+        .service(nodes::list)
         .service(recipients::list)
         .service(recipients::test)
         .service(recipients::explain)

@@ -21,6 +21,8 @@ pub struct AggregatorConfig {
     pub max_hosts: usize,
     /// Milliseconds of wall time a run may take; elements not reached come first next time.
     pub run_deadline_ms: u64,
+    /// Take the summaries of this node's site alone, and share them with its aggregators alone.
+    pub only_own_site: bool,
     /// Seconds between two times that the state of a partition is kept in the store; 0 keeps it at a stop
     /// alone. Large states are kept less often.
     pub snapshot_s: u32,
@@ -269,6 +271,7 @@ impl Default for AggregatorConfig {
             remote_host_idle_s: 60,
             max_hosts: 1_000_000,
             run_deadline_ms: 10_000,
+            only_own_site: false,
             snapshot_s: 60,
             time_zone: String::new(),
             time_series: TimeSeriesConfig::default(),

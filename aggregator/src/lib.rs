@@ -14,6 +14,7 @@ pub mod keeper;
 pub mod live;
 pub mod metrics;
 pub mod monitor;
+pub mod nodes;
 pub mod outbox;
 pub mod partition;
 mod prune;

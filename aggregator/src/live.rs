@@ -7,11 +7,14 @@ use std::time::Duration;
 use ractor::ActorRef;
 use serde::de::DeserializeOwned;
 use shared::bus::SharedBus;
+use shared::model::Timestamp;
+use shared::wire::heartbeat::Heartbeat;
 use shared::wire::partition::PARTITIONS;
 use shared::wire::subject::Subjects;
 use tokio::sync::oneshot;
 
 use crate::monitor::{MonitorMessage, MonitorRow};
+use crate::nodes::{NodeRow, Nodes};
 use crate::partition::{RunAnswer, RunRequest};
 use crate::report::AggregatorReport;
 use crate::shard::ShardMessage;
@@ -34,6 +37,8 @@ pub struct LiveState {
     shards: Arc<RwLock<BTreeMap<u32, ActorRef<ShardMessage>>>>,
     /// Who else holds partitions, where there can be somebody.
     others: Option<Others>,
+    /// Processes that say that they are there.
+    nodes: Arc<RwLock<Nodes>>,
     /// Who probes hosts, when somebody does.
     monitor: Arc<RwLock<Option<ActorRef<MonitorMessage>>>>,
     /// Who reads log lines, when somebody does.
@@ -51,7 +56,13 @@ pub struct Answers<T> {
 impl LiveState {
     /// Nobody to ask yet.
     pub fn new() -> Self {
-        Self { shards: Arc::default(), others: None, monitor: Arc::default(), syslog: Arc::default() }
+        Self {
+            shards: Arc::default(),
+            others: None,
+            nodes: Arc::default(),
+            monitor: Arc::default(),
+            syslog: Arc::default(),
+        }
     }
 
     /// From now on these are asked, by partition.
@@ -69,6 +80,16 @@ impl LiveState {
     /// The same, with other aggregators that hold partitions and are asked over the bus.
     pub fn with_others(self, bus: SharedBus, subjects: Subjects, node: String) -> Self {
         Self { others: Some(Others::new(bus, subjects, node)), ..self }
+    }
+
+    /// A process says that it is there; true when that shows for the first time that two share its name.
+    pub fn heard(&self, beat: &Heartbeat, now: Timestamp) -> bool {
+        self.nodes.write().is_ok_and(|mut nodes| nodes.heard(beat, now))
+    }
+
+    /// Processes that say that they are there.
+    pub fn nodes(&self, now: Timestamp) -> Vec<NodeRow> {
+        self.nodes.read().map(|nodes| nodes.rows(now)).unwrap_or_default()
     }
 
     /// From now on these aggregators, this one among them, share the partitions.
@@ -132,6 +153,9 @@ impl LiveState {
         let own = self.ask_rows(ShardMessage::Interfaces);
         let (mut answers, _) = self.of_all(own, &Question::Interfaces).await;
         answers.rows.sort_by(|a, b| (a.ifid, &a.site).cmp(&(b.ifid, &b.site)));
+        if let Ok(nodes) = self.nodes.read() {
+            answers.rows.iter_mut().for_each(|row| row.clock_off = nodes.is_off(&row.node));
+        }
         answers
     }
 

@@ -2,6 +2,7 @@
 //! and forgets it when it is safe. After a crash it begins again where it was; ids keep that from
 //! being told twice.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -50,7 +51,13 @@ async fn round(bus: &SharedBus, subjects: &Subjects, alerts: &dyn AlertStore) ->
     let queued = alerts.outbox(BATCH).await?;
     let mut told = Vec::new();
     let mut receipts = Vec::new();
+    let mut alerts_told = BTreeSet::new();
     for (number, alert) in queued {
+        // What becomes of an alert is told when what came before is safe: of two that are under way, the
+        // first may be lost and the second not.
+        if !alerts_told.insert(alert.id.clone()) {
+            break;
+        }
         let id = alert.transition_id();
         match append(bus, subjects, alert).await {
             Ok(receipt) => receipts.push(receipt),
@@ -151,5 +158,30 @@ mod tests {
         queued.ack();
         assert_eq!(round.await.unwrap(), 2);
         assert!(is_empty(&store).await);
+    }
+
+    #[tokio::test]
+    async fn what_becomes_of_an_alert_is_told_when_what_came_before_is_safe() {
+        let store = SqliteStore::in_memory().unwrap();
+        let bus: SharedBus = MemoryBus::new(MemoryConfig::default());
+        let mut told = bus.consume(Stream::Alert, "test", "al.v1.>").await.unwrap();
+        let engage = Alert { action: shared::model::AlertAction::Engage, ..alert(1, "engaged") };
+        let release = Alert { action: shared::model::AlertAction::Release, ..alert(1, "released") };
+        let engaged = shared::store::EngagedAlert { partition: 1, alert: engage };
+        let transitions =
+            vec![Transition::Engage(engaged), Transition::Release(release), Transition::Store(alert(2, "x"))];
+        store.apply(transitions).await.unwrap();
+        let (subjects, store_) = (Subjects::default(), store.clone());
+        let rounds = tokio::spawn(async move {
+            [round(&bus, &subjects, &store_).await.unwrap(), round(&bus, &subjects, &store_).await.unwrap()]
+        });
+        for message in ["engaged", "released", "x"] {
+            let queued = told.next().await.unwrap();
+            let alert: Alert = serde_json::from_slice(&queued.payload).unwrap();
+            assert_eq!(alert.message, message);
+            assert!(message != "engaged" || told.ready(1).is_empty(), "the release waits");
+            queued.ack();
+        }
+        assert_eq!(rounds.await.unwrap(), [1, 2]);
     }
 }

@@ -45,6 +45,8 @@ pub struct ShardArgs {
     pub partition: u32,
     /// The fence of its lease; 0 where there is none.
     pub fence: u64,
+    /// Takes the deltas of this site alone.
+    pub site: Option<String>,
     /// Bus and store.
     pub carrier: Carrier,
     /// Local networks.

@@ -9,12 +9,12 @@ use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
 use shared::backoff::{Backoff, unit_random};
 use shared::bus::{Message, SharedBus};
 use shared::clock::SharedClock;
-use shared::model::query::FlowQuery;
 use shared::model::{LocalNetworks, Severity};
 use shared::script::live::LiveScripts;
 use shared::supervise::{Decision, RestartBudget, RestartPolicy};
 use shared::wire::subject::Subjects;
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
 use crate::capture::{self, CaptureError, Progress};
 use crate::config::CollectorConfig;
@@ -22,7 +22,8 @@ use crate::flow_alert::{self, Place};
 use crate::interface::{FlowSink, InterfaceActor, InterfaceArgs, InterfaceMessage, InterfaceTotals};
 use crate::metrics;
 use crate::report::CollectorReport;
-use crate::script_answer::ScriptAnswer;
+
+mod questions;
 
 /// How often to look for the device of an interface that has gone away.
 const LOOK_FOR_DEVICE: Duration = Duration::from_secs(1);
@@ -171,6 +172,8 @@ pub struct SupervisorState {
     slots: Vec<Slot>,
     children: HashMap<ActorId, usize>,
     finished: watch::Sender<bool>,
+    /// Says that this node is there.
+    beating: Option<JoinHandle<()>>,
     stopping: bool,
 }
 
@@ -185,7 +188,9 @@ impl Actor for CollectorSupervisor {
         args: Self::Arguments,
     ) -> Result<Self::State, ActorProcessingErr> {
         let SupervisorArgs { deps, totals, finished } = args;
-        listen(&deps, myself.clone()).await?;
+        questions::listen(&deps, myself.clone()).await?;
+        // In one process there is nobody to tell.
+        let beating = deps.spool_dir.is_some().then(|| questions::beat(&deps));
         let slots = deps.config.interface.iter().zip(totals).enumerate();
         let slots = slots
             .map(|(place, (interface, totals))| Slot {
@@ -218,7 +223,8 @@ impl Actor for CollectorSupervisor {
                 done: false,
             })
             .collect();
-        let mut state = SupervisorState { deps, slots, children: HashMap::new(), finished, stopping: false };
+        let mut state =
+            SupervisorState { deps, slots, children: HashMap::new(), finished, beating, stopping: false };
         for place in 0..state.slots.len() {
             state.start(place, &myself).await?;
         }
@@ -263,6 +269,9 @@ impl Actor for CollectorSupervisor {
         state: &mut Self::State,
     ) -> Result<(), ActorProcessingErr> {
         state.stopping = true;
+        if let Some(beating) = state.beating.take() {
+            beating.abort();
+        }
         // All drain at once; each is then waited for, so that every flow has had its end.
         let actors: Vec<_> = state.slots.iter_mut().filter_map(|slot| slot.actor.take()).collect();
         for actor in &actors {
@@ -275,22 +284,6 @@ impl Actor for CollectorSupervisor {
         }
         Ok(())
     }
-}
-
-/// Passes this node's questions to its supervisor.
-async fn listen(deps: &CollectorDeps, myself: ActorRef<CollectorMessage>) -> Result<(), ActorProcessingErr> {
-    for verb in ["flows", "scripts"] {
-        let mut questions = deps.bus.subscribe(&deps.subjects.request(&deps.node, verb)).await?;
-        let myself = myself.clone();
-        tokio::spawn(async move {
-            while let Some(question) = questions.next().await {
-                if myself.cast(CollectorMessage::Question(question)).is_err() {
-                    return;
-                }
-            }
-        });
-    }
-    Ok(())
 }
 
 impl SupervisorState {
@@ -376,42 +369,6 @@ impl SupervisorState {
         tokio::spawn(crate::publisher::run(bus, subjects, items, None));
         let _ = sender.send(vec![crate::pipeline::Item::Alert(Box::new(alert))]).await;
         Ok(())
-    }
-
-    fn answer(&self, question: Message) {
-        let Some(reply) = question.reply else { return };
-        let verb =
-            self.deps.subjects.parse("rq", &question.subject).and_then(|tokens| tokens.into_iter().nth(1));
-        let failed = |code: &str, message: String| {
-            serde_json::json!({ "error": { "code": code, "message": message } }).to_string()
-        };
-        match verb.as_deref() {
-            Some("flows") => match serde_json::from_slice::<FlowQuery>(&question.payload) {
-                Ok(query) => match self.live_actor(query.ifid) {
-                    Some(actor) => {
-                        let _ = actor.cast(InterfaceMessage::LiveFlows(query, reply));
-                    }
-                    None => reply.send(failed("not_found", "no such interface is capturing".to_owned())),
-                },
-                Err(error) => reply.send(failed("bad_request", error.to_string())),
-            },
-            Some("scripts") if self.live_actor(None).is_none() => {
-                reply.send(failed("not_found", "no interface is capturing".to_owned()));
-            }
-            Some("scripts") => {
-                let answer = ScriptAnswer::new(reply);
-                for actor in self.slots.iter().filter_map(|slot| slot.actor.as_ref()) {
-                    let _ = actor.cast(InterfaceMessage::Scripts(answer.clone()));
-                }
-            }
-            _ => reply.send(failed("not_found", format!("no such question: {}", question.subject))),
-        }
-    }
-
-    /// The actor of an interface, or of the first that captures.
-    fn live_actor(&self, ifid: Option<u32>) -> Option<&ActorRef<InterfaceMessage>> {
-        let wanted = |slot: &&Slot| ifid.is_none_or(|ifid| slot.args.place.ifid == ifid);
-        self.slots.iter().filter(wanted).find_map(|slot| slot.actor.as_ref())
     }
 }
 

@@ -135,6 +135,7 @@ impl Aggregator {
                     role: "aggregator".into(),
                     group: "all".into(),
                     run: self.run,
+                    partitions: partition::PARTITIONS,
                     leaves,
                     sent: Timestamp::ZERO,
                 };
@@ -187,6 +188,7 @@ impl Aggregator {
         ShardArgs {
             partition,
             fence,
+            site: None,
             carrier: self.carrier.clone(),
             networks: networks(),
             config: config(),

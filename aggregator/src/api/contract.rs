@@ -53,6 +53,7 @@ use super::query::Parameters;
         super::interfaces::one,
         super::monitor::list,
         super::networks::list,
+        super::nodes::list,
         super::recipients::list,
         super::recipients::test,
         super::recipients::explain,

@@ -26,6 +26,9 @@ pub struct InterfaceRow {
     pub site: String,
     /// Node that captures on it.
     pub node: String,
+    /// The node's clock is off by more than 2 s: the times of all this are doubtful.
+    #[serde(default)]
+    pub clock_off: bool,
     /// Event time up to which it is known.
     #[schema(value_type = String)]
     pub watermark: Timestamp,
@@ -173,6 +176,7 @@ impl InterfaceRow {
             name: interface.name.clone(),
             site: interface.site.clone(),
             node: interface.node.clone(),
+            clock_off: false,
             watermark: interface.watermark,
             live_flows: interface.live_flows,
             hosts,

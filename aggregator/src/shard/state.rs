@@ -56,7 +56,11 @@ impl ShardState {
         let snapshot = saved.and_then(|saved| saved.snapshot);
         let nowhere = Position::default();
         let after = snapshot.as_ref().map_or(nowhere, |snapshot| snapshot.at);
-        let filter = args.carrier.subjects.deltas_of_partition(args.partition);
+        let subjects = &args.carrier.subjects;
+        let filter = match &args.site {
+            Some(site) => subjects.deltas_at(site, args.partition),
+            None => subjects.deltas_of_partition(args.partition),
+        };
         let name = format!("shard-{}", args.partition);
         let replay = args.carrier.bus.replay(Stream::Delta, &name, &filter, after).await?;
         let mut state = Self {

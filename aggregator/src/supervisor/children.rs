@@ -50,6 +50,7 @@ impl SupervisorState {
         ShardArgs {
             partition,
             fence,
+            site: self.deps.config.only_own_site.then(|| self.deps.site.clone()),
             carrier,
             networks: Arc::clone(&self.deps.networks),
             config: self.deps.config.clone(),

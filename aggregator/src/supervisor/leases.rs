@@ -6,9 +6,13 @@ use std::time::Duration;
 
 use ractor::{ActorProcessingErr, ActorRef};
 use shared::bus::BusError;
+use shared::model::alert::{ALERT_SCHEMA_VERSION, derive_id};
+use shared::model::{Alert, AlertAction, Category, Entity, Severity};
+use shared::store::Transition;
 use shared::wire::heartbeat::Heartbeat;
+use shared::wire::partition::PARTITIONS;
 
-use super::{AggregatorMessage, Child, SupervisorState};
+use super::{AggregatorDeps, AggregatorMessage, Child, SupervisorState};
 use crate::keeper::{Effect, Event, Renewal};
 use crate::metrics;
 
@@ -26,15 +30,22 @@ impl SupervisorState {
     ) -> Result<(), ActorProcessingErr> {
         if !self.deps.alone {
             let mut words = self.deps.bus.subscribe(&self.deps.subjects.all("hb")).await?;
-            let (told, group) = (myself.clone(), self.deps.group.clone());
+            let (told, live, deps) = (myself.clone(), self.live.clone(), self.deps.clone());
             self.hearing = Some(tokio::spawn(async move {
                 while let Some(word) = words.next().await {
                     let Ok(beat) = Heartbeat::decode(&word.payload) else { continue };
-                    if beat.role != ROLE || beat.group != group {
+                    if live.heard(&beat, deps.clock.now()) {
+                        tell_same_name(&deps, &beat).await;
+                    }
+                    if beat.role != ROLE || beat.group != deps.group {
                         continue;
                     }
-                    let Heartbeat { node, run, leaves, .. } = beat;
-                    if told.cast(AggregatorMessage::Keeper(Event::Heard { node, run, leaves })).is_err() {
+                    let Heartbeat { node, run, leaves, partitions, .. } = beat;
+                    let message = match partitions {
+                        PARTITIONS => AggregatorMessage::Keeper(Event::Heard { node, run, leaves }),
+                        _ => AggregatorMessage::OtherPartitions(node, partitions),
+                    };
+                    if told.cast(message).is_err() {
                         return;
                     }
                 }
@@ -187,6 +198,7 @@ impl SupervisorState {
             role: ROLE.to_owned(),
             group: deps.group.clone(),
             run: deps.run,
+            partitions: PARTITIONS,
             leaves,
             sent: deps.clock.now(),
         };
@@ -200,6 +212,16 @@ impl SupervisorState {
         });
     }
 
+    /// Another aggregator divides the same into other partitions: what one wrote the other would not find.
+    pub(super) fn other_partitions(&self, node: &str, partitions: u32) -> Result<(), ActorProcessingErr> {
+        let cause = format!("aggregator '{node}' has {partitions} partitions and this one {PARTITIONS}");
+        if self.watch.elapsed() < self.deps.times.silent {
+            return Err(format!("{cause}: their number must not change in a running cluster").into());
+        }
+        tracing::error!("{cause}: one of them is of another release; it must be stopped");
+        Ok(())
+    }
+
     /// Two nodes that are taken for one would hold everything both: the later one ends.
     fn same_name(&self) -> Result<(), ActorProcessingErr> {
         let node = &self.deps.node;
@@ -208,6 +230,47 @@ impl SupervisorState {
         }
         tracing::error!(node, "another aggregator has this one's name; give each node its own node.name");
         Ok(())
+    }
+}
+
+/// Tells everybody that two processes share a name. Every aggregator notices; the alert's id is the same.
+async fn tell_same_name(deps: &AggregatorDeps, beat: &Heartbeat) {
+    let Heartbeat { node, role, site, .. } = beat;
+    tracing::error!(node, role, "two processes have this name; give each its own node.name");
+    let now = deps.clock.now();
+    let hour = (now.secs() / 3600).to_string();
+    let severity = Severity::Error;
+    let alert = Alert {
+        schema_version: ALERT_SCHEMA_VERSION,
+        id: derive_id(&["same_name", site, role, node, &hour]),
+        action: AlertAction::Store,
+        alert_type: "same_name".to_owned(),
+        entity: Entity::System,
+        entity_value: node.clone(),
+        severity,
+        category: Category::Internals,
+        score: severity.score(),
+        tstamp: now,
+        engaged_at: None,
+        site: site.clone(),
+        node: node.clone(),
+        ifid: 0,
+        interface: "system".to_owned(),
+        script: "cluster".to_owned(),
+        granularity: None,
+        alert_key: None,
+        message: format!("Two processes of role {role} are called {node}: what one of them tells is lost"),
+        value: None,
+        threshold: None,
+        client: None,
+        server: None,
+        flow: None,
+        traceparent: None,
+        mitre: Vec::new(),
+        flapping: false,
+    };
+    if let Err(error) = deps.alerts.apply(vec![Transition::Store(alert)]).await {
+        tracing::error!(%error, "an alert cannot be stored");
     }
 }
 

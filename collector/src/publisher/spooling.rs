@@ -89,7 +89,6 @@ struct Lane {
     /// Records on their way from disk, and how many of them will never be safe.
     draining: Option<BoxFuture<'static, Option<(Place, u64)>>>,
     failures: u32,
-    closed: bool,
     count: Arc<dyn Fn(&str, u64) + Send + Sync>,
 }
 
@@ -115,7 +114,6 @@ impl Spooling {
                 in_flight: VecDeque::new(),
                 draining: None,
                 failures: 0,
-                closed: false,
                 count: Arc::clone(&plan.count),
             };
             lane.drain();
@@ -172,7 +170,7 @@ impl Spooling {
 
 impl Lane {
     fn is_empty(&self) -> bool {
-        self.in_flight.is_empty() && (self.spool.is_empty() || self.closed)
+        self.in_flight.is_empty() && self.spool.is_empty()
     }
 
     /// Gives how many records were lost for want of room.
@@ -297,7 +295,7 @@ impl Lane {
 
     /// Begins to send the next records from disk.
     fn drain(&mut self) {
-        if self.draining.is_some() || self.spool.is_empty() || self.closed {
+        if self.draining.is_some() || self.spool.is_empty() {
             return;
         }
         let (records, place) = match self.spool.peek(BATCH.0, BATCH.1) {

@@ -19,6 +19,9 @@ pub struct Heartbeat {
     pub group: String,
     /// Tells this run from other ones of the same name.
     pub run: u64,
+    /// Of an aggregator: how many partitions it knows.
+    #[serde(default)]
+    pub partitions: u32,
     /// It gives up what it holds, and goes.
     #[serde(default)]
     pub leaves: bool,
@@ -54,6 +57,7 @@ mod tests {
             role: "aggregator".into(),
             group: "all".into(),
             run: 7,
+            partitions: 64,
             leaves: true,
             sent: Timestamp::from_secs(1),
         };

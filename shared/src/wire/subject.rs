@@ -52,6 +52,11 @@ impl Subjects {
         format!("{}dl.v1.*.{partition}.>", self.prefix)
     }
 
+    /// The same of one site.
+    pub fn deltas_at(&self, site: &str, partition: u32) -> String {
+        format!("{}dl.v1.{}.{partition}.>", self.prefix, token(site))
+    }
+
     /// Flow records of one interface: `fr.v1.<site>.<node>.<ifid>`.
     pub fn flows(&self, site: &str, node: &str, ifid: u32) -> String {
         format!("{}fr.v1.{}.{}.{ifid}", self.prefix, token(site), token(node))
