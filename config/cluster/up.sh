@@ -81,13 +81,17 @@ echo "postgresql://flowhook:$database_password@127.0.0.1:$pg_port/postgres" >"$d
 start receiver python3 "$root/config/demo/receiver.py" "$hook_port" "$hook_port" "$dir/received.log"
 until_ready receiver listens "$hook_port"
 
-# configure SITE ROLE: writes the configuration of one process.
+# The demo's scripts, which post to its receiver.
+cp -r config/demo/scripts "$dir/scripts"
+find "$dir/scripts" -name '*.rhai' -exec sed -i "s/127.0.0.1:9099/127.0.0.1:$hook_port/" {} +
+
+# configure SITE ROLE API_PORT: writes the configuration of one process.
 configure() {
   local site=$1 role=$2 upper
   upper=$(echo "$role" | tr '[:lower:]' '[:upper:]')
   sed -e "s/site = \"demo\"/site = \"$site\"/; s/name = \"demo-node\"/name = \"$site-$role\"/" \
     -e "s/127.0.0.1:8080/127.0.0.1:$3/; s/127.0.0.1:9099/127.0.0.1:$hook_port/; s/port = 9514/port = $hook_port/" \
-    -e "s/log = \"warn\"/log = \"info\"/" config/demo.toml
+    -e "s|dir = \"config/demo/scripts\"|dir = \"$dir/scripts\"|; s/log = \"warn\"/log = \"info\"/" config/demo.toml
   cat <<TOML
 
 [bus]

@@ -121,7 +121,7 @@ async fn every_role_may_do_its_work_and_no_more() {
 }
 
 /// A JWT of the kinds that NATS knows, signed by `issuer`.
-fn jwt(issuer: &nkeys::KeyPair, subject: &nkeys::KeyPair, nats: serde_json::Value, exp: i64) -> String {
+fn jwt(issuer: &nkeys::KeyPair, subject: &nkeys::KeyPair, nats: &serde_json::Value, exp: i64) -> String {
     use base64::Engine;
     let encode = |json: serde_json::Value| base64::prelude::BASE64_URL_SAFE_NO_PAD.encode(json.to_string());
     let head = encode(serde_json::json!({ "typ": "JWT", "alg": "ed25519-nkey" }));
@@ -147,8 +147,8 @@ async fn a_credential_that_expires_is_renewed_without_a_restart() {
         "subs": -1, "data": -1, "payload": -1, "imports": -1, "exports": -1, "wildcards": true, "conn": -1,
         "leaf": -1, "mem_storage": -1, "disk_storage": -1, "streams": -1, "consumer": -1,
     });
-    let operator_jwt = jwt(&operator, &operator, json!({ "type": "operator", "version": 2 }), 0);
-    let account_jwt = jwt(&operator, &account, json!({ "limits": all, "type": "account", "version": 2 }), 0);
+    let operator_jwt = jwt(&operator, &operator, &json!({ "type": "operator", "version": 2 }), 0);
+    let account_jwt = jwt(&operator, &account, &json!({ "limits": all, "type": "account", "version": 2 }), 0);
     let config_of_server = format!(
         "operator: \"{operator_jwt}\"\nresolver: MEMORY\nresolver_preload: {{ {}: \"{account_jwt}\" }}\n",
         account.public_key()
@@ -160,7 +160,7 @@ async fn a_credential_that_expires_is_renewed_without_a_restart() {
     let file = dir.path().join("user.creds");
     let issue = |seconds: i64| {
         let limits = json!({ "subs": -1, "data": -1, "payload": -1, "type": "user", "version": 2 });
-        let token = jwt(&account, &user, limits, SystemClock.now().secs() + seconds);
+        let token = jwt(&account, &user, &limits, SystemClock.now().secs() + seconds);
         let text = format!(
             "-----BEGIN NATS USER JWT-----\n{token}\n------END NATS USER JWT------\n\n\
              -----BEGIN USER NKEY SEED-----\n{}\n------END USER NKEY SEED------\n",
