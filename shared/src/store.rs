@@ -1,9 +1,9 @@
 //! What is on disk.
 //!
 //! Each trait has one owner: [`AlertStore`], [`FlowStore`], [`documents::DocumentStore`],
-//! [`memory::MemoryStore`] and [`series::SeriesStore`] are the aggregator's, [`Ledger`] is the notifier's.
-//! [`sqlite`] implements all in one folder for one process, [`postgres`] on a server for many; both pass
-//! [`conformance`].
+//! [`memory::MemoryStore`], [`partitions::PartitionStore`] and [`series::SeriesStore`] are the aggregator's,
+//! [`Ledger`] is the notifier's. [`sqlite`] implements all in one folder for one process, [`postgres`] on a
+//! server for many; both pass [`conformance`].
 
 use std::time::Duration;
 
@@ -18,6 +18,7 @@ pub mod conformance;
 pub mod documents;
 pub mod memory;
 mod page;
+pub mod partitions;
 pub mod postgres;
 pub mod series;
 mod settling;
@@ -51,6 +52,16 @@ pub enum StoreError {
     /// A statement failed.
     #[error("store: {0}")]
     Statement(String),
+    /// Another has claimed the partition since.
+    #[error("partition {partition} is another's: fence {fence} is older than {current}")]
+    StaleFence {
+        /// Which partition.
+        partition: u32,
+        /// Under which fence it was written.
+        fence: u64,
+        /// Under which it was claimed.
+        current: u64,
+    },
     /// The store is closed.
     #[error("store closed")]
     Closed,
@@ -68,7 +79,13 @@ pub enum StoreHealth {
 /// Everything that a process keeps, in one place.
 #[async_trait]
 pub trait Store:
-    AlertStore + FlowStore + documents::DocumentStore + memory::MemoryStore + series::SeriesStore + Ledger
+    AlertStore
+    + FlowStore
+    + documents::DocumentStore
+    + memory::MemoryStore
+    + partitions::PartitionStore
+    + series::SeriesStore
+    + Ledger
 {
     /// How it does; `None` where it fails only as this process does.
     fn health(&self) -> Option<watch::Receiver<StoreHealth>>;

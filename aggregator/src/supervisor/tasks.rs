@@ -25,14 +25,16 @@ pub enum Task {
     Prune,
     /// Tells alert transitions.
     Outbox,
+    /// Answers other aggregators about live elements.
+    Live,
     /// Serves the REST API.
     Api,
 }
 
 impl Task {
     /// All but the API.
-    pub(super) const WORK: [Self; 5] =
-        [Self::Flows, Self::Alerts, Self::Documents, Self::Prune, Self::Outbox];
+    pub(super) const WORK: [Self; 6] =
+        [Self::Flows, Self::Alerts, Self::Documents, Self::Prune, Self::Outbox, Self::Live];
 }
 
 impl SupervisorState {
@@ -66,6 +68,11 @@ impl SupervisorState {
             Task::Outbox => {
                 let (bus, woken) = (Arc::clone(&deps.bus), Arc::clone(&self.outbox));
                 outbox::run(bus, deps.subjects.clone(), alerts, woken).boxed()
+            }
+            Task::Live if self.deps.alone => return Ok(()),
+            Task::Live => {
+                let questions = deps.bus.subscribe(&deps.subjects.live(&deps.node)).await?;
+                writer::live(questions, self.live.clone()).boxed()
             }
             Task::Api => return Ok(()),
         };

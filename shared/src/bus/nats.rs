@@ -22,16 +22,22 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::time::timeout;
 
+pub use self::leases::NatsLeases;
 use self::outbox::Outbox;
-use super::{Bus, BusError, Consumer, MAX_MESSAGE, Message, Receipt, Reply, Stream, Subscription, Trouble};
+use super::{
+    Bus, BusError, Consumer, MAX_MESSAGE, Message, Receipt, Replay, Reply, Stream, Subscription, Trouble,
+};
 use crate::metrics;
+use crate::model::Position;
 use crate::secret::Secret;
 
 mod connection;
 mod consumer;
 mod credentials;
 mod keeper;
+mod leases;
 mod outbox;
+mod replay;
 mod server;
 mod streams;
 #[cfg(test)]
@@ -135,6 +141,8 @@ impl Default for NatsConfig {
 /// The NATS carrier.
 pub struct NatsBus {
     prefix: String,
+    replicas: usize,
+    create_streams: bool,
     client: Client,
     context: jetstream::Context,
     outbox: Outbox,
@@ -164,12 +172,23 @@ impl NatsBus {
         }
         let outbox = Outbox::start(client.clone());
         let (closed, _) = watch::channel(false);
+        let (replicas, create_streams) = (config.replicas, config.create_streams);
         let troubles = Arc::new(broadcast::Sender::new(TROUBLES));
         let prefix = config.prefix.clone();
-        if config.create_streams {
+        if create_streams {
             tokio::spawn(keeper::run(context.clone(), config, Arc::downgrade(&troubles)));
         }
-        Ok(Arc::new(Self { prefix, client, context, outbox, closed, disconnected, troubles }))
+        Ok(Arc::new(Self {
+            prefix,
+            replicas,
+            create_streams,
+            client,
+            context,
+            outbox,
+            closed,
+            disconnected,
+            troubles,
+        }))
     }
 
     /// Runs a call unless the bus is closed, or until it closes.
@@ -274,6 +293,18 @@ impl Bus for NatsBus {
         };
         self.open(puller.ensure()).await?;
         Ok(puller.start(self.closed.subscribe()))
+    }
+
+    async fn replay(
+        &self,
+        stream: Stream,
+        _name: &str,
+        filter: &str,
+        after: Position,
+    ) -> Result<Replay, BusError> {
+        let (context, outbox) = (self.context.clone(), self.outbox.clone());
+        let name = streams::name(&self.prefix, stream);
+        self.open(replay::start(context, outbox, name, filter, after, self.closed.subscribe())).await
     }
 
     fn troubles(&self) -> Option<broadcast::Receiver<Trouble>> {

@@ -12,6 +12,7 @@
 
 use crate::store::documents::DocumentStore;
 use crate::store::memory::MemoryStore;
+use crate::store::partitions::PartitionStore;
 use crate::store::series::SeriesStore;
 use crate::store::{AlertStore, FlowStore, Ledger, Store};
 
@@ -20,6 +21,7 @@ mod documents;
 mod flows;
 mod ledger;
 mod memory;
+mod partitions;
 pub mod samples;
 mod series;
 
@@ -34,6 +36,7 @@ pub async fn store(store: &dyn Store) {
     ledger(store).await;
     memory_store(store).await;
     series_store(store).await;
+    partition_store(store).await;
 }
 
 /// Alert history, engaged set and outbox.
@@ -76,6 +79,14 @@ pub async fn document_store(store: &dyn DocumentStore) {
 /// When the store does not keep the contract of [`MemoryStore`].
 pub async fn memory_store(store: &dyn MemoryStore) {
     memory::the_last_value_is_remembered_until_it_is_forgotten(store).await;
+}
+
+/// Partitions; nothing was claimed before.
+///
+/// # Panics
+/// When the store does not keep the contract of [`PartitionStore`].
+pub async fn partition_store(store: &(impl PartitionStore + AlertStore + MemoryStore + ?Sized)) {
+    partitions::whoever_claims_last_is_the_only_one_who_writes(store).await;
 }
 
 /// Time series.

@@ -22,6 +22,7 @@ mod migrate;
 mod partitions;
 mod pool;
 mod series;
+mod steps;
 pub mod test_server;
 #[cfg(test)]
 mod tests;

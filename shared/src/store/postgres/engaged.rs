@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use deadpool_postgres::Transaction;
+
 use super::pool::{Database, Failed, clean, column};
 use crate::model::Alert;
 use crate::store::{EngagedAlert, StoreError, Transition};
@@ -88,6 +90,13 @@ impl Changes {
     pub async fn apply(&self, database: &Database) -> Result<(), Failed> {
         let mut connection = database.get().await?;
         let transaction = connection.transaction().await?;
+        self.apply_in(&transaction).await?;
+        transaction.commit().await?;
+        Ok(())
+    }
+
+    /// Makes the changes within a transaction.
+    pub async fn apply_in(&self, transaction: &Transaction<'_>) -> Result<(), Failed> {
         if !self.gone.is_empty() {
             let sql = transaction.prepare_cached("DELETE FROM engaged WHERE id = ANY($1)").await?;
             transaction.execute(&sql, &[&self.gone]).await?;
@@ -123,7 +132,6 @@ impl Changes {
             let (ids, times) = (column(rows, |t| clean(&t.0)), column(rows, |t| t.1));
             transaction.execute(&sql, &[&ids, &times, &column(rows, |t| clean(&t.2))]).await?;
         }
-        transaction.commit().await?;
         Ok(())
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
+use deadpool_postgres::Transaction;
 
 use super::PostgresStore;
 use super::pool::{Failed, clean, column, settled};
@@ -28,41 +29,48 @@ impl MemoryStore for PostgresStore {
     }
 
     async fn remember(&self, changes: Vec<Remembered>) -> Result<(), StoreError> {
-        // The last word on each counts; in order of the keys, so that rows are locked alike by all.
-        let last: BTreeMap<_, _> =
-            changes.iter().map(|c| ((c.partition, &c.site, c.ifid, &c.script, &c.key), c)).collect();
-        let (kept, forgotten): (Vec<&Remembered>, Vec<&Remembered>) =
-            last.into_values().partition(|change| change.value.is_some());
-        settled(|| self.write(&kept, &forgotten)).await
+        settled(|| self.write(&changes)).await
     }
 }
 
 impl PostgresStore {
-    async fn write(&self, kept: &[&Remembered], forgotten: &[&Remembered]) -> Result<(), Failed> {
+    async fn write(&self, changes: &[Remembered]) -> Result<(), Failed> {
         let mut connection = self.database.get().await?;
         let transaction = connection.transaction().await?;
-        if !kept.is_empty() {
-            let sql = "INSERT INTO memory (part, site, ifid, script, key, value)
-                       SELECT * FROM unnest($1::bigint[], $2::text[], $3::bigint[], $4::text[], $5::text[], $6::text[])
-                       ON CONFLICT (part, site, ifid, script, key) DO UPDATE SET value = excluded.value";
-            let sql = transaction.prepare_cached(sql).await?;
-            let values = column(kept, |c| clean(c.value.as_deref().unwrap_or_default()));
-            let (parts, sites, ifids, scripts, keys) = columns(kept);
-            transaction.execute(&sql, &[&parts, &sites, &ifids, &scripts, &keys, &values]).await?;
-        }
-        if !forgotten.is_empty() {
-            let sql = "DELETE FROM memory USING
-                           unnest($1::bigint[], $2::text[], $3::bigint[], $4::text[], $5::text[])
-                           AS old (part, site, ifid, script, key)
-                       WHERE memory.part = old.part AND memory.site = old.site AND memory.ifid = old.ifid
-                         AND memory.script = old.script AND memory.key = old.key";
-            let sql = transaction.prepare_cached(sql).await?;
-            let (parts, sites, ifids, scripts, keys) = columns(forgotten);
-            transaction.execute(&sql, &[&parts, &sites, &ifids, &scripts, &keys]).await?;
-        }
+        remember_in(&transaction, changes).await?;
         transaction.commit().await?;
         Ok(())
     }
+}
+
+/// Remembers within a transaction.
+pub(super) async fn remember_in(transaction: &Transaction<'_>, changes: &[Remembered]) -> Result<(), Failed> {
+    // The last word on each counts; in order of the keys, so that rows are locked alike by all.
+    let last: BTreeMap<_, _> =
+        changes.iter().map(|c| ((c.partition, &c.site, c.ifid, &c.script, &c.key), c)).collect();
+    let (kept, forgotten): (Vec<&Remembered>, Vec<&Remembered>) =
+        last.into_values().partition(|change| change.value.is_some());
+    let (kept, forgotten) = (kept.as_slice(), forgotten.as_slice());
+    if !kept.is_empty() {
+        let sql = "INSERT INTO memory (part, site, ifid, script, key, value)
+                   SELECT * FROM unnest($1::bigint[], $2::text[], $3::bigint[], $4::text[], $5::text[], $6::text[])
+                   ON CONFLICT (part, site, ifid, script, key) DO UPDATE SET value = excluded.value";
+        let sql = transaction.prepare_cached(sql).await?;
+        let values = column(kept, |c| clean(c.value.as_deref().unwrap_or_default()));
+        let (parts, sites, ifids, scripts, keys) = columns(kept);
+        transaction.execute(&sql, &[&parts, &sites, &ifids, &scripts, &keys, &values]).await?;
+    }
+    if !forgotten.is_empty() {
+        let sql = "DELETE FROM memory USING
+                       unnest($1::bigint[], $2::text[], $3::bigint[], $4::text[], $5::text[])
+                       AS old (part, site, ifid, script, key)
+                   WHERE memory.part = old.part AND memory.site = old.site AND memory.ifid = old.ifid
+                     AND memory.script = old.script AND memory.key = old.key";
+        let sql = transaction.prepare_cached(sql).await?;
+        let (parts, sites, ifids, scripts, keys) = columns(forgotten);
+        transaction.execute(&sql, &[&parts, &sites, &ifids, &scripts, &keys]).await?;
+    }
+    Ok(())
 }
 
 type Text<'a> = std::borrow::Cow<'a, str>;

@@ -17,8 +17,10 @@ pub(super) struct Step {
 }
 
 /// Every step, oldest first.
-pub(super) const STEPS: &[Step] =
-    &[Step { sql: include_str!("../migrations/postgres/001.sql"), usable_from: 1 }];
+pub(super) const STEPS: &[Step] = &[
+    Step { sql: include_str!("../migrations/postgres/001.sql"), usable_from: 1 },
+    Step { sql: include_str!("../migrations/postgres/002.sql"), usable_from: 1 },
+];
 
 /// Brings the schema to the version of `steps`, all missing steps in one transaction, one process at a
 /// time.
