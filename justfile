@@ -100,6 +100,10 @@ bench-hostile rounds="7" profile="release":
 bench-hosts hosts="1000000":
     cargo run --release --quiet --example million_hosts -- {{ hosts }}
 
+# Notifications: webhooks a second, evaluations of criteria, latency at 500 a second, beside a dead endpoint
+bench-notify alerts="20000":
+    cargo run --quiet --release --package notifier --example notify_speed -- {{ alerts }}
+
 # What 100,000 engaged alerts cost: refreshes, transitions on disk, a restart
 bench-alerts alerts="100000":
     cargo run --release --quiet --example engaged_alerts -- {{ alerts }}

@@ -30,6 +30,7 @@ fn events(numbers: &mut u64, count: usize, recipient: &str) -> Vec<LedgerEvent> 
             traceparent: None,
             recipients: vec![recipient.to_owned()],
             config_version: "1".to_owned(),
+            not_before: None,
         }
     };
     (0..count).map(|_| next()).collect()

@@ -61,6 +61,9 @@ pub struct NodeConfig {
     pub name: String,
     /// Folder for what must survive a restart.
     pub state_dir: PathBuf,
+    /// Key that seals secrets of edited settings, `env:NAME` or `file:PATH`; one of the state directory's
+    /// own when empty.
+    pub secret_key: String,
     /// Local networks: prefixes whose hosts are ours.
     pub local_networks: Vec<String>,
 }
@@ -72,6 +75,7 @@ impl Default for NodeConfig {
             site: "main".to_owned(),
             name: String::new(),
             state_dir: PathBuf::from("state"),
+            secret_key: String::new(),
             local_networks: networks.map(str::to_owned).to_vec(),
         }
     }
@@ -263,6 +267,10 @@ impl Config {
         }
         if self.bus.prefix.contains(['*', '>', ' ']) {
             wrong.push("bus.prefix: must not hold '*', '>' or blanks".to_owned());
+        }
+        let key = &self.node.secret_key;
+        if !key.is_empty() && !shared::redact::is_reference(key) {
+            wrong.push("node.secret_key: must be env:NAME or file:PATH, not the key itself".to_owned());
         }
         if self.node.site.is_empty() {
             wrong.push("node.site: must not be empty".to_owned());

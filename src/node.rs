@@ -25,6 +25,7 @@ use shared::script::engine::ScriptEngine;
 use shared::script::lists::Lists;
 use shared::script::registry::Registry;
 use shared::script::source::{self, ScriptSource};
+use shared::seal::Sealer;
 use shared::store::documents::DocumentStore;
 use shared::store::postgres::PostgresStore;
 use shared::store::sqlite::SqliteStore;
@@ -240,6 +241,7 @@ impl Node {
         }
         if let Some(store) = self.store.clone().filter(|_| roles.notifier) {
             let deps = NotifierDeps {
+                sealer: sealer(config)?,
                 bus: Arc::clone(&self.bus),
                 ledger: store,
                 clock: Arc::clone(&clock),
@@ -256,6 +258,7 @@ impl Node {
                 None => MemoryLeases::new(Arc::clone(&clock), store.highest_fence().await?),
             };
             let deps = AggregatorDeps {
+                sealer: sealer(config)?,
                 bus: Arc::clone(&self.bus),
                 alerts: Arc::clone(&store) as _,
                 flows: Arc::clone(&store) as _,
@@ -515,6 +518,12 @@ async fn open_store(config: &Config) -> Result<(Option<Arc<dyn Store>>, Option<F
         }
         StoreKind::Postgres => Ok((Some(Arc::new(PostgresStore::open(&config.store.postgres).await?)), None)),
     }
+}
+
+/// What seals the secrets of edited settings.
+fn sealer(config: &Config) -> Result<Arc<Sealer>, NodeError> {
+    let loaded = Sealer::load(&config.node.secret_key, &config.node.state_dir);
+    loaded.map(Arc::new).map_err(|cause| NodeError::Config(vec![format!("node.secret_key: {cause}")]))
 }
 
 /// Makes sure that one process alone uses the state directory.

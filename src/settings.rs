@@ -29,6 +29,7 @@ pub fn of_file(config: &Config) -> FileSettings {
         exclusions: config.exclusions.clone(),
         silences: config.silences.clone(),
         monitor: config.aggregator.monitor.hosts(),
+        ..FileSettings::default()
     }
 }
 

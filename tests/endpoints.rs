@@ -22,7 +22,8 @@ fn endpoint(kind: &str, params: &str, recipient: &str) -> Arc<dyn Endpoint> {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let clock = SystemClock::shared();
     let deps = EndpointDeps {
-        http: HttpClient::new(Duration::from_secs(10), true, Arc::clone(&clock)).unwrap(),
+        http: HttpClient::new(Duration::from_secs(10), notifier::target::Targets::any(), Arc::clone(&clock))
+            .unwrap(),
         bus: MemoryBus::new(Default::default()),
         subjects: Default::default(),
         clock,

@@ -40,13 +40,32 @@ fn received(recorder: &Recorder) -> usize {
     recorder.requests().iter().map(|r| r.json()["alerts"].as_array().unwrap().len()).sum()
 }
 
-#[test]
-fn a_thousand_accepted_alerts_survive_kill_9_at_random_moments() {
-    // A receiver that fails now and then, so that the process dies with retries under way too.
-    let recorder = Recorder::answering(|number, _| if number % 7 == 3 { 503 } else { 200 });
-    let port = free_port();
-    let Some(nats) = crate::cluster::nats_server("kill") else { return };
-    let setup = Setup::new(&format!(
+/// Keys of each transition that was received.
+fn delivered(recorder: &Recorder) -> BTreeMap<String, BTreeSet<String>> {
+    let mut keys: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for request in recorder.requests() {
+        for alert in request.json()["alerts"].as_array().unwrap() {
+            let id = format!("{}/{}", alert["id"].as_str().unwrap(), alert["action"].as_str().unwrap());
+            let key = alert["idempotency_key"].as_str().unwrap().to_owned();
+            keys.entry(id).or_default().insert(key);
+        }
+    }
+    keys
+}
+
+/// Waits until nothing is owed.
+fn nothing_owed(port: u16) {
+    wait_for("an empty ledger", 60, || {
+        let (_, body) = ask("GET", &format!("http://127.0.0.1:{port}/api/v1/recipients"))?;
+        let body: Value = serde_json::from_str(&body).ok()?;
+        let owed = body["items"].as_array()?.iter().map(|r| r["stats"]["pending"].as_u64().unwrap_or(0));
+        (owed.sum::<u64>() == 0).then_some(())
+    });
+}
+
+/// A node whose alerts come over NATS and go to `recorder`; `more` is added to its recipient.
+fn setup(nats: &str, port: u16, recorder: &Recorder, more: &str) -> Setup {
+    Setup::new(&format!(
         r#"
 [node]
 name = "n1"
@@ -70,10 +89,19 @@ params = {{ url = "{url}/in" }}
 [[notifier.recipient]]
 name = "all"
 endpoint = "hook"
+{more}
 "#,
-        nats = nats.url,
         url = recorder.url(),
-    ));
+    ))
+}
+
+#[test]
+fn a_thousand_accepted_alerts_survive_kill_9_at_random_moments() {
+    // A receiver that fails now and then, so that the process dies with retries under way too.
+    let recorder = Recorder::answering(|number, _| if number % 7 == 3 { 503 } else { 200 });
+    let port = free_port();
+    let Some(nats) = crate::cluster::nats_server("kill") else { return };
+    let setup = setup(&nats.url, port, &recorder, "");
     let start = || Running::start(flowhook(&["run", "-c", &setup.config()]), &setup.path("log"));
     let health = format!("http://127.0.0.1:{port}/api/v1/health");
     let up = || ask("GET", &health).filter(|(status, _)| *status == 200);
@@ -112,27 +140,83 @@ endpoint = "hook"
     publisher.join().unwrap();
 
     let expected: BTreeSet<String> = (0..ALERTS).map(|n| crate::cluster::alert(n).transition_id()).collect();
-    let delivered = || -> BTreeMap<String, BTreeSet<String>> {
-        let mut keys: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-        for request in recorder.requests() {
-            for alert in request.json()["alerts"].as_array().unwrap() {
-                let id = format!("{}/{}", alert["id"].as_str().unwrap(), alert["action"].as_str().unwrap());
-                let key = alert["idempotency_key"].as_str().unwrap().to_owned();
-                keys.entry(id).or_default().insert(key);
-            }
-        }
-        keys
-    };
+    let delivered = || delivered(&recorder);
     wait_for("every alert at the webhook", 120, || (delivered().len() >= ALERTS).then_some(()));
-    wait_for("an empty ledger", 60, || {
-        let (_, body) = ask("GET", &format!("http://127.0.0.1:{port}/api/v1/recipients"))?;
-        let body: Value = serde_json::from_str(&body).ok()?;
-        let owed = body["items"].as_array()?.iter().map(|r| r["stats"]["pending"].as_u64().unwrap_or(0));
-        (owed.sum::<u64>() == 0).then_some(())
-    });
+    nothing_owed(port);
     assert_eq!(running.terminate(), Some(0));
 
     let delivered = delivered();
+    assert_eq!(delivered.keys().cloned().collect::<BTreeSet<_>>(), expected);
+    for (id, keys) in &delivered {
+        assert_eq!(keys.len(), 1, "{id} came with different keys: {keys:?}");
+    }
+    assert_eq!(accepted(&setup.path("state")), expected, "and every one is in the history");
+}
+
+/// An alert that is like no other one.
+fn unlike(number: usize) -> shared::model::Alert {
+    shared::model::Alert { entity_value: format!("host{number}"), ..crate::cluster::alert(number) }
+}
+
+/// Dies at each point in turn, the third time that it gets there, with alerts coming in all the while.
+#[test]
+fn nothing_gets_lost_at_any_failpoint() {
+    use std::os::unix::process::ExitStatusExt;
+    const EACH: usize = 30;
+    let recorder = Recorder::start();
+    let port = free_port();
+    let Some(nats) = crate::cluster::nats_server("failpoints") else { return };
+    let gate = "gate = { duplicate_window_s = 1 }";
+    let setup = setup(&nats.url, port, &recorder, gate);
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let start = |point: Option<&str>| {
+        let mut command = flowhook(&["run", "-c", &setup.config()]);
+        if let Some(point) = point {
+            command.env(notifier::failpoint::VARIABLE, format!("{point}:3"));
+        }
+        Running::start(command, &setup.path("log"))
+    };
+    // The streams are made by the first node.
+    let health = format!("http://127.0.0.1:{port}/api/v1/health");
+    let up = || ask("GET", &health).filter(|(status, _)| *status == 200);
+    let mut first = start(None);
+    wait_for("the API", 30, up);
+    assert_eq!(first.terminate(), Some(0));
+    let mut published = 0;
+    let mut publish = || {
+        let bus = runtime.block_on(crate::cluster::connect(&nats.url, "kill"));
+        for number in published..published + EACH {
+            let alert = unlike(number);
+            let subject = shared::wire::subject::Subjects::new("kill");
+            let subject = subject.alert(&alert.site, alert.entity, alert.severity, alert.action);
+            let json = serde_json::to_vec(&alert).unwrap();
+            runtime.block_on(async {
+                let receipt = bus.append(&subject, &alert.transition_id(), json.into()).await.unwrap();
+                receipt.stored().await.unwrap();
+            });
+        }
+        published += EACH;
+    };
+    for point in notifier::failpoint::ALL {
+        let mut running = start(Some(point));
+        publish();
+        let status = wait_for(point, 60, || {
+            // Batches differ in size: more alerts come until the point is reached often enough.
+            let status = running.0.try_wait().unwrap();
+            if status.is_none() {
+                publish();
+            }
+            status
+        });
+        assert_eq!(status.signal(), Some(9), "{point}: {status}");
+    }
+    let mut last = start(None);
+    wait_for("the API", 30, up);
+    wait_for("every alert at the webhook", 120, || (delivered(&recorder).len() >= published).then_some(()));
+    nothing_owed(port);
+    assert_eq!(last.terminate(), Some(0));
+    let expected: BTreeSet<String> = (0..published).map(|n| unlike(n).transition_id()).collect();
+    let delivered = delivered(&recorder);
     assert_eq!(delivered.keys().cloned().collect::<BTreeSet<_>>(), expected);
     for (id, keys) in &delivered {
         assert_eq!(keys.len(), 1, "{id} came with different keys: {keys:?}");

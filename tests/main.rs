@@ -28,6 +28,7 @@ mod live;
 mod monitor;
 mod pipeline;
 mod proofs;
+mod recipients;
 mod replay;
 mod scripts;
 mod settings;

@@ -8,7 +8,7 @@ use crate::support::program::{Running, Setup, flowhook, run_fails, run_json, tex
 use crate::support::{data, free_port, wait_for};
 
 /// A node of the demo that runs without traffic, and the address of its API.
-fn start(setup: &Setup) -> (Running, String) {
+pub fn start(setup: &Setup) -> (Running, String) {
     let port = free_port();
     let config = std::fs::read_to_string(setup.config()).unwrap();
     let config = config

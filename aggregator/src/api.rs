@@ -60,6 +60,7 @@ pub struct ApiDeps {
     /// How long a run may take.
     run_patience: std::time::Duration,
     documents: Arc<dyn DocumentStore>,
+    sealer: Arc<shared::seal::Sealer>,
     file_settings: Arc<FileSettings>,
     settings: LiveSettings,
     live: LiveState,
@@ -84,6 +85,7 @@ impl ApiDeps {
             clock: Arc::clone(&deps.clock),
             run_patience: run::patience(deps.config.run_deadline_ms),
             documents: Arc::clone(&deps.documents),
+            sealer: Arc::clone(&deps.sealer),
             file_settings: Arc::new(deps.file_settings.clone()),
             settings: deps.settings.clone(),
             live,
@@ -132,6 +134,9 @@ fn routes(config: &mut web::ServiceConfig) {
         .service(run::run)
         .service(series::of_element)
         .service(series::top)
+        .service(settings::whole::export)
+        .service(settings::whole::import)
+        .service(settings::whole::reset)
         .service(settings::list)
         .service(settings::one)
         .service(settings::set)

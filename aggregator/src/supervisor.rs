@@ -76,6 +76,8 @@ pub struct AggregatorDeps {
     pub scripts: LiveScripts,
     /// What users edit.
     pub documents: Arc<dyn DocumentStore>,
+    /// Seals the secrets in them.
+    pub sealer: Arc<shared::seal::Sealer>,
     /// What the configuration file says of what users edit.
     pub file_settings: FileSettings,
     /// Both together, as they are in force.

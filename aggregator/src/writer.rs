@@ -7,8 +7,9 @@ use std::time::Duration;
 use serde_json::json;
 use shared::bus::{BusError, Consumer, Message, Queued, SharedBus, Stream, Subscription};
 use shared::model::Alert;
+use shared::model::query::{AlertQuery, MAX_LIMIT};
 use shared::store::documents::DocumentStore;
-use shared::store::{AlertStore, FlowStore, StoredFlow};
+use shared::store::{AlertStore, FlowStore, StoreError, StoredFlow};
 use shared::wire::flow_batch::FlowBatch;
 use shared::wire::subject::Subjects;
 
@@ -77,6 +78,39 @@ async fn store_alerts(store: &dyn AlertStore, request: Message) {
         Err(error) => failed("bad_request", format!("not a list of alerts: {error}")),
     };
     reply.send(answer.to_string());
+}
+
+/// Where questions whether an alert is acknowledged come from.
+pub async fn acknowledged_requests(bus: &SharedBus, subjects: &Subjects) -> Result<Subscription, BusError> {
+    bus.subscribe(&subjects.request_role("aggregator", "acknowledged")).await
+}
+
+/// Answers whether somebody has acknowledged a transition, until the bus closes.
+pub async fn acknowledged(mut requests: Subscription, store: Arc<dyn AlertStore>) {
+    while let Some(request) = requests.next().await {
+        let Some(reply) = request.reply else { continue };
+        let answer = match serde_json::from_slice::<Alert>(&request.payload) {
+            Ok(alert) => match is_acknowledged(&*store, &alert).await {
+                Ok(acknowledged) => json!({ "acknowledged": acknowledged }),
+                Err(error) => json!({ "error": { "code": "store_failed", "message": error.to_string() } }),
+            },
+            Err(error) => json!({ "error": { "code": "bad_request", "message": error.to_string() } }),
+        };
+        reply.send(answer.to_string());
+    }
+}
+
+async fn is_acknowledged(store: &dyn AlertStore, alert: &Alert) -> Result<bool, StoreError> {
+    let query = AlertQuery {
+        from: Some(alert.tstamp),
+        to: Some(alert.tstamp.plus_ns(1)),
+        entity_value: Some(alert.entity_value.clone()),
+        action: Some(alert.action),
+        acknowledged: Some(true),
+        limit: MAX_LIMIT,
+        ..AlertQuery::default()
+    };
+    Ok(store.history(query).await?.items.iter().any(|stored| stored.alert.id == alert.id))
 }
 
 /// Where questions for what users have edited come from.

@@ -10,8 +10,11 @@ use shared::model::{AlertAction, AlertRule, Category, Entity, Severity};
 
 use crate::criteria::{Criteria, Part, Wish};
 use crate::endpoint;
+use crate::gate::GateConfig;
+use crate::inhibit::{InhibitionConfig, Rules};
 use crate::redact;
 use crate::route::{ALERT_STORE, SCRIPT_HTTP};
+use crate::target::Targets;
 
 /// Endpoints, recipients, and how deliveries are made.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -19,8 +22,10 @@ use crate::route::{ALERT_STORE, SCRIPT_HTTP};
 pub struct NotifierConfig {
     /// Seconds that one HTTP exchange may take.
     pub http_timeout_s: u64,
-    /// Let webhooks and scripts' posts go to loopback, private and link-local addresses.
+    /// Let endpoints and scripts' posts go to loopback, private and link-local addresses.
     pub allow_private_targets: bool,
+    /// Prefixes of such addresses that they may go to all the same.
+    pub allow_targets: Vec<String>,
     /// Failures in a row that open a lane's breaker.
     pub breaker_failures: u32,
     /// Seconds between tries while a breaker is open.
@@ -37,6 +42,8 @@ pub struct NotifierConfig {
     pub retry: RetryConfig,
     /// When deliveries are given up.
     pub deadline: DeadlineConfig,
+    /// Alerts that mute others.
+    pub inhibition: Vec<InhibitionConfig>,
     /// Endpoints.
     pub endpoint: Vec<EndpointConfig>,
     /// Recipients.
@@ -48,6 +55,7 @@ impl Default for NotifierConfig {
         Self {
             http_timeout_s: 10,
             allow_private_targets: false,
+            allow_targets: Vec::new(),
             breaker_failures: 5,
             breaker_probe_s: 30,
             claim_lease_s: 60,
@@ -56,6 +64,7 @@ impl Default for NotifierConfig {
             shell_dir: String::new(),
             retry: RetryConfig::default(),
             deadline: DeadlineConfig::default(),
+            inhibition: Vec::new(),
             endpoint: Vec::new(),
             recipient: Vec::new(),
         }
@@ -184,12 +193,23 @@ pub struct RecipientConfig {
     /// Deliveries tried in a minute at most; no bound when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_per_minute: Option<u32>,
+    /// What is held back, told together, told again.
+    #[serde(default, skip_serializing_if = "is_usual")]
+    pub gate: GateConfig,
+    /// Try again what was sent without its answer being read, also where the far end cannot tell a
+    /// repetition from a second message.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub retry_unknown: bool,
     /// Another recipient, who gets what is given up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fallback: Option<String>,
     /// Parameters of the endpoint's kind for this recipient.
     #[serde(default)]
     pub params: Params,
+}
+
+fn is_usual(gate: &GateConfig) -> bool {
+    *gate == GateConfig::default()
 }
 
 fn yes() -> bool {
@@ -242,6 +262,8 @@ impl NotifierConfig {
         if self.shell_dir().is_some_and(|dir| !dir.is_absolute()) {
             wrong.push(format!("notifier.shell_dir: must be absolute, not '{}'", self.shell_dir));
         }
+        wrong.extend(self.targets().err());
+        wrong.extend(Rules::new(&self.inhibition).err().map(|cause| format!("notifier.inhibition {cause}")));
         let mut names = BTreeSet::new();
         for (place, endpoint) in self.endpoint.iter().enumerate() {
             let key = format!("notifier.endpoint[{place}] '{}'", endpoint.name);
@@ -261,6 +283,15 @@ impl NotifierConfig {
             wrong.extend(self.check_recipient(recipient).err().map(|e| format!("{key}: {e}")));
         }
         wrong
+    }
+
+    /// Where endpoints may go.
+    ///
+    /// # Errors
+    /// Names what is no prefix.
+    pub fn targets(&self) -> Result<Targets, String> {
+        Targets::new(self.allow_private_targets, &self.allow_targets)
+            .map_err(|cause| format!("notifier.allow_targets: {cause}"))
     }
 
     /// The folder of scripts, where there is one.
@@ -294,11 +325,21 @@ impl NotifierConfig {
         wrong
     }
 
-    fn check_recipient(&self, recipient: &RecipientConfig) -> Result<(), String> {
+    /// What is wrong with a recipient.
+    ///
+    /// # Errors
+    /// Names the key.
+    pub fn check_recipient(&self, recipient: &RecipientConfig) -> Result<(), String> {
         let endpoint = self.endpoint_of(recipient)?;
         Wish::new(recipient.criteria())?;
         if recipient.max_per_minute == Some(0) {
             return Err("max_per_minute: must be 1 or more".to_owned());
+        }
+        recipient.gate.check()?;
+        if let Some(to) = &recipient.gate.escalate_to
+            && (*to == recipient.name || !self.recipient.iter().any(|other| other.name == *to))
+        {
+            return Err(format!("gate.escalate_to: there is no other recipient '{to}'"));
         }
         self.check_fallback(recipient)?;
         // The endpoint's own entry says what is wrong with its kind.
@@ -331,7 +372,11 @@ impl NotifierConfig {
     }
 }
 
-fn check_endpoint(endpoint: &EndpointConfig) -> Result<(), String> {
+/// What is wrong with an endpoint.
+///
+/// # Errors
+/// Names the key, never the value of a secret.
+pub fn check_endpoint(endpoint: &EndpointConfig) -> Result<(), String> {
     let kinds = || endpoint::configurable_kinds().join(", ");
     match endpoint::kind(&endpoint.kind) {
         None => Err(format!("unknown kind '{}'; kinds are: {}", endpoint.kind, kinds())),
@@ -343,115 +388,4 @@ fn check_endpoint(endpoint: &EndpointConfig) -> Result<(), String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn config(text: &str) -> NotifierConfig {
-        toml::from_str(text).unwrap()
-    }
-
-    #[test]
-    fn the_default_is_right_and_survives_writing() {
-        let default = NotifierConfig::default();
-        assert!(default.check().is_empty());
-        assert_eq!(config(&toml::to_string_pretty(&default).unwrap()), default);
-        assert_eq!(config(""), default);
-    }
-
-    #[test]
-    fn a_whole_configuration_is_right() {
-        let config = config(
-            r#"
-            [[endpoint]]
-            name = "hook"
-            kind = "webhook"
-            params = { url = "https://u:hunter2@example.com/?q=hunter2", shared_secret = "hunter2" }
-            [[recipient]]
-            name = "ops"
-            endpoint = "hook"
-            minimum_severity = "warning"
-            categories = ["security", "ids_ips"]
-            entities = ["host", "am_host"]
-            host_pools = ["office"]
-            hosts = ["router"]
-            checks = ["syn_scan"]
-            "#,
-        );
-        assert_eq!(config.check(), Vec::<String>::new());
-        let (toml, json) = (toml::to_string(&config).unwrap(), serde_json::to_string(&config).unwrap());
-        let shown = format!("{config:?} {toml} {json}");
-        assert!(!shown.contains("hunter2") && shown.contains("example.com"), "{shown}");
-    }
-
-    #[test]
-    fn what_is_wrong_is_told_with_its_key() {
-        let config = config(
-            r#"
-            http_timeout_s = 0
-            batch = 0
-            retry = { base_ms = 10, cap_ms = 5 }
-            [[endpoint]]
-            name = "a"
-            kind = "carrier-pigeon"
-            [[endpoint]]
-            name = "a"
-            kind = "webhook"
-            params = { url = "https://example.com", colour = "red" }
-            [[endpoint]]
-            name = "c"
-            kind = "alert_store"
-            [[recipient]]
-            name = "script_http"
-            endpoint = "a"
-            [[recipient]]
-            name = "pager"
-            endpoint = "x"
-            [[endpoint]]
-            name = "ok"
-            kind = "webhook"
-            params = { url = "https://example.com" }
-            [[recipient]]
-            name = "odd"
-            endpoint = "ok"
-            params = { number = 1 }
-            "#,
-        );
-        let wrong = config.check();
-        for expected in [
-            "notifier.http_timeout_s: must be 1 to 30, not 0",
-            "notifier.batch: must be 1 to 256, not 0",
-            "notifier.retry.cap_ms: must be 10 to 86400000, not 5",
-            "notifier.endpoint[1] 'a': name must be there and be unique",
-            "notifier.recipient[1] 'pager': unknown endpoint 'x'",
-        ] {
-            assert!(wrong.iter().any(|w| w == expected), "{expected} is missing in {wrong:#?}");
-        }
-        for (start, word) in [
-            ("notifier.endpoint[0] 'a': unknown kind 'carrier-pigeon'; kinds are: discord, ", "slack"),
-            ("notifier.endpoint[2] 'c': kind 'alert_store' is built in; ", "webhook"),
-            ("notifier.endpoint[1] 'a': params: ", "colour"),
-            ("notifier.recipient[0] 'script_http': ", "built in"),
-            ("notifier.recipient[2] 'odd': params: ", "number"),
-        ] {
-            assert!(wrong.iter().any(|w| w.starts_with(start) && w.contains(word)), "{start} {wrong:#?}");
-        }
-        assert_eq!(wrong.len(), 10, "{wrong:#?}");
-        assert!(
-            toml::from_str::<NotifierConfig>("[[recipient]]\nname='x'\nendpoint='y'\ncolor='z'").is_err()
-        );
-    }
-
-    #[test]
-    fn deadlines_go_by_severity() {
-        let deadline = DeadlineConfig::default();
-        for (severity, hours) in [
-            (Severity::Critical, 24),
-            (Severity::Error, 6),
-            (Severity::Warning, 6),
-            (Severity::Notice, 1),
-            (Severity::Info, 1),
-        ] {
-            assert_eq!(deadline.of(severity), Duration::from_secs(hours * 3600));
-        }
-    }
-}
+mod tests;

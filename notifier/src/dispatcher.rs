@@ -1,33 +1,38 @@
 //! Takes alerts and posts from the bus into the ledger.
 //!
-//! Owns nothing: a message is acknowledged only when its event and deliveries are committed, so
+//! Owns nothing but what the ledger notes too (which alerts mute others): a message is acknowledged only when its event and deliveries are committed, so
 //! what a restart interrupts comes again. Two pumps feed it, one a stream, each with one batch
 //! under way; a message that cannot be read is counted, logged and acknowledged, so that it blocks
 //! nobody.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use shared::bus::{Consumer, Queued, SharedBus, Stream};
 use shared::clock::SharedClock;
-use shared::store::{Ledger, LedgerEvent};
+use shared::model::{Alert, Timestamp};
+use shared::store::{EventKind, Ledger, LedgerEvent, StoreError};
 use shared::wire::WireError;
 use shared::wire::subject::Subjects;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
+use crate::failpoint;
+use crate::inhibit::{self, Draft, Rules, SCOPE, State};
 use crate::lane::horizon;
 use crate::metrics;
-use crate::recipient::LaneHandle;
-use crate::route::Router;
+use crate::roster::{LiveRoster, Roster};
 
 /// Name of the durable consumers.
 pub const CONSUMER: &str = "notifier";
 
 /// Pause after the ledger failed.
 const LEDGER_PAUSE: Duration = Duration::from_secs(1);
+
+/// Time between looks which alerts mute others no more.
+const TICK: Duration = Duration::from_secs(10);
 
 /// Tries of a batch in place, which keep the order, before it is given back to the bus.
 const TRIES: u32 = 10;
@@ -43,6 +48,8 @@ pub enum DispatcherMessage {
         /// Gets what the ledger did not take.
         left: oneshot::Sender<Vec<Queued>>,
     },
+    /// Time to look which alerts mute others no more.
+    Tick,
 }
 
 /// What the dispatcher is started with.
@@ -56,10 +63,10 @@ pub struct DispatcherArgs {
     pub clock: SharedClock,
     /// Subjects.
     pub subjects: Subjects,
-    /// Decides who gets what.
-    pub router: Arc<Router>,
-    /// Lanes to wake, by recipient.
-    pub lanes: Arc<BTreeMap<String, Arc<LaneHandle>>>,
+    /// Decides who gets what, and knows the lanes to wake.
+    pub roster: LiveRoster,
+    /// Which alerts mute others.
+    pub rules: Rules,
     /// Most messages in one transaction.
     pub batch: usize,
 }
@@ -70,6 +77,8 @@ pub struct Dispatcher;
 /// State of the dispatcher.
 pub struct DispatcherState {
     args: DispatcherArgs,
+    /// What mutes and what is muted, as the ledger notes it.
+    inhibition: State,
     /// End with the state.
     _pumps: JoinSet<()>,
 }
@@ -84,12 +93,19 @@ impl Actor for Dispatcher {
         myself: ActorRef<Self::Msg>,
         args: Self::Arguments,
     ) -> Result<Self::State, ActorProcessingErr> {
+        let inhibition = match args.rules.is_empty() {
+            true => State::new(),
+            false => {
+                myself.send_interval(TICK, || DispatcherMessage::Tick);
+                args.ledger.notes(SCOPE).await?
+            }
+        };
         let mut pumps = JoinSet::new();
         for stream in [Stream::Alert, Stream::Post] {
             let consumer = args.bus.consume(stream, CONSUMER, &args.subjects.all(stream.kind())).await?;
             pumps.spawn(pump(stream, consumer, args.batch, myself.clone()));
         }
-        Ok(DispatcherState { args, _pumps: pumps })
+        Ok(DispatcherState { args, inhibition, _pumps: pumps })
     }
 
     async fn handle(
@@ -98,22 +114,30 @@ impl Actor for Dispatcher {
         message: Self::Msg,
         state: &mut Self::State,
     ) -> Result<(), ActorProcessingErr> {
-        let DispatcherMessage::Batch { stream, queued, left } = message;
-        // The pump that waits for it may be gone; then the messages come again.
-        let _ = left.send(state.take(stream, queued).await);
+        match message {
+            DispatcherMessage::Batch { stream, queued, left } => {
+                // The pump that waits for it may be gone; then the messages come again.
+                let _ = left.send(state.take(stream, queued).await);
+            }
+            DispatcherMessage::Tick => state.expire().await,
+        }
         Ok(())
     }
 }
 
 impl DispatcherState {
     /// Commits what can be read, then acknowledges; gives back what the ledger did not take.
-    async fn take(&self, stream: Stream, queued: Vec<Queued>) -> Vec<Queued> {
+    async fn take(&mut self, stream: Stream, queued: Vec<Queued>) -> Vec<Queued> {
+        // One batch, one decision, whatever is edited meanwhile.
+        let roster = Arc::clone(&self.args.roster.borrow());
+        let now = self.args.clock.now();
+        let mut draft = Draft::new(&self.args.rules, &self.inhibition);
         let mut events = Vec::with_capacity(queued.len());
         let mut readable = Vec::with_capacity(queued.len());
         for message in queued {
-            match self.read(stream, &message) {
-                Ok(event) => {
-                    events.push(event);
+            match read(&roster, stream, &message, now) {
+                Ok(read) => {
+                    events.extend(inhibited(&mut draft, &self.args.rules, &roster, read, now));
                     readable.push(message);
                 }
                 Err(error) => {
@@ -128,27 +152,86 @@ impl DispatcherState {
         if events.is_empty() {
             return Vec::new();
         }
-        let recipients: BTreeSet<String> = events.iter().flat_map(|e| e.recipients.iter().cloned()).collect();
-        match self.args.ledger.accept(events, self.args.clock.now(), horizon).await {
-            Ok(new) => metrics::accepted(stream.kind(), new),
-            Err(error) => {
-                metrics::ledger_failed("accept");
-                tracing::warn!(%error, messages = readable.len(), "the ledger failed, trying again");
-                return readable;
-            }
+        let changes = draft.changes();
+        if let Err(error) = self.accept(stream.kind(), events, changes, &roster, now).await {
+            metrics::ledger_failed("accept");
+            tracing::warn!(%error, messages = readable.len(), "the ledger failed, trying again");
+            return readable;
         }
         readable.into_iter().for_each(Queued::ack);
-        for lane in recipients.iter().filter_map(|name| self.args.lanes.get(name)) {
-            lane.wake();
-        }
         Vec::new()
     }
 
-    fn read(&self, stream: Stream, message: &Queued) -> Result<LedgerEvent, WireError> {
-        match stream {
-            Stream::Post => self.args.router.post(&message.payload),
-            _ => self.args.router.alert(&message.payload),
+    /// Commits events, then what they change about who mutes whom. When the second fails, both are done
+    /// again: the events are known then, and the changes come out the same.
+    async fn accept(
+        &mut self,
+        kind: &'static str,
+        events: Vec<LedgerEvent>,
+        changes: Vec<(String, Option<String>)>,
+        roster: &Roster,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let recipients: BTreeSet<String> = events.iter().flat_map(|e| e.recipients.iter().cloned()).collect();
+        failpoint::hit(failpoint::BEFORE_ACCEPT);
+        metrics::accepted(kind, self.args.ledger.accept(events, now, horizon).await?);
+        failpoint::hit(failpoint::AFTER_ACCEPT);
+        if !changes.is_empty() {
+            self.args.ledger.note(SCOPE, changes.clone()).await?;
+            inhibit::apply(&mut self.inhibition, &changes);
         }
+        for lane in recipients.iter().filter_map(|name| roster.lanes.get(name)) {
+            lane.wake();
+        }
+        Ok(())
+    }
+
+    /// Tells what was muted by alerts that mute no more because of their age.
+    async fn expire(&mut self) {
+        let (roster, now) = (Arc::clone(&self.args.roster.borrow()), self.args.clock.now());
+        let mut draft = Draft::new(&self.args.rules, &self.inhibition);
+        let events = draft.expire(now);
+        let changes = draft.changes();
+        if changes.is_empty() {
+            return;
+        }
+        if let Err(error) = self.accept(Stream::Alert.kind(), events, changes, &roster, now).await {
+            metrics::ledger_failed("accept");
+            tracing::warn!(%error, "the ledger failed, trying again later");
+        }
+    }
+}
+
+/// Takes recipients from an alert that another mutes, with what was promised them, and adds what is to be
+/// told now because nothing mutes it any more.
+fn inhibited(
+    draft: &mut Draft<'_>,
+    rules: &Rules,
+    roster: &Roster,
+    mut events: Vec<LedgerEvent>,
+    now: Timestamp,
+) -> Vec<LedgerEvent> {
+    let first = events.first_mut().filter(|event| event.kind == EventKind::Alert && !rules.is_empty());
+    let Some(event) = first else { return events };
+    let Ok(alert) = serde_json::from_str::<Alert>(&event.payload) else { return events };
+    let (muted, told) = draft.see(event, &alert, &roster.router.pools(), now);
+    if muted {
+        metrics::inhibited();
+        events.truncate(1);
+    }
+    events.extend(told);
+    events
+}
+
+fn read(
+    roster: &Roster,
+    stream: Stream,
+    message: &Queued,
+    now: Timestamp,
+) -> Result<Vec<LedgerEvent>, WireError> {
+    match stream {
+        Stream::Post => roster.router.post(&message.payload).map(|post| vec![post]),
+        _ => roster.router.alert(&message.payload, now),
     }
 }
 

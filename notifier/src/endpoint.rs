@@ -16,6 +16,7 @@ use shared::model::Alert;
 use shared::store::Delivery;
 use shared::wire::subject::Subjects;
 
+use crate::gate::GateConfig;
 use crate::http::HttpClient;
 use crate::params::schema_of;
 use crate::redact;
@@ -79,6 +80,12 @@ pub enum DeliveryError {
         /// Why, without secrets.
         reason: String,
     },
+    /// It was sent, and whether it arrived is not known.
+    #[error("{reason}")]
+    Unknown {
+        /// Why it is not known, without secrets.
+        reason: String,
+    },
     /// It will not arrive next time either.
     #[error("{reason}")]
     Permanent {
@@ -91,6 +98,11 @@ impl DeliveryError {
     /// To be tried again because of `reason`.
     pub fn retry(reason: impl std::fmt::Display) -> Self {
         Self::Retry { after: None, reason: reason.to_string() }
+    }
+
+    /// Perhaps arrived; why that is not known.
+    pub fn unknown(reason: impl std::fmt::Display) -> Self {
+        Self::Unknown { reason: reason.to_string() }
     }
 
     /// To be given up because of `reason`.
@@ -111,12 +123,36 @@ pub struct Manners {
     pub never_gives_up: bool,
     /// Bound of a wait, when shorter than the configured one.
     pub backoff_cap: Option<Duration>,
+    /// It shows text to people, so that several alerts may become one.
+    pub has_text: bool,
+    /// The far end can tell a repetition by its key: what may have arrived is safely sent again.
+    pub knows_repetitions: bool,
 }
 
 impl Manners {
     /// The usual manners, with this batch size.
     pub const fn of_batch(batch: usize) -> Self {
-        Self { batch, one_target: true, never_gives_up: false, backoff_cap: None }
+        Self {
+            batch,
+            one_target: true,
+            never_gives_up: false,
+            backoff_cap: None,
+            has_text: false,
+            knows_repetitions: true,
+        }
+    }
+
+    /// Says whether a recipient's gate goes with it.
+    ///
+    /// # Errors
+    /// Names the key that does not.
+    pub fn takes(&self, gate: &GateConfig, kind: &str) -> Result<(), String> {
+        match gate.joins() && !self.has_text {
+            true => Err(format!(
+                "gate.group_by and gate.digest_above: kind '{kind}' has no text that could tell several alerts"
+            )),
+            false => Ok(()),
+        }
     }
 }
 

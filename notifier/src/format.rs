@@ -5,6 +5,7 @@
 
 pub mod chat;
 pub mod checkmk;
+pub mod digest;
 pub mod ecs;
 pub mod json;
 pub mod mail;

@@ -2,7 +2,7 @@
 //!
 //! No redirects, no proxy from the environment, no unpacking of answers, one time limit for the
 //! whole exchange. Where a target may be is checked when connecting, after the name is resolved, so
-//! that a name cannot first resolve to one address and then to another ([`target`]). No secret part
+//! that a name cannot first resolve to one address and then to another ([`crate::target`]). No secret part
 //! of a URL gets into an error.
 
 use std::net::IpAddr;
@@ -17,10 +17,10 @@ pub use self::answer::Answer;
 use self::params::{OwnHeaders, TlsParams};
 use crate::endpoint::DeliveryError;
 use crate::redact;
+use crate::target::{Refused, Targets};
 
 pub mod answer;
 pub mod params;
-pub mod target;
 
 /// How much of an answer is read when its status says everything, so that the connection can be
 /// used again, in bytes.
@@ -158,7 +158,7 @@ impl<'a> Post<'a> {
 #[derive(Clone)]
 pub struct HttpClient {
     client: reqwest::Client,
-    allow_private: bool,
+    targets: Targets,
     timeout: Duration,
     clock: SharedClock,
 }
@@ -169,13 +169,18 @@ impl HttpClient {
     ///
     /// # Errors
     /// Says why TLS cannot be set up.
-    pub fn new(timeout: Duration, allow_private: bool, clock: SharedClock) -> Result<Self, String> {
-        let client = builder(timeout, allow_private).build().or_else(|error| {
+    pub fn new(timeout: Duration, targets: Targets, clock: SharedClock) -> Result<Self, String> {
+        let client = builder(timeout, &targets).build().or_else(|error| {
             // A small container has no certificates; what needs none shall work there too.
             tracing::warn!(cause = cause(&error), "no certificates to trust: https targets will fail");
-            builder(timeout, allow_private).tls_certs_only([]).build().map_err(|e| cause(&e))
+            builder(timeout, &targets).tls_certs_only([]).build().map_err(|e| cause(&e))
         })?;
-        Ok(Self { client, allow_private, timeout, clock })
+        Ok(Self { client, targets, timeout, clock })
+    }
+
+    /// Where it may go.
+    pub fn targets(&self) -> &Targets {
+        &self.targets
     }
 
     /// A client like this one that trusts, and shows, these certificates.
@@ -186,7 +191,7 @@ impl HttpClient {
         if tls.is_usual() {
             return Ok(self.clone());
         }
-        let mut builder = builder(self.timeout, self.allow_private);
+        let mut builder = builder(self.timeout, &self.targets);
         if let Some(file) = &tls.ca_file {
             let wrong = |e: reqwest::Error| format!("ca_file '{}': {}", file.path().display(), cause(&e));
             builder =
@@ -204,8 +209,8 @@ impl HttpClient {
     /// Posts, and reads the answer's status as [`answer::classify`] does. Gives the status on success.
     ///
     /// # Errors
-    /// [`DeliveryError`]; what could not be sent or was not answered is to be tried again, a
-    /// target that is not allowed is not.
+    /// [`DeliveryError`]; what could not be sent is to be tried again, whether what was not answered
+    /// arrived is unknown, a target that is not allowed is not tried again.
     pub async fn post(&self, post: Post<'_>) -> Result<u16, DeliveryError> {
         let answer = self.exchange(post, None).await?;
         answer.classify().map(|()| answer.status)
@@ -217,10 +222,9 @@ impl HttpClient {
     /// # Errors
     /// As [`Self::post`], but every status is an answer.
     pub async fn exchange(&self, post: Post<'_>, most: Option<usize>) -> Result<Answer, DeliveryError> {
-        if !self.allow_private
-            && let Some(ip) = post.url.literal_ip()
-        {
-            Refused::check(ip).map_err(|refused| DeliveryError::Permanent { reason: refused.to_string() })?;
+        // No name, so nobody is asked to resolve it.
+        if let Some(ip) = post.url.literal_ip() {
+            self.targets.check(ip).map_err(DeliveryError::permanent)?;
         }
         let url = post.url.url.clone();
         let mut request = match post.body {
@@ -280,7 +284,11 @@ impl HttpClient {
             true => format!("no answer within {:?}", self.timeout),
             false => cause(error),
         };
-        DeliveryError::Retry { after: None, reason }
+        match error.is_connect() {
+            true => DeliveryError::retry(reason),
+            // Something was sent, or may have been.
+            false => DeliveryError::Unknown { reason },
+        }
     }
 }
 
@@ -290,14 +298,14 @@ impl std::fmt::Debug for HttpClient {
     }
 }
 
-fn builder(timeout: Duration, allow_private: bool) -> reqwest::ClientBuilder {
+fn builder(timeout: Duration, targets: &Targets) -> reqwest::ClientBuilder {
     reqwest::Client::builder()
         .user_agent(concat!("flowhook/", env!("CARGO_PKG_VERSION")))
         .redirect(reqwest::redirect::Policy::none())
         .no_proxy()
         .timeout(timeout)
         .pool_max_idle_per_host(4)
-        .dns_resolver(CheckedResolver { allow_private })
+        .dns_resolver(CheckedResolver { targets: targets.clone() })
 }
 
 /// Text as a header value: everything but visible ASCII is percent-encoded.
@@ -313,42 +321,17 @@ pub fn header_value(text: &str) -> String {
     out
 }
 
-/// An address that a target must not have.
-#[derive(Debug, thiserror::Error)]
-#[error("target address {ip} is {why}; notifier.allow_private_targets allows such targets")]
-struct Refused {
-    ip: IpAddr,
-    why: &'static str,
-}
-
-impl Refused {
-    fn check(ip: IpAddr) -> Result<(), Self> {
-        target::refusal(ip).map_or(Ok(()), |why| Err(Self { ip, why }))
-    }
-}
-
 /// Resolves names and leaves out addresses that are refused.
 struct CheckedResolver {
-    allow_private: bool,
+    targets: Targets,
 }
 
 impl Resolve for CheckedResolver {
     fn resolve(&self, name: Name) -> Resolving {
-        let allow_private = self.allow_private;
+        let targets = self.targets.clone();
         Box::pin(async move {
             let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
-            let mut allowed = Vec::new();
-            let mut refused = None;
-            for address in found {
-                match Refused::check(address.ip()) {
-                    Err(refusal) if !allow_private => refused = Some(refusal),
-                    _ => allowed.push(address),
-                }
-            }
-            match (allowed.is_empty(), refused) {
-                (true, Some(refusal)) => Err(refusal.into()),
-                _ => Ok(Box::new(allowed.into_iter()) as Addrs),
-            }
+            Ok(Box::new(targets.among(found)?.into_iter()) as Addrs)
         })
     }
 }

@@ -12,6 +12,7 @@ use shared::store::{Delivery, Outcome};
 
 use crate::config::{DeadlineConfig, NotifierConfig, RecipientConfig};
 use crate::endpoint::{DeliveryError, Manners};
+use crate::gate::GateConfig;
 
 /// How long the ledger itself would keep trying: longer than any lane. A delivery's deadline in the
 /// ledger less this is when it was accepted, or brought back from the dead; the lane's own deadline
@@ -40,6 +41,10 @@ pub struct Policy {
     pub max_per_minute: Option<u32>,
     /// Who gets what is given up.
     pub fallback: Option<String>,
+    /// What is held back and told together.
+    pub gate: GateConfig,
+    /// What may have arrived is sent again.
+    pub retry_unknown: bool,
 }
 
 impl Policy {
@@ -57,6 +62,8 @@ impl Policy {
             manners: Manners { batch: manners.batch.clamp(1, config.batch.max(1)), ..manners },
             max_per_minute: recipient.and_then(|recipient| recipient.max_per_minute),
             fallback: recipient.and_then(|recipient| recipient.fallback.clone()),
+            gate: recipient.map(|recipient| recipient.gate.clone()).unwrap_or_default(),
+            retry_unknown: manners.knows_repetitions || recipient.is_some_and(|r| r.retry_unknown),
         }
     }
 }
@@ -173,7 +180,7 @@ impl Lane {
     /// Breaker and hold.
     fn learn(&mut self, results: &[Result<(), DeliveryError>], now: Timestamp) {
         let failed = |result: &Result<(), DeliveryError>| {
-            matches!(result, Err(DeliveryError::Retry { after: None, .. }))
+            matches!(result, Err(DeliveryError::Retry { after: None, .. } | DeliveryError::Unknown { .. }))
         };
         if results.iter().any(failed) {
             self.failures = self.failures.saturating_add(1);
@@ -200,10 +207,15 @@ impl Lane {
     }
 
     fn outcome(&self, delivery: &Delivery, result: Result<(), DeliveryError>, now: Timestamp) -> Outcome {
-        let (after, reason) = match result {
+        let (after, reason, unknown) = match result {
             Ok(()) => return Outcome::Delivered,
             Err(DeliveryError::Permanent { reason }) => return self.dead(reason),
-            Err(DeliveryError::Retry { after, reason }) => (after, reason),
+            Err(DeliveryError::Retry { after, reason }) => (after, reason, false),
+            Err(DeliveryError::Unknown { reason }) if self.policy.retry_unknown => (None, reason, true),
+            Err(DeliveryError::Unknown { reason }) => {
+                return self
+                    .dead(format!("may have arrived, and a repetition would be told twice: {reason}"));
+            }
         };
         let attempt = delivery.attempts.saturating_add(1);
         let wait = self.policy.backoff.wait(attempt, unit_random(seed(delivery, attempt)));
@@ -211,7 +223,12 @@ impl Lane {
         if !self.policy.manners.never_gives_up && at > self.deadline(delivery) {
             return self.dead(format!("deadline passed: {reason}"));
         }
-        Outcome::Retry { at, reason }
+        if unknown { Outcome::Unknown { at, reason } } else { Outcome::Retry { at, reason } }
+    }
+
+    /// What the gate may send at once.
+    pub fn gate(&self) -> &GateConfig {
+        &self.policy.gate
     }
 
     fn deadline(&self, delivery: &Delivery) -> Timestamp {
@@ -245,170 +262,4 @@ pub fn left(at: Timestamp, now: Timestamp) -> Option<Duration> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::testing::{alert, delivery};
-
-    const NOW: Timestamp = Timestamp::from_secs(1_000_000);
-
-    fn lane(manners: Manners) -> Lane {
-        Lane::new(Policy::new(&NotifierConfig::default(), manners, None))
-    }
-
-    fn owed(id: &str, severity: Severity, accepted: Timestamp) -> Delivery {
-        let alert = shared::model::Alert { severity, ..alert(id) };
-        Delivery { accepted_at: accepted, deadline: later(accepted, HORIZON), ..delivery(&alert) }
-    }
-
-    fn one() -> Vec<Delivery> {
-        vec![owed("a", Severity::Error, NOW)]
-    }
-
-    fn fails() -> Vec<Result<(), DeliveryError>> {
-        vec![Err(DeliveryError::retry("answered 503"))]
-    }
-
-    #[test]
-    fn five_failures_open_the_breaker_and_one_probe_each_half_minute_follows() {
-        let mut lane = lane(Manners::of_batch(10));
-        for _ in 0..4 {
-            lane.settle(one(), fails(), NOW);
-            assert_eq!(lane.turn(NOW), Turn::Claim(10));
-        }
-        lane.settle(one(), fails(), NOW);
-        assert!(lane.is_open());
-        assert_eq!(lane.turn(NOW), Turn::Wait(Duration::from_secs(30)));
-        let probe = NOW.plus_secs(30);
-        assert_eq!(lane.turn(probe), Turn::Claim(1));
-        lane.settle(one(), fails(), probe);
-        assert_eq!(lane.turn(probe.plus_secs(29)), Turn::Wait(Duration::from_secs(1)));
-        lane.settle(one(), vec![Ok(())], probe.plus_secs(30));
-        assert!(!lane.is_open());
-        assert_eq!(lane.turn(probe.plus_secs(30)), Turn::Claim(10));
-    }
-
-    #[test]
-    fn a_success_or_a_refusal_between_failures_keeps_the_breaker_closed() {
-        let mut lane = lane(Manners::of_batch(10));
-        for _ in 0..3 {
-            for _ in 0..4 {
-                lane.settle(one(), fails(), NOW);
-            }
-            lane.settle(one(), vec![Err(DeliveryError::permanent("answered 404"))], NOW);
-        }
-        assert!(!lane.is_open());
-    }
-
-    #[test]
-    fn retry_after_holds_the_lane_and_does_not_count_as_a_failure() {
-        let mut lane = lane(Manners::of_batch(10));
-        let after = Some(Duration::from_secs(60));
-        for _ in 0..9 {
-            let asked = vec![Err(DeliveryError::Retry { after, reason: "answered 429".to_owned() })];
-            let ends = lane.settle(one(), asked, NOW);
-            assert!(matches!(ends[0].1, Outcome::Retry { at, .. } if at >= NOW.plus_secs(60)));
-        }
-        assert!(!lane.is_open());
-        assert_eq!(lane.turn(NOW.plus_secs(20)), Turn::Wait(Duration::from_secs(40)));
-        assert_eq!(lane.turn(NOW.plus_secs(60)), Turn::Claim(10));
-        let set_back = NOW.plus_secs(-86_400);
-        assert_eq!(lane.turn(set_back), Turn::Wait(Duration::from_secs(60)), "a clock set back by a day");
-    }
-
-    #[test]
-    fn many_targets_neither_open_a_breaker_nor_hold_each_other() {
-        let mut lane = lane(Manners { one_target: false, ..Manners::of_batch(8) });
-        let after = Some(Duration::from_secs(60));
-        for _ in 0..20 {
-            lane.settle(one(), fails(), NOW);
-            lane.settle(one(), vec![Err(DeliveryError::Retry { after, reason: String::new() })], NOW);
-        }
-        assert_eq!(lane.turn(NOW), Turn::Claim(8));
-    }
-
-    #[test]
-    fn deadlines_go_by_severity_and_count_from_acceptance() {
-        for (severity, hours) in [(Severity::Critical, 24), (Severity::Error, 6), (Severity::Info, 1)] {
-            let accepted = NOW;
-            let at = |seconds: i64| {
-                let now = accepted.plus_secs(hours * 3600 + seconds);
-                let ends =
-                    lane(Manners::of_batch(1)).settle(vec![owed("a", severity, accepted)], fails(), now);
-                ends.into_iter().next().unwrap().1
-            };
-            assert!(matches!(at(-10), Outcome::Retry { .. }), "{severity}");
-            let Outcome::Dead { reason } = at(1) else { panic!("{severity}") };
-            assert_eq!(reason, "deadline passed: answered 503");
-        }
-    }
-
-    #[test]
-    fn the_alert_store_never_gives_up() {
-        let manners = Manners {
-            never_gives_up: true,
-            backoff_cap: Some(Duration::from_secs(30)),
-            ..Manners::of_batch(64)
-        };
-        let now = NOW.plus_secs(300 * 86_400);
-        let old = Delivery { attempts: 900_000, ..owed("a", Severity::Info, NOW) };
-        let ends = lane(manners).settle(vec![old], fails(), now);
-        assert!(matches!(ends[0].1, Outcome::Retry { at, .. } if at <= now.plus_secs(30)));
-    }
-
-    #[test]
-    fn waits_grow_are_spread_and_can_be_replayed() {
-        let wait = |id: &str, attempts: u32| {
-            let tried = Delivery { attempts, ..owed(id, Severity::Critical, NOW) };
-            let ends = lane(Manners::of_batch(1)).settle(vec![tried], fails(), NOW);
-            let Outcome::Retry { at, .. } = ends[0].1 else { panic!() };
-            at.since(NOW)
-        };
-        assert_eq!(wait("a", 3), wait("a", 3));
-        assert_ne!(wait("a", 3), wait("b", 3));
-        assert!(wait("a", 0) <= 1_000_000_000 && wait("a", 5) >= 16_000_000_000);
-    }
-
-    #[test]
-    fn no_more_than_its_bound_is_tried_in_any_minute() {
-        let policy = Policy::new(&NotifierConfig::default(), Manners::of_batch(4), None);
-        let mut lane = Lane::new(Policy { max_per_minute: Some(6), ..policy });
-        let (mut now, mut tried) = (NOW, Vec::new());
-        while now < NOW.plus_secs(600) {
-            match lane.turn(now) {
-                Turn::Wait(wait) => now = later(now, wait),
-                Turn::Claim(most) => {
-                    let batch: Vec<_> = (0..most).map(|_| one().remove(0)).collect();
-                    tried.extend((0..most).map(|_| now));
-                    lane.settle(batch, (0..most).map(|_| Ok(())).collect(), now);
-                }
-            }
-        }
-        assert!((58..=62).contains(&tried.len()), "{}", tried.len());
-        let minute = |from: &Timestamp| {
-            tried.iter().filter(|at| *at >= from && at.since(*from) < 60_000_000_000).count()
-        };
-        assert!(tried.iter().all(|from| minute(from) <= 7), "six, and the one that was saved up");
-        // Who was silent for long may catch up by a minute's worth, not more.
-        let rest = now.plus_secs(3600);
-        assert_eq!(lane.turn(rest), Turn::Claim(4));
-        lane.settle((0..4).map(|_| one().remove(0)).collect(), vec![Ok(()), Ok(()), Ok(()), Ok(())], rest);
-        assert_eq!(lane.turn(rest), Turn::Claim(2));
-    }
-
-    #[test]
-    fn what_is_given_up_goes_to_the_fallback() {
-        let policy = Policy::new(&NotifierConfig::default(), Manners::of_batch(1), None);
-        let mut lane = Lane::new(Policy { fallback: Some("mail".to_owned()), ..policy });
-        let refused = vec![Err(DeliveryError::permanent("answered 404"))];
-        let expected = Outcome::Diverted { reason: "answered 404".to_owned(), to: "mail".to_owned() };
-        assert_eq!(lane.settle(one(), refused, NOW)[0].1, expected);
-        let late = NOW.plus_secs(86_400);
-        assert!(matches!(lane.settle(one(), fails(), late)[0].1, Outcome::Diverted { .. }));
-    }
-
-    #[test]
-    fn a_missing_result_is_tried_again() {
-        let ends = lane(Manners::of_batch(10)).settle(one(), Vec::new(), NOW);
-        assert!(matches!(ends[0].1, Outcome::Retry { .. }));
-    }
-}
+mod tests;

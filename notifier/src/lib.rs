@@ -11,21 +11,31 @@
 
 pub mod config;
 pub mod criteria;
+pub mod directory;
 pub mod dispatcher;
 pub mod endpoint;
+pub mod failpoint;
+pub mod field;
+pub mod follow_up;
 pub mod format;
+pub mod gate;
 pub mod http;
+pub mod inhibit;
 pub mod lane;
 pub mod latency;
+pub mod leftovers;
 pub mod metrics;
 pub mod params;
+pub mod plan;
 pub mod posting;
 pub mod program;
 pub mod questions;
 pub mod recipient;
 pub mod redact;
+pub mod roster;
 pub mod route;
 pub mod supervisor;
+pub mod target;
 pub mod tls;
 
 #[cfg(test)]

@@ -4,12 +4,13 @@ use std::sync::LazyLock;
 
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Counter, Gauge, Histogram};
-use shared::store::{Outcome, RecipientStats};
+use shared::store::{LedgerAudit, Outcome, RecipientStats};
 
 struct Instruments {
     accepted: Counter<u64>,
     malformed: Counter<u64>,
     silenced: Counter<u64>,
+    inhibited: Counter<u64>,
     attempts: Counter<u64>,
     deliveries: Counter<u64>,
     attempt_seconds: Histogram<f64>,
@@ -17,6 +18,7 @@ struct Instruments {
     dead: Gauge<u64>,
     breaker_open: Gauge<u64>,
     ledger_errors: Counter<u64>,
+    ledger_unsound: Gauge<u64>,
     restarts: Counter<u64>,
     questions: Counter<u64>,
     busy: Counter<u64>,
@@ -31,6 +33,7 @@ static INSTRUMENTS: LazyLock<Instruments> = LazyLock::new(|| {
         accepted: counter("flowhook.notifier.accepted", "Events written to the ledger, by kind"),
         malformed: counter("flowhook.notifier.malformed", "Messages that could not be read, by kind"),
         silenced: counter("flowhook.notifier.silenced", "Alerts that a silence kept from recipients"),
+        inhibited: counter("flowhook.notifier.inhibited", "Alerts that others kept from recipients"),
         attempts: counter("flowhook.notifier.attempts", "Tries by recipient"),
         deliveries: counter("flowhook.notifier.deliveries", "Ends of tries by recipient and outcome"),
         attempt_seconds: meter
@@ -44,6 +47,10 @@ static INSTRUMENTS: LazyLock<Instruments> = LazyLock::new(|| {
         ledger_errors: counter(
             "flowhook.notifier.ledger_errors",
             "Ledger operations that failed and are tried again",
+        ),
+        ledger_unsound: gauge(
+            "flowhook.notifier.ledger_unsound",
+            "What must not be in the ledger, by what it is; always 0 in a sound one",
         ),
         restarts: counter("flowhook.notifier.restarts", "Actors started again after a failure"),
         questions: counter("flowhook.notifier.questions", "Questions answered, by verb"),
@@ -61,6 +68,11 @@ fn recipient(name: &str) -> KeyValue {
 /// A silence kept an alert from its recipients.
 pub fn silenced() {
     INSTRUMENTS.silenced.add(1, &[]);
+}
+
+/// Another alert kept an alert from its recipients.
+pub fn inhibited() {
+    INSTRUMENTS.inhibited.add(1, &[]);
 }
 
 /// Events of this kind that were new to the ledger.
@@ -89,6 +101,10 @@ pub fn outcome_name(outcome: &Outcome) -> &'static str {
     match outcome {
         Outcome::Delivered => "delivered",
         Outcome::Retry { .. } => "retry",
+        Outcome::Unknown { .. } => "unknown",
+        Outcome::Postponed { .. } => "postponed",
+        Outcome::Suppressed { .. } => "suppressed",
+        Outcome::Merged { .. } => "merged",
         Outcome::Dead { .. } | Outcome::Diverted { .. } => "dead",
     }
 }
@@ -110,6 +126,17 @@ pub fn breaker(name: &str, is_open: bool) {
 /// A ledger operation failed.
 pub fn ledger_failed(operation: &'static str) {
     INSTRUMENTS.ledger_errors.add(1, &[KeyValue::new("operation", operation)]);
+}
+
+/// What a search for what must not be has found.
+pub fn audited(audit: &LedgerAudit) {
+    for (what, count) in [
+        ("stuck_keys", audit.stuck_keys),
+        ("forgotten_claims", audit.forgotten_claims),
+        ("wrong_totals", audit.wrong_totals),
+    ] {
+        INSTRUMENTS.ledger_unsound.record(count, &[KeyValue::new("what", what)]);
+    }
 }
 
 /// An actor was started again.

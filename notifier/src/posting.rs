@@ -7,6 +7,7 @@ use std::fmt;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures::{FutureExt, StreamExt};
 use shared::clock::Stopwatch;
 use shared::model::alert::derive_id;
 use shared::model::{Alert, Severity};
@@ -57,9 +58,20 @@ pub trait Posting: Send + Sync + fmt::Debug + 'static {
         1
     }
 
+    /// Requests under way at once, at most. Alerts of one batch have nothing to do with each other, so
+    /// their order is nobody's but a reader's.
+    fn at_once(&self) -> usize {
+        1
+    }
+
     /// How an alert's line is written; `None` when the request has no use for it.
     fn sink(&self) -> Option<&Sink> {
         None
+    }
+
+    /// The far end can tell a repetition by its key.
+    fn knows_repetitions(&self) -> bool {
+        self.sink().is_none()
     }
 
     /// The request for these alerts, which are at least one.
@@ -120,6 +132,11 @@ impl<P: Posting> Poster<P> {
         };
         let watch = Stopwatch::start();
         let (mut results, mut stop) = (Vec::with_capacity(all.alerts.len()), None);
+        if self.0.at_once() > 1 {
+            let groups = packs.into_iter().map(|pack| group_of(all, pack)).collect::<Vec<_>>();
+            let sent: Vec<_> = groups.iter().map(|group| self.deliver_group(group).boxed()).collect();
+            return futures::stream::iter(sent).buffered(self.0.at_once()).concat().await;
+        }
         for pack in packs {
             if stop.is_none() && watch.elapsed() > PATIENCE {
                 let reason = "put off, because those before it took long".to_owned();
@@ -132,10 +149,13 @@ impl<P: Posting> Poster<P> {
                 continue;
             }
             let ended = self.deliver_group(&group_of(all, pack)).await;
-            let retry = |result: &Result<(), DeliveryError>| {
-                result.as_ref().err().filter(|e| matches!(e, DeliveryError::Retry { .. })).cloned()
+            let stops = |result: &Result<(), DeliveryError>| match result {
+                Err(error @ DeliveryError::Retry { .. }) => Some(error.clone()),
+                // Those after it were not sent.
+                Err(DeliveryError::Unknown { reason }) => Some(DeliveryError::retry(reason)),
+                _ => None,
             };
-            stop = ended.iter().find_map(retry);
+            stop = ended.iter().find_map(stops);
             results.extend(ended);
         }
         results
@@ -151,7 +171,10 @@ fn group_of(all: &Group, places: std::ops::Range<usize>) -> Group {
 #[async_trait]
 impl<P: Posting> Endpoint for Poster<P> {
     fn manners(&self) -> Manners {
-        Manners::of_batch(self.0.batch())
+        let usual = Manners::of_batch(self.0.batch().saturating_mul(self.0.at_once()));
+        // Chats show every message that they get.
+        let has_text = self.0.sink().is_some();
+        Manners { has_text, knows_repetitions: self.0.knows_repetitions(), ..usual }
     }
 
     async fn deliver(&self, batch: &[Delivery]) -> Vec<Result<(), DeliveryError>> {

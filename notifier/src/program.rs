@@ -12,6 +12,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::{ChildStdin, Command};
 
 use crate::format::one_line;
+use crate::leftovers;
 
 /// Sets limits and then becomes the program; part of every Linux (util-linux).
 const PRLIMIT: &str = "/usr/bin/prlimit";
@@ -35,7 +36,7 @@ pub struct Program {
     pub path: PathBuf,
     /// Arguments, given as they are: no shell reads them.
     pub arguments: Vec<OsString>,
-    /// Environment besides `PATH` and `LANG`; nothing is inherited.
+    /// Environment besides `PATH`, `LANG` and the mark of the run; nothing is inherited.
     pub environment: Vec<(&'static str, String)>,
     /// What it reads.
     pub input: Vec<u8>,
@@ -86,8 +87,9 @@ impl std::fmt::Display for Ended {
     }
 }
 
-/// A process group that is killed when this is dropped, also when a delivery is broken off.
-struct Group(Option<Pid>);
+/// A process group that is killed when this is dropped, also when a delivery is broken off, together with
+/// what left the group.
+struct Group(Option<Pid>, String);
 
 impl Group {
     fn signal(&self, signal: Signal) {
@@ -101,6 +103,7 @@ impl Group {
 impl Drop for Group {
     fn drop(&mut self) {
         self.signal(Signal::SIGKILL);
+        leftovers::end(&self.1);
     }
 }
 
@@ -110,6 +113,7 @@ impl Drop for Group {
 /// Says why it could not be started.
 pub async fn run(program: Program) -> Result<Ended, String> {
     let wrong = |e: std::io::Error| format!("cannot start {}: {e}", program.path.display());
+    let mark = leftovers::mark();
     let seconds = program.timeout.as_secs() + GRACE.as_secs() + 1;
     let mut child = Command::new(PRLIMIT)
         // No core file, CPU time, size of a file, memory, open files; processes of this user, which
@@ -122,6 +126,7 @@ pub async fn run(program: Program) -> Result<Ended, String> {
         .env_clear()
         .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
         .env("LANG", "C.UTF-8")
+        .env(leftovers::VARIABLE, &mark)
         .envs(program.environment.iter().map(|(name, value)| (*name, value.replace('\0', ""))))
         .current_dir(&program.folder)
         .process_group(0)
@@ -130,7 +135,7 @@ pub async fn run(program: Program) -> Result<Ended, String> {
         .stderr(Stdio::piped())
         .spawn()
         .map_err(wrong)?;
-    let group = Group(child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw));
+    let group = Group(child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw), mark);
     let feeding = tokio::spawn(feed(child.stdin.take(), program.input));
     let outputs = tokio::spawn(futures::future::join(keep(child.stdout.take()), keep(child.stderr.take())));
     let abort = [feeding.abort_handle(), outputs.abort_handle()];

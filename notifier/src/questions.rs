@@ -10,33 +10,50 @@
 //! | `replay_dead` | `{"recipient", "event"?}` | `{"replayed"}` |
 //! | `discard_dead` | `{"recipient", "event"?}` | `{"discarded"}` |
 //!
+//! | `of_file` | – | `{"endpoints", "recipients"}` of the configuration file and the built-in ones, by name |
+//! | `check_settings` | `{"before", "after", "move"?}` | `{"wrong"}`: what documents would be wrong afterwards and were not before |
+//!
 //! What cannot be answered is `{"error": {"code", "message"}}`.
 
 use std::sync::Arc;
 
+use ractor::ActorRef;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use shared::bus::{BusError, SharedBus, Subscription};
 use shared::clock::SharedClock;
 use shared::model::Alert;
+use shared::store::documents::Document;
 use shared::store::{Ledger, RecipientStats, StoreError};
 use shared::wire::subject::Subjects;
 use tokio::task::JoinSet;
 
-use crate::criteria::Criteria;
-use crate::endpoint::Endpoint;
+use crate::criteria::Reason;
+use crate::directory::Directory;
+use crate::endpoint::EndpointDeps;
+use crate::inhibit;
 use crate::lane::HORIZON;
 use crate::metrics;
-use crate::recipient::LaneHandle;
-use crate::route::Router;
+use crate::roster::{Known, LiveRoster, Roster};
+use crate::route::ALERT_STORE;
+use crate::supervisor::NotifierMessage;
 
 /// The role's name in subjects.
 const ROLE: &str = "notifier";
 
 /// Every question there is.
-pub const VERBS: [&str; 7] =
-    ["recipients", "test", "explain", "deliveries", "dead_letters", "replay_dead", "discard_dead"];
+pub const VERBS: [&str; 9] = [
+    "recipients",
+    "test",
+    "explain",
+    "deliveries",
+    "dead_letters",
+    "replay_dead",
+    "discard_dead",
+    "of_file",
+    "check_settings",
+];
 
 /// Questions of one verb under way at once.
 const AT_ONCE: usize = 16;
@@ -44,33 +61,16 @@ const AT_ONCE: usize = 16;
 /// Most dead letters in one answer.
 const MAX_LETTERS: usize = 1000;
 
-/// A recipient as questions see it.
-#[derive(Clone)]
-pub struct Known {
-    /// Its name.
-    pub name: String,
-    /// Name of its endpoint.
-    pub endpoint: String,
-    /// Kind of the endpoint.
-    pub kind: &'static str,
-    /// Always there.
-    pub builtin: bool,
-    /// Gets deliveries.
-    pub enabled: bool,
-    /// What it wants.
-    pub criteria: Criteria,
-    /// Where its deliveries go.
-    pub target: Arc<dyn Endpoint>,
-    /// Its lane.
-    pub lane: Arc<LaneHandle>,
-}
-
 /// Knows what questions are about.
 pub struct Desk {
-    /// The recipients.
-    pub recipients: Vec<Known>,
-    /// Decides who gets what.
-    pub router: Arc<Router>,
+    /// The recipients, and who decides what they get.
+    pub roster: LiveRoster,
+    /// Knows what may be edited.
+    pub directory: Directory,
+    /// What endpoints are built with.
+    pub endpoint_deps: EndpointDeps,
+    /// Told of recipients that are to be removed.
+    pub supervisor: ActorRef<NotifierMessage>,
     /// The ledger.
     pub ledger: Arc<dyn Ledger>,
     /// Wall clock.
@@ -124,6 +124,22 @@ struct DeadOnes {
     event: Option<String>,
 }
 
+/// A change of endpoints and recipients that is about to be made.
+#[derive(Deserialize)]
+struct Edit {
+    before: Vec<Document>,
+    after: Vec<Document>,
+    /// Who gets what is still owed to a recipient that is removed.
+    #[serde(rename = "move")]
+    moved: Option<Move>,
+}
+
+#[derive(Deserialize)]
+struct Move {
+    from: String,
+    to: String,
+}
+
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Letters {
@@ -173,19 +189,45 @@ impl Desk {
     async fn try_answer(&self, verb: &str, question: &[u8]) -> Result<Value, Refusal> {
         match verb {
             "recipients" => self.recipients().await,
-            "test" => Ok(test(self.find(&read::<AboutRecipient>(question)?.recipient)?).await),
+            "test" => {
+                let roster = self.roster();
+                Ok(test(find(&roster, &read::<AboutRecipient>(question)?.recipient)?).await)
+            }
             "explain" => self.explain(read(question)?).await,
             "deliveries" => Ok(json!(self.ledger.deliveries(&read::<AboutEvent>(question)?.event).await?)),
             "dead_letters" => self.dead_letters(read_or_default(question)?).await,
             "replay_dead" => self.replay_dead(read(question)?).await,
             "discard_dead" => self.discard_dead(read(question)?).await,
+            "of_file" => Ok(self.directory.of_file()),
+            "check_settings" => self.check_settings(read(question)?).await,
             _ => Err(Refusal::BadRequest(format!("there is no question {verb:?}"))),
         }
     }
 
-    fn find(&self, name: &str) -> Result<&Known, Refusal> {
-        let found = self.recipients.iter().find(|known| known.name == name);
-        found.ok_or_else(|| Refusal::NotFound(name.to_owned()))
+    fn roster(&self) -> Arc<Roster> {
+        Arc::clone(&self.roster.borrow())
+    }
+
+    /// What a change would break. To check reads the files that parameters name.
+    async fn check_settings(&self, edit: Edit) -> Result<Value, Refusal> {
+        let (directory, deps) = (self.directory.clone(), self.endpoint_deps.clone());
+        let checked = tokio::task::spawn_blocking(move || {
+            let before = directory.wrong(&edit.before, &deps);
+            let mut wrong = directory.wrong(&edit.after, &deps);
+            wrong.retain(|cause| !before.contains(cause));
+            (wrong, edit)
+        });
+        let (mut wrong, edit) = checked.await.map_err(|e| Refusal::BadRequest(e.to_string()))?;
+        if let Some(Move { from, to }) = edit.moved {
+            let there = find(&self.roster(), &to).is_ok_and(|known| !known.builtin) && from != to;
+            match (there, wrong.is_empty()) {
+                (false, _) => wrong.push(format!("move_to: there is no other recipient '{to}'")),
+                // A supervisor that is gone moves nothing, and neither does it give anything up.
+                (true, true) => drop(self.supervisor.cast(NotifierMessage::Moves { from, to })),
+                (true, false) => {}
+            }
+        }
+        Ok(json!({ "wrong": wrong }))
     }
 
     async fn recipients(&self) -> Result<Value, Refusal> {
@@ -206,13 +248,19 @@ impl Desk {
                 "breaker": if known.lane.is_open() { "open" } else { "closed" },
             })
         };
-        Ok(self.recipients.iter().map(of).collect())
+        Ok(self.roster().recipients.iter().map(of).collect())
     }
 
     async fn explain(&self, question: Explain) -> Result<Value, Refusal> {
         let event = question.alert.transition_id();
-        let verdict = self.router.explain(question.alert, &question.recipient);
-        let verdict = verdict.ok_or_else(|| Refusal::NotFound(question.recipient.clone()))?;
+        let muted = inhibit::muted_by(&self.ledger.notes(inhibit::SCOPE).await?, &question.alert);
+        let verdict = self.roster().router.explain(question.alert, &question.recipient);
+        let mut verdict = verdict.ok_or_else(|| Refusal::NotFound(question.recipient.clone()))?;
+        if let Some(rule) = muted.filter(|_| question.recipient != ALERT_STORE) {
+            let detail = format!("muted by inhibition '{rule}' as long as that lasts");
+            verdict.reasons.insert(0, Reason { criterion: "inhibition", passes: false, detail });
+            verdict.passes = false;
+        }
         let made = self.ledger.deliveries(&event).await?;
         let delivery = made.into_iter().find(|delivery| delivery.recipient == question.recipient);
         Ok(json!({ "passes": verdict.passes, "reasons": verdict.reasons, "delivery": delivery }))
@@ -224,7 +272,8 @@ impl Desk {
     }
 
     async fn replay_dead(&self, DeadOnes { recipient, event }: DeadOnes) -> Result<Value, Refusal> {
-        let known = self.find(&recipient)?;
+        let roster = self.roster();
+        let known = find(&roster, &recipient)?;
         let now = self.clock.now();
         let replayed = self.ledger.replay_dead(&recipient, event.as_deref(), now, HORIZON).await?;
         tracing::info!(recipient, replayed, "dead letters are tried again");
@@ -238,6 +287,11 @@ impl Desk {
         tracing::info!(recipient, discarded, "dead letters are forgotten");
         Ok(json!({ "discarded": discarded }))
     }
+}
+
+fn find<'a>(roster: &'a Roster, name: &str) -> Result<&'a Known, Refusal> {
+    let found = roster.recipients.iter().find(|known| known.name == name);
+    found.ok_or_else(|| Refusal::NotFound(name.to_owned()))
 }
 
 async fn test(known: &Known) -> Value {

@@ -5,8 +5,8 @@
 //! but attempts. A restart loses nothing: what was claimed is released and tried again with the
 //! same idempotency key.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
@@ -17,10 +17,15 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tracing::{Instrument, Span};
 
+pub use self::handle::LaneHandle;
 use crate::endpoint::{DeliveryError, Endpoint, same_for_all};
+use crate::failpoint;
+use crate::follow_up::FollowUps;
+use crate::gate::{BEHIND_AT_MOST, Due, Gate, Telling};
 use crate::lane::{Lane, Policy, Turn, left};
-use crate::latency::{Latencies, LatencyStats};
 use crate::metrics;
+
+mod handle;
 
 /// How long a stop waits for the try under way.
 const STOP_WAIT: Duration = Duration::from_secs(10);
@@ -45,53 +50,6 @@ pub enum RecipientMessage {
     Done,
 }
 
-/// How others reach a lane, over its restarts.
-#[derive(Debug, Default)]
-pub struct LaneHandle {
-    actor: Mutex<Option<ActorRef<RecipientMessage>>>,
-    woken: AtomicBool,
-    open: AtomicBool,
-    latencies: Mutex<Latencies>,
-}
-
-impl LaneHandle {
-    /// Tells the lane to look into the ledger; one message is enough until it has looked.
-    pub fn wake(&self) {
-        if self.woken.swap(true, Ordering::SeqCst) {
-            return;
-        }
-        if let Some(actor) = &*self.lock() {
-            // An actor that is gone looks into the ledger when it starts again.
-            let _ = actor.cast(RecipientMessage::Wake);
-        }
-    }
-
-    /// True while the lane's breaker is open.
-    pub fn is_open(&self) -> bool {
-        self.open.load(Ordering::Relaxed)
-    }
-
-    /// How long its latest deliveries took from acceptance on, and when the last one was made.
-    pub fn latency(&self) -> LatencyStats {
-        self.latencies.lock().unwrap_or_else(PoisonError::into_inner).stats()
-    }
-
-    fn delivered(&self, delivery: &Delivery, at: Timestamp) {
-        let took = at.since(delivery.accepted_at).max(0);
-        self.latencies.lock().unwrap_or_else(PoisonError::into_inner).note(took, at);
-    }
-
-    fn attach(&self, actor: ActorRef<RecipientMessage>) {
-        *self.lock() = Some(actor);
-        self.woken.store(false, Ordering::SeqCst);
-        self.wake();
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Option<ActorRef<RecipientMessage>>> {
-        self.actor.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 /// What a lane is started with.
 #[derive(Clone)]
 pub struct RecipientArgs {
@@ -113,6 +71,8 @@ pub struct RecipientArgs {
     pub handle: Arc<LaneHandle>,
     /// The lane that gets what is given up.
     pub fallback: Option<Arc<LaneHandle>>,
+    /// Knows whether what was promised is still wanted.
+    pub follow_ups: FollowUps,
 }
 
 /// The lane actor.
@@ -123,6 +83,8 @@ pub struct RecipientState {
     args: RecipientArgs,
     myself: ActorRef<RecipientMessage>,
     lane: Lane,
+    /// Made from the ledger's notes when it is first needed.
+    gate: Option<Gate>,
     /// False until claims of an earlier run are released.
     released: bool,
     under_way: Option<Attempt>,
@@ -134,6 +96,8 @@ pub struct RecipientState {
 /// A try under way; dropping it ends it.
 struct Attempt {
     batch: Arc<Vec<Delivery>>,
+    /// What each of the batch tells.
+    tellings: Vec<Telling>,
     results: oneshot::Receiver<Vec<Result<(), DeliveryError>>>,
     task: JoinHandle<()>,
     watch: Stopwatch,
@@ -158,8 +122,8 @@ impl Actor for RecipientActor {
         args.handle.attach(myself.clone());
         args.handle.open.store(false, Ordering::Relaxed);
         let lane = Lane::new(args.policy.clone());
-        let (under_way, unsettled, timer) = (None, Vec::new(), None);
-        Ok(RecipientState { args, myself, lane, released: false, under_way, unsettled, timer })
+        let (gate, under_way, unsettled, timer) = (None, None, Vec::new(), None);
+        Ok(RecipientState { args, myself, lane, gate, released: false, under_way, unsettled, timer })
     }
 
     async fn handle(
@@ -229,18 +193,80 @@ impl RecipientState {
             Turn::Claim(limit) => limit,
         };
         let until = now.plus_ns(i64::try_from(self.args.lease.as_nanos()).unwrap_or(i64::MAX));
-        let claimed = ledger.claim(&self.args.name, &self.args.owner, now, until, limit).await;
+        let wants = self.gate().await?.map_or(limit, |gate| gate.wants(limit));
+        let claimed = ledger.claim(&self.args.name, &self.args.owner, now, until, wants).await;
         let batch = counted("claim", claimed)?;
-        if !batch.is_empty() {
-            self.start(batch);
+        if !batch.is_empty() && !self.args.endpoint.manners().never_gives_up {
+            failpoint::hit(failpoint::AFTER_CLAIM);
+        }
+        let tellings = counted("gate", self.pass(batch, limit, now).await)?;
+        if !tellings.is_empty() {
+            self.start(tellings);
             return Ok(None);
         }
         let due = counted("next_due", ledger.next_due(&self.args.name).await)?;
         Ok(Some(due.map_or(LONGEST_WAIT, |at| left(at, now).unwrap_or(SHORTEST_WAIT))))
     }
 
+    /// The gate, where the recipient wants one.
+    async fn gate(&mut self) -> Result<Option<&mut Gate>, StoreError> {
+        if self.gate.is_none() && !self.lane.gate().is_off() {
+            let notes = self.args.ledger.notes(&self.scope()).await?;
+            self.gate = Some(Gate::new(self.lane.gate().clone(), notes));
+        }
+        Ok(self.gate.as_mut())
+    }
+
+    fn scope(&self) -> String {
+        format!("gate/{}", self.args.name)
+    }
+
+    /// Makes messages of what is due, `most` at most. What is put off, or wanted no more, is settled, and
+    /// what has to be remembered is noted, before anything is sent.
+    async fn pass(
+        &mut self,
+        batch: Vec<Delivery>,
+        most: usize,
+        now: Timestamp,
+    ) -> Result<Vec<Telling>, StoreError> {
+        let ledger = Arc::clone(&self.args.ledger);
+        let (mut due, mut settled) = (Vec::with_capacity(batch.len()), Vec::new());
+        for delivery in batch {
+            match self.args.follow_ups.over(&*ledger, &delivery, now).await? {
+                Some(reason) => settled.push((delivery, Outcome::Suppressed { reason })),
+                None => due.push(delivery),
+            }
+        }
+        let scope = self.scope();
+        let tellings = match self.gate().await? {
+            None => due.into_iter().map(Telling::alone).collect(),
+            Some(gate) => {
+                let mut seen = Vec::with_capacity(due.len());
+                for delivery in due {
+                    let behind = match gate.looks_behind() {
+                        true => ledger.behind(&delivery, BEHIND_AT_MOST).await?,
+                        false => Vec::new(),
+                    };
+                    seen.push(Due { delivery, behind });
+                }
+                let plan = gate.plan(seen, most, now);
+                if !plan.notes.is_empty() {
+                    ledger.note(&scope, plan.notes).await?;
+                    failpoint::hit(failpoint::AFTER_NOTES);
+                }
+                settled.extend(plan.put_off);
+                plan.tell
+            }
+        };
+        if !settled.is_empty() {
+            self.tell(&settled, self.lane.is_open());
+            ledger.settle(settled, now).await?;
+        }
+        Ok(tellings)
+    }
+
     /// Hands a batch to the endpoint, on a task of its own.
-    fn start(&mut self, batch: Vec<Delivery>) {
+    fn start(&mut self, tellings: Vec<Telling>) {
         /// Tells the lane also when the endpoint panics.
         struct TellDone(ActorRef<RecipientMessage>);
         impl Drop for TellDone {
@@ -249,7 +275,7 @@ impl RecipientState {
                 let _ = self.0.cast(RecipientMessage::Done);
             }
         }
-        let batch = Arc::new(batch);
+        let batch: Arc<Vec<Delivery>> = Arc::new(tellings.iter().map(|t| t.carrier.clone()).collect());
         let (sender, results) = oneshot::channel();
         let (endpoint, tried) = (Arc::clone(&self.args.endpoint), Arc::clone(&batch));
         // Ends before the claim does, so that no other lane tries the same at the same time.
@@ -259,20 +285,24 @@ impl RecipientState {
             let _done = done;
             let _ = sender.send(attempt(&*endpoint, &tried, limit).await);
         });
-        self.under_way = Some(Attempt { batch, results, task, watch: Stopwatch::start() });
+        self.under_way = Some(Attempt { batch, tellings, results, task, watch: Stopwatch::start() });
     }
 
     /// Waits for the end of the try under way and reads its results.
     async fn finish(&mut self) {
         let Some(attempt) = &mut self.under_way else { return };
         let panicked =
-            || same_for_all(&attempt.batch, &Err(DeliveryError::retry("the endpoint failed inside")));
+            || same_for_all(&attempt.batch, &Err(DeliveryError::unknown("the endpoint failed inside")));
         let results = (&mut attempt.results).await.unwrap_or_else(|_| panicked());
         let batch = attempt.batch.to_vec();
+        let tellings = std::mem::take(&mut attempt.tellings);
         metrics::attempted(&self.args.name, batch.len(), attempt.watch.elapsed().as_secs_f64());
         self.under_way = None;
         let was_open = self.lane.is_open();
-        let ends = self.lane.settle(batch, results, self.args.clock.now());
+        let mut ends = self.lane.settle(batch, results, self.args.clock.now());
+        let others: Vec<_> =
+            tellings.into_iter().zip(&ends).flat_map(|(telling, (_, end))| telling.others(end)).collect();
+        ends.extend(others);
         self.tell(&ends, was_open);
         self.unsettled.extend(ends);
     }
@@ -285,7 +315,8 @@ impl RecipientState {
             let attempt = delivery.attempts + 1;
             match outcome {
                 Outcome::Delivered => self.args.handle.delivered(delivery, self.args.clock.now()),
-                Outcome::Retry { reason, .. } => {
+                Outcome::Postponed { .. } | Outcome::Suppressed { .. } | Outcome::Merged { .. } => {}
+                Outcome::Retry { reason, .. } | Outcome::Unknown { reason, .. } => {
                     tracing::debug!(recipient = name, event = ?delivery.event_id, attempt, reason, "to be retried");
                 }
                 Outcome::Dead { reason } | Outcome::Diverted { reason, .. } => {
@@ -311,7 +342,14 @@ impl RecipientState {
             return Ok(());
         }
         let now: Timestamp = self.args.clock.now();
+        let told_outside = !self.args.endpoint.manners().never_gives_up;
+        if told_outside {
+            failpoint::hit(failpoint::AFTER_ANSWER);
+        }
         counted("settle", self.args.ledger.settle(self.unsettled.clone(), now).await)?;
+        if told_outside {
+            failpoint::hit(failpoint::AFTER_RECORD);
+        }
         let diverted = self.unsettled.iter().any(|(_, outcome)| matches!(outcome, Outcome::Diverted { .. }));
         if let Some(fallback) = self.args.fallback.as_ref().filter(|_| diverted) {
             fallback.wake();
@@ -330,10 +368,12 @@ impl RecipientState {
 
 fn reason(outcome: &Outcome) -> Option<&str> {
     match outcome {
-        Outcome::Delivered => None,
-        Outcome::Retry { reason, .. } | Outcome::Dead { reason } | Outcome::Diverted { reason, .. } => {
-            Some(reason)
-        }
+        Outcome::Delivered | Outcome::Postponed { .. } | Outcome::Merged { .. } => None,
+        Outcome::Suppressed { reason }
+        | Outcome::Unknown { reason, .. }
+        | Outcome::Retry { reason, .. }
+        | Outcome::Dead { reason }
+        | Outcome::Diverted { reason, .. } => Some(reason),
     }
 }
 
@@ -354,12 +394,13 @@ async fn attempt(
     let first = spans.first().cloned().unwrap_or_else(Span::none);
     let results = match tokio::time::timeout(limit, endpoint.deliver(batch).instrument(first)).await {
         Ok(results) => results,
-        Err(_) => same_for_all(batch, &Err(DeliveryError::retry(format!("no end within {limit:?}")))),
+        Err(_) => same_for_all(batch, &Err(DeliveryError::unknown(format!("no end within {limit:?}")))),
     };
     for (span, result) in spans.iter().zip(&results) {
         let outcome = match result {
             Ok(()) => "delivered",
             Err(DeliveryError::Retry { .. }) => "retry",
+            Err(DeliveryError::Unknown { .. }) => "unknown",
             Err(DeliveryError::Permanent { .. }) => "dead",
         };
         span.record("outcome", outcome);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use prost::Message;
 use shared::model::alert::derive_id;
 use shared::model::pool::parse_mac;
-use shared::model::{Alert, HostPools, Severity};
+use shared::model::{Alert, HostPools, Severity, Timestamp};
 use shared::settings::{LiveSettings, Settings};
 use shared::store::{EventKind, LedgerEvent};
 use shared::wire::WireError;
@@ -14,6 +14,8 @@ use shared::wire::proto::HttpPost;
 use crate::config::NotifierConfig;
 use crate::criteria::{Reason, Verdict, Wish};
 use crate::endpoint::http_post::StoredPost;
+use crate::follow_up;
+use crate::gate::GateConfig;
 use crate::metrics;
 
 /// The built-in recipient that keeps the history; it gets every alert.
@@ -38,6 +40,7 @@ struct Wanting {
     name: String,
     enabled: bool,
     wish: Wish,
+    gate: GateConfig,
 }
 
 impl Router {
@@ -48,6 +51,7 @@ impl Router {
             name: recipient.name.clone(),
             enabled: recipient.enabled && Wish::new(recipient.criteria()).is_ok(),
             wish: Wish::new(recipient.criteria()).unwrap_or_default(),
+            gate: recipient.gate.clone(),
         });
         // Secrets are hidden in it, and do not decide anything.
         let written = serde_json::to_string(&config.recipient).unwrap_or_default();
@@ -55,11 +59,12 @@ impl Router {
         Self { recipients: recipients.collect(), settings, config_version }
     }
 
-    /// Reads an alert and decides who gets it.
+    /// Reads an alert and decides who gets it: the event of the alert itself, and those that are promised
+    /// for later.
     ///
     /// # Errors
     /// [`WireError`] when it is not an alert.
-    pub fn alert(&self, payload: &[u8]) -> Result<LedgerEvent, WireError> {
+    pub fn alert(&self, payload: &[u8], now: Timestamp) -> Result<Vec<LedgerEvent>, WireError> {
         let malformed = |cause: &dyn std::fmt::Display| WireError::malformed("alert", cause);
         let mut alert: Alert = serde_json::from_slice(payload).map_err(|e| malformed(&e))?;
         if alert.id.is_empty() || alert.id.len() > MAX_ID {
@@ -72,19 +77,23 @@ impl Router {
             metrics::silenced();
         }
         let wants = |r: &&Wanting| !silent && r.enabled && r.wish.passes(&alert, &settings.pools);
-        let wanting = self.recipients.iter().filter(wants);
+        let wanting: Vec<&Wanting> = self.recipients.iter().filter(wants).collect();
         let mut recipients = vec![ALERT_STORE.to_owned()];
-        recipients.extend(wanting.map(|recipient| recipient.name.clone()));
-        Ok(LedgerEvent {
+        recipients.extend(wanting.iter().map(|recipient| recipient.name.clone()));
+        let event = LedgerEvent {
             id: alert.transition_id(),
             kind: EventKind::Alert,
             order_key: alert.order_key(),
             severity: alert.severity,
             payload: serde_json::to_string(&alert).map_err(|e| malformed(&e))?,
-            traceparent: alert.traceparent,
+            traceparent: alert.traceparent.clone(),
             recipients,
             config_version: self.config_version.clone(),
-        })
+            not_before: None,
+        };
+        let promised =
+            wanting.iter().flat_map(|r| follow_up::promised(&event, &alert, &r.name, &r.gate, now)).collect();
+        Ok([vec![event], promised].concat())
     }
 
     /// Reads a script's post; posts of one URL keep their order.
@@ -107,6 +116,7 @@ impl Router {
             traceparent: Some(post.traceparent).filter(|parent| !parent.is_empty()),
             recipients: vec![SCRIPT_HTTP.to_owned()],
             config_version: self.config_version.clone(),
+            not_before: None,
         })
     }
 
@@ -138,6 +148,11 @@ impl Router {
         Some(verdict)
     }
 
+    /// The host pools.
+    pub fn pools(&self) -> Arc<HostPools> {
+        Arc::clone(&self.settings.borrow().pools)
+    }
+
     fn settings(&self) -> Arc<Settings> {
         Arc::clone(&self.settings.borrow())
     }
@@ -162,8 +177,8 @@ fn silence(alert: &Alert, settings: &Settings) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use shared::model::AlertAction;
     use shared::model::pool::HostPool;
-    use shared::model::{AlertAction, Timestamp};
     use shared::settings::FileSettings;
     use shared::store::documents::{Document, DocumentKind};
 
@@ -214,7 +229,8 @@ mod tests {
                 engaged_at: engaged.map(Timestamp::from_secs),
                 ..flow_alert("a")
             };
-            let event = router().alert(&serde_json::to_vec(&alert).unwrap()).unwrap();
+            let event =
+                router().alert(&serde_json::to_vec(&alert).unwrap(), Timestamp::ZERO).unwrap().remove(0);
             event.recipients.len() > 1
         };
         assert!(!told(AlertAction::Engage, 100, None), "in the silence");
@@ -227,7 +243,10 @@ mod tests {
 
     #[test]
     fn pools_are_filled_before_deciding_and_kept_in_the_payload() {
-        let event = router().alert(&serde_json::to_vec(&flow_alert("a")).unwrap()).unwrap();
+        let event = router()
+            .alert(&serde_json::to_vec(&flow_alert("a")).unwrap(), Timestamp::ZERO)
+            .unwrap()
+            .remove(0);
         assert_eq!(event.recipients, ["alert_store", "lan"]);
         let kept: Alert = serde_json::from_str(&event.payload).unwrap();
         assert_eq!(kept.client.unwrap().pool, "lan");
@@ -249,9 +268,9 @@ mod tests {
     #[test]
     fn what_is_no_alert_and_no_post_is_refused() {
         for bad in [&b""[..], b"{", b"[]", b"{\"id\":1}", b"\xff\xfe"] {
-            assert!(router().alert(bad).is_err(), "{bad:?}");
+            assert!(router().alert(bad, Timestamp::ZERO).is_err(), "{bad:?}");
         }
-        assert!(router().alert(&serde_json::to_vec(&alert("")).unwrap()).is_err());
+        assert!(router().alert(&serde_json::to_vec(&alert("")).unwrap(), Timestamp::ZERO).is_err());
         for bad in [&b"\xff\xff"[..], b""] {
             assert!(router().post(bad).is_err(), "{bad:?}");
         }

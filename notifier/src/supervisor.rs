@@ -4,7 +4,7 @@
 //! what is under way. When a child fails too often the supervisor ends with an error, and with it
 //! the role.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,28 +12,28 @@ use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, Supervisio
 use shared::backoff::unit_random;
 use shared::bus::SharedBus;
 use shared::clock::SharedClock;
+use shared::seal::Sealer;
 use shared::settings::LiveSettings;
-use shared::store::{Ledger, StoreError};
-use shared::supervise::{Decision, RestartBudget, RestartPolicy};
+use shared::store::{Ledger, LedgerAudit, StoreError};
+use shared::supervise::{Decision, RestartBudget};
 use shared::wire::subject::Subjects;
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::config::NotifierConfig;
-use crate::criteria::Criteria;
-use crate::dispatcher::{Dispatcher, DispatcherArgs};
-use crate::endpoint::{self, EndpointDeps, Gone, Manners};
-use crate::http::HttpClient;
-use crate::lane::Policy;
+use crate::dispatcher::Dispatcher;
 use crate::metrics;
-use crate::questions::{self, Desk, Known};
-use crate::recipient::{LaneHandle, RecipientActor, RecipientArgs};
-use crate::route::{ALERT_STORE, Router, SCRIPT_HTTP};
+use crate::plan::Plan;
+use crate::questions::{self, Desk};
+use crate::recipient::RecipientActor;
 
 /// Time between looks at the queues.
 const TICK: Duration = Duration::from_secs(10);
 
 /// Ticks between two prunings: an hour.
 const TICKS_PER_PRUNE: u64 = 360;
+
+/// Ticks between two searches of the ledger for what must not be: half a minute.
+const TICKS_PER_AUDIT: u64 = 3;
 
 /// How long a child may take to stop: longer than a lane waits for the try under way.
 const STOP_WAIT: Duration = Duration::from_secs(15);
@@ -49,8 +49,10 @@ pub struct NotifierDeps {
     pub clock: SharedClock,
     /// Subjects.
     pub subjects: Subjects,
-    /// Host pools and silences.
+    /// Host pools, silences, and edited endpoints and recipients.
     pub settings: LiveSettings,
+    /// Opens the secrets of those.
+    pub sealer: Arc<Sealer>,
     /// Its section of the configuration.
     pub config: NotifierConfig,
     /// Name of this node, in whose name deliveries are claimed.
@@ -90,6 +92,15 @@ pub enum NotifierMessage {
     Restart(Child),
     /// Look at the queues.
     Tick,
+    /// Something was edited.
+    Edited,
+    /// A recipient is about to be removed; another gets what is still owed to it.
+    Moves {
+        /// The one that goes.
+        from: String,
+        /// The other.
+        to: String,
+    },
 }
 
 /// One of the supervisor's children.
@@ -110,124 +121,6 @@ impl std::fmt::Display for Child {
     }
 }
 
-/// Everything that children are started with, again and again.
-pub struct Plan {
-    deps: NotifierDeps,
-    dispatcher: DispatcherArgs,
-    lanes: BTreeMap<String, RecipientArgs>,
-    known: Vec<Known>,
-    restarts: RestartPolicy,
-}
-
-impl Plan {
-    async fn new(deps: NotifierDeps) -> Result<Self, NotifierError> {
-        let wrong = deps.config.check();
-        if !wrong.is_empty() {
-            return Err(NotifierError::Config(wrong));
-        }
-        let timeout = Duration::from_secs(deps.config.http_timeout_s);
-        let http = HttpClient::new(timeout, deps.config.allow_private_targets, Arc::clone(&deps.clock))
-            .map_err(NotifierError::Http)?;
-        let known = recipients(&deps, &http).map_err(|e| NotifierError::Config(vec![e]))?;
-        let router = Arc::new(Router::new(&deps.config, deps.settings.clone()));
-        let lanes = lanes(&deps, &known).await?;
-        let handles = lanes.iter().map(|(name, lane)| (name.clone(), Arc::clone(&lane.handle))).collect();
-        let dispatcher = DispatcherArgs {
-            bus: Arc::clone(&deps.bus),
-            ledger: Arc::clone(&deps.ledger),
-            clock: Arc::clone(&deps.clock),
-            subjects: deps.subjects.clone(),
-            router,
-            lanes: Arc::new(handles),
-            batch: deps.config.batch,
-        };
-        Ok(Self { deps, dispatcher, lanes, known, restarts: RestartPolicy::default() })
-    }
-}
-
-/// The built-in recipients and the configured ones.
-fn recipients(deps: &NotifierDeps, http: &HttpClient) -> Result<Vec<Known>, String> {
-    let endpoint_deps = EndpointDeps {
-        http: http.clone(),
-        bus: Arc::clone(&deps.bus),
-        subjects: deps.subjects.clone(),
-        clock: Arc::clone(&deps.clock),
-        node: deps.owner.clone(),
-        batch: deps.config.batch,
-        shell_dir: deps.config.shell_dir(),
-    };
-    let none = toml::Table::new();
-    let mut known = Vec::new();
-    for (name, kind) in [(ALERT_STORE, "alert_store"), (SCRIPT_HTTP, "http_post")] {
-        let kind = endpoint::kind(kind).ok_or_else(|| format!("there is no kind '{kind}'"))?;
-        known.push(Known {
-            name: name.to_owned(),
-            endpoint: name.to_owned(),
-            kind: kind.name(),
-            builtin: true,
-            enabled: true,
-            criteria: Criteria::default(),
-            target: kind.build(&none, &none, &endpoint_deps)?,
-            lane: Arc::default(),
-        });
-    }
-    for recipient in &deps.config.recipient {
-        let endpoint = deps.config.endpoint_of(recipient)?;
-        let kind =
-            endpoint::kind(&endpoint.kind).ok_or_else(|| format!("there is no kind '{}'", endpoint.kind))?;
-        known.push(Known {
-            name: recipient.name.clone(),
-            endpoint: endpoint.name.clone(),
-            kind: kind.name(),
-            builtin: false,
-            enabled: recipient.enabled,
-            criteria: recipient.criteria(),
-            target: kind.build(&endpoint.params.0, &recipient.params.0, &endpoint_deps)?,
-            lane: Arc::default(),
-        });
-    }
-    Ok(known)
-}
-
-/// One lane for each recipient, and one for each that is owed something and is there no longer.
-async fn lanes(deps: &NotifierDeps, known: &[Known]) -> Result<BTreeMap<String, RecipientArgs>, StoreError> {
-    let of = |name: &str| deps.config.recipient.iter().find(|recipient| recipient.name == name);
-    let handle_of = |name: &str| known.iter().find(|known| known.name == name).map(|k| Arc::clone(&k.lane));
-    let lane = |name: &str, endpoint: Arc<dyn endpoint::Endpoint>, handle: Arc<LaneHandle>| {
-        let manners: Manners = endpoint.manners();
-        let args = RecipientArgs {
-            name: name.to_owned(),
-            owner: format!("{}/{name}", deps.owner),
-            ledger: Arc::clone(&deps.ledger),
-            clock: Arc::clone(&deps.clock),
-            endpoint,
-            policy: Policy::new(&deps.config, manners, of(name)),
-            lease: Duration::from_secs(deps.config.claim_lease_s),
-            handle,
-            fallback: of(name).and_then(|recipient| recipient.fallback.as_deref()).and_then(handle_of),
-        };
-        (name.to_owned(), args)
-    };
-    let mut lanes: BTreeMap<_, _> = known
-        .iter()
-        .map(|known| match known.enabled {
-            true => lane(&known.name, Arc::clone(&known.target), Arc::clone(&known.lane)),
-            false => {
-                let gone = Gone { reason: "the recipient is disabled" };
-                lane(&known.name, Arc::new(gone), Arc::clone(&known.lane))
-            }
-        })
-        .collect();
-    for stats in deps.ledger.stats().await? {
-        if stats.pending > 0 && !lanes.contains_key(&stats.recipient) {
-            tracing::warn!(recipient = ?stats.recipient, owed = stats.pending, "recipient is not configured any more");
-            let gone = Gone { reason: "the recipient is not configured any more" };
-            lanes.extend([lane(&stats.recipient, Arc::new(gone), Arc::default())]);
-        }
-    }
-    Ok(lanes)
-}
-
 /// The supervisor actor.
 pub struct NotifierSupervisor;
 
@@ -235,6 +128,8 @@ pub struct NotifierSupervisor;
 pub struct SupervisorState {
     plan: Plan,
     running: HashMap<ActorId, (Child, ActorCell)>,
+    /// Children that were told to stop, because they are to be others.
+    stopping: HashSet<ActorId>,
     budgets: HashMap<Child, RestartBudget>,
     ticks: u64,
     /// End with the state.
@@ -252,15 +147,27 @@ impl Actor for NotifierSupervisor {
         plan: Self::Arguments,
     ) -> Result<Self::State, ActorProcessingErr> {
         let desk = Desk {
-            recipients: plan.known.clone(),
-            router: Arc::clone(&plan.dispatcher.router),
+            roster: plan.dispatcher.roster.clone(),
+            directory: plan.directory.clone(),
+            endpoint_deps: plan.endpoint_deps.clone(),
+            supervisor: myself.clone(),
             ledger: Arc::clone(&plan.deps.ledger),
             clock: Arc::clone(&plan.deps.clock),
         };
-        let listeners = questions::listen(&plan.deps.bus, &plan.deps.subjects, desk).await?;
+        let mut listeners = questions::listen(&plan.deps.bus, &plan.deps.subjects, desk).await?;
+        let (mut edits, me) = (plan.deps.settings.clone(), myself.clone());
+        // What was edited since the plan was made counts as an edit.
+        edits.mark_changed();
+        listeners.spawn(async move {
+            while edits.changed().await.is_ok() {
+                if me.cast(NotifierMessage::Edited).is_err() {
+                    return;
+                }
+            }
+        });
         let children: Vec<Child> = plan.lanes.keys().cloned().map(Child::Lane).collect();
-        let (running, budgets) = (HashMap::new(), HashMap::new());
-        let mut state = SupervisorState { plan, running, budgets, ticks: 0, listeners };
+        let (running, stopping, budgets) = Default::default();
+        let mut state = SupervisorState { plan, running, stopping, budgets, ticks: 0, listeners };
         for child in children.into_iter().chain([Child::Dispatcher]) {
             state.start(child, &myself).await?;
         }
@@ -280,7 +187,14 @@ impl Actor for NotifierSupervisor {
                     return state.failed(child, &error.to_string(), &myself);
                 }
             }
-            NotifierMessage::Tick => state.tick().await,
+            NotifierMessage::Tick => {
+                state.tick().await;
+                if state.plan.is_behind().await {
+                    state.edited(&myself).await?;
+                }
+            }
+            NotifierMessage::Edited => state.edited(&myself).await?,
+            NotifierMessage::Moves { from, to } => drop(state.plan.moves.insert(from, to)),
         }
         Ok(())
     }
@@ -296,7 +210,9 @@ impl Actor for NotifierSupervisor {
             SupervisionEvent::ActorTerminated(cell, ..) => (cell, "it ended by itself".to_owned()),
             _ => return Ok(()),
         };
+        let planned = state.stopping.remove(&cell.get_id());
         match state.running.remove(&cell.get_id()) {
+            Some((child, _)) if planned => state.start(child, &myself).await,
             Some((child, _)) => state.failed(child, &cause, &myself),
             None => Ok(()),
         }
@@ -323,11 +239,43 @@ impl Actor for NotifierSupervisor {
 }
 
 impl SupervisorState {
+    /// Stops lanes that are to be others, each of which is started anew when it has ended, and starts
+    /// those that are new.
+    async fn edited(&mut self, myself: &ActorRef<NotifierMessage>) -> Result<(), ActorProcessingErr> {
+        let changed = match self.plan.update().await {
+            Ok(changed) => changed,
+            Err(error) => {
+                metrics::ledger_failed("update");
+                tracing::warn!(%error, "edited recipients are not in force yet");
+                drop(myself.send_after(TICK, || NotifierMessage::Edited));
+                return Ok(());
+            }
+        };
+        let mut new: Vec<Child> = changed.into_iter().map(Child::Lane).collect();
+        for (id, (child, cell)) in &self.running {
+            let removed = matches!(child, Child::Lane(name) if !self.plan.lanes.contains_key(name));
+            if removed || new.contains(child) {
+                // What is under way comes to its end first.
+                self.stopping.insert(*id);
+                cell.stop(None);
+            }
+            new.retain(|other| other != child);
+        }
+        for child in new {
+            self.start(child, myself).await?;
+        }
+        Ok(())
+    }
+
     async fn start(
         &mut self,
         child: Child,
         myself: &ActorRef<NotifierMessage>,
     ) -> Result<(), ActorProcessingErr> {
+        if self.running.values().any(|(running, _)| *running == child) {
+            // An edit was faster than the pause after a failure.
+            return Ok(());
+        }
         let supervisor = myself.get_cell();
         let cell = match &child {
             Child::Dispatcher => {
@@ -384,6 +332,19 @@ impl SupervisorState {
                         metrics::ledger_failed("prune");
                         tracing::warn!(%error, "finished deliveries could not be forgotten");
                     }
+                }
+            });
+        }
+        if self.ticks.is_multiple_of(TICKS_PER_AUDIT) {
+            let (ledger, now) = (Arc::clone(&self.plan.deps.ledger), self.plan.deps.clock.now());
+            tokio::spawn(async move {
+                match ledger.audit(now).await {
+                    Ok(audit) if audit == LedgerAudit::default() => metrics::audited(&audit),
+                    Ok(audit) => {
+                        metrics::audited(&audit);
+                        tracing::error!(?audit, "the ledger holds what must not be");
+                    }
+                    Err(_) => metrics::ledger_failed("audit"),
                 }
             });
         }

@@ -24,6 +24,12 @@ pub struct Settings {
     pub silences: AlertRules,
     /// Hosts that are probed, by what identifies them.
     pub monitor: Arc<BTreeMap<String, MonitorHost>>,
+    /// Endpoints as they are kept, by name; those of files are the notifier's own business.
+    pub endpoints: BTreeMap<String, Value>,
+    /// Recipients as they are kept, by name.
+    pub recipients: BTreeMap<String, Value>,
+    /// False as long as nobody could be asked what is edited.
+    pub edits_known: bool,
 }
 
 /// Settings in force, which may change.
@@ -42,12 +48,16 @@ pub struct FileSettings {
     pub silences: BTreeMap<String, AlertRule>,
     /// Hosts that are probed, by name.
     pub monitor: BTreeMap<String, MonitorHost>,
+    /// Endpoints and recipients by name: always empty, because a file's are the notifier's alone.
+    pub endpoints: BTreeMap<String, Value>,
+    /// As the endpoints.
+    pub recipients: BTreeMap<String, Value>,
 }
 
 impl FileSettings {
     /// Settings that never change.
     pub fn alone(&self) -> Settings {
-        self.with(&[], &Settings::default()).0
+        Settings { edits_known: false, ..self.with(&[], &Settings::default()).0 }
     }
 
     /// These settings with `documents` over them, in place of `before`. What cannot be used is left out
@@ -69,7 +79,20 @@ impl FileSettings {
         let silences = rules(DocumentKind::Silences, files.silences, &before.silences);
         let pools = Arc::new(HostPools::new(files.pools));
         let monitor = Arc::new(by_value(files.monitor, &mut wrong));
-        (Settings { scripts: files.scripts, pools, exclusions, silences, monitor }, wrong)
+        let FileSettings { scripts, endpoints, recipients, .. } = files;
+        (
+            Settings {
+                scripts,
+                pools,
+                exclusions,
+                silences,
+                monitor,
+                endpoints,
+                recipients,
+                edits_known: true,
+            },
+            wrong,
+        )
     }
 
     /// Puts one entry in place of what there is of its name.
@@ -86,6 +109,8 @@ impl FileSettings {
                 host.check()?;
                 self.monitor.insert(name.to_owned(), host);
             }
+            DocumentKind::Endpoints => drop(self.endpoints.insert(name.to_owned(), named(name, value)?)),
+            DocumentKind::Recipients => drop(self.recipients.insert(name.to_owned(), named(name, value)?)),
             DocumentKind::Pools => {
                 let pool: HostPool = read(&named(name, value)?)?;
                 match self.pools.iter_mut().find(|known| known.name == name) {
@@ -114,6 +139,8 @@ impl FileSettings {
             DocumentKind::Monitor => {
                 self.monitor.iter().map(|(n, v)| json(n, serde_json::to_value(v))).collect()
             }
+            DocumentKind::Endpoints => self.endpoints.clone(),
+            DocumentKind::Recipients => self.recipients.clone(),
             DocumentKind::Pools => {
                 let members = |pool: &HostPool| serde_json::json!({ "members": pool.members });
                 self.pools.iter().map(|pool| (pool.name.clone(), members(pool))).collect()
@@ -135,11 +162,10 @@ fn rule(value: &Value) -> Result<AlertRule, String> {
 /// A value that is known by its document's name; a name inside has to be the same.
 fn named(name: &str, value: &Value) -> Result<Value, String> {
     let mut value = value.clone();
-    if let Some(map) = value.as_object_mut() {
-        let inside = map.entry("name").or_insert_with(|| name.into());
-        if inside.as_str() != Some(name) {
-            return Err(format!("name: must be '{name}' or absent"));
-        }
+    let map = value.as_object_mut().ok_or("must be an object")?;
+    let inside = map.entry("name").or_insert_with(|| name.into());
+    if inside.as_str() != Some(name) {
+        return Err(format!("name: must be '{name}' or absent"));
     }
     Ok(value)
 }

@@ -5,6 +5,7 @@
 //! [`Ledger`] is the notifier's. [`sqlite`] implements all in one folder for one process, [`postgres`] on a
 //! server for many; both pass [`conformance`].
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -218,6 +219,8 @@ pub struct LedgerEvent {
     pub recipients: Vec<String>,
     /// Version of the configuration that decided.
     pub config_version: String,
+    /// Its deliveries are due then, and their deadlines count from then; at once when absent.
+    pub not_before: Option<Timestamp>,
 }
 
 /// One event on its way to one recipient.
@@ -260,6 +263,28 @@ pub enum Outcome {
         /// Why.
         reason: String,
     },
+    /// It was sent and nobody knows whether it arrived; try again at this time.
+    Unknown {
+        /// When.
+        at: Timestamp,
+        /// Why nobody knows.
+        reason: String,
+    },
+    /// Nothing was tried; look again at this time. No attempt.
+    Postponed {
+        /// When.
+        at: Timestamp,
+    },
+    /// Nobody is told, on purpose; the text says why. No attempt.
+    Suppressed {
+        /// Why.
+        reason: String,
+    },
+    /// It was told in the message of another event. No attempt.
+    Merged {
+        /// The other event.
+        into: String,
+    },
     /// Give it up; the text says why.
     Dead {
         /// Why.
@@ -285,6 +310,12 @@ pub struct RecipientStats {
     pub delivered: u64,
     /// Given up, kept as dead letters.
     pub dead: u64,
+    /// Not told on purpose.
+    #[serde(default)]
+    pub suppressed: u64,
+    /// Told in the message of another.
+    #[serde(default)]
+    pub merged: u64,
     /// Tries altogether.
     pub attempts: u64,
     /// Why the last try failed; absent when it did not.
@@ -314,8 +345,11 @@ pub struct DeliveryRecord {
     pub event_id: String,
     /// The recipient.
     pub recipient: String,
-    /// `pending`, `claimed` (under way), `delivered` or `dead`.
+    /// `pending`, `claimed` (under way), `delivered`, `dead`, `suppressed` or `merged`.
     pub state: String,
+    /// Why it is where it is, when it was not delivered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
     /// When the event was accepted.
     #[schema(value_type = String)]
     pub accepted_at: Timestamp,
@@ -339,11 +373,22 @@ pub struct Attempt {
     /// When it ended.
     #[schema(value_type = String)]
     pub at: Timestamp,
-    /// `delivered`, `retry` or `dead`.
+    /// `delivered`, `retry`, `unknown` (sent, no answer) or `dead`.
     pub outcome: String,
     /// Why, when it was not delivered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+}
+
+/// What must not be in a ledger; every count is zero in a sound one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LedgerAudit {
+    /// Order keys with unfinished deliveries of which none may be claimed: they would wait for ever.
+    pub stuck_keys: u64,
+    /// Deliveries whose claim ran out more than ten minutes ago and that nobody took up.
+    pub forgotten_claims: u64,
+    /// Recipients whose totals are not those of their rows.
+    pub wrong_totals: u64,
 }
 
 /// The notifier's ledger: events accepted, deliveries owed, tries made.
@@ -371,8 +416,13 @@ pub trait Ledger: Send + Sync + 'static {
         limit: usize,
     ) -> Result<Vec<Delivery>, StoreError>;
 
-    /// Records how tries ended; each counts as one attempt.
+    /// Records how tries ended; each counts as one attempt unless its outcome says otherwise. Also
+    /// takes outcomes of deliveries that nobody has claimed.
     async fn settle(&self, results: Vec<(Delivery, Outcome)>, now: Timestamp) -> Result<(), StoreError>;
+
+    /// The unfinished deliveries to the same recipient that wait behind this one in its order key, oldest
+    /// first, `limit` at most.
+    async fn behind(&self, delivery: &Delivery, limit: usize) -> Result<Vec<Delivery>, StoreError>;
 
     /// When the recipient's next delivery is due; `None` when it has none. A claimed delivery is due
     /// again when its claim runs out.
@@ -412,4 +462,13 @@ pub trait Ledger: Send + Sync + 'static {
 
     /// Forgets finished events accepted before `before`; dead letters stay. Returns how many.
     async fn prune(&self, before: Timestamp) -> Result<u64, StoreError>;
+
+    /// What is noted under a scope, by key.
+    async fn notes(&self, scope: &str) -> Result<BTreeMap<String, String>, StoreError>;
+
+    /// Notes these under a scope, in one transaction; `None` forgets.
+    async fn note(&self, scope: &str, changes: Vec<(String, Option<String>)>) -> Result<(), StoreError>;
+
+    /// Looks for what must not be.
+    async fn audit(&self, now: Timestamp) -> Result<LedgerAudit, StoreError>;
 }

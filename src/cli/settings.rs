@@ -1,4 +1,5 @@
-//! `flowhook settings`: scripts, exclusions, silences, host pools and probed hosts of a node that runs.
+//! `flowhook settings`: scripts, exclusions, silences, host pools, probed hosts, endpoints and recipients of
+//! a node that runs.
 
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
@@ -30,6 +31,10 @@ enum Kind {
     Pools,
     /// Hosts that are probed
     Monitor,
+    /// Ways by which notifications leave
+    Endpoints,
+    /// Who is notified of what
+    Recipients,
 }
 
 impl Kind {
@@ -40,6 +45,8 @@ impl Kind {
             Self::Silences => "silences",
             Self::Pools => "pools",
             Self::Monitor => "monitor",
+            Self::Endpoints => "endpoints",
+            Self::Recipients => "recipients",
         }
     }
 }
@@ -75,8 +82,41 @@ enum SettingsCommand {
         kind: Kind,
         /// Which
         name: String,
+        /// Of an endpoint: delete the recipients that use it, too
+        #[arg(long)]
+        cascade: bool,
+        /// Of a recipient: another that gets what it is still owed; that is given up without
+        #[arg(long, value_name = "RECIPIENT")]
+        move_to: Option<String>,
         #[command(flatten)]
         edit: Edit,
+    },
+    /// Print every edited entry as JSON, for import
+    Export {
+        /// Only of this kind
+        kind: Option<Kind>,
+        /// Leave secrets out; they are sealed with this node's key without
+        #[arg(long)]
+        without_secrets: bool,
+    },
+    /// Make the entries of an export the edited ones; all of them, or none when one is wrong
+    Import {
+        /// File of the export (- reads standard input)
+        file: String,
+        /// Delete edited entries that are not in it
+        #[arg(long)]
+        replace: bool,
+        /// Who is written down as the editor
+        #[arg(long, env = "USER", default_value = "command line")]
+        by: String,
+    },
+    /// Forget edited entries; what the configuration file says is in force again
+    Reset {
+        /// Only of this kind
+        kind: Option<Kind>,
+        /// Who is written down as the editor
+        #[arg(long, env = "USER", default_value = "command line")]
+        by: String,
     },
     /// Show who changed an entry, when and how, newest first
     History {
@@ -126,10 +166,34 @@ pub fn settings(args: &SettingsArgs, config: &Config, output: Output) -> Result<
             let entry = set(&client, kind.name(), name, &read(json)?, edit)?;
             shown(&entry, output, || line(&entry))
         }
-        SettingsCommand::Delete { kind, name, edit } => {
+        SettingsCommand::Delete { kind, name, cascade, move_to, edit } => {
             let path = ["settings", kind.name(), name];
-            let entry = client.send(Method::DELETE, &path, &[("by", &edit.by)], edit.revision, None)?;
+            let mut query = vec![("by", edit.by.as_str())];
+            query.extend(cascade.then_some(("cascade", "true")));
+            query.extend(move_to.iter().map(|to| ("move_to", to.as_str())));
+            let entry = client.send(Method::DELETE, &path, &query, edit.revision, None)?;
             shown(&entry, output, || format!("{name} is deleted\n"))
+        }
+        SettingsCommand::Export { kind, without_secrets } => {
+            let mut query: Vec<_> = kind.iter().map(|kind| ("kind", kind.name())).collect();
+            query.extend(without_secrets.then_some(("secrets", "omit")));
+            print_json(&client.send(Method::GET, &["settings", "export"], &query, None, None)?)
+        }
+        SettingsCommand::Import { file, replace, by } => {
+            let export = match file.as_str() {
+                "-" => read("-")?,
+                file => read_file(file)?,
+            };
+            let mut query = vec![("by", by.as_str())];
+            query.extend(replace.then_some(("replace", "true")));
+            let done = client.send(Method::POST, &["settings", "import"], &query, None, Some(&export))?;
+            shown(&done, output, || format!("{} changed, {} deleted\n", done["changed"], done["deleted"]))
+        }
+        SettingsCommand::Reset { kind, by } => {
+            let mut query = vec![("by", by.as_str())];
+            query.extend(kind.iter().map(|kind| ("kind", kind.name())));
+            let done = client.send(Method::POST, &["settings", "reset"], &query, None, None)?;
+            shown(&done, output, || format!("{} deleted\n", done["deleted"]))
         }
         SettingsCommand::History { kind, name } => {
             let answer = found(client.get(&["settings", kind.name(), name, "history"])?, name)?;
@@ -174,6 +238,11 @@ pub fn read(text: &str) -> Result<Value, Failure> {
     serde_json::from_str(&text).map_err(|error| Failure::config(format!("no JSON: {error}")))
 }
 
+fn read_file(path: &str) -> Result<Value, Failure> {
+    let text = std::fs::read_to_string(path).map_err(|e| Failure::config(format!("{path}: {e}")))?;
+    serde_json::from_str(&text).map_err(|e| Failure::config(format!("{path}: no JSON: {e}")))
+}
+
 fn found(value: Option<Value>, name: &str) -> Result<Value, Failure> {
     value.ok_or_else(|| Failure::new(exit::FAILED, anyhow::anyhow!("there is no '{name}'")))
 }
@@ -193,6 +262,7 @@ pub fn shown(value: &Value, output: Output, text: impl FnOnce() -> String) -> Re
 pub fn line(entry: &Value) -> String {
     let field = |key: &str| entry[key].as_str().unwrap_or_default();
     let edited = match entry["revision"].as_u64() {
+        None | Some(0) if entry["source"] == "builtin" => "built in".to_owned(),
         None | Some(0) => "from the configuration file".to_owned(),
         Some(revision) => format!("revision {revision} by {} at {}", field("by"), field("at")),
     };

@@ -62,22 +62,30 @@ async fn ledger(world: &World, node: &str) -> bool {
     !world.fails(1)
 }
 
+/// What the node's clock shows.
+fn wall(world: &World, node: &str) -> Timestamp {
+    let clock = world.trouble(node).clock_s;
+    Timestamp::from_secs(crate::collectors::START + world.now().as_secs() as i64 + clock)
+}
+
 async fn dispatch(world: Arc<World>, node: String) {
     let router = router();
     let bus = NodeBus::shared(&world, &node);
     let filter = Subjects::default().all(Stream::Alert.kind());
     let mut alerts = bus.consume(Stream::Alert, "notifier", &filter).await.unwrap();
     while let Some(queued) = alerts.next().await {
-        let event = router.alert(&queued.payload).unwrap();
+        let events = router.alert(&queued.payload, wall(&world, &node)).unwrap();
         while !ledger(&world, &node).await {
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
         {
             let mut shared = world.lock();
             let deliveries = &mut shared.deliveries;
-            if event.recipients.iter().any(|name| name == "r") && deliveries.known.insert(event.id.clone()) {
-                let not_before = Duration::ZERO;
-                deliveries.owed.push(Owed { event, attempts: 0, claimed: None, not_before, done: false });
+            for event in events.into_iter().filter(|event| event.recipients.iter().any(|name| name == "r")) {
+                if deliveries.known.insert(event.id.clone()) {
+                    let not_before = Duration::ZERO;
+                    deliveries.owed.push(Owed { event, attempts: 0, claimed: None, not_before, done: false });
+                }
             }
         }
         // An answer may be lost; then the message comes again, and is known.
@@ -93,10 +101,7 @@ async fn lane(world: Arc<World>, node: String) {
     let mut lane = Lane::new(Policy::new(&config, manners, None));
     loop {
         world.awake(&node).await;
-        let wall = || {
-            let clock = world.trouble(&node).clock_s;
-            Timestamp::from_secs(crate::collectors::START + world.now().as_secs() as i64 + clock)
-        };
+        let wall = || wall(&world, &node);
         let most = match lane.turn(wall()) {
             Turn::Wait(wait) => {
                 tokio::time::sleep(wait.min(Duration::from_secs(5))).await;
@@ -177,11 +182,14 @@ fn settle(world: &World, node: &str, settled: Vec<(Delivery, Outcome)>, now: Tim
         (owed.claimed, owed.attempts) = (None, owed.attempts + 1);
         match outcome {
             Outcome::Delivered => owed.done = true,
-            Outcome::Retry { at: again, .. } => {
+            Outcome::Retry { at: again, .. }
+            | Outcome::Unknown { at: again, .. }
+            | Outcome::Postponed { at: again } => {
                 let wait = u64::try_from(again.since(now).max(0)).unwrap();
                 owed.not_before = at + Duration::from_nanos(wait);
             }
             Outcome::Dead { reason } | Outcome::Diverted { reason, .. } => panic!("given up: {reason}"),
+            other @ (Outcome::Suppressed { .. } | Outcome::Merged { .. }) => panic!("not told: {other:?}"),
         }
     }
 }

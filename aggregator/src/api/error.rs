@@ -59,6 +59,24 @@ impl ApiError {
         Self::new(StatusCode::PRECONDITION_FAILED, "conflict", message)
     }
 
+    /// Others need it (RFC 9110 §15.5.10).
+    pub fn in_use(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::CONFLICT, "in_use", message)
+    }
+
+    /// A wrong body, when the body is not to blame: others need what would go.
+    pub fn or_in_use(self) -> Self {
+        match self.status {
+            StatusCode::BAD_REQUEST => Self::in_use(self.message),
+            _ => self,
+        }
+    }
+
+    /// With the document that it is about.
+    pub fn of(self, kind: &str, name: &str) -> Self {
+        Self { message: format!("{kind} {name}: {}", self.message), ..self }
+    }
+
     /// There is no such thing, as far as those can tell who answered.
     pub fn not_there(message: String, missing: &[String]) -> Self {
         match missing {

@@ -12,7 +12,7 @@ use super::query::Parameters;
 use super::{ApiDeps, ApiError};
 
 /// How long the notifier may take to list its recipients.
-const LIST_PATIENCE: Duration = Duration::from_secs(2);
+pub const LIST_PATIENCE: Duration = Duration::from_secs(2);
 
 /// How long a test of a recipient may take.
 const TEST_PATIENCE: Duration = Duration::from_secs(30);
@@ -133,7 +133,11 @@ async fn of_dead(
     Ok(HttpResponse::Ok().json(ask(deps, verb, question.into(), LIST_PATIENCE).await?))
 }
 
-async fn ask(deps: &ApiDeps, verb: &str, question: Bytes, patience: Duration) -> Result<Value, ApiError> {
+/// Asks the notifier.
+///
+/// # Errors
+/// It does not answer, or says what is wrong.
+pub async fn ask(deps: &ApiDeps, verb: &str, question: Bytes, patience: Duration) -> Result<Value, ApiError> {
     let subject = deps.subjects.request_role("notifier", verb);
     let answer = deps.bus.request(&subject, question, patience).await?;
     let answer: Value = serde_json::from_slice(&answer)

@@ -1,8 +1,9 @@
 //! What users edit while everything runs: settings of scripts, exclusions, silences, host pools,
-//! probed hosts.
+//! probed hosts, endpoints, recipients.
 //!
 //! Each is a document with a revision. What the configuration file says shows as `"source": "file"`;
-//! an edited document of the same name wins over it until it is deleted.
+//! an edited document of the same name wins over it until it is deleted, but for endpoints and
+//! recipients, of which those of the file cannot be edited. Secrets are kept sealed and never shown.
 
 use std::collections::BTreeMap;
 
@@ -16,9 +17,13 @@ use shared::script::registry::{ScriptSettings, ScriptSetup, wrong_config};
 use shared::settings::FileSettings;
 use shared::store::documents::{Change, Document, DocumentKind, Put};
 
+use self::notifiers::Edit;
 use super::page::Listing;
 use super::query::Parameters;
 use super::{ApiDeps, ApiError};
+
+pub mod notifiers;
+pub mod whole;
 
 /// Versions of a document in one answer.
 const VERSIONS: usize = 100;
@@ -33,7 +38,7 @@ pub struct Entry {
     name: String,
     /// Its content.
     value: Value,
-    /// `file` or `api`.
+    /// `file` or `api`; `builtin` for what is always there.
     source: &'static str,
     /// For `If-Match`; 0 for what only the configuration file says.
     revision: u64,
@@ -49,10 +54,26 @@ pub struct Entry {
     hits: Option<u64>,
 }
 
-impl From<Document> for Entry {
-    fn from(document: Document) -> Self {
-        let Document { name, value, revision, by, at, .. } = document;
+impl Entry {
+    /// An edited one, its secrets hidden.
+    fn edited(deps: &ApiDeps, document: Document) -> Self {
+        let Document { name, value, revision, by, at, .. } = shown(deps, document);
         Self { name, value, source: "api", revision, by: Some(by), at: Some(at), hits: None }
+    }
+
+    fn of_file(source: &'static str, name: String, value: Value) -> Self {
+        Self { name, value, source, revision: 0, by: None, at: None, hits: None }
+    }
+}
+
+/// A document with its secrets hidden.
+fn shown(deps: &ApiDeps, document: Document) -> Document {
+    match document.kind.is_the_notifiers() {
+        false => document,
+        true => {
+            let value = deps.sealer.shown(document.kind.name(), &document.name, &document.value);
+            Document { value, ..document }
+        }
     }
 }
 
@@ -75,32 +96,45 @@ fn kind(name: &str) -> Result<DocumentKind, ApiError> {
         .ok_or_else(|| ApiError::not_found(format!("there are no settings '{name}', only {}", known())))
 }
 
-/// Every entry of a kind: of the configuration file, and edited ones over them.
-async fn entries(deps: &ApiDeps, kind: DocumentKind) -> Result<BTreeMap<String, Entry>, ApiError> {
-    let of_file = deps.file_settings.entries(kind).into_iter().map(|(name, value)| {
-        let entry = Entry { name, value, source: "file", revision: 0, by: None, at: None, hits: None };
-        (entry.name.clone(), entry)
-    });
-    let mut entries: BTreeMap<String, Entry> = of_file.collect();
+/// Every entry of a kind: of the configuration file, and edited ones beside or over them; and who did
+/// not answer.
+async fn entries(
+    deps: &ApiDeps,
+    kind: DocumentKind,
+) -> Result<(BTreeMap<String, Entry>, Vec<String>), ApiError> {
     let documents = deps.documents.documents(Some(kind)).await?;
-    entries.extend(documents.into_iter().map(|document| (document.name.clone(), document.into())));
+    let edited = documents.into_iter().map(|d| (d.name.clone(), Entry::edited(deps, d)));
+    let mut entries: BTreeMap<String, Entry> = edited.collect();
+    if kind.is_the_notifiers() {
+        return match notifiers::of_file(deps, kind).await {
+            Ok(of_file) => {
+                entries.extend(of_file.into_iter().map(|entry| (entry.name.clone(), entry)));
+                Ok((entries, Vec::new()))
+            }
+            Err(_) => Ok((entries, vec!["notifier".to_owned()])),
+        };
+    }
+    for (name, value) in deps.file_settings.entries(kind) {
+        entries.entry(name.clone()).or_insert_with(|| Entry::of_file("file", name, value));
+    }
     let settings = deps.settings.borrow().clone();
     let rules = match kind {
         DocumentKind::Exclusions => &settings.exclusions,
         DocumentKind::Silences => &settings.silences,
-        DocumentKind::Scripts | DocumentKind::Pools | DocumentKind::Monitor => return Ok(entries),
+        _ => return Ok((entries, Vec::new())),
     };
     for (name, hits) in rules.hits() {
         if let Some(entry) = entries.get_mut(name) {
             entry.hits = Some(hits);
         }
     }
-    Ok(entries)
+    Ok((entries, Vec::new()))
 }
 
-/// Settings of one kind: `scripts`, `exclusions`, `silences`, `pools` or `monitor`, by name.
+/// Settings of one kind: `scripts`, `exclusions`, `silences`, `pools`, `monitor`, `endpoints` or `recipients`,
+/// by name.
 #[utoipa::path(get, path = "/api/v1/settings/{kind}",
-    params(("kind" = String, Path, description = "scripts, exclusions, silences, pools or monitor")),
+    params(("kind" = String, Path, description = "scripts, exclusions, silences, pools, monitor, endpoints or recipients")),
     responses((status = 200, body = Listing<Entry>), (status = 404, body = super::error::ErrorBody)))]
 #[get("/settings/{kind}")]
 pub async fn list(
@@ -109,8 +143,9 @@ pub async fn list(
     request: HttpRequest,
 ) -> Result<HttpResponse, ApiError> {
     Parameters::none(&request)?;
-    let items: Vec<Entry> = entries(&deps, kind(&path)?).await?.into_values().collect();
-    Ok(HttpResponse::Ok().json(Listing { items, next: None, missing: Vec::new() }))
+    let (entries, missing) = entries(&deps, kind(&path)?).await?;
+    let items: Vec<Entry> = entries.into_values().collect();
+    Ok(HttpResponse::Ok().json(Listing { items, next: None, missing }))
 }
 
 /// One entry; its `ETag` is the revision.
@@ -124,10 +159,10 @@ pub async fn one(
     request: HttpRequest,
 ) -> Result<HttpResponse, ApiError> {
     Parameters::none(&request)?;
-    match entries(&deps, path.kind()?).await?.remove(&path.name) {
-        Some(entry) => Ok(tagged(HttpResponse::Ok(), entry)),
-        None => Err(not_there(&path)),
-    }
+    let (mut entries, missing) = entries(&deps, path.kind()?).await?;
+    let message = || format!("{} has no entry '{}'", path.kind, path.name);
+    let entry = entries.remove(&path.name).ok_or_else(|| ApiError::not_there(message(), &missing))?;
+    Ok(tagged(HttpResponse::Ok(), entry))
 }
 
 /// Sets an entry. With `If-Match: "<revision>"` only when that is the one in force, `"0"` for one that
@@ -149,11 +184,16 @@ pub async fn set(
     put(&deps, &path, body.into_inner(), expected(&request)?, by).await
 }
 
-/// Deletes an edited entry; what the configuration file says is in force again.
+/// Deletes an edited entry; what the configuration file says is in force again. An endpoint that
+/// recipients use is deleted only together with them (`cascade`).
 #[utoipa::path(delete, path = "/api/v1/settings/{kind}/{name}",
     params(("kind" = String, Path), ("name" = String, Path),
-           ("by" = Option<String>, Query, description = "Who deletes it; `api` when absent")),
+           ("by" = Option<String>, Query, description = "Who deletes it; `api` when absent"),
+           ("cascade" = Option<bool>, Query, description = "Delete the recipients of an endpoint too"),
+           ("move_to" = Option<String>, Query, description = "Recipient that gets what is still owed to the \
+            one that is deleted; it is given up without")),
     responses((status = 200, body = Entry), (status = 404, body = super::error::ErrorBody),
+              (status = 409, body = super::error::ErrorBody),
               (status = 412, body = super::error::ErrorBody)))]
 #[delete("/settings/{kind}/{name}")]
 pub async fn remove(
@@ -161,8 +201,20 @@ pub async fn remove(
     path: web::Path<Name>,
     request: HttpRequest,
 ) -> Result<HttpResponse, ApiError> {
-    let by = Parameters::read(&request, &["by"])?.text("by");
-    change(&deps, &path, None, expected(&request)?, by).await
+    let parameters = Parameters::read(&request, &["by", "cascade", "move_to"])?;
+    let (by, expected) = (parameters.text("by"), expected(&request)?);
+    let (cascade, move_to) = (parameters.parsed::<bool>("cascade")?, parameters.text("move_to"));
+    let kind = path.kind()?;
+    if cascade.is_some() && kind != DocumentKind::Endpoints {
+        return Err(ApiError::bad_field("cascade", "only endpoints have recipients"));
+    }
+    if move_to.is_some() && kind != DocumentKind::Recipients {
+        return Err(ApiError::bad_field("move_to", "only recipients are owed anything"));
+    }
+    if kind.is_the_notifiers() {
+        notifiers::remove(&deps, kind, &path.name, cascade == Some(true), move_to, by.as_deref()).await?;
+    }
+    change(&deps, &path, None, expected, by).await
 }
 
 /// The versions of an edited entry, newest first; one whose value is null deleted it.
@@ -176,10 +228,11 @@ pub async fn history(
     request: HttpRequest,
 ) -> Result<HttpResponse, ApiError> {
     Parameters::none(&request)?;
-    let items = deps.documents.versions(path.kind()?, &path.name, VERSIONS).await?;
-    if items.is_empty() {
+    let versions = deps.documents.versions(path.kind()?, &path.name, VERSIONS).await?;
+    if versions.is_empty() {
         return Err(not_there(&path));
     }
+    let items: Vec<Document> = versions.into_iter().map(|version| shown(&deps, version)).collect();
     Ok(HttpResponse::Ok().json(Listing { items, next: None, missing: Vec::new() }))
 }
 
@@ -220,20 +273,33 @@ async fn put(
     by: Option<String>,
 ) -> Result<HttpResponse, ApiError> {
     let kind = path.kind()?;
+    check(deps, kind, &path.name, &value).await?;
+    let value = match kind.is_the_notifiers() {
+        false => value,
+        true => {
+            let edit = Edit::of(deps).await?;
+            let sealed = edit.sealed(deps, kind, &path.name, &value)?;
+            edit.with(kind, &path.name, Some(&sealed)).check(deps, None).await?;
+            sealed
+        }
+    };
+    change(deps, path, Some(value), expected, by).await
+}
+
+/// Says what is wrong with a value, as far as it can be told without others.
+async fn check(deps: &ApiDeps, kind: DocumentKind, name: &str, value: &Value) -> Result<(), ApiError> {
     let odd = |c: char| c.is_control() || c == '/';
-    if path.name.is_empty() || path.name.len() > MAX_NAME || path.name.contains(odd) {
+    if name.is_empty() || name.len() > MAX_NAME || name.contains(odd) {
         let cause = format!("a name has at most {MAX_NAME} bytes, no '/' and no control characters");
         return Err(ApiError::bad_field("name", cause));
     }
-    FileSettings::default()
-        .set(kind, &path.name, &value)
-        .map_err(|cause| ApiError::bad_field("body", cause))?;
+    FileSettings::default().set(kind, name, value).map_err(|cause| ApiError::bad_field("body", cause))?;
     if kind == DocumentKind::Scripts {
-        let (setup, key, settings) = (deps.scripts.setup(), path.name.clone(), value.clone());
+        let (setup, key, settings) = (deps.scripts.setup(), name.to_owned(), value.clone());
         let checked = web::block(move || check_script(&setup, &key, settings)).await;
         checked.map_err(|_| ApiError::unavailable("too much to do"))??;
     }
-    change(deps, path, Some(value), expected, by).await
+    Ok(())
 }
 
 /// Compares the settings of a script with what it takes.
@@ -257,20 +323,33 @@ async fn change(
     expected: Option<u64>,
     by: Option<String>,
 ) -> Result<HttpResponse, ApiError> {
-    let (kind, name) = (path.kind()?, path.name.clone());
-    let by = by.unwrap_or_else(|| "api".to_owned());
-    let change = Change { kind, name, value, expected, by, at: deps.clock.now() };
-    match deps.documents.change(change).await? {
+    match store(deps, path.kind()?, &path.name, value, expected, by.as_deref()).await? {
         Put::Done(document) => {
-            // Who misses it looks by himself a while later.
-            let _ = deps.bus.publish(&deps.subjects.settings_edited(), kind.name().into()).await;
-            Ok(tagged(HttpResponse::Ok(), document.into()))
+            tell(deps, path.kind()?).await;
+            Ok(tagged(HttpResponse::Ok(), Entry::edited(deps, document)))
         }
         Put::Conflict(0) if expected.is_none() => Err(not_there(path)),
         Put::Conflict(revision) => {
             Err(ApiError::conflict(format!("{} is at revision {revision} by now", path.name)))
         }
     }
+}
+
+async fn store(
+    deps: &ApiDeps,
+    kind: DocumentKind,
+    name: &str,
+    value: Option<Value>,
+    expected: Option<u64>,
+    by: Option<&str>,
+) -> Result<Put, ApiError> {
+    let (name, by) = (name.to_owned(), by.unwrap_or("api").to_owned());
+    Ok(deps.documents.change(Change { kind, name, value, expected, by, at: deps.clock.now() }).await?)
+}
+
+/// Tells everybody that something was edited. Who misses it looks by himself a while later.
+async fn tell(deps: &ApiDeps, kind: DocumentKind) {
+    let _ = deps.bus.publish(&deps.subjects.settings_edited(), kind.name().into()).await;
 }
 
 /// The revision that a request is about.

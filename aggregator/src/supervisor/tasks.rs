@@ -21,6 +21,8 @@ pub enum Task {
     Alerts,
     /// Tells other processes what users have edited.
     Documents,
+    /// Tells the notifier whether alerts are acknowledged.
+    Acknowledged,
     /// Deletes what is older than its retention.
     Prune,
     /// Tells alert transitions.
@@ -33,8 +35,15 @@ pub enum Task {
 
 impl Task {
     /// All but the API.
-    pub(super) const WORK: [Self; 6] =
-        [Self::Flows, Self::Alerts, Self::Documents, Self::Prune, Self::Outbox, Self::Live];
+    pub(super) const WORK: [Self; 7] = [
+        Self::Flows,
+        Self::Alerts,
+        Self::Documents,
+        Self::Acknowledged,
+        Self::Prune,
+        Self::Outbox,
+        Self::Live,
+    ];
 }
 
 impl SupervisorState {
@@ -59,6 +68,10 @@ impl SupervisorState {
             Task::Documents => {
                 let requests = writer::document_requests(&deps.bus, &deps.subjects).await?;
                 writer::documents(requests, Arc::clone(&deps.documents)).boxed()
+            }
+            Task::Acknowledged => {
+                let requests = writer::acknowledged_requests(&deps.bus, &deps.subjects).await?;
+                writer::acknowledged(requests, alerts).boxed()
             }
             Task::Prune => {
                 let (flows, series) = (Arc::clone(&deps.flows), Arc::clone(&deps.series));

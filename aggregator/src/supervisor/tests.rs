@@ -40,6 +40,7 @@ pub(crate) fn deps(bus: &SharedBus, store: &SqliteStore) -> AggregatorDeps {
     AggregatorDeps {
         bus: Arc::clone(bus),
         documents: Arc::new(store.clone()),
+        sealer: Arc::new(shared::seal::Sealer::of_nobody().unwrap()),
         file_settings: Default::default(),
         settings: tokio::sync::watch::channel(Arc::default()).1,
         alerts: Arc::new(store.clone()),

@@ -9,11 +9,14 @@ use shared::bus::memory::MemoryBus;
 use shared::clock::ManualClock;
 use shared::model::{Alert, Severity, Timestamp};
 use shared::store::sqlite::SqliteStore;
-use shared::store::{DeadLetter, Delivery, DeliveryRecord, Outcome, RecipientStats, StoreError};
+use shared::store::{DeadLetter, Delivery, DeliveryRecord, LedgerAudit, Outcome, RecipientStats};
 use shared::wire::proto::HttpPost;
+
+use std::collections::BTreeMap;
 
 use super::*;
 use crate::config::NotifierConfig;
+use crate::route::Router;
 use crate::testing::{alert, flow_alert};
 
 const NOW: Timestamp = Timestamp::from_secs(1_000_000);
@@ -96,6 +99,22 @@ impl Ledger for Flaky {
     async fn prune(&self, before: Timestamp) -> Result<u64, StoreError> {
         Ledger::prune(&self.store, before).await
     }
+
+    async fn behind(&self, delivery: &Delivery, limit: usize) -> Result<Vec<Delivery>, StoreError> {
+        self.store.behind(delivery, limit).await
+    }
+
+    async fn notes(&self, scope: &str) -> Result<BTreeMap<String, String>, StoreError> {
+        self.store.notes(scope).await
+    }
+
+    async fn note(&self, scope: &str, changes: Vec<(String, Option<String>)>) -> Result<(), StoreError> {
+        self.store.note(scope, changes).await
+    }
+
+    async fn audit(&self, now: Timestamp) -> Result<LedgerAudit, StoreError> {
+        self.store.audit(now).await
+    }
 }
 
 struct Setup {
@@ -103,6 +122,12 @@ struct Setup {
     ledger: Arc<Flaky>,
     actor: ActorRef<DispatcherMessage>,
     subjects: Subjects,
+}
+
+fn roster(config: &NotifierConfig) -> LiveRoster {
+    let router = Router::new(config, tokio::sync::watch::channel(Arc::default()).1);
+    let roster = Roster { recipients: Vec::new(), router, lanes: BTreeMap::new() };
+    tokio::sync::watch::channel(Arc::new(roster)).1
 }
 
 async fn start(failures: u32) -> Setup {
@@ -120,8 +145,8 @@ async fn start(failures: u32) -> Setup {
         ledger: Arc::clone(&ledger) as Arc<dyn Ledger>,
         clock: ManualClock::new(NOW),
         subjects: subjects.clone(),
-        router: Arc::new(Router::new(&config, tokio::sync::watch::channel(Arc::default()).1)),
-        lanes: Arc::default(),
+        roster: roster(&config),
+        rules: Rules::default(),
         batch: 64,
     };
     let (actor, _) = Actor::spawn(None, Dispatcher, args).await.unwrap();
@@ -213,11 +238,8 @@ async fn a_dispatcher_that_died_leaves_its_messages_to_the_next() {
         ledger: Arc::clone(&setup.ledger) as Arc<dyn Ledger>,
         clock: ManualClock::new(NOW),
         subjects: setup.subjects.clone(),
-        router: Arc::new(Router::new(
-            &NotifierConfig::default(),
-            tokio::sync::watch::channel(Arc::default()).1,
-        )),
-        lanes: Arc::default(),
+        roster: roster(&NotifierConfig::default()),
+        rules: Rules::default(),
         batch: 64,
     };
     let _next = Actor::spawn(None, Dispatcher, args).await.unwrap();

@@ -75,7 +75,7 @@ impl Endpoint for AlertStore {
     fn manners(&self) -> Manners {
         let cap = Some(Duration::from_secs(30));
         // A question on the bus costs little, so nothing is won by a breaker.
-        Manners { batch: self.batch, one_target: false, never_gives_up: true, backoff_cap: cap }
+        Manners { one_target: false, never_gives_up: true, backoff_cap: cap, ..Manners::of_batch(self.batch) }
     }
 
     async fn deliver(&self, batch: &[Delivery]) -> Vec<Result<(), DeliveryError>> {

@@ -181,6 +181,7 @@ fn read_item(item: &Value) -> Result<(), DeliveryError> {
     match classify(status, None, shared::model::Timestamp::ZERO) {
         Ok(()) => Ok(()),
         Err(DeliveryError::Retry { after, .. }) => Err(DeliveryError::Retry { after, reason }),
+        Err(DeliveryError::Unknown { .. }) => Err(DeliveryError::Unknown { reason }),
         Err(DeliveryError::Permanent { .. }) => Err(DeliveryError::Permanent { reason }),
     }
 }
@@ -210,11 +211,15 @@ impl Endpoint for Elasticsearch {
         while !rest.is_empty() {
             let (now, later) = rest.split_at(fitting(rest));
             let ended = self.send(now).await;
-            let failed = ended.iter().find(|end| matches!(end, Err(DeliveryError::Retry { .. }))).cloned();
+            let failed = ended.iter().find_map(|end| match end {
+                Err(error @ DeliveryError::Retry { .. }) => Some(error.clone()),
+                Err(DeliveryError::Unknown { reason }) => Some(DeliveryError::retry(reason)),
+                _ => None,
+            });
             ends.extend(ended);
             rest = later;
             if let Some(failed) = failed {
-                ends.extend(later.iter().map(|_| failed.clone()));
+                ends.extend(later.iter().map(|_| Err(failed.clone())));
                 break;
             }
         }

@@ -62,6 +62,7 @@ impl EndpointKind for EmailKind {
         }
         let server = Server::new(params.host, params.port, params.security, &params.tls)?
             .with_credentials(credentials)
+            .within(deps.http.targets())
             .through(params.proxy)?;
         Ok(Arc::new(Email {
             server,
@@ -180,7 +181,7 @@ impl Email {
 #[async_trait]
 impl Endpoint for Email {
     fn manners(&self) -> Manners {
-        Manners::of_batch(self.batch)
+        Manners { has_text: true, ..Manners::of_batch(self.batch) }
     }
 
     async fn deliver(&self, batch: &[Delivery]) -> Vec<Result<(), DeliveryError>> {

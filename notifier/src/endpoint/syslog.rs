@@ -5,6 +5,7 @@
 //! alert's own is in the text. UDP says nothing about arrival: sent counts as delivered. Lines have
 //! no key to tell a repetition by, so a connection that breaks may show a line twice.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -35,6 +36,9 @@ const UDP_BYTES: usize = 2048;
 /// Longest line to a stream or a local socket, in bytes: what common daemons take.
 const STREAM_BYTES: usize = 8192;
 
+/// This machine.
+const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
 /// The kind `syslog`.
 pub struct SyslogKind;
 
@@ -54,7 +58,13 @@ impl EndpointKind for SyslogKind {
             Protocol::Tls => Framing::OctetCounted,
         });
         let (transport, max) = match (params.host, params.protocol) {
-            (None, _) => (Transport::local(params.path), STREAM_BYTES),
+            (None, _) => {
+                // Any program of this machine may listen at a path, as on a port of loopback.
+                if let (Some(_), Err(refused)) = (&params.path, deps.http.targets().check(LOOPBACK)) {
+                    return Err(format!("path: a socket of this machine is as good as loopback: {refused}"));
+                }
+                (Transport::local(params.path), STREAM_BYTES)
+            }
             (Some(_), _) if params.path.is_some() => {
                 return Err("path is a socket of this machine, host another machine: give one".to_owned());
             }
@@ -64,6 +74,7 @@ impl EndpointKind for SyslogKind {
                 (Transport::tls(host, port, framing, Connector::new(&params.tls)?), STREAM_BYTES)
             }
         };
+        let transport = transport.within(deps.http.targets());
         let header = Header {
             facility: u8::try_from(params.facility.get()).unwrap_or(14),
             host: line::name(&deps.node, 255),
@@ -143,13 +154,13 @@ impl Endpoint for Syslog {
     async fn deliver(&self, batch: &[Delivery]) -> Vec<Result<(), DeliveryError>> {
         let lines: Vec<_> = batch.iter().map(|delivery| self.line(delivery)).collect();
         let whole: Vec<String> = lines.iter().flatten().cloned().collect();
-        let ended = self.transport.send(whole).await.map_err(DeliveryError::retry);
+        let ended = self.transport.send(whole).await;
         merged(&lines, same_for_all(batch, &ended))
     }
 
     async fn test(&self) -> Result<String, DeliveryError> {
         let line = self.header.line(self.format, Severity::Info, self.clock.now(), TEST_TEXT);
-        self.transport.send(vec![line]).await.map_err(DeliveryError::retry)?;
+        self.transport.send(vec![line]).await?;
         Ok(format!("sent one line to {}; syslog does not answer", self.transport.target()))
     }
 }

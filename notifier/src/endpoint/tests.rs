@@ -12,7 +12,8 @@ fn deps() -> EndpointDeps {
     tls();
     let clock: SharedClock = ManualClock::new(Timestamp::ZERO);
     EndpointDeps {
-        http: HttpClient::new(Duration::from_millis(500), true, Arc::clone(&clock)).unwrap(),
+        http: HttpClient::new(Duration::from_millis(500), crate::target::Targets::any(), Arc::clone(&clock))
+            .unwrap(),
         bus: MemoryBus::new(Default::default()),
         subjects: Subjects::default(),
         clock,
@@ -234,7 +235,7 @@ async fn a_webhooks_answers_are_classified() {
                 reason: "answered 429, too many requests".to_owned(),
             }),
         ),
-        (Script::Silence, Err(DeliveryError::retry("no answer within 500ms"))),
+        (Script::Silence, Err(DeliveryError::unknown("no answer within 500ms"))),
     ];
     for (script, expected) in cases {
         let server = Server::start(move |_, _| script.clone()).await;
@@ -242,6 +243,28 @@ async fn a_webhooks_answers_are_classified() {
             webhook(&server.url("/"), "").deliver(&[delivery(&alert("a")), delivery(&alert("b"))]).await;
         assert_eq!(results, [expected.clone(), expected]);
     }
+}
+
+#[tokio::test]
+async fn requests_that_are_under_way_at_once_each_end_for_themselves() {
+    let server = Server::start(|_, request| match request.json()["alerts"][0]["id"].as_str() {
+        Some("7") => Script::Answer(503, ""),
+        Some("9") => Script::Answer(404, ""),
+        _ => Script::Answer(200, ""),
+    })
+    .await;
+    let endpoint = webhook(&server.url("/"), "batch = 1\nat_once = 8");
+    assert_eq!(endpoint.manners().batch, 8);
+    let batch: Vec<Delivery> = (0..20).map(|n| delivery(&alert(&n.to_string()))).collect();
+    for (n, result) in endpoint.deliver(&batch).await.into_iter().enumerate() {
+        let expected = match n {
+            7 => Err(DeliveryError::retry("answered 503")),
+            9 => Err(DeliveryError::permanent("answered 404")),
+            _ => Ok(()),
+        };
+        assert_eq!(result, expected, "{n}");
+    }
+    assert_eq!(server.requests().len(), 20);
 }
 
 #[tokio::test]

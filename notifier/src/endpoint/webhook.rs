@@ -68,6 +68,9 @@ pub struct WebhookParams {
     /// Alerts in one request.
     #[serde(default)]
     batch: Within<1, 10, 10>,
+    /// Requests under way at once; with one, alerts arrive in the order in which they were accepted.
+    #[serde(default)]
+    at_once: Within<1, 64, 1>,
     /// The body of each request, in place of the usual one; `${message}` and so on stand for an
     /// alert's fields.
     template: Option<Template>,
@@ -167,6 +170,10 @@ impl Posting for Webhook {
 
     fn batch(&self) -> usize {
         if self.params.template.is_some() { 1 } else { self.params.batch.get() }
+    }
+
+    fn at_once(&self) -> usize {
+        self.params.at_once.get()
     }
 
     fn post(&self, group: &Group) -> Post<'_> {

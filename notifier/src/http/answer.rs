@@ -63,7 +63,7 @@ impl Answer {
             (DeliveryError::Permanent { reason }, Some(text)) => {
                 DeliveryError::Permanent { reason: format!("{reason}: {text}") }
             }
-            (error, None) => error,
+            (error, _) => error,
         })
     }
 

@@ -8,7 +8,8 @@ use crate::testing::{Script, Server, tls};
 
 fn client(allow_private: bool, timeout: Duration) -> HttpClient {
     tls();
-    HttpClient::new(timeout, allow_private, ManualClock::new(Timestamp::ZERO)).unwrap()
+    let targets = if allow_private { Targets::any() } else { Targets::default() };
+    HttpClient::new(timeout, targets, ManualClock::new(Timestamp::ZERO)).unwrap()
 }
 
 async fn post(client: &HttpClient, url: &str) -> Result<u16, DeliveryError> {
@@ -22,7 +23,7 @@ async fn post(client: &HttpClient, url: &str) -> Result<u16, DeliveryError> {
 fn reason(result: Result<u16, DeliveryError>) -> (bool, String) {
     match result {
         Ok(status) => panic!("{status}"),
-        Err(DeliveryError::Retry { reason, .. }) => (true, reason),
+        Err(DeliveryError::Retry { reason, .. } | DeliveryError::Unknown { reason }) => (true, reason),
         Err(DeliveryError::Permanent { reason }) => (false, reason),
     }
 }

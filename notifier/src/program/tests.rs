@@ -45,7 +45,7 @@ async fn nothing_of_the_environment_is_inherited() {
     names.sort_unstable();
     // The shell itself adds PWD, and bash two more.
     names.retain(|name| !["PWD", "SHLVL", "_", "OLDPWD"].contains(name));
-    assert_eq!(names, ["FLOWHOOK_EVENT_ID", "LANG", "PATH"]);
+    assert_eq!(names, ["FLOWHOOK_EVENT_ID", "FLOWHOOK_RUN", "LANG", "PATH"]);
     assert!(std::env::vars().count() > 3, "there is something to inherit");
 }
 
@@ -101,6 +101,22 @@ async fn what_a_program_leaves_behind_ends_with_it() {
     assert_eq!((ended.end, ended.output.as_str()), (End::Code(0), "started\n"));
     assert!(watch.elapsed() < Duration::from_secs(9));
     eventually("the end of the child", || async { (alive("987652") == 0).then_some(()) }).await;
+}
+
+#[tokio::test]
+async fn nobody_gets_away_by_a_session_of_his_own() {
+    let ended =
+        sh("setsid sh -c 'setsid sleep 987655 & sleep 987656' </dev/null >/dev/null 2>&1 & sleep 0.3").await;
+    assert_eq!(ended.end, End::Code(0));
+    for word in ["987655", "987656"] {
+        eventually("the end of who left the group", || async { (alive(word) == 0).then_some(()) }).await;
+    }
+    // Two that start each other anew as long as one of them lives.
+    let hydra = "f() { setsid sh -c 'sleep 987657 & '\"$1\" </dev/null >/dev/null 2>&1 & }; \
+                 for n in 1 2 3 4 5 6 7 8; do f \"sleep 987657\"; done; sleep 100";
+    let ended = run(script(hydra, Duration::from_millis(500))).await.unwrap();
+    assert_eq!(ended.end, End::TimedOut);
+    eventually("the end of all heads", || async { (alive("987657") == 0).then_some(()) }).await;
 }
 
 #[tokio::test]

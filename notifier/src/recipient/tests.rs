@@ -1,17 +1,24 @@
 //! A lane over a real ledger, a clock moved by hand, and an endpoint that answers as told.
 
 use async_trait::async_trait;
+use shared::bus::memory::MemoryBus;
 use shared::clock::{Clock, ManualClock};
 use shared::model::Severity;
 use shared::store::sqlite::SqliteStore;
 use shared::store::{EventKind, LedgerEvent, RecipientStats};
+use shared::wire::subject::Subjects;
 use tokio::sync::Semaphore;
+
+use std::sync::Mutex;
+use std::sync::atomic::AtomicBool;
 
 use super::*;
 use crate::config::NotifierConfig;
 use crate::endpoint::Manners;
 use crate::lane::horizon;
 use crate::testing::eventually;
+
+mod gated;
 
 const NOW: Timestamp = Timestamp::from_secs(1_000_000);
 
@@ -79,6 +86,7 @@ impl Setup {
             lease: Duration::from_secs(60),
             handle: Arc::default(),
             fallback: None,
+            follow_ups: FollowUps { bus: MemoryBus::new(Default::default()), subjects: Subjects::new("t") },
         };
         Self { store, clock, endpoint, args }
     }
@@ -97,6 +105,7 @@ impl Setup {
             traceparent: Some("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".to_owned()),
             recipients: vec!["r".to_owned()],
             config_version: String::new(),
+            not_before: None,
         });
         self.store.accept(events.collect(), self.clock.now(), horizon).await.unwrap();
         self.args.handle.wake();

@@ -5,15 +5,19 @@ use shared::bus::Bus;
 use shared::bus::memory::MemoryBus;
 use shared::clock::SystemClock;
 use shared::model::{Alert, Timestamp};
+use shared::settings::Settings;
 use shared::store::sqlite::SqliteStore;
-use shared::store::{EventKind, LedgerEvent};
+use shared::store::{EventKind, LedgerEvent, Store};
+use shared::supervise::RestartPolicy;
 
 use super::*;
+use crate::route::ALERT_STORE;
 use crate::testing::{Script, Server, alert, eventually, flow_alert, tls};
 
 struct Setup {
     bus: Arc<MemoryBus>,
     store: SqliteStore,
+    settings: tokio::sync::watch::Sender<Arc<Settings>>,
     deps: NotifierDeps,
 }
 
@@ -22,16 +26,19 @@ impl Setup {
         tls();
         let bus = MemoryBus::new(Default::default());
         let store = SqliteStore::in_memory().unwrap();
+        let known = Settings { edits_known: true, ..Settings::default() };
+        let settings = tokio::sync::watch::channel(Arc::new(known)).0;
         let deps = NotifierDeps {
             bus: Arc::clone(&bus) as SharedBus,
             ledger: Arc::new(store.clone()),
             clock: SystemClock::shared(),
             subjects: Subjects::new("t"),
-            settings: tokio::sync::watch::channel(Arc::default()).1,
+            settings: settings.subscribe(),
+            sealer: Arc::new(Sealer::of_nobody().unwrap()),
             config: toml::from_str(config).unwrap(),
             owner: "n1".to_owned(),
         };
-        Self { bus, store, deps }
+        Self { bus, store, settings, deps }
     }
 
     /// An aggregator that stores whatever it is asked to.
@@ -182,6 +189,7 @@ async fn what_is_owed_to_a_recipient_that_is_gone_becomes_dead_letters() {
         traceparent: None,
         recipients: vec!["gone".to_owned(), "off".to_owned()],
         config_version: String::new(),
+        not_before: None,
     };
     let now = setup.deps.clock.now();
     setup.store.accept(vec![event], now, crate::lane::horizon).await.unwrap();
@@ -263,4 +271,252 @@ async fn a_lane_that_fails_again_and_again_ends_the_role() {
     let (_setup, actor, handle) = with_panics(u32::MAX).await;
     tokio::time::timeout(Duration::from_secs(20), handle).await.unwrap().unwrap();
     assert_eq!(actor.get_status(), ractor::ActorStatus::Stopped);
+}
+
+/// Edits, by which endpoints and recipients change while everything runs.
+impl Setup {
+    fn edit(&self, endpoints: &[(&str, String)], recipients: &[(&str, Value)]) {
+        let webhook = |url: &String| json!({ "kind": "webhook", "params": { "url": url } });
+        let named = |name: &str, mut value: Value| {
+            value["name"] = json!(name);
+            (name.to_owned(), value)
+        };
+        let settings = Settings {
+            edits_known: true,
+            endpoints: endpoints.iter().map(|(name, url)| named(name, webhook(url))).collect(),
+            recipients: recipients.iter().map(|(name, value)| named(name, value.clone())).collect(),
+            ..Settings::default()
+        };
+        self.settings.send_replace(Arc::new(settings));
+    }
+
+    async fn knows(&self, names: &[&str]) {
+        eventually("the recipients in force", || async {
+            let known = self.ask("recipients", "").await;
+            let known: Vec<&str> =
+                known.as_array()?.iter().skip(2).map(|r| r["name"].as_str().unwrap()).collect();
+            (known == names).then_some(())
+        })
+        .await;
+    }
+}
+
+const PRIVATE: &str = "allow_private_targets = true\nretry = { base_ms = 10, cap_ms = 50 }\n";
+
+#[tokio::test]
+async fn recipients_are_added_changed_and_removed_while_everything_runs() {
+    let (first, second) = (Server::ok().await, Server::ok().await);
+    let setup = Setup::new(PRIVATE);
+    setup.aggregator().await;
+    let (actor, handle) = spawn(setup.deps.clone()).await.unwrap();
+    setup.knows(&[]).await;
+
+    setup.edit(&[("hook", first.url("/in"))], &[("ops", json!({ "endpoint": "hook" }))]);
+    setup.knows(&["ops"]).await;
+    assert_eq!(setup.ask("test", "{\"recipient\":\"ops\"}").await["ok"], true);
+    setup.append(&alert("a")).await;
+    first.wait_for(2).await;
+
+    // The endpoint is another, and so is the lane.
+    setup.edit(&[("hook", second.url("/in"))], &[("ops", json!({ "endpoint": "hook" }))]);
+    eventually("the test to go there", || async {
+        setup.ask("test", "{\"recipient\":\"ops\"}").await["detail"]
+            .as_str()?
+            .contains(&second.url("/in"))
+            .then_some(())
+    })
+    .await;
+    let before = second.requests().len();
+    setup.append(&alert("b")).await;
+    second.wait_for(before + 1).await;
+    assert!(second.requests()[before].json()["alerts"][0]["id"] == "b");
+
+    // What is wrong is left out, and everybody else goes on.
+    setup.edit(
+        &[("hook", second.url("/in"))],
+        &[("ops", json!({ "endpoint": "hook" })), ("odd", json!({ "endpoint": "x" }))],
+    );
+    setup.knows(&["ops"]).await;
+    setup.edit(&[], &[]);
+    setup.knows(&[]).await;
+    setup.append(&alert("c")).await;
+    setup.drained().await;
+    let stats = setup.store.stats().await.unwrap();
+    let delivered: Vec<_> = stats.iter().map(|s| (s.recipient.as_str(), s.delivered, s.dead)).collect();
+    assert_eq!(delivered, [("alert_store", 3, 0), ("ops", 2, 0)]);
+    assert_eq!(setup.store.audit(setup.deps.clock.now()).await.unwrap(), LedgerAudit::default());
+    actor.stop(None);
+    handle.await.unwrap();
+}
+
+#[tokio::test]
+async fn what_a_removed_recipient_is_owed_is_given_up_or_moved() {
+    let (dead, alive) = (Server::start(|_, _| Script::Answer(503, "")).await, Server::ok().await);
+    let setup = Setup::new(PRIVATE);
+    setup.aggregator().await;
+    let _running = spawn(setup.deps.clone()).await.unwrap();
+    let endpoints = [("dead", dead.url("/")), ("alive", alive.url("/"))];
+    let to = |endpoint: &str| json!({ "endpoint": endpoint, "checks": [endpoint] });
+    let all = [("a", to("dead")), ("b", to("dead")), ("c", to("alive"))];
+    setup.edit(&endpoints, &all);
+    setup.knows(&["a", "b", "c"]).await;
+    setup.append(&Alert { alert_type: "dead".to_owned(), ..alert("x") }).await;
+    dead.wait_for(2).await;
+
+    // To move is asked for before the recipient goes.
+    let documents = |recipients: &[&str]| -> Value {
+        let document = |kind: &str, name: &str, value: Value| json!({ "kind": kind, "name": name, "value": value, "revision": 1, "by": "", "at": "1970-01-01T00:00:00Z" });
+        let endpoints = endpoints.iter().map(|(name, url)| {
+            document("endpoints", name, json!({ "kind": "webhook", "params": { "url": url } }))
+        });
+        let recipients = all.iter().filter(|(name, _)| recipients.contains(name));
+        let recipients = recipients.map(|(name, value)| document("recipients", name, value.clone()));
+        endpoints.chain(recipients).collect()
+    };
+    let question = |to: &str| json!({ "before": documents(&["a", "b", "c"]), "after": documents(&["b", "c"]), "move": { "from": "a", "to": to } });
+    let refused = setup.ask("check_settings", question("nobody").to_string()).await;
+    assert!(refused["wrong"][0].as_str().unwrap().contains("'nobody'"), "{refused}");
+    assert_eq!(setup.ask("check_settings", question("c").to_string()).await, json!({ "wrong": [] }));
+    setup.edit(&endpoints, &all[2..]);
+    alive.wait_for(1).await;
+    setup.drained().await;
+    let letters = setup.store.dead_letters(None, 10).await.unwrap();
+    let mut reasons: Vec<_> = letters.iter().map(|l| (l.recipient.as_str(), l.reason.as_str())).collect();
+    reasons.sort_unstable();
+    let gone = "the recipient is not configured any more";
+    assert_eq!(reasons, [("a", gone), ("b", gone)]);
+    assert_eq!(alive.requests().len(), 1, "that of a, not that of b");
+}
+
+#[tokio::test]
+async fn what_was_edited_is_remembered_while_nobody_can_be_asked() {
+    let server = Server::ok().await;
+    let setup = Setup::new(PRIVATE);
+    setup.aggregator().await;
+    let (actor, handle) = spawn(setup.deps.clone()).await.unwrap();
+    setup.edit(&[("hook", server.url("/in"))], &[("ops", json!({ "endpoint": "hook" }))]);
+    setup.knows(&["ops"]).await;
+    actor.stop(None);
+    handle.await.unwrap();
+    setup.settings.send_replace(Arc::default());
+    let _running = spawn(setup.deps.clone()).await.unwrap();
+    setup.append(&alert("a")).await;
+    server.wait_for(1).await;
+    setup.drained().await;
+}
+
+#[tokio::test]
+async fn what_is_muted_is_told_when_it_is_muted_no_more_also_over_a_restart() {
+    let server = Server::ok().await;
+    let rule = "[[inhibition]]\nname = 'down'\nsource = { types = ['interface_down'] }\n\
+                until = { types = ['interface_up'] }\ntarget = { types = ['threshold_cross'] }\nequal = ['interface']\n";
+    let setup = Setup::new(&format!("{}{rule}", webhook(&server)));
+    setup.aggregator().await;
+    let (actor, handle) = spawn(setup.deps.clone()).await.unwrap();
+    let of_type = |id: &str, alert_type: &str| Alert { alert_type: alert_type.to_owned(), ..alert(id) };
+    setup.append(&of_type("down", "interface_down")).await;
+    setup.append(&alert("a")).await;
+    setup.drained().await;
+    let told = || -> Vec<String> {
+        let alerts = |request: &crate::testing::Request| request.json()["alerts"].as_array().unwrap().clone();
+        server.requests().iter().flat_map(alerts).map(|a| a["id"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(told(), ["down"]);
+    let question = json!({ "alert": alert("a"), "recipient": "ops" }).to_string();
+    let verdict = setup.ask("explain", question).await;
+    assert_eq!(
+        (&verdict["passes"], &verdict["reasons"][0]["criterion"]),
+        (&json!(false), &json!("inhibition"))
+    );
+    actor.stop(None);
+    handle.await.unwrap();
+    let _running = spawn(setup.deps.clone()).await.unwrap();
+    setup.append(&of_type("up", "interface_up")).await;
+    setup.drained().await;
+    let mut all = told();
+    all.sort();
+    assert_eq!(all, ["a", "down", "up"]);
+}
+
+/// A file system of its own that is taken away at the end; `None`, said loudly, where none may be made.
+struct SmallDisk(tempfile::TempDir);
+
+impl SmallDisk {
+    fn new(bytes: &str) -> Option<Self> {
+        let dir = tempfile::tempdir().unwrap();
+        let mount = std::process::Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &format!("size={bytes}"), "tmpfs"])
+            .arg(dir.path())
+            .output();
+        if mount.is_ok_and(|output| output.status.success()) {
+            return Some(Self(dir));
+        }
+        assert!(
+            std::env::var_os("CI").is_none(),
+            "no file system may be mounted, and in CI nothing is skipped"
+        );
+        eprintln!("SKIPPED: a small file system can be mounted by root alone");
+        None
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("umount").arg("-l").arg(self.0.path()).status();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_holds_the_producers_and_what_they_hold_arrives_when_there_is_room_again() {
+    let Some(disk) = SmallDisk::new("8m") else { return };
+    let server = Server::ok().await;
+    let mut setup = Setup::new(&webhook(&server));
+    setup.store = SqliteStore::open(disk.0.path()).unwrap();
+    setup.deps.ledger = Arc::new(setup.store.clone());
+    setup.aggregator().await;
+    let (actor, handle) = spawn(setup.deps.clone()).await.unwrap();
+    setup.append(&alert("before")).await;
+    setup.drained().await;
+    let ballast = disk.0.path().join("ballast");
+    let fill = || {
+        use std::io::Write;
+        let mut file = std::fs::OpenOptions::new().create(true).append(true).open(&ballast).unwrap();
+        while file.write_all(&[0; 4096]).is_ok() {}
+    };
+    fill();
+    // Alerts that are larger than what may be left of a page.
+    let large = |n: usize| Alert {
+        message: "x".repeat(100_000),
+        entity_value: n.to_string(),
+        ..alert(&n.to_string())
+    };
+    let mut receipts = Vec::new();
+    for n in 0..20 {
+        let alert = large(n);
+        let subject = setup.deps.subjects.alert("main", alert.entity, alert.severity, alert.action);
+        let payload = serde_json::to_vec(&alert).unwrap();
+        receipts.push(setup.bus.append(&subject, &alert.transition_id(), payload.into()).await.unwrap());
+    }
+    // Nothing of it is accepted: whoever waits for a receipt waits on.
+    let last = receipts.pop().unwrap();
+    let mut last = Box::pin(last.stored());
+    assert!(tokio::time::timeout(Duration::from_millis(1500), &mut last).await.is_err(), "the disk is full");
+    assert_eq!(setup.bus.outstanding(), Some(20), "the bus still has them all");
+    std::fs::remove_file(&ballast).unwrap();
+    tokio::time::timeout(Duration::from_secs(20), last).await.expect("there is room again").unwrap();
+    for receipt in receipts {
+        receipt.stored().await.unwrap();
+    }
+    setup.drained().await;
+    let told: HashSet<String> = server
+        .requests()
+        .iter()
+        .flat_map(|request| request.json()["alerts"].as_array().unwrap().clone())
+        .map(|alert| alert["id"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(told.len(), 21);
+    assert_eq!(setup.store.audit(setup.deps.clock.now()).await.unwrap(), LedgerAudit::default());
+    actor.stop(None);
+    handle.await.unwrap();
+    setup.store.close().await;
 }

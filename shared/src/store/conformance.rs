@@ -119,5 +119,10 @@ pub async fn ledger(store: &dyn Ledger) {
     ledger::ends::what_is_given_up_can_go_to_another(store).await;
     ledger::ends::next_due_never_lets_a_lane_sleep_forever(store).await;
     ledger::ends::stats_count_per_recipient(store).await;
+    ledger::gate::what_is_not_yet_due_waits(store).await;
+    ledger::gate::what_nobody_sent_is_no_attempt(store).await;
+    ledger::gate::those_behind_are_seen_in_their_order(store).await;
+    ledger::gate::what_is_noted_is_there_until_it_is_forgotten(store).await;
+    ledger::gate::a_sound_ledger_has_nothing_that_must_not_be(store).await;
     ledger::ends::pruning_spares_the_unfinished_and_the_dead(store).await;
 }

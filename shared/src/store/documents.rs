@@ -1,5 +1,5 @@
 //! What users edit while the program runs: settings of scripts, exclusions, silences, host pools,
-//! hosts to probe.
+//! hosts to probe, endpoints and recipients.
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -24,11 +24,23 @@ pub enum DocumentKind {
     Pools,
     /// Hosts that are probed.
     Monitor,
+    /// Ways by which notifications leave. Secrets in them are sealed ([`crate::seal`]).
+    Endpoints,
+    /// Who is notified of what. Secrets in them are sealed.
+    Recipients,
 }
 
 impl DocumentKind {
     /// Every kind.
-    pub const ALL: [Self; 5] = [Self::Scripts, Self::Exclusions, Self::Silences, Self::Pools, Self::Monitor];
+    pub const ALL: [Self; 7] = [
+        Self::Scripts,
+        Self::Exclusions,
+        Self::Silences,
+        Self::Pools,
+        Self::Monitor,
+        Self::Endpoints,
+        Self::Recipients,
+    ];
 
     /// The snake-case name.
     pub const fn name(self) -> &'static str {
@@ -38,7 +50,14 @@ impl DocumentKind {
             Self::Silences => "silences",
             Self::Pools => "pools",
             Self::Monitor => "monitor",
+            Self::Endpoints => "endpoints",
+            Self::Recipients => "recipients",
         }
+    }
+
+    /// True for what the notifier checks, and what the configuration file says for good.
+    pub const fn is_the_notifiers(self) -> bool {
+        matches!(self, Self::Endpoints | Self::Recipients)
     }
 
     /// Reads a name.

@@ -32,6 +32,7 @@ const LEDGER: Schema = Schema {
         include_str!("migrations/sqlite/ledger_002.sql"),
         include_str!("migrations/sqlite/ledger_003.sql"),
         include_str!("migrations/sqlite/ledger_004.sql"),
+        include_str!("migrations/sqlite/ledger_005.sql"),
         include_str!("migrations/sqlite/ledger_006.sql"),
     ],
 };

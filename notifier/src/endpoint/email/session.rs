@@ -23,6 +23,7 @@ use crate::endpoint::DeliveryError;
 use crate::http::HttpUrl;
 use crate::http::answer::said;
 use crate::http::params::TlsParams;
+use crate::target::Targets;
 use crate::tls::Connector;
 
 /// How long a session may take: less than a claim lasts.
@@ -53,6 +54,7 @@ pub struct Server {
     starttls: TlsParameters,
     credentials: Option<Credentials>,
     proxy: Option<(String, u16)>,
+    targets: Targets,
 }
 
 impl std::fmt::Debug for Server {
@@ -73,13 +75,27 @@ impl Server {
             Security::None => 25,
         });
         let (connector, starttls) = (Connector::new(tls)?, starttls(&host, tls)?);
-        Ok(Self { host, port, security, connector, starttls, credentials: None, proxy: None })
+        Ok(Self {
+            host,
+            port,
+            security,
+            connector,
+            starttls,
+            credentials: None,
+            proxy: None,
+            targets: Targets::any(),
+        })
     }
 
     /// The same, with user and password.
     pub fn with_credentials(self, credentials: Option<(String, Secret)>) -> Self {
         let of = |(user, password): (String, Secret)| Credentials::new(user, password.reveal().to_owned());
         Self { credentials: credentials.map(of), ..self }
+    }
+
+    /// The same, to these targets alone.
+    pub fn within(self, targets: &Targets) -> Self {
+        Self { targets: targets.clone(), ..self }
     }
 
     /// The same, reached through an HTTP proxy.
@@ -150,7 +166,10 @@ impl Server {
         let name = ClientId::default();
         let no_way =
             |e: String| DeliveryError::retry(format!("cannot reach {}:{}: {e}", self.host, self.port));
-        let stream = self.connect().await.map_err(no_way)?;
+        let stream = self.connect().await.map_err(|error| match error {
+            DeliveryError::Permanent { .. } => error,
+            error => no_way(error.to_string()),
+        })?;
         let stream: Box<dyn AsyncTokioStream> = match self.security {
             Security::Tls => {
                 Box::new(Private(self.connector.connect(&self.host, stream).await.map_err(no_way)?))
@@ -174,12 +193,15 @@ impl Server {
         Ok(connection)
     }
 
-    async fn connect(&self) -> Result<TcpStream, String> {
+    /// Connects to the server, or to the proxy, whose business it then is where the server may be.
+    async fn connect(&self) -> Result<TcpStream, DeliveryError> {
         let Some((host, port)) = &self.proxy else {
-            return TcpStream::connect((self.host.as_str(), self.port)).await.map_err(|e| e.to_string());
+            let found = self.targets.resolve(&self.host, self.port).await?;
+            return TcpStream::connect(found.as_slice()).await.map_err(DeliveryError::retry);
         };
-        let through = |e: std::io::Error| format!("through proxy {host}:{port}: {e}");
-        let mut stream = TcpStream::connect((host.as_str(), *port)).await.map_err(through)?;
+        let through = |e: std::io::Error| DeliveryError::retry(format!("through proxy {host}:{port}: {e}"));
+        let found = self.targets.resolve(host, *port).await?;
+        let mut stream = TcpStream::connect(found.as_slice()).await.map_err(through)?;
         let target = format!("{}:{}", self.host, self.port);
         let ask = format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n\r\n");
         stream.write_all(ask.as_bytes()).await.map_err(through)?;
@@ -191,7 +213,7 @@ impl Server {
         let status = String::from_utf8_lossy(&answer).split(' ').nth(1).unwrap_or_default().to_owned();
         match status.starts_with('2') && status.len() == 3 {
             true => Ok(stream),
-            false => Err(format!("proxy {host}:{port} answered {}", said(&status))),
+            false => Err(DeliveryError::retry(format!("proxy {host}:{port} answered {}", said(&status)))),
         }
     }
 

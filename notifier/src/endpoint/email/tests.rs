@@ -67,8 +67,12 @@ fn email(port: u16, more: &str, recipient: &str) -> Arc<dyn Endpoint> {
     );
     let clock: SharedClock = ManualClock::new(Timestamp::from_secs(1_536_247_325));
     let deps = EndpointDeps {
-        http: crate::http::HttpClient::new(std::time::Duration::from_secs(1), true, Arc::clone(&clock))
-            .unwrap(),
+        http: crate::http::HttpClient::new(
+            std::time::Duration::from_secs(1),
+            crate::target::Targets::any(),
+            Arc::clone(&clock),
+        )
+        .unwrap(),
         bus: shared::bus::memory::MemoryBus::new(Default::default()),
         subjects: Default::default(),
         clock,

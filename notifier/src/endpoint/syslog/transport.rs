@@ -11,6 +11,8 @@ use serde::Deserialize;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket};
 
+use crate::endpoint::DeliveryError;
+use crate::target::Targets;
 use crate::tls::Connector;
 
 /// How long connecting, and writing a batch, may take each.
@@ -59,6 +61,8 @@ pub enum Transport {
         host: String,
         /// Port.
         port: u16,
+        /// Where it may go.
+        targets: Targets,
     },
     /// A connection that is kept open.
     Tcp {
@@ -66,6 +70,8 @@ pub enum Transport {
         host: String,
         /// Port.
         port: u16,
+        /// Where it may go.
+        targets: Targets,
         /// How lines are parted.
         framing: Framing,
         /// Makes it private.
@@ -83,17 +89,40 @@ impl Transport {
 
     /// By datagrams.
     pub fn udp(host: String, port: u16) -> Self {
-        Self::Udp { host, port }
+        Self::Udp { host, port, targets: Targets::any() }
     }
 
     /// By a connection.
     pub fn tcp(host: String, port: u16, framing: Framing) -> Self {
-        Self::Tcp { host, port, framing, tls: None, stream: tokio::sync::Mutex::default() }
+        Self::Tcp {
+            host,
+            port,
+            targets: Targets::any(),
+            framing,
+            tls: None,
+            stream: tokio::sync::Mutex::default(),
+        }
     }
 
     /// By a private connection.
     pub fn tls(host: String, port: u16, framing: Framing, tls: Connector) -> Self {
-        Self::Tcp { host, port, framing, tls: Some(tls), stream: tokio::sync::Mutex::default() }
+        Self::Tcp {
+            host,
+            port,
+            targets: Targets::any(),
+            framing,
+            tls: Some(tls),
+            stream: tokio::sync::Mutex::default(),
+        }
+    }
+
+    /// The same, to these targets alone.
+    pub fn within(mut self, allowed: &Targets) -> Self {
+        match &mut self {
+            Self::Local { .. } => {}
+            Self::Udp { targets, .. } | Self::Tcp { targets, .. } => targets.clone_from(allowed),
+        }
+        self
     }
 
     /// The target, for people.
@@ -101,7 +130,7 @@ impl Transport {
         match self {
             Self::Local { path: None, .. } => "the local syslog daemon".to_owned(),
             Self::Local { path: Some(path), .. } => format!("local syslog socket {}", path.display()),
-            Self::Udp { host, port } => format!("udp {host}:{port}"),
+            Self::Udp { host, port, .. } => format!("udp {host}:{port}"),
             Self::Tcp { host, port, tls: None, .. } => format!("tcp {host}:{port}"),
             Self::Tcp { host, port, tls: Some(_), .. } => format!("tls {host}:{port}"),
         }
@@ -110,40 +139,48 @@ impl Transport {
     /// Sends lines, all or an error.
     ///
     /// # Errors
-    /// Names the target and the cause.
-    pub async fn send(&self, lines: Vec<String>) -> Result<(), String> {
+    /// [`DeliveryError`] names the target and the cause; only a target that is not allowed is permanent.
+    pub async fn send(&self, lines: Vec<String>) -> Result<(), DeliveryError> {
         if lines.is_empty() {
             return Ok(());
         }
         let sent = match self {
-            Self::Local { path, logger } => send_local(path.clone(), Arc::clone(logger), lines).await,
-            Self::Udp { host, port } => {
-                match tokio::time::timeout(TIMEOUT, send_udp(host, *port, &lines)).await {
-                    Ok(sent) => sent.map_err(|e| e.to_string()),
-                    Err(late) => Err(no_progress(late)),
-                }
+            Self::Local { path, logger } => {
+                send_local(path.clone(), Arc::clone(logger), lines).await.map_err(DeliveryError::retry)
             }
-            Self::Tcp { host, port, framing, tls, stream } => {
+            Self::Udp { host, port, targets } => {
+                let send = async {
+                    let found = targets.resolve(host, *port).await?;
+                    send_udp(&found, &lines).await.map_err(DeliveryError::retry)
+                };
+                tokio::time::timeout(TIMEOUT, send).await.unwrap_or_else(|late| Err(no_progress(late)))
+            }
+            Self::Tcp { host, port, targets, framing, tls, stream } => {
                 let mut stream = stream.lock().await;
                 // Taken out, so that a send that is broken off leaves no half-written line behind.
                 let open = match stream.take() {
                     Some(mut open) => (!is_closed(&mut open).await).then_some(open),
                     None => None,
                 };
-                let sent = send_stream(open, host, *port, tls.as_ref(), framing.join(&lines)).await;
+                let far = (host.as_str(), *port, targets);
+                let sent = send_stream(open, far, tls.as_ref(), framing.join(&lines)).await;
                 sent.map(|open| *stream = Some(open))
             }
         };
-        sent.map_err(|cause| format!("cannot send to {}: {cause}", self.target()))
+        let told = |cause: String| format!("cannot send to {}: {cause}", self.target());
+        sent.map_err(|error| match error {
+            DeliveryError::Permanent { reason } => DeliveryError::Permanent { reason: told(reason) },
+            error => DeliveryError::retry(told(error.to_string())),
+        })
     }
 }
 
-fn no_progress(_: tokio::time::error::Elapsed) -> String {
-    format!("no progress within {TIMEOUT:?}")
+fn no_progress(_: tokio::time::error::Elapsed) -> DeliveryError {
+    DeliveryError::retry(format!("no progress within {TIMEOUT:?}"))
 }
 
-async fn send_udp(host: &str, port: u16, lines: &[String]) -> std::io::Result<()> {
-    let target = first_address(host, port).await?;
+async fn send_udp(found: &[SocketAddr], lines: &[String]) -> std::io::Result<()> {
+    let target = *found.first().ok_or_else(|| std::io::Error::other("the name has no address"))?;
     let any: SocketAddr = match target {
         SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
         SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
@@ -156,15 +193,14 @@ async fn send_udp(host: &str, port: u16, lines: &[String]) -> std::io::Result<()
     Ok(())
 }
 
-async fn first_address(host: &str, port: u16) -> std::io::Result<SocketAddr> {
-    let mut found = tokio::net::lookup_host((host, port)).await?;
-    found.next().ok_or_else(|| std::io::Error::other("the name has no address"))
-}
-
-async fn connect(host: &str, port: u16, tls: Option<&Connector>) -> Result<Box<dyn Stream>, String> {
-    let stream = TcpStream::connect((host, port)).await.map_err(|e| e.to_string())?;
+async fn connect(
+    (host, port, targets): (&str, u16, &Targets),
+    tls: Option<&Connector>,
+) -> Result<Box<dyn Stream>, DeliveryError> {
+    let found = targets.resolve(host, port).await?;
+    let stream = TcpStream::connect(found.as_slice()).await.map_err(DeliveryError::retry)?;
     Ok(match tls {
-        Some(tls) => Box::new(tls.connect(host, stream).await?),
+        Some(tls) => Box::new(tls.connect(host, stream).await.map_err(DeliveryError::retry)?),
         None => Box::new(stream),
     })
 }
@@ -172,20 +208,19 @@ async fn connect(host: &str, port: u16, tls: Option<&Connector>) -> Result<Box<d
 /// Writes to the open connection, or to a new one, and gives it back.
 async fn send_stream(
     open: Option<Box<dyn Stream>>,
-    host: &str,
-    port: u16,
+    far: (&str, u16, &Targets),
     tls: Option<&Connector>,
     bytes: Vec<u8>,
-) -> Result<Box<dyn Stream>, String> {
+) -> Result<Box<dyn Stream>, DeliveryError> {
     let mut stream = match open {
         Some(open) => open,
-        None => tokio::time::timeout(TIMEOUT, connect(host, port, tls)).await.map_err(no_progress)??,
+        None => tokio::time::timeout(TIMEOUT, connect(far, tls)).await.map_err(no_progress)??,
     };
     let write = async {
         stream.write_all(&bytes).await?;
         stream.flush().await
     };
-    tokio::time::timeout(TIMEOUT, write).await.map_err(no_progress)?.map_err(|e| e.to_string())?;
+    tokio::time::timeout(TIMEOUT, write).await.map_err(no_progress)?.map_err(DeliveryError::retry)?;
     Ok(stream)
 }
 
@@ -223,7 +258,7 @@ async fn send_local(
     });
     match tokio::time::timeout(TIMEOUT, write).await {
         Ok(written) => written.map_err(|e| e.to_string())?,
-        Err(late) => Err(no_progress(late)),
+        Err(late) => Err(no_progress(late).to_string()),
     }
 }
 

@@ -12,15 +12,17 @@ use crate::testing::certificate;
 enum Class {
     Delivered,
     Retry,
+    Unknown,
     Permanent,
 }
 
-use Class::{Delivered, Permanent, Retry};
+use Class::{Delivered, Permanent, Retry, Unknown};
 
 fn class(result: &Result<(), DeliveryError>) -> Class {
     match result {
         Ok(()) => Delivered,
         Err(DeliveryError::Retry { .. }) => Retry,
+        Err(DeliveryError::Unknown { .. }) => Unknown,
         Err(DeliveryError::Permanent { .. }) => Permanent,
     }
 }
@@ -66,9 +68,9 @@ async fn every_kind_knows_what_every_status_means() {
 async fn every_kind_comes_through_every_fault() {
     let slow = |script| (script, Delivered, Retry);
     let faults = [
-        (Script::Silence, Retry, Retry),
-        (Script::HalfAnswer, Retry, Retry),
-        (Script::Close, Retry, Retry),
+        (Script::Silence, Unknown, Unknown),
+        (Script::HalfAnswer, Unknown, Unknown),
+        (Script::Close, Unknown, Unknown),
         slow(Script::SlowDrip(200)),
         slow(Script::CutBody(200)),
         slow(Script::Endless(200)),
@@ -149,7 +151,7 @@ async fn a_certificate_that_has_expired_is_not_accepted() {
 async fn no_kind_reaches_a_private_address_that_the_operator_does_not_allow() {
     let server = Server::ok().await;
     let clock: SharedClock = ManualClock::new(Timestamp::ZERO);
-    let strict = HttpClient::new(Duration::from_secs(5), false, clock).unwrap();
+    let strict = HttpClient::new(Duration::from_secs(5), crate::target::Targets::default(), clock).unwrap();
     let deps = EndpointDeps { http: strict, ..deps() };
     for row in &HTTP_KINDS {
         for host in ["127.0.0.1", "localhost", "[::1]"] {
@@ -183,4 +185,49 @@ async fn nobody_listening_is_tried_again_by_every_kind() {
             assert!(reason.contains("refused") && !reason.contains("hunter2"), "{reason}");
         }
     }
+}
+
+/// Not only HTTP: mail, its proxy and syslog go where the operator lets them, and a socket by its path is
+/// this machine too.
+#[tokio::test]
+async fn no_kind_reaches_what_the_operator_has_not_allowed() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let strict = |allowed: &[&str]| {
+        let allowed: Vec<String> = allowed.iter().map(|text| (*text).to_owned()).collect();
+        let targets = crate::target::Targets::new(false, &allowed).unwrap();
+        let clock = ManualClock::new(Timestamp::ZERO);
+        let http = HttpClient::new(Duration::from_secs(5), targets, clock).unwrap();
+        EndpointDeps { http, ..deps() }
+    };
+    let build = |kind: &str, params: &str, allowed: &[&str]| {
+        let recipient = if kind == "email" { "to = ['a@example.com']" } else { "" };
+        let table = |text: &str| toml::from_str::<toml::Table>(text).unwrap();
+        crate::endpoint::kind(kind).unwrap().build(&table(params), &table(recipient), &strict(allowed))
+    };
+    let mail = format!("host = 'localhost'\nport = {port}\nsecurity = 'none'\nsender = 'a@example.com'");
+    for (kind, params) in [
+        ("syslog", format!("host = 'localhost'\nport = {port}\nprotocol = 'udp'")),
+        ("syslog", format!("host = '127.0.0.1'\nport = {port}\nprotocol = 'tcp'")),
+        ("syslog", format!("host = '::ffff:127.0.0.1'\nport = {port}\nprotocol = 'tls'")),
+        ("email", mail.clone()),
+        ("email", format!("{mail}\nproxy = 'http://127.0.0.1:{port}'")),
+    ] {
+        let endpoint = build(kind, &params, &["10.0.0.0/8"]).unwrap();
+        let sample = crate::testing::delivery(&crate::testing::alert("a"));
+        let error = endpoint.deliver(&[sample]).await.remove(0).unwrap_err();
+        assert!(matches!(error, DeliveryError::Permanent { .. }), "{params}: {error}");
+        assert!(error.to_string().contains("is loopback; notifier.allow_targets"), "{params}: {error}");
+    }
+    let connected = tokio::time::timeout(Duration::from_millis(50), listener.accept()).await;
+    assert!(connected.is_err(), "nobody connected");
+    let path = "path = '/run/something.sock'";
+    assert!(build("syslog", path, &[]).unwrap_err().contains("loopback"));
+    assert!(build("syslog", path, &["127.0.0.0/8"]).is_ok());
+    let endpoint = build(
+        "syslog",
+        &format!("host = 'localhost'\nport = {port}\nprotocol = 'tcp'"),
+        &["127.0.0.1", "::1"],
+    );
+    assert!(endpoint.unwrap().test().await.is_ok(), "the operator allows it");
 }

@@ -5,6 +5,7 @@ use crate::model::Severity;
 use crate::store::{Delivery, EventKind, Ledger, LedgerEvent, Outcome, RecipientStats};
 
 pub(super) mod ends;
+pub(super) mod gate;
 
 async fn accept(store: &dyn Ledger, events: Vec<LedgerEvent>, secs: i64) -> u64 {
     store.accept(events, at(secs), an_hour).await.unwrap()

@@ -14,10 +14,12 @@ use super::pool::{Failed, clean, column, settled};
 use super::{PRUNE_ROWS, PostgresStore};
 use crate::model::{Severity, Timestamp};
 use crate::store::{
-    DeadLetter, Delivery, DeliveryRecord, EventKind, Ledger, LedgerEvent, Outcome, RecipientStats, StoreError,
+    DeadLetter, Delivery, DeliveryRecord, EventKind, Ledger, LedgerAudit, LedgerEvent, Outcome,
+    RecipientStats, StoreError,
 };
 
 mod letters;
+mod notes;
 mod settle;
 
 #[async_trait]
@@ -65,6 +67,10 @@ impl Ledger for PostgresStore {
         settled(|| self.settle_once(&results, now)).await
     }
 
+    async fn behind(&self, delivery: &Delivery, limit: usize) -> Result<Vec<Delivery>, StoreError> {
+        letters::behind(&self.database, delivery, limit).await
+    }
+
     async fn next_due(&self, recipient: &str) -> Result<Option<Timestamp>, StoreError> {
         let sql = "SELECT least(
                        (SELECT min(next_at) FROM delivery WHERE recipient = $1 AND head AND state = 'pending'),
@@ -86,8 +92,8 @@ impl Ledger for PostgresStore {
     }
 
     async fn stats(&self) -> Result<Vec<RecipientStats>, StoreError> {
-        let sql =
-            "SELECT recipient, pending, delivered, dead, attempts, last_error FROM lane ORDER BY recipient";
+        let sql = "SELECT recipient, pending, delivered, dead, suppressed, merged, attempts, last_error
+                   FROM lane ORDER BY recipient";
         let rows = self.database.get().await?.query(sql, &[]).await?;
         let count = |row: &Row, column| row.try_get::<_, i64>(column).map(i64::unsigned_abs);
         let read = |row: &Row| {
@@ -96,8 +102,10 @@ impl Ledger for PostgresStore {
                 pending: count(row, 1)?,
                 delivered: count(row, 2)?,
                 dead: count(row, 3)?,
-                attempts: count(row, 4)?,
-                last_error: row.try_get(5)?,
+                suppressed: count(row, 4)?,
+                merged: count(row, 5)?,
+                attempts: count(row, 6)?,
+                last_error: row.try_get(7)?,
             })
         };
         rows.iter().map(read).collect()
@@ -133,7 +141,9 @@ impl Ledger for PostgresStore {
     async fn prune(&self, before: Timestamp) -> Result<u64, StoreError> {
         let sql = "DELETE FROM event WHERE id IN
                        (SELECT id FROM event AS e WHERE accepted_at < $1 AND NOT EXISTS
-                            (SELECT 1 FROM delivery WHERE event_id = e.id AND state <> 'delivered') LIMIT $2)";
+                            (SELECT 1 FROM delivery
+                             WHERE event_id = e.id AND state NOT IN ('delivered', 'suppressed', 'merged'))
+                        LIMIT $2)";
         let mut total = 0;
         loop {
             let step = settled(|| async {
@@ -146,6 +156,18 @@ impl Ledger for PostgresStore {
                 return Ok(total);
             }
         }
+    }
+
+    async fn notes(&self, scope: &str) -> Result<BTreeMap<String, String>, StoreError> {
+        notes::all(&self.database, scope).await
+    }
+
+    async fn note(&self, scope: &str, changes: Vec<(String, Option<String>)>) -> Result<(), StoreError> {
+        settled(|| notes::change(&self.database, scope, &changes)).await
+    }
+
+    async fn audit(&self, now: Timestamp) -> Result<LedgerAudit, StoreError> {
+        notes::audit(&self.database, now).await
     }
 }
 
@@ -208,14 +230,15 @@ impl PostgresStore {
         let mut owed = Vec::new();
         for event in events.iter().filter(|event| new.remove(&*clean(&event.id))) {
             let mut named = BTreeSet::new();
+            let due = event.not_before.map_or(now, |at| at.max(now));
             // A recipient named twice gets it once.
             for recipient in event.recipients.iter().filter(|name| named.insert(*name)) {
                 owed.push(Owed {
                     event_id: &event.id,
                     recipient,
                     order_key: &event.order_key,
-                    next_at: now.ns(),
-                    deadline: after(now, deadline(event.severity)),
+                    next_at: due.ns(),
+                    deadline: after(due, deadline(event.severity)),
                 });
             }
         }

@@ -3,7 +3,7 @@
 //! The order rule lives in the column `head`, see the schema: [`choose_head`] keeps it true whenever
 //! a delivery leaves or comes back, and [`claim`] looks at nothing else.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -12,10 +12,12 @@ use rusqlite::{Connection, Row, params};
 use super::{PRUNE_ROWS, SqliteStore};
 use crate::model::{Severity, Timestamp};
 use crate::store::{
-    DeadLetter, Delivery, DeliveryRecord, EventKind, Ledger, LedgerEvent, Outcome, RecipientStats, StoreError,
+    DeadLetter, Delivery, DeliveryRecord, EventKind, Ledger, LedgerAudit, LedgerEvent, Outcome,
+    RecipientStats, StoreError,
 };
 
 mod letters;
+mod notes;
 mod settle;
 
 /// How many of the oldest heads [`due`] looks at, per delivery wanted, before it asks the due index.
@@ -50,6 +52,11 @@ impl Ledger for SqliteStore {
                 results.iter().try_for_each(|(delivery, end)| settle::settle(conn, delivery, end, now))
             })
             .await
+    }
+
+    async fn behind(&self, delivery: &Delivery, limit: usize) -> Result<Vec<Delivery>, StoreError> {
+        let (recipient, event) = (delivery.recipient.clone(), delivery.event_id.clone());
+        self.ledger.read(move |conn| letters::behind(conn, &recipient, &event, limit)).await
     }
 
     async fn next_due(&self, recipient: &str) -> Result<Option<Timestamp>, StoreError> {
@@ -109,6 +116,20 @@ impl Ledger for SqliteStore {
     async fn prune(&self, before: Timestamp) -> Result<u64, StoreError> {
         self.ledger.write_in_steps(PRUNE_ROWS, move |conn| prune(conn, before)).await
     }
+
+    async fn notes(&self, scope: &str) -> Result<BTreeMap<String, String>, StoreError> {
+        let scope = scope.to_owned();
+        self.ledger.read(move |conn| notes::all(conn, &scope)).await
+    }
+
+    async fn note(&self, scope: &str, changes: Vec<(String, Option<String>)>) -> Result<(), StoreError> {
+        let scope = scope.to_owned();
+        self.ledger.write(move |conn| notes::change(conn, &scope, &changes)).await
+    }
+
+    async fn audit(&self, now: Timestamp) -> Result<LedgerAudit, StoreError> {
+        self.ledger.read(move |conn| notes::audit(conn, now)).await
+    }
 }
 
 fn after(now: Timestamp, wait: Duration) -> i64 {
@@ -151,10 +172,11 @@ fn accept(
             continue;
         }
         added += 1;
-        let until = after(now, deadline(e.severity));
+        let due = e.not_before.map_or(now, |at| at.max(now));
+        let until = after(due, deadline(e.severity));
         for recipient in &e.recipients {
             // A recipient named twice gets it once.
-            if delivery.execute(params![e.id, recipient, e.order_key, now.ns(), until])? > 0 {
+            if delivery.execute(params![e.id, recipient, e.order_key, due.ns(), until])? > 0 {
                 lane.execute([recipient])?;
             }
         }
@@ -198,10 +220,7 @@ fn claim(
     let mut take = conn.prepare_cached(
         "UPDATE delivery SET state = 'claimed', claim_owner = ?2, claim_until = ?3 WHERE seq = ?1",
     )?;
-    let mut read = conn.prepare_cached(
-        "SELECT d.event_id, d.recipient, e.kind, e.payload, e.traceparent, d.attempts, d.deadline, e.accepted_at
-         FROM delivery AS d JOIN event AS e ON e.id = d.event_id WHERE d.seq = ?1",
-    )?;
+    let mut read = conn.prepare_cached(&format!("SELECT {COLUMNS} WHERE d.seq = ?1"))?;
     let mut claimed = Vec::new();
     for seq in due(conn, recipient, now, limit)? {
         take.execute(params![seq, owner, until.ns()])?;
@@ -263,7 +282,8 @@ fn release_claims(conn: &Connection, owner: &str) -> Result<u64, StoreError> {
 
 fn stats(conn: &Connection) -> Result<Vec<RecipientStats>, StoreError> {
     let mut lanes = conn.prepare_cached(
-        "SELECT recipient, pending, delivered, dead, attempts, last_error FROM lane ORDER BY recipient",
+        "SELECT recipient, pending, delivered, dead, suppressed, merged, attempts, last_error FROM lane
+         ORDER BY recipient",
     )?;
     let count = |row: &Row<'_>, column| row.get::<_, i64>(column).map(i64::unsigned_abs);
     let lanes = lanes.query_map([], |row| {
@@ -272,8 +292,10 @@ fn stats(conn: &Connection) -> Result<Vec<RecipientStats>, StoreError> {
             pending: count(row, 1)?,
             delivered: count(row, 2)?,
             dead: count(row, 3)?,
-            attempts: count(row, 4)?,
-            last_error: row.get(5)?,
+            suppressed: count(row, 4)?,
+            merged: count(row, 5)?,
+            attempts: count(row, 6)?,
+            last_error: row.get(7)?,
         })
     })?;
     Ok(lanes.collect::<Result<Vec<_>, _>>()?)
@@ -283,7 +305,8 @@ fn prune(conn: &Connection, before: Timestamp) -> Result<usize, StoreError> {
     let mut prune = conn.prepare_cached(
         "DELETE FROM event WHERE id IN
              (SELECT id FROM event AS e WHERE accepted_at < ?1 AND NOT EXISTS
-                  (SELECT 1 FROM delivery WHERE event_id = e.id AND state <> 'delivered') LIMIT ?2)",
+                  (SELECT 1 FROM delivery
+                   WHERE event_id = e.id AND state NOT IN ('delivered', 'suppressed', 'merged')) LIMIT ?2)",
     )?;
     Ok(prune.execute(params![before.ns(), PRUNE_ROWS as i64])?)
 }
@@ -294,6 +317,10 @@ fn kind_name(kind: EventKind) -> &'static str {
         EventKind::Post => "post",
     }
 }
+
+/// What [`read_delivery`] reads.
+const COLUMNS: &str = "d.event_id, d.recipient, e.kind, e.payload, e.traceparent, d.attempts, d.deadline,
+    e.accepted_at FROM delivery AS d JOIN event AS e ON e.id = d.event_id";
 
 fn read_delivery(row: &Row<'_>) -> Result<Delivery, StoreError> {
     let kind = match row.get_ref(2)?.as_str().map_err(rusqlite::Error::from)? {

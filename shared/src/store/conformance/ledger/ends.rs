@@ -106,6 +106,8 @@ pub(in crate::store::conformance) async fn stats_count_per_recipient(store: &dyn
         pending: 2,
         delivered: 1,
         dead: 1,
+        suppressed: 0,
+        merged: 0,
         attempts: 3,
         last_error: Some("busy".to_owned()),
     };

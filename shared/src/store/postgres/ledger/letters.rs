@@ -4,11 +4,11 @@ use std::collections::HashMap;
 
 use tokio_postgres::Row;
 
-use super::{attempts, choose_heads, keys, lock};
+use super::{attempts, choose_heads, keys, lock, read_delivery};
 use crate::model::Timestamp;
 use crate::store::postgres::filter::Filter;
 use crate::store::postgres::pool::{Database, Failed, clean};
-use crate::store::{Attempt, DeadLetter, DeliveryRecord, StoreError};
+use crate::store::{Attempt, DeadLetter, Delivery, DeliveryRecord, StoreError};
 
 /// Dead letters, newest first.
 pub(super) async fn dead(
@@ -82,6 +82,27 @@ pub(super) async fn discard(
     Ok(gone)
 }
 
+/// Those that wait behind a delivery in its order key, oldest first.
+pub(super) async fn behind(
+    database: &Database,
+    delivery: &Delivery,
+    limit: usize,
+) -> Result<Vec<Delivery>, StoreError> {
+    let sql = "SELECT d.event_id, d.recipient, e.kind, e.payload, e.traceparent, d.attempts, d.deadline,
+                      e.accepted_at
+               FROM delivery AS d JOIN event AS e ON e.id = d.event_id
+               JOIN delivery AS before ON before.recipient = d.recipient
+                    AND before.order_key = d.order_key AND before.seq < d.seq
+               WHERE before.event_id = $2 AND before.recipient = $1 AND d.finished_at IS NULL
+               ORDER BY d.seq LIMIT $3";
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let connection = database.get().await?;
+    let sql = connection.prepare_cached(sql).await?;
+    let rows =
+        connection.query(&sql, &[&clean(&delivery.recipient), &clean(&delivery.event_id), &limit]).await?;
+    rows.iter().map(read_delivery).collect()
+}
+
 /// The deliveries of one event, by recipient.
 pub(super) async fn deliveries(database: &Database, event: &str) -> Result<Vec<DeliveryRecord>, StoreError> {
     let connection = database.get().await?;
@@ -92,7 +113,7 @@ pub(super) async fn deliveries(database: &Database, event: &str) -> Result<Vec<D
         let attempt = Attempt { at, outcome: row.try_get(2)?, reason: row.try_get(3)? };
         tries.entry(row.try_get(0)?).or_default().push(attempt);
     }
-    let sql = "SELECT d.recipient, d.state, e.accepted_at, e.config_version, d.next_at, d.finished_at
+    let sql = "SELECT d.recipient, d.state, e.accepted_at, e.config_version, d.next_at, d.finished_at, d.last_error
                FROM delivery AS d JOIN event AS e ON e.id = d.event_id WHERE d.event_id = $1 ORDER BY d.recipient";
     let rows = connection.query(sql, &[&clean(event)]).await?;
     let read = |row: &Row| {
@@ -104,6 +125,7 @@ pub(super) async fn deliveries(database: &Database, event: &str) -> Result<Vec<D
             state: row.try_get(1)?,
             accepted_at: Timestamp::from_ns(row.try_get(2)?),
             config_version: row.try_get(3)?,
+            reason: row.try_get(6)?,
             next_at: finished_at.is_none().then_some(next_at),
             finished_at,
             attempts: tries.get(&recipient).cloned().unwrap_or_default(),

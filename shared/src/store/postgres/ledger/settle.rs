@@ -44,8 +44,22 @@ struct Totals {
     finished: i64,
     delivered: i64,
     dead: i64,
+    suppressed: i64,
+    merged: i64,
     attempts: i64,
     last_error: Option<String>,
+}
+
+impl Totals {
+    /// The total of deliveries that end in a state.
+    fn of(&mut self, state: &str) -> &mut i64 {
+        match state {
+            "delivered" => &mut self.delivered,
+            "suppressed" => &mut self.suppressed,
+            "merged" => &mut self.merged,
+            _ => &mut self.dead,
+        }
+    }
 }
 
 type Key<'a> = (&'a str, &'a str);
@@ -79,30 +93,31 @@ impl PostgresStore {
             let Some(is) = known.get_mut(&key(delivery)) else { continue };
             let end = End::of(outcome, now, is.deadline);
             let reason = end.reason().map(|text| clean(text).into_owned());
-            is.attempts = is.attempts.saturating_add(1);
             let (event_id, recipient) = key(delivery);
-            let n = i64::from(is.attempts);
-            tried.push(Tried { event_id, recipient, n, outcome: end.name(), reason: reason.clone() });
             let total = totals.entry(recipient).or_default();
-            total.attempts += 1;
-            total.last_error.clone_from(&reason);
+            if end.is_attempt() {
+                is.attempts = is.attempts.saturating_add(1);
+                let n = i64::from(is.attempts);
+                tried.push(Tried { event_id, recipient, n, outcome: end.name(), reason: reason.clone() });
+                total.attempts += 1;
+                total.last_error.clone_from(&reason);
+            }
             // Whoever's claim ran out may still report; what is finished stays as it is.
             if !is.unfinished {
                 continue;
             }
             let (state, next_at) = match &end {
-                End::Retry { at, .. } => ("pending", Some(at.ns())),
-                End::Delivered | End::Dead { .. } => (end.name(), None),
+                End::Again { at, .. } => ("pending", Some(at.ns())),
+                End::Finished { .. } => (end.name(), None),
             };
             is.unfinished = next_at.is_some();
             if !is.unfinished {
                 total.finished += 1;
-                total.delivered += i64::from(matches!(end, End::Delivered));
-                total.dead += i64::from(matches!(end, End::Dead { .. }));
+                *total.of(state) += 1;
             }
             let finished = !is.unfinished;
             becomes.insert(is.seq, Becomes { seq: is.seq, state, next_at, finished, reason });
-            if let (End::Dead { .. }, Outcome::Diverted { to, .. }) = (&end, outcome) {
+            if let Outcome::Diverted { to, .. } = outcome {
                 diverted.push((delivery, to, is.order_key.clone()));
             }
             moved.insert((recipient.to_owned(), is.order_key.clone()));
@@ -194,7 +209,7 @@ async fn change(
     transaction.execute(&sql, &[&column(&standing, |s| s.seq), &tries]).await?;
     let sql = "UPDATE delivery AS d
                SET state = b.state, next_at = coalesce(b.next_at, d.next_at), head = d.head AND NOT b.finished,
-                   finished_at = CASE WHEN b.finished THEN $6::bigint END, last_error = b.reason,
+                   finished_at = CASE WHEN b.finished THEN $6::bigint END, last_error = CASE WHEN b.finished THEN b.reason ELSE coalesce(b.reason, d.last_error) END,
                    claim_owner = NULL, claim_until = NULL
                FROM unnest($1::bigint[], $2::text[], $3::bigint[], $4::boolean[], $5::text[])
                     AS b (seq, state, next_at, finished, reason)
@@ -219,10 +234,12 @@ async fn change(
 async fn add_up(transaction: &Transaction<'_>, totals: &BTreeMap<&str, Totals>) -> Result<(), Failed> {
     let rows: Vec<(&&str, &Totals)> = totals.iter().collect();
     let sql = "UPDATE lane SET pending = pending - t.finished, delivered = lane.delivered + t.delivered,
-                               dead = lane.dead + t.dead, attempts = lane.attempts + t.attempts,
-                               last_error = t.last_error
-               FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::text[])
-                    AS t (recipient, finished, delivered, dead, attempts, last_error)
+                               dead = lane.dead + t.dead, suppressed = lane.suppressed + t.suppressed,
+                               merged = lane.merged + t.merged, attempts = lane.attempts + t.attempts,
+                               last_error = CASE WHEN t.attempts > 0 THEN t.last_error ELSE lane.last_error END
+               FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[],
+                           $7::bigint[], $8::text[])
+                    AS t (recipient, finished, delivered, dead, suppressed, merged, attempts, last_error)
                WHERE lane.recipient = t.recipient";
     let sql = transaction.prepare_cached(sql).await?;
     transaction
@@ -233,6 +250,8 @@ async fn add_up(transaction: &Transaction<'_>, totals: &BTreeMap<&str, Totals>) 
                 &column(&rows, |(_, t)| t.finished),
                 &column(&rows, |(_, t)| t.delivered),
                 &column(&rows, |(_, t)| t.dead),
+                &column(&rows, |(_, t)| t.suppressed),
+                &column(&rows, |(_, t)| t.merged),
                 &column(&rows, |(_, t)| t.attempts),
                 &column(&rows, |(_, t)| t.last_error.as_deref()),
             ],

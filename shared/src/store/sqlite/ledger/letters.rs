@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 
 use rusqlite::{Connection, params};
 
-use super::choose_head;
+use super::{COLUMNS, choose_head, read_delivery};
 use crate::model::Timestamp;
 use crate::store::sqlite::filter::Filter;
-use crate::store::{Attempt, DeadLetter, DeliveryRecord, StoreError};
+use crate::store::{Attempt, DeadLetter, Delivery, DeliveryRecord, StoreError};
 
 /// Dead letters, newest first.
 pub(super) fn dead(
@@ -74,10 +74,32 @@ pub(super) fn discard(conn: &Connection, recipient: &str, event: Option<&str>) -
     Ok(gone as u64)
 }
 
+/// Those that wait behind a delivery in its order key, oldest first.
+pub(super) fn behind(
+    conn: &Connection,
+    recipient: &str,
+    event: &str,
+    limit: usize,
+) -> Result<Vec<Delivery>, StoreError> {
+    let mut find = conn.prepare_cached(&format!(
+        "SELECT {COLUMNS} JOIN delivery AS before
+             ON before.recipient = d.recipient AND before.order_key = d.order_key AND before.seq < d.seq
+         WHERE before.event_id = ?2 AND before.recipient = ?1 AND d.finished_at IS NULL
+         ORDER BY d.seq LIMIT ?3"
+    ))?;
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let mut found = find.query(params![recipient, event, limit])?;
+    let mut deliveries = Vec::new();
+    while let Some(row) = found.next()? {
+        deliveries.push(read_delivery(row)?);
+    }
+    Ok(deliveries)
+}
+
 /// The deliveries of one event, by recipient.
 pub(super) fn deliveries(conn: &Connection, event: &str) -> Result<Vec<DeliveryRecord>, StoreError> {
     let mut find = conn.prepare_cached(
-        "SELECT d.recipient, d.state, e.accepted_at, e.config_version, d.next_at, d.finished_at
+        "SELECT d.recipient, d.state, e.accepted_at, e.config_version, d.next_at, d.finished_at, d.last_error
          FROM delivery AS d JOIN event AS e ON e.id = d.event_id WHERE d.event_id = ?1 ORDER BY d.recipient",
     )?;
     let found = find.query_map([event], |row| {
@@ -89,6 +111,7 @@ pub(super) fn deliveries(conn: &Connection, event: &str) -> Result<Vec<DeliveryR
             state: row.get(1)?,
             accepted_at: Timestamp::from_ns(row.get(2)?),
             config_version: row.get(3)?,
+            reason: row.get(6)?,
             next_at: finished_at.is_none().then_some(next_at),
             finished_at,
             attempts: Vec::new(),

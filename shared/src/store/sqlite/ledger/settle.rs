@@ -30,26 +30,28 @@ pub(super) fn settle(
     let end = End::of(outcome, now, Timestamp::from_ns(deadline));
     let (name, reason) = (end.name(), end.reason());
     let recipient = &delivery.recipient;
-    conn.prepare_cached(
-        "INSERT INTO attempt (event_id, recipient, n, at, outcome, reason) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-    )?
-    .execute(params![delivery.event_id, recipient, attempts + 1, now.ns(), name, reason])?;
-    conn.prepare_cached("UPDATE delivery SET attempts = attempts + 1 WHERE seq = ?1")?.execute([seq])?;
-    conn.prepare_cached("UPDATE lane SET attempts = attempts + 1, last_error = ?2 WHERE recipient = ?1")?
-        .execute(params![recipient, reason])?;
+    if end.is_attempt() {
+        conn.prepare_cached(
+            "INSERT INTO attempt (event_id, recipient, n, at, outcome, reason) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        )?
+        .execute(params![delivery.event_id, recipient, attempts + 1, now.ns(), name, reason])?;
+        conn.prepare_cached("UPDATE delivery SET attempts = attempts + 1 WHERE seq = ?1")?.execute([seq])?;
+        conn.prepare_cached("UPDATE lane SET attempts = attempts + 1, last_error = ?2 WHERE recipient = ?1")?
+            .execute(params![recipient, reason])?;
+    }
     // Whoever's claim ran out may still report; what is finished stays as it is.
     if !unfinished {
         return Ok(());
     }
     match &end {
-        End::Retry { at, reason } => {
+        End::Again { at, reason, .. } => {
             conn.prepare_cached(
                 "UPDATE delivery SET state = 'pending', next_at = ?2, claim_owner = NULL, claim_until = NULL,
-                                     last_error = ?3 WHERE seq = ?1",
+                                     last_error = coalesce(?3, last_error) WHERE seq = ?1",
             )?
             .execute(params![seq, at.ns(), reason])?;
         }
-        End::Delivered | End::Dead { .. } => {
+        End::Finished { .. } => {
             conn.prepare_cached(
                 "UPDATE delivery SET state = ?2, head = 0, finished_at = ?3, claim_owner = NULL,
                                      claim_until = NULL, last_error = ?4 WHERE seq = ?1",
@@ -57,12 +59,13 @@ pub(super) fn settle(
             .execute(params![seq, name, now.ns(), reason])?;
             conn.prepare_cached(
                 "UPDATE lane SET pending = pending - 1, delivered = delivered + (?2 = 'delivered'),
-                                 dead = dead + (?2 = 'dead') WHERE recipient = ?1",
+                                 dead = dead + (?2 = 'dead'), suppressed = suppressed + (?2 = 'suppressed'),
+                                 merged = merged + (?2 = 'merged') WHERE recipient = ?1",
             )?
             .execute(params![recipient, name])?;
         }
     }
-    if let (End::Dead { .. }, Outcome::Diverted { to, .. }) = (&end, outcome) {
+    if let Outcome::Diverted { to, .. } = outcome {
         divert(conn, delivery, to, &order_key, now)?;
     }
     choose_head(conn, recipient, &order_key)

@@ -1,0 +1,58 @@
+//! How others reach a lane, and what they may know of it.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use ractor::ActorRef;
+use shared::model::Timestamp;
+use shared::store::Delivery;
+
+use super::RecipientMessage;
+use crate::latency::{Latencies, LatencyStats};
+
+/// How others reach a lane, over its restarts.
+#[derive(Debug, Default)]
+pub struct LaneHandle {
+    actor: Mutex<Option<ActorRef<RecipientMessage>>>,
+    pub(super) woken: AtomicBool,
+    pub(super) open: AtomicBool,
+    latencies: Mutex<Latencies>,
+}
+
+impl LaneHandle {
+    /// Tells the lane to look into the ledger; one message is enough until it has looked.
+    pub fn wake(&self) {
+        if self.woken.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        if let Some(actor) = &*self.lock() {
+            // An actor that is gone looks into the ledger when it starts again.
+            let _ = actor.cast(RecipientMessage::Wake);
+        }
+    }
+
+    /// True while the lane's breaker is open.
+    pub fn is_open(&self) -> bool {
+        self.open.load(Ordering::Relaxed)
+    }
+
+    /// How long its latest deliveries took from acceptance on, and when the last one was made.
+    pub fn latency(&self) -> LatencyStats {
+        self.latencies.lock().unwrap_or_else(PoisonError::into_inner).stats()
+    }
+
+    pub(super) fn delivered(&self, delivery: &Delivery, at: Timestamp) {
+        let took = at.since(delivery.accepted_at).max(0);
+        self.latencies.lock().unwrap_or_else(PoisonError::into_inner).note(took, at);
+    }
+
+    pub(super) fn attach(&self, actor: ActorRef<RecipientMessage>) {
+        *self.lock() = Some(actor);
+        self.woken.store(false, Ordering::SeqCst);
+        self.wake();
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<ActorRef<RecipientMessage>>> {
+        self.actor.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,233 @@
+//! What a gate makes of deliveries, and what is promised for later, over a real ledger.
+
+use serde_json::{Value, json};
+use shared::bus::Bus;
+use shared::model::{Alert, AlertAction};
+use shared::store::LedgerAudit;
+
+use super::*;
+use crate::gate::GateConfig;
+use crate::route::Router;
+use crate::testing::alert;
+
+impl Setup {
+    fn gated(gate: &str, answer: impl Fn(&Delivery) -> Answer + Send + Sync + 'static) -> Self {
+        let mut setup = Self::with(100_000, 1, answer);
+        setup.args.policy.gate = toml::from_str::<GateConfig>(gate).unwrap();
+        setup
+    }
+
+    /// Accepts alerts as the dispatcher does, for the recipients of `config`.
+    async fn tell(&self, config: &NotifierConfig, alerts: &[Alert]) {
+        let router = Router::new(config, tokio::sync::watch::channel(Arc::default()).1);
+        let now = self.clock.now();
+        let events = alerts.iter().flat_map(|a| router.alert(&serde_json::to_vec(a).unwrap(), now).unwrap());
+        self.store.accept(events.collect(), now, horizon).await.unwrap();
+        self.args.handle.wake();
+    }
+
+    async fn stats_of(&self, name: &str) -> RecipientStats {
+        let stats = self.store.stats().await.unwrap();
+        stats.into_iter().find(|stats| stats.recipient == name).unwrap_or_default()
+    }
+
+    async fn until_of_r(&self, what: &str, reached: impl Fn(&RecipientStats) -> bool) -> RecipientStats {
+        eventually(what, || async {
+            self.args.handle.wake();
+            Some(self.stats_of("r").await).filter(|stats| reached(stats))
+        })
+        .await
+    }
+}
+
+fn config(gate: &str) -> NotifierConfig {
+    toml::from_str(&format!("[[recipient]]\nname = 'r'\nendpoint = 'e'\ngate = {{ {gate} }}\n")).unwrap()
+}
+
+fn thing(number: usize, severity: Severity) -> Alert {
+    Alert { entity_value: format!("host{number}"), severity, ..alert(&number.to_string()) }
+}
+
+/// Memory is flat because everything is in the ledger: a lane holds one digest at a time.
+#[tokio::test]
+async fn fifty_thousand_alerts_of_a_six_hours_outage_are_told_in_digests_in_their_order() {
+    const ALERTS: usize = 50_000;
+    let works = Arc::new(AtomicBool::new(false));
+    let told: Arc<Mutex<Vec<String>>> = Arc::default();
+    let (up, messages) = (Arc::clone(&works), Arc::clone(&told));
+    let setup = Setup::gated("digest_above = 20\nlist_at_most = 3", move |delivery| {
+        if !up.load(Ordering::SeqCst) {
+            return fails();
+        }
+        let alert: Alert = serde_json::from_str(&delivery.payload).unwrap();
+        messages.lock().unwrap().push(alert.message);
+        Ok(())
+    });
+    let lane = setup.start().await;
+    let config = config("");
+    let step = ALERTS / 36;
+    for round in 0..36 {
+        let last = if round == 35 { ALERTS } else { (round + 1) * step };
+        let alerts: Vec<Alert> = (round * step..last).map(|n| thing(n, Severity::Critical)).collect();
+        setup.tell(&config, &alerts).await;
+        let tried = setup.stats_of("r").await.attempts;
+        setup.clock.advance(Duration::from_secs(600));
+        setup.until_of_r("a try in vain", |stats| stats.attempts > tried || stats.attempts == 0).await;
+    }
+    assert_eq!(setup.stats_of("r").await.pending, ALERTS as u64, "nothing is given up");
+    works.store(true, Ordering::SeqCst);
+    setup.clock.advance(Duration::from_secs(300));
+    let stats = setup.until_of_r("everything is told", |stats| stats.pending == 0).await;
+    assert_eq!(stats.delivered + stats.merged, ALERTS as u64);
+    assert!((50..60).contains(&stats.delivered), "{stats:?}");
+    let told = told.lock().unwrap();
+    let first_of = |message: &String| -> usize {
+        let (_, rest) = message.split_once("Interface host").unwrap();
+        rest.split(':').next().unwrap().parse().unwrap()
+    };
+    assert!(told.iter().map(first_of).is_sorted(), "the order is kept");
+    assert!(told[0].starts_with("1000 alerts: ") && told[0].ends_with("; and 997 more"), "{}", told[0]);
+    let audit = setup.store.audit(setup.clock.now()).await.unwrap();
+    assert_eq!(audit, LedgerAudit::default());
+    drop(lane);
+}
+
+#[tokio::test]
+async fn nobody_gets_more_than_his_bound_in_a_storm() {
+    let mut setup = Setup::gated("digest_above = 50", |_| Ok(()));
+    setup.args.policy.max_per_minute = Some(10);
+    let _lane = setup.start().await;
+    let config = config("");
+    for minute in 0..3 {
+        let alerts: Vec<Alert> = (0..5000).map(|n| thing(minute * 5000 + n, Severity::Error)).collect();
+        setup.tell(&config, &alerts).await;
+        for _ in 0..12 {
+            setup.clock.advance(Duration::from_secs(5));
+            setup.settle_a_while().await;
+        }
+    }
+    let stats = setup.until_of_r("all are told", |stats| stats.pending == 0).await;
+    assert!(setup.seen().len() <= 31, "{} messages in three minutes", setup.seen().len());
+    assert_eq!(stats.delivered + stats.merged, 15_000);
+}
+
+impl Setup {
+    /// Gives the lane time to do what it may.
+    async fn settle_a_while(&self) {
+        for _ in 0..3 {
+            self.args.handle.wake();
+            eventually("a look", || async { (!self.args.handle.woken.load(Ordering::SeqCst)).then_some(()) })
+                .await;
+            self.stats_of("r").await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn duplicates_are_held_back_over_a_restart_and_then_told_as_one() {
+    let setup = Setup::gated("duplicate_window_s = 300", |_| Ok(()));
+    let config = config("");
+    let happened = |id: &str| Alert { action: AlertAction::Store, ..alert(id) };
+    let (actor, handle) = setup.start().await;
+    setup.tell(&config, &[happened("a")]).await;
+    setup.until_of_r("the first", |stats| stats.delivered == 1).await;
+    setup.clock.advance(Duration::from_secs(10));
+    setup.tell(&config, &[happened("b"), happened("c"), happened("d")]).await;
+    setup.settle_a_while().await;
+    actor.stop(None);
+    handle.await.unwrap();
+    let _lane = setup.start().await;
+    setup.settle_a_while().await;
+    assert_eq!(setup.seen(), [["a/store/r"]]);
+    setup.clock.advance(Duration::from_secs(290));
+    let stats = setup.until_of_r("the rest", |stats| stats.pending == 0).await;
+    assert_eq!((stats.delivered, stats.merged, stats.attempts), (2, 2, 2));
+    assert_eq!(setup.seen(), [["a/store/r"], ["b/store/r"]]);
+    let records = setup.store.deliveries("d/store").await.unwrap();
+    let record = records.iter().find(|record| record.recipient == "r").unwrap();
+    assert_eq!((record.state.as_str(), record.reason.as_deref()), ("merged", Some("told with b/store")));
+}
+
+#[tokio::test]
+async fn a_repetition_goes_on_until_the_end_and_no_longer() {
+    let setup = Setup::gated("", |_| Ok(()));
+    let config = config("repeat_s = 600");
+    let _lane = setup.start().await;
+    let began = alert("a");
+    setup.tell(&config, std::slice::from_ref(&began)).await;
+    setup.until_of_r("the beginning", |stats| stats.delivered == 1).await;
+    for number in 1..=3 {
+        setup.settle_a_while().await;
+        assert_eq!(setup.seen().len(), number, "not before its time");
+        setup.clock.advance(Duration::from_secs(600));
+        setup.until_of_r("the repetition", |stats| stats.delivered == 1 + number as u64).await;
+    }
+    assert_eq!(setup.seen()[3], ["a/engage#repeat/r/3/r"]);
+    setup.tell(&config, &[Alert { action: AlertAction::Release, ..began }]).await;
+    setup.until_of_r("the end", |stats| stats.delivered == 5).await;
+    setup.clock.advance(Duration::from_secs(600));
+    let stats = setup.until_of_r("the promise is kept no more", |stats| stats.suppressed == 1).await;
+    assert_eq!((stats.pending, stats.delivered), (0, 5));
+    assert_eq!(setup.seen().len(), 5);
+}
+
+#[tokio::test]
+async fn what_nobody_acknowledges_is_told_to_another() {
+    let setup = Setup::gated("", |_| Ok(()));
+    // The lane under test is the other's.
+    let config: NotifierConfig = toml::from_str(
+        "[[recipient]]\nname = 'first'\nendpoint = 'e'\ngate = { escalate_after_s = 900, escalate_to = 'r' }\n\
+         [[recipient]]\nname = 'r'\nendpoint = 'e'\nminimum_severity = 'emergency'\n",
+    )
+    .unwrap();
+    let bus = MemoryBus::new(Default::default());
+    let subjects = Subjects::new("t");
+    let mut questions = bus.subscribe(&subjects.request_role("aggregator", "acknowledged")).await.unwrap();
+    tokio::spawn(async move {
+        while let Some(question) = questions.next().await {
+            let alert: Value = serde_json::from_slice(&question.payload).unwrap();
+            question.reply.unwrap().send(json!({ "acknowledged": alert["id"] == "seen" }).to_string());
+        }
+    });
+    let mut setup = setup;
+    setup.args.follow_ups = FollowUps { bus, subjects };
+    let _lane = setup.start().await;
+    let alerts = ["seen", "unseen", "over"].map(|id| Alert { entity_value: id.to_owned(), ..alert(id) });
+    setup.tell(&config, &alerts).await;
+    setup.settle_a_while().await;
+    assert!(setup.seen().is_empty());
+    setup.tell(&config, &[Alert { action: AlertAction::Release, ..alerts[2].clone() }]).await;
+    setup.clock.advance(Duration::from_secs(900));
+    let stats = setup.until_of_r("the others are spared", |stats| stats.suppressed == 2).await;
+    assert_eq!((stats.delivered, stats.pending), (1, 0));
+    assert_eq!(setup.seen(), [["unseen/engage#escalation/first/1/r"]]);
+    let why = |event: &str| {
+        let store = setup.store.clone();
+        let event = format!("{event}/engage#escalation/first/1");
+        async move { store.deliveries(&event).await.unwrap().remove(0).reason }
+    };
+    assert_eq!(why("seen").await.as_deref(), Some("it is acknowledged"));
+    assert_eq!(why("over").await.as_deref(), Some("it is released"));
+}
+
+#[tokio::test]
+async fn what_may_have_arrived_is_sent_again_only_where_that_tells_nobody_twice() {
+    for (knows_repetitions, retry_unknown, delivered) in
+        [(true, false, true), (false, false, false), (false, true, true)]
+    {
+        let mut setup = Setup::with(10, 1, |delivery| match delivery.attempts {
+            0 => Err(DeliveryError::unknown("no answer")),
+            _ => Ok(()),
+        });
+        setup.args.policy.retry_unknown = knows_repetitions || retry_unknown;
+        let _lane = setup.start().await;
+        setup.owe(&[("a", "a")]).await;
+        setup.until("the first try", |stats| stats.attempts == 1).await;
+        setup.clock.advance(Duration::from_secs(2));
+        let stats = setup.until("an end", |stats| stats.pending == 0).await;
+        assert_eq!((stats.delivered, stats.dead), if delivered { (1, 0) } else { (0, 1) });
+        let tries = setup.store.deliveries("a").await.unwrap().remove(0).attempts;
+        assert_eq!(tries[0].outcome, if delivered { "unknown" } else { "dead" });
+        assert!(tries[0].reason.as_deref().unwrap().contains("no answer"));
+    }
+}

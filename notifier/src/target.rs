@@ -1,0 +1,206 @@
+//! Which addresses a target may have.
+//!
+//! A target's name may resolve to an address inside the operator's network, by mistake or by somebody's
+//! intent (server-side request forgery): whoever may edit endpoints is not thereby allowed to reach what
+//! the notifier's machine can reach. What is not plainly public is refused unless the configuration file
+//! allows it. The address is checked that is then connected to, so that a name cannot first resolve to
+//! one and then to another.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+
+use shared::model::network::IpNet;
+
+use crate::endpoint::DeliveryError;
+
+/// What is allowed besides public addresses.
+#[derive(Clone, Debug, Default)]
+pub struct Targets {
+    all: bool,
+    allowed: Arc<[IpNet]>,
+}
+
+/// An address that a target must not have.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "target address {ip} is {why}; notifier.allow_targets and notifier.allow_private_targets allow such targets"
+)]
+pub struct Refused {
+    ip: IpAddr,
+    why: &'static str,
+}
+
+impl Targets {
+    /// Every address with `all`, else public ones and those in these prefixes.
+    ///
+    /// # Errors
+    /// Names what is no prefix.
+    pub fn new(all: bool, prefixes: &[String]) -> Result<Self, String> {
+        let prefix = |text: &String| {
+            let host = || text.parse::<IpAddr>().map(IpNet::from);
+            text.parse::<IpNet>().or_else(|_| host()).map_err(|_| format!("'{text}' is not a prefix"))
+        };
+        Ok(Self { all, allowed: prefixes.iter().map(prefix).collect::<Result<_, _>>()? })
+    }
+
+    /// Every address.
+    pub fn any() -> Self {
+        Self { all: true, allowed: Arc::default() }
+    }
+
+    /// Says whether an address may be connected to.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn check(&self, ip: IpAddr) -> Result<(), Refused> {
+        let own = ip.to_canonical();
+        match refusal(ip) {
+            Some(why) if !self.all && !self.allowed.iter().any(|prefix| prefix.contains(&own)) => {
+                Err(Refused { ip, why })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The addresses of a host that may be connected to.
+    ///
+    /// # Errors
+    /// To be tried again when the name cannot be resolved; permanent when every address is refused.
+    pub async fn resolve(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, DeliveryError> {
+        let found = tokio::net::lookup_host((host, port)).await.map_err(DeliveryError::retry)?;
+        self.among(found).map_err(DeliveryError::permanent)
+    }
+
+    /// Those of `found` that may be connected to.
+    ///
+    /// # Errors
+    /// All are refused.
+    pub fn among(&self, found: impl Iterator<Item = SocketAddr>) -> Result<Vec<SocketAddr>, Refused> {
+        let (mut allowed, mut refused) = (Vec::new(), None);
+        for address in found {
+            match self.check(address.ip()) {
+                Ok(()) => allowed.push(address),
+                Err(refusal) => refused = Some(refusal),
+            }
+        }
+        match refused {
+            Some(refused) if allowed.is_empty() => Err(refused),
+            _ => Ok(allowed),
+        }
+    }
+}
+
+/// Why an address is refused; `None` when it is public.
+///
+/// Follows the IANA special-purpose address registries (RFC 6890) and looks into IPv6 forms that
+/// carry an IPv4 address: mapped (RFC 4291 §2.5.5.2), NAT64 (RFC 6052), 6to4 (RFC 3056).
+fn refusal(ip: IpAddr) -> Option<&'static str> {
+    match ip {
+        IpAddr::V4(ip) => refusal_v4(ip),
+        IpAddr::V6(ip) => refusal_v6(ip),
+    }
+}
+
+fn refusal_v4(ip: Ipv4Addr) -> Option<&'static str> {
+    let [a, b, c, _] = ip.octets();
+    match (a, b) {
+        (0, _) => Some("unspecified"),
+        (127, _) => Some("loopback"),
+        (10, _) | (172, 16..=31) | (192, 168) => Some("private"),
+        (100, 64..=127) => Some("shared address space"),
+        (169, 254) => Some("link-local"),
+        (192, 0) if c == 0 => Some("protocol assignments"),
+        (198, 18..=19) => Some("benchmarking"),
+        (224..=239, _) => Some("multicast"),
+        (240..=255, _) => Some("reserved"),
+        _ => None,
+    }
+}
+
+fn refusal_v6(ip: Ipv6Addr) -> Option<&'static str> {
+    let segments = ip.segments();
+    let v4_at = |at: usize| {
+        let (high, low) = (segments[at].to_be_bytes(), segments[at + 1].to_be_bytes());
+        Ipv4Addr::new(high[0], high[1], low[0], low[1])
+    };
+    match segments {
+        [0, 0, 0, 0, 0, 0, 0, 0] => Some("unspecified"),
+        [0, 0, 0, 0, 0, 0, 0, 1] => Some("loopback"),
+        [0, 0, 0, 0, 0, 0 | 0xffff, ..] | [0x64, 0xff9b, 0, 0, 0, 0, ..] => refusal_v4(v4_at(6)),
+        [0x64, 0xff9b, 1, ..] => Some("private"),
+        [0x2002, ..] => refusal_v4(v4_at(1)),
+        [0xfc00..=0xfdff, ..] => Some("private"),
+        [0xfe80..=0xfebf, ..] => Some("link-local"),
+        [0xfec0..=0xfeff, ..] => Some("site-local"),
+        [0xff00..=0xffff, ..] => Some("multicast"),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_operator_allows_prefixes_and_nobody_else_does() {
+        let lists = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+        let some = Targets::new(false, &lists(&["10.1.0.0/16", "fd00::/64", "127.0.0.9"])).unwrap();
+        for (ip, passes) in [
+            ("10.1.2.3", true),
+            ("10.2.0.1", false),
+            ("::ffff:10.1.2.3", true),
+            ("::ffff:10.2.2.3", false),
+            ("fd00::7", true),
+            ("fd00:1::7", false),
+            ("127.0.0.9", true),
+            ("127.0.0.1", false),
+            ("169.254.169.254", false),
+            ("93.184.216.34", true),
+        ] {
+            assert_eq!(some.check(ip.parse().unwrap()).is_ok(), passes, "{ip}");
+            assert!(Targets::any().check(ip.parse().unwrap()).is_ok());
+        }
+        let error = some.check("10.2.0.1".parse().unwrap()).unwrap_err().to_string();
+        assert!(error.contains("10.2.0.1 is private") && error.contains("notifier.allow_targets"), "{error}");
+        assert!(Targets::new(false, &lists(&["10.0.0.0/40"])).unwrap_err().contains("10.0.0.0/40"));
+    }
+
+    #[tokio::test]
+    async fn a_name_is_what_it_resolves_to() {
+        let none = Targets::default();
+        assert!(matches!(none.resolve("localhost", 1).await, Err(DeliveryError::Permanent { .. })));
+        assert!(matches!(none.resolve("no-such-host.invalid", 1).await, Err(DeliveryError::Retry { .. })));
+        assert!(!Targets::any().resolve("localhost", 1).await.unwrap().is_empty());
+    }
+
+    #[test]
+    fn only_public_addresses_pass() {
+        for (ip, expected) in [
+            ("127.0.0.1", Some("loopback")),
+            ("127.255.0.9", Some("loopback")),
+            ("0.0.0.0", Some("unspecified")),
+            ("10.1.2.3", Some("private")),
+            ("172.16.0.1", Some("private")),
+            ("172.32.0.1", None),
+            ("192.168.0.1", Some("private")),
+            ("169.254.169.254", Some("link-local")),
+            ("100.64.0.1", Some("shared address space")),
+            ("224.0.0.1", Some("multicast")),
+            ("255.255.255.255", Some("reserved")),
+            ("93.184.216.34", None),
+            ("::", Some("unspecified")),
+            ("::1", Some("loopback")),
+            ("::ffff:127.0.0.1", Some("loopback")),
+            ("::ffff:93.184.216.34", None),
+            ("::127.0.0.1", Some("loopback")),
+            ("64:ff9b::10.0.0.1", Some("private")),
+            ("2002:7f00:1::", Some("loopback")),
+            ("fd00::1", Some("private")),
+            ("fe80::1", Some("link-local")),
+            ("ff02::1", Some("multicast")),
+            ("2606:2800:220:1::1", None),
+        ] {
+            assert_eq!(refusal(ip.parse().unwrap()), expected, "{ip}");
+        }
+    }
+}
