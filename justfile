@@ -11,7 +11,7 @@ run *flags:
     cargo build --release --quiet --bin flowhook
     config/demo/run.sh {{ flags }}
 
-# Two sites on this machine: nats-server, PostgreSQL, and every role in a process of its own
+# A cluster on this machine: nats-server, PostgreSQL, two collectors, aggregators and notifiers
 cluster profile="release":
     cargo build --profile {{ profile }} --quiet --bin flowhook
     config/cluster/up.sh "${CARGO_TARGET_DIR:-target}/{{ if profile == "dev" { "debug" } else { profile } }}/flowhook"

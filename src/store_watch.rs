@@ -82,7 +82,7 @@ impl Teller {
             match stored {
                 Ok(()) | Err(BusError::Closed) => return,
                 Err(error) => {
-                    tracing::warn!(%error, "an alert about store or bus cannot be told, trying again")
+                    tracing::warn!(%error, "an alert about store or bus cannot be told, trying again");
                 }
             }
             tokio::time::sleep(RETRY).await;

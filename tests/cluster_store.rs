@@ -5,9 +5,11 @@ use std::process::Command;
 
 use serde_json::Value;
 use shared::bus::SharedBus;
+use shared::model::{Entity, Granularity, Timestamp};
 use shared::store::Ledger;
 use shared::store::postgres::PostgresStore;
 use shared::store::postgres::test_server::PostgresServer;
+use shared::store::series::{SeriesStore, TopQuery};
 use shared::wire::subject::Subjects;
 
 use crate::support::http::{Recorder, ask, get_json};
@@ -147,6 +149,19 @@ fn roles_share_a_postgresql_that_is_killed_and_everything_arrives_under_one_key(
     runtime.block_on(publisher).unwrap();
     wait_for("all of the last", 90, || (there() == last.len()).then_some(()));
     let store = runtime.block_on(PostgresStore::open(&database)).unwrap();
+    // No minute of the time series is missing either.
+    let bytes = runtime.block_on(store.top(TopQuery {
+        entity: Entity::Interface,
+        site: None,
+        ifid: None,
+        period: Granularity::Min,
+        from: Timestamp::ZERO,
+        to: Timestamp::MAX,
+        places: vec![0],
+        limit: 10,
+    }));
+    let bytes: Vec<u64> = bytes.unwrap().into_iter().map(|(_, sum)| sum).collect();
+    assert_eq!(bytes, [interfaces["items"][0]["stats"]["bytes"].as_u64().unwrap()]);
     wait_for("an empty ledger", 60, || (runtime.block_on(store.outstanding()).ok()? == 0).then_some(()));
     for (id, keys) in arrived(&recorder).0 {
         assert!(keys.iter().all(|key| *key == keys[0]), "{id} came with different keys: {keys:?}");

@@ -95,8 +95,9 @@ impl Carrier {
                 return Err(error.into());
             }
             tracing::error!(%error, partition = step.partition, "a step cannot be stored, trying again");
-            tries += 1;
-            // Samples are worth less than alerts: they do not hold up the deltas for long.
+            // A store that is away is waited for, the bus keeps the deltas meanwhile. With one that fails,
+            // samples are worth less than alerts: they do not hold up the deltas for long.
+            tries += u32::from(!matches!(error, StoreError::Unavailable(_)));
             if tries == SAMPLES_TRIED && !step.samples.is_empty() {
                 tracing::error!(partition = step.partition, "a minute of time series is lost");
                 step.samples.iter().for_each(|_| metrics::lost("samples"));

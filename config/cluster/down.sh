@@ -16,8 +16,8 @@ stop() {
   done
   kill -KILL "$pid" 2>/dev/null || true
 }
-for site in berlin lisbon; do
-  for role in collector aggregator notifier; do stop "$site-$role" TERM; done
+for name in berlin-collector lisbon-collector aggregator-1 aggregator-2 notifier-1 notifier-2; do
+  stop "$name" TERM
 done
 stop receiver TERM
 stop nats TERM

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# A cluster of two sites on this machine: nats-server and PostgreSQL with generated credentials, and on
-# each site a collector, an aggregator and a notifier, each a process of its own.
+# A cluster on this machine: nats-server and PostgreSQL with generated credentials, collectors of two
+# sites, two aggregators that share the partitions, two notifiers that share the lanes, each a process of
+# its own.
 #   up.sh PROGRAM    PROGRAM is the flowhook to run
 # Everything is in $FLOWHOOK_CLUSTER (default /tmp/flowhook-cluster-UID); down.sh ends and removes it.
 set -euo pipefail
@@ -16,7 +17,7 @@ fail() { echo "cluster: $*" >&2; exit 1; }
 command -v nats-server >/dev/null || PATH="$PATH:/usr/sbin"
 command -v nats-server >/dev/null || fail "nats-server is missing: apt-get install nats-server"
 pg_bin=
-for bin in /usr/local/bin $(ls -d /usr/lib/postgresql/*/bin 2>/dev/null | sort -rV); do
+for bin in $(dirname "$(command -v initdb || echo /nowhere/initdb)") $(ls -d /usr/lib/postgresql/*/bin 2>/dev/null | sort -rV); do
   [ -x "$bin/initdb" ] && [ -x "$bin/postgres" ] && { pg_bin=$bin; break; }
 done
 [ -n "$pg_bin" ] || fail "PostgreSQL's server is missing: apt-get install postgresql"
@@ -81,54 +82,63 @@ echo "postgresql://flowhook:$database_password@127.0.0.1:$pg_port/postgres" >"$d
 start receiver python3 "$root/config/demo/receiver.py" "$hook_port" "$hook_port" "$dir/received.log"
 until_ready receiver listens "$hook_port"
 
-# configure SITE ROLE: writes the configuration of one process.
+# The demo's scripts, which post to its receiver.
+cp -r config/demo/scripts "$dir/scripts"
+find "$dir/scripts" -name '*.rhai' -exec sed -i "s/127.0.0.1:9099/127.0.0.1:$hook_port/" {} +
+
+# configure SITE NAME ROLE API_PORT: writes the configuration of one process.
 configure() {
-  local site=$1 role=$2 upper
+  local site=$1 name=$2 role=$3 upper
   upper=$(echo "$role" | tr '[:lower:]' '[:upper:]')
-  sed -e "s/site = \"demo\"/site = \"$site\"/; s/name = \"demo-node\"/name = \"$site-$role\"/" \
-    -e "s/127.0.0.1:8080/127.0.0.1:$3/; s/127.0.0.1:9099/127.0.0.1:$hook_port/; s/port = 9514/port = $hook_port/" \
-    -e "s/log = \"warn\"/log = \"info\"/" config/demo.toml
+  sed -e "s|site = \"demo\"|site = \"$site\"|; s|name = \"demo-node\"|name = \"$name\"\nstate_dir = \"$dir/$name\"|" \
+    -e "s/127.0.0.1:8080/127.0.0.1:$4/; s/127.0.0.1:9099/127.0.0.1:$hook_port/; s/port = 9514/port = $hook_port/" \
+    -e "s|dir = \"config/demo/scripts\"|dir = \"$dir/scripts\"|; s/log = \"warn\"/log = \"info\"/" config/demo.toml
   cat <<TOML
 
 [bus]
 kind = "nats"
 [bus.nats]
 servers = ["nats://127.0.0.1:$nats_port"]
-user = "$site-$role"
+user = "$role"
 password = "file:$dir/${upper}_PASSWORD"
 inbox_prefix = "_INBOX.$role"
 create_streams = $([ "$role" = aggregator ] && echo true || echo false)
 TOML
   if [ "$role" != collector ]; then
-    printf '[store]\nkind = "postgres"\n[store.postgres]\nurl = "file:%s/DATABASE"\nschema = "%s"\n' "$dir" "$site"
+    printf '[store]\nkind = "postgres"\n[store.postgres]\nurl = "file:%s/DATABASE"\n' "$dir"
   else
     printf '[[collector.interface]]\nname = "uplink"\nfiles = ["%s/tests/data/demo.pcap"]\n' "$root"
   fi
 }
-for site in berlin lisbon; do
-  for role in aggregator notifier collector; do
-    configure "$site" "$role" "$api_port" >"$dir/$site-$role.toml"
-    start "$site-$role" "$program" "$role" -c "$dir/$site-$role.toml"
-    [ "$role" != aggregator ] || until_ready "$site-$role" listens "$api_port"
-    [ "$role" != notifier ] || until_ready "$site-$role" grep -q started "$dir/$site-$role.log"
-  done
-  api_port=$((api_port + 1))
+# run SITE NAME ROLE API_PORT
+run() {
+  configure "$@" >"$dir/$2.toml"
+  start "$2" "$program" "$3" -c "$dir/$2.toml"
+}
+run berlin aggregator-1 aggregator "$api_port"
+run lisbon aggregator-2 aggregator $((api_port + 1))
+until_ready aggregator-1 listens "$api_port"
+until_ready aggregator-2 listens $((api_port + 1))
+for number in 1 2; do
+  run berlin "notifier-$number" notifier "$api_port"
+  until_ready "notifier-$number" grep -q started "$dir/notifier-$number.log"
 done
-sed -e 's/user = .*/user = "berlin-reader"/; s/AGGREGATOR_PASSWORD/READER_PASSWORD/; s/_INBOX.aggregator/_INBOX.reader/' \
-  "$dir/berlin-aggregator.toml" >"$dir/berlin-reader.toml"
-api_port=$((api_port - 2))
+for site in berlin lisbon; do run "$site" "$site-collector" collector "$api_port"; done
+sed -e 's/^user = .*/user = "reader"/; s/AGGREGATOR_PASSWORD/READER_PASSWORD/; s/_INBOX.aggregator/_INBOX.reader/' \
+  "$dir/aggregator-1.toml" >"$dir/reader.toml"
 trap - ERR
 
 cat <<TEXT
-Two sites run here, each with a collector, an aggregator and a notifier; they have replayed
+Collectors of two sites, two aggregators and two notifiers run here; the collectors replay
 tests/data/demo.pcap. Configurations, logs and passwords are in $dir.
 
-Look around (berlin at $api_port, lisbon at $((api_port + 1))):
+Look around (the second aggregator answers on port $((api_port + 1))):
   curl -s http://127.0.0.1:$api_port/api/v1/health
   curl -s http://127.0.0.1:$api_port/api/v1/interfaces
   curl -s 'http://127.0.0.1:$((api_port + 1))/api/v1/alerts?severity=warning'
-  $program events tail -c $dir/berlin-reader.toml 'al.v1.>'
-  psql "\$(cat $dir/DATABASE)" -c 'SELECT recipient, pending, delivered FROM berlin.lane'
+  $program events tail -c $dir/reader.toml 'al.v1.>'
+  psql "\$(cat $dir/DATABASE)" -c 'SELECT recipient, pending, delivered FROM flowhook.lane'
+  kill -9 \$(cat $dir/aggregator-2.pid)      # the other takes its partitions over
   tail $dir/received.log $dir/*.log
 
 End and remove it all: just cluster-down

@@ -75,8 +75,10 @@ pub(super) async fn remember_in(transaction: &Transaction<'_>, changes: &[Rememb
 
 type Text<'a> = std::borrow::Cow<'a, str>;
 
-/// The key of each row, by column.
-fn columns<'a>(rows: &[&'a Remembered]) -> (Vec<i64>, Vec<Text<'a>>, Vec<i64>, Vec<Text<'a>>, Vec<Text<'a>>) {
+/// The key of each row, by column: partition, site, interface, script, key.
+type Keys<'a> = (Vec<i64>, Vec<Text<'a>>, Vec<i64>, Vec<Text<'a>>, Vec<Text<'a>>);
+
+fn columns<'a>(rows: &[&'a Remembered]) -> Keys<'a> {
     let text = |of: fn(&Remembered) -> &str| rows.iter().map(|row| clean(of(row))).collect();
     let parts = column(rows, |c| i64::from(c.partition));
     let ifids = column(rows, |c| i64::from(c.ifid));

@@ -1,6 +1,7 @@
 //! Who may connect, and who may do what, asked of servers that are strict about it.
 
 use super::*;
+use crate::lease::Leases;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_demands_tls_gets_it_and_must_be_who_it_says() {
@@ -50,7 +51,7 @@ async fn a_credential_that_is_withdrawn_is_named_and_works_again_when_it_is_give
     append(&bus, &subject, "second").await;
 }
 
-/// The example for two sites, as it is in the folder of configurations.
+/// The example in the folder of configurations, with a second account beside its own.
 fn example() -> String {
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../config/nats/server.conf");
     let text = std::fs::read_to_string(file).unwrap();
@@ -61,23 +62,24 @@ fn example() -> String {
     for role in ["COLLECTOR", "AGGREGATOR", "NOTIFIER", "READER", "ADMIN"] {
         text = text.replace(&format!("${role}_PASSWORD"), &format!("\"secret-{role}\""));
     }
-    text
+    let other = "{ user: \"other-aggregator\", password: \"secret-AGGREGATOR\", permissions: $AGGREGATOR }";
+    text.replace("accounts {", &format!("accounts {{ OTHER {{ jetstream: enabled, users: [{other}] }}"))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_role_may_do_its_work_and_no_more() {
     let Some(server) = NatsServer::start_with("every_role_may_do_its_work", &example()).await else { return };
-    let user = |site: &str, role: &str| NatsConfig {
-        user: Some(format!("{site}-{role}")),
+    let user = |account: &str, role: &str| NatsConfig {
+        user: Some(format!("{account}{role}")),
         password: Some(Secret::new(format!("secret-{}", role.to_uppercase()))),
         inbox_prefix: format!("_INBOX.{role}"),
         create_streams: role == "aggregator",
         ..config(&server, "")
     };
-    let aggregator = NatsBus::connect(user("berlin", "aggregator")).await.unwrap();
-    let collector = NatsBus::connect(user("berlin", "collector")).await.unwrap();
-    let notifier = NatsBus::connect(user("berlin", "notifier")).await.unwrap();
-    let elsewhere = NatsBus::connect(user("lisbon", "aggregator")).await.unwrap();
+    let aggregator = NatsBus::connect(user("", "aggregator")).await.unwrap();
+    let collector = NatsBus::connect(user("", "collector")).await.unwrap();
+    let notifier = NatsBus::connect(user("", "notifier")).await.unwrap();
+    let elsewhere = NatsBus::connect(user("other-", "aggregator")).await.unwrap();
     let subjects = Subjects::new("");
     let alert = "al.v1.berlin.host.error.store";
     let (delta, flows) = (subjects.delta("berlin", 7, "n", 0), subjects.flows("berlin", "n", 0));
@@ -106,6 +108,10 @@ async fn every_role_may_do_its_work_and_no_more() {
     timeout(DEADLINE, questions.next()).await.unwrap().unwrap().reply.unwrap().send("[]");
     assert_eq!(answer.await.unwrap().unwrap(), Bytes::from_static(b"[]"));
 
+    let leases = aggregator.leases("all", crate::lease::TTL);
+    let lease = leases.take("7", "a1").await.unwrap().unwrap();
+    assert!(leases.renew(&lease).await.unwrap().is_some(), "it holds its partitions");
+
     // What they may not: another's work, another site, another's answers, an operator's tools.
     assert!(collector.consume(Stream::Alert, "spy", "al.v1.>").await.is_err());
     assert!(notifier.consume(Stream::Delta, "spy", "dl.v1.>").await.is_err());
@@ -116,12 +122,12 @@ async fn every_role_may_do_its_work_and_no_more() {
     let mut abroad = elsewhere.consume(Stream::Alert, "notifier", "al.v1.>").await.unwrap();
     assert!(
         timeout(Duration::from_millis(500), abroad.next()).await.is_err(),
-        "sites see nothing of each other"
+        "accounts see nothing of each other"
     );
 }
 
 /// A JWT of the kinds that NATS knows, signed by `issuer`.
-fn jwt(issuer: &nkeys::KeyPair, subject: &nkeys::KeyPair, nats: serde_json::Value, exp: i64) -> String {
+fn jwt(issuer: &nkeys::KeyPair, subject: &nkeys::KeyPair, nats: &serde_json::Value, exp: i64) -> String {
     use base64::Engine;
     let encode = |json: serde_json::Value| base64::prelude::BASE64_URL_SAFE_NO_PAD.encode(json.to_string());
     let head = encode(serde_json::json!({ "typ": "JWT", "alg": "ed25519-nkey" }));
@@ -147,8 +153,8 @@ async fn a_credential_that_expires_is_renewed_without_a_restart() {
         "subs": -1, "data": -1, "payload": -1, "imports": -1, "exports": -1, "wildcards": true, "conn": -1,
         "leaf": -1, "mem_storage": -1, "disk_storage": -1, "streams": -1, "consumer": -1,
     });
-    let operator_jwt = jwt(&operator, &operator, json!({ "type": "operator", "version": 2 }), 0);
-    let account_jwt = jwt(&operator, &account, json!({ "limits": all, "type": "account", "version": 2 }), 0);
+    let operator_jwt = jwt(&operator, &operator, &json!({ "type": "operator", "version": 2 }), 0);
+    let account_jwt = jwt(&operator, &account, &json!({ "limits": all, "type": "account", "version": 2 }), 0);
     let config_of_server = format!(
         "operator: \"{operator_jwt}\"\nresolver: MEMORY\nresolver_preload: {{ {}: \"{account_jwt}\" }}\n",
         account.public_key()
@@ -160,7 +166,7 @@ async fn a_credential_that_expires_is_renewed_without_a_restart() {
     let file = dir.path().join("user.creds");
     let issue = |seconds: i64| {
         let limits = json!({ "subs": -1, "data": -1, "payload": -1, "type": "user", "version": 2 });
-        let token = jwt(&account, &user, limits, SystemClock.now().secs() + seconds);
+        let token = jwt(&account, &user, &limits, SystemClock.now().secs() + seconds);
         let text = format!(
             "-----BEGIN NATS USER JWT-----\n{token}\n------END NATS USER JWT------\n\n\
              -----BEGIN USER NKEY SEED-----\n{}\n------END USER NKEY SEED------\n",
