@@ -18,6 +18,8 @@ use shared::bus::nats::NatsBus;
 use shared::bus::{BusError, SharedBus};
 use shared::clock::{SharedClock, SystemClock};
 use shared::geo::GeoBases;
+use shared::lease::Leases;
+use shared::lease::memory::MemoryLeases;
 use shared::model::LocalNetworks;
 use shared::script::engine::ScriptEngine;
 use shared::script::lists::Lists;
@@ -25,6 +27,7 @@ use shared::script::registry::Registry;
 use shared::script::source::{self, ScriptSource};
 use shared::seal::Sealer;
 use shared::store::documents::DocumentStore;
+use shared::store::partitions::PartitionStore;
 use shared::store::sqlite::SqliteStore;
 use shared::store::{Ledger, StoreError};
 use shared::wire::subject::Subjects;
@@ -34,6 +37,9 @@ use crate::exit::{self, Failure};
 use crate::report::Report;
 use crate::scripts::{self, Lifecycle};
 use crate::settings::{self, Keeper};
+
+/// Aggregators of one group share the partitions.
+const GROUP: &str = "all";
 
 /// Which roles a process plays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,6 +119,8 @@ impl From<NodeError> for Failure {
 /// A running process.
 pub struct Node {
     bus: SharedBus,
+    /// The same, where it is NATS: it also gives out leases.
+    nats: Option<Arc<NatsBus>>,
     store: Option<SqliteStore>,
     collector: Option<Collector>,
     aggregator: Option<Aggregator>,
@@ -153,16 +161,20 @@ impl Node {
             true => Some(SqliteStore::open(&config.node.state_dir)?),
             false => None,
         };
+        let mut server = None;
         let bus: SharedBus = match config.bus.kind {
             BusKind::Memory => MemoryBus::new(MemoryConfig::default()),
             BusKind::Nats => {
                 let mut nats = config.bus.nats.clone();
                 nats.prefix.clone_from(&config.bus.prefix);
-                NatsBus::connect(nats).await?
+                let nats = NatsBus::connect(nats).await?;
+                server = Some(Arc::clone(&nats));
+                nats
             }
         };
         let mut node = Self {
             bus,
+            nats: server,
             store,
             collector: None,
             aggregator: None,
@@ -227,13 +239,23 @@ impl Node {
             self.notifier = Some(notifier::spawn(deps).await?);
         }
         if let (Some(store), Some(documents)) = (self.store.clone(), documents) {
+            let leases: Arc<dyn Leases> = match &self.nats {
+                Some(nats) => nats.leases(GROUP, shared::lease::TTL),
+                None => MemoryLeases::new(Arc::clone(&clock), store.highest_fence().await?),
+            };
             let deps = AggregatorDeps {
                 sealer: sealer(config)?,
                 bus: Arc::clone(&self.bus),
                 alerts: Arc::new(store.clone()),
                 flows: Arc::new(store.clone()),
                 memory: Arc::new(store.clone()),
+                partitions: Arc::new(store.clone()),
                 series: Arc::new(store),
+                leases,
+                group: GROUP.to_owned(),
+                alone: config.bus.kind == BusKind::Memory,
+                run: u64::try_from(clock.now().ns()).unwrap_or(0),
+                times: aggregator::keeper::Times::default(),
                 clock: Arc::clone(&clock),
                 subjects: subjects.clone(),
                 networks: Arc::clone(&networks),
@@ -263,6 +285,7 @@ impl Node {
                 clock,
                 seed: options.seed,
                 flow_sink: options.flow_sink,
+                spool_dir: self.nats.as_ref().map(|_| config.node.state_dir.join("spool")),
             };
             self.collector = Some(collector::spawn(deps).await?);
         }

@@ -170,6 +170,8 @@ fn pure_modules_do_no_io_and_read_no_clock() {
         "aggregator/src/element",
         "aggregator/src/schedule",
         "aggregator/src/ingest",
+        "aggregator/src/keeper",
+        "aggregator/src/snapshot.rs",
         "aggregator/src/monitor/lead.rs",
         "aggregator/src/syslog/parse.rs",
         "notifier/src/criteria",

@@ -17,6 +17,7 @@ use shared::store::{EngagedAlert, Transition};
 mod build;
 mod damping;
 mod key;
+mod saved;
 
 pub use build::alert_type;
 use build::{build, shows};
@@ -116,6 +117,12 @@ impl AlertState {
     /// a restart is. Such a run releases nothing that was engaged before the restart.
     pub fn begin_run(&mut self, partial: bool) {
         self.partial = partial;
+    }
+
+    /// What is engaged at an interface counts as engaged before a restart: its captures begin anew.
+    pub fn begin_anew(&mut self, place: Place<'_>) {
+        self.restored.extend(self.engaged.keys().filter(|key| key.is_at(place)).cloned());
+        self.pending.retain(|key, _| !key.is_at(place));
     }
 
     fn is_kept(&self, key: &Key) -> bool {

@@ -7,6 +7,7 @@ use prost::Message as _;
 use ractor::ActorProcessingErr;
 use shared::bus::{BusError, Receipt, SharedBus};
 use shared::store::memory::MemoryStore;
+use shared::store::partitions::{PartitionStore, Step};
 use shared::store::series::{SampleBatch, SeriesStore};
 use shared::store::{AlertStore, StoreError};
 use shared::wire::proto::HttpPost;
@@ -19,6 +20,9 @@ use crate::partition::Output;
 /// How long something waits that could not be stored.
 const RETRY: Duration = Duration::from_millis(500);
 
+/// Tries after which samples that cannot be stored are lost.
+const SAMPLES_TRIED: u32 = 3;
+
 /// Reaches bus and store.
 #[derive(Clone)]
 pub struct Carrier {
@@ -30,6 +34,8 @@ pub struct Carrier {
     pub alerts: Arc<dyn AlertStore>,
     /// What scripts remember.
     pub memory: Arc<dyn MemoryStore>,
+    /// Partitions.
+    pub partitions: Arc<dyn PartitionStore>,
     /// Time series.
     pub series: Arc<dyn SeriesStore>,
     /// Woken when there is something in the outbox.
@@ -63,21 +69,63 @@ impl Carrier {
             }
         }
         self.keep(output.samples).await?;
+        self.post(&output.posts).await?;
+        self.publish(output.messages).await;
+        Ok(())
+    }
+
+    /// The same of a shard: what its `step` causes is stored under its fence, whole or not at all. Posts
+    /// go first: whoever goes through a step again that is not stored posts them again under the same
+    /// ids.
+    ///
+    /// # Errors
+    /// Store or bus are closed, or the partition is another's by now.
+    pub async fn commit(&self, output: Output, step: Step) -> Result<(), ActorProcessingErr> {
+        let Output { transitions, posts, messages, remembered, samples } = output;
+        self.post(&posts).await?;
+        let tells = !transitions.is_empty();
+        let mut step = Step { transitions, remembered, samples, ..step };
+        let mut tries = 0;
+        while let Err(error) = self.partitions.commit(step.clone()).await {
+            if matches!(error, StoreError::Closed | StoreError::StaleFence { .. }) {
+                return Err(error.into());
+            }
+            tracing::error!(%error, partition = step.partition, "a step cannot be stored, trying again");
+            tries += 1;
+            // Samples are worth less than alerts: they do not hold up the deltas for long.
+            if tries == SAMPLES_TRIED && !step.samples.is_empty() {
+                tracing::error!(partition = step.partition, "a minute of time series is lost");
+                step.samples.iter().for_each(|_| metrics::lost("samples"));
+                step.samples.clear();
+            }
+            tokio::time::sleep(RETRY).await;
+        }
+        if tells {
+            self.outbox.notify_one();
+        }
+        self.publish(messages).await;
+        Ok(())
+    }
+
+    async fn post(&self, posts: &[HttpPost]) -> Result<(), ActorProcessingErr> {
         let mut receipts = Vec::new();
-        for post in &output.posts {
+        for post in posts {
             receipts.push(self.append(post).await);
         }
-        for (post, receipt) in output.posts.iter().zip(receipts) {
+        for (post, receipt) in posts.iter().zip(receipts) {
             self.until_safe(post, receipt).await?;
         }
-        for (site, subject, payload) in output.messages {
+        Ok(())
+    }
+
+    async fn publish(&self, messages: Vec<(String, String, String)>) {
+        for (site, subject, payload) in messages {
             let subject = self.subjects.script(&site, &subject);
             if let Err(error) = self.bus.publish(&subject, payload.into()).await {
                 tracing::warn!(%error, subject, "script's message lost");
                 metrics::lost("message");
             }
         }
-        Ok(())
     }
 
     /// Stores samples. They are worth less than alerts: when the store fails, the deltas do not wait.

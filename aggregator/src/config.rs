@@ -20,6 +20,9 @@ pub struct AggregatorConfig {
     pub max_hosts: usize,
     /// Milliseconds of wall time a run may take; elements not reached come first next time.
     pub run_deadline_ms: u64,
+    /// Seconds between two times that the state of a partition is kept in the store; 0 keeps it at a stop
+    /// alone. Large states are kept less often.
+    pub snapshot_s: u32,
     /// Time zone whose midnight ends a day: an IANA name or a POSIX string; UTC when empty.
     pub time_zone: String,
     /// Of what time series are kept, and how long.
@@ -199,6 +202,7 @@ impl Default for AggregatorConfig {
             remote_host_idle_s: 60,
             max_hosts: 1_000_000,
             run_deadline_ms: 10_000,
+            snapshot_s: 60,
             time_zone: String::new(),
             time_series: TimeSeriesConfig::default(),
             flow_retention_days: 7,

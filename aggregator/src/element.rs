@@ -10,6 +10,8 @@ use shared::model::{
 use shared::model::packed::Packed;
 use shared::script::element::Counts;
 
+use crate::snapshot;
+
 pub mod contacts;
 pub mod host;
 pub mod interface;
@@ -130,6 +132,21 @@ impl<C: Counters> Tally<C> {
     /// Adds a delta.
     pub fn add(&mut self, delta: &C) {
         self.total.merge(delta);
+    }
+
+    /// To be kept somewhere.
+    pub fn save(&self) -> snapshot::Tally {
+        let bytes = |packed: &Packed| packed.bytes().to_vec();
+        snapshot::Tally { total: bytes(&self.total.pack()), at_run: self.at_run.iter().map(bytes).collect() }
+    }
+
+    /// What [`Tally::save`] gave.
+    pub fn restore(saved: snapshot::Tally) -> Self {
+        let mut tally = Self { total: C::unpack(&Packed::from_bytes(&saved.total)), ..Self::default() };
+        for (at_run, bytes) in tally.at_run.iter_mut().zip(&saved.at_run) {
+            *at_run = Packed::from_bytes(bytes);
+        }
+        tally
     }
 
     /// Growth since the last run of this period.

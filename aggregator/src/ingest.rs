@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use shared::wire::delta::Producer;
 
+use crate::snapshot;
+
 /// Missing numbers remembered per producer; older ones count as lost for good.
 const MAX_MISSING: usize = 10_000;
 
@@ -71,6 +73,28 @@ impl Ingest {
                 Verdict::Duplicate
             }
         }
+    }
+
+    /// What is known of producers, to be kept somewhere.
+    pub fn save(&self) -> Vec<snapshot::Producer> {
+        let saved = self.producers.iter().map(|((site, node, ifid), run)| snapshot::Producer {
+            site: site.clone(),
+            node: node.clone(),
+            ifid: *ifid,
+            epoch: run.epoch,
+            last: run.last,
+            missing: run.missing.iter().copied().collect(),
+        });
+        saved.collect()
+    }
+
+    /// Puts back what [`Ingest::save`] gave.
+    pub fn restore(&mut self, saved: Vec<snapshot::Producer>, lost: u64, duplicates: u64) {
+        let run = |saved: snapshot::Producer| {
+            let snapshot::Producer { site, node, ifid, epoch, last, missing } = saved;
+            ((site, node, ifid), Run { epoch, last, missing: missing.into_iter().collect() })
+        };
+        *self = Self { producers: saved.into_iter().map(run).collect(), lost, duplicates };
     }
 
     /// Numbers that have not come, lost or only late.

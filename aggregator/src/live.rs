@@ -1,246 +1,39 @@
-//! Questions about live elements: asked of every shard, answered together.
+//! Questions about live elements: asked of every shard, here and at other aggregators, answered together.
 
-use std::cmp::Ordering;
-use std::collections::BTreeMap;
-use std::fmt::Display;
-use std::str::FromStr;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use ractor::ActorRef;
-use serde::Serialize;
-use shared::model::network::IpNet;
-use shared::model::pool::mac_text;
-use shared::model::{AppCategory, GeoPlace, HostKey, Timestamp};
-use shared::wire::delta::L7Counters;
+use serde::de::DeserializeOwned;
+use shared::bus::SharedBus;
+use shared::wire::partition::PARTITIONS;
+use shared::wire::subject::Subjects;
 use tokio::sync::oneshot;
 
-use crate::element::Counters;
 use crate::monitor::{MonitorMessage, MonitorRow};
-use crate::partition::InterfaceState;
 use crate::partition::{RunAnswer, RunRequest};
 use crate::report::AggregatorReport;
 use crate::shard::ShardMessage;
 use crate::syslog::SyslogMessage;
 
+mod remote;
+mod rows;
+
+use remote::{Others, Question};
+pub use rows::{
+    BatchesRow, CategoryRow, HostQuery, HostRow, InterfaceRow, L7Row, NetworkRow, cursor, parse_cursor,
+};
+
 /// How long a shard may take to answer.
 const PATIENCE: Duration = Duration::from_secs(2);
-
-/// An interface as the API shows it.
-#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
-pub struct InterfaceRow {
-    /// Interface id.
-    pub ifid: u32,
-    /// Interface name.
-    pub name: String,
-    /// Site.
-    pub site: String,
-    /// Node that captures on it.
-    pub node: String,
-    /// Event time up to which it is known.
-    #[schema(value_type = String)]
-    pub watermark: Timestamp,
-    /// Live flows.
-    pub live_flows: u64,
-    /// Active hosts.
-    pub hosts: u64,
-    /// Active local hosts.
-    pub local_hosts: u64,
-    /// Counters by name.
-    pub stats: BTreeMap<String, u64>,
-    /// Ended flows and their bytes by layer-7 protocol.
-    pub l7: BTreeMap<String, L7Row>,
-}
-
-/// Ended flows of one protocol.
-#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
-pub struct L7Row {
-    /// Flows.
-    pub flows: u64,
-    /// Bytes.
-    pub bytes: u64,
-    /// What it is for.
-    pub category: AppCategory,
-}
-
-/// A host as the API shows it.
-#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
-pub struct HostRow {
-    /// `ip` or `ip@vlan`.
-    #[schema(value_type = String)]
-    pub host: HostKey,
-    /// Site.
-    pub site: String,
-    /// Interface id.
-    pub ifid: u32,
-    /// Hardware address seen with it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub mac: Option<String>,
-    /// Where it is, as far as databases say.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<GeoPlace>)]
-    pub geo: Option<Arc<GeoPlace>>,
-    /// True when a local network holds it.
-    pub local: bool,
-    /// True while it is not idle.
-    pub active: bool,
-    /// Time of its first packet's summary.
-    #[schema(value_type = String)]
-    pub first_seen: Timestamp,
-    /// Time of its last packet.
-    #[schema(value_type = String)]
-    pub last_seen: Timestamp,
-    /// Name by which clients asked for it last.
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub name: String,
-    /// Operating system that it seems to run.
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub os: String,
-    /// Bytes of a local host by what they were for.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub categories: BTreeMap<&'static str, CategoryRow>,
-    /// Counters by name.
-    pub stats: BTreeMap<String, u64>,
-}
-
-/// Bytes of a host for one purpose.
-#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
-pub struct CategoryRow {
-    /// Bytes sent by the host.
-    pub bytes_sent: u64,
-    /// Bytes received by it.
-    pub bytes_rcvd: u64,
-}
-
-/// A local network as the API shows it.
-#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
-pub struct NetworkRow {
-    /// Prefix.
-    #[schema(value_type = String)]
-    pub network: IpNet,
-    /// Site.
-    pub site: String,
-    /// Interface id.
-    pub ifid: u32,
-    /// Counters by name.
-    pub stats: BTreeMap<String, u64>,
-}
-
-/// Which hosts to return. Every absent field means any.
-#[derive(Clone, Debug, Default)]
-pub struct HostQuery {
-    /// On this interface.
-    pub ifid: Option<u32>,
-    /// Local or remote.
-    pub local: Option<bool>,
-    /// Under this prefix.
-    pub search: Option<IpNet>,
-    /// After this interface and host.
-    pub after: Option<(u32, String, HostKey)>,
-    /// Rows at most.
-    pub limit: usize,
-}
-
-/// Where the next page begins: `ifid/site/key`; sites number their interfaces on their own.
-pub fn cursor(ifid: u32, site: &str, key: impl Display) -> String {
-    format!("{ifid}/{site}/{key}")
-}
-
-/// Reads a cursor. A site may hold a slash, a key does not.
-pub fn parse_cursor<K: FromStr>(text: &str) -> Option<(u32, String, K)> {
-    let (ifid, rest) = text.split_once('/')?;
-    let (site, key) = rest.rsplit_once('/')?;
-    Some((ifid.parse().ok()?, site.to_owned(), key.parse().ok()?))
-}
-
-impl InterfaceRow {
-    /// The row of an interface.
-    pub fn of(state: &InterfaceState) -> Self {
-        let interface = &state.interface;
-        let (hosts, local_hosts) = state.hosts.active();
-        let l7 = interface.l7.iter().map(|(name, l7)| {
-            let L7Counters { flows, bytes, category } = *l7;
-            (name.clone(), L7Row { flows, bytes, category })
-        });
-        Self {
-            ifid: interface.id,
-            name: interface.name.clone(),
-            site: interface.site.clone(),
-            node: interface.node.clone(),
-            watermark: interface.watermark,
-            live_flows: interface.live_flows,
-            hosts,
-            local_hosts,
-            stats: interface.tally.total.named(),
-            l7: l7.collect(),
-        }
-    }
-}
-
-impl HostRow {
-    /// The rows of an interface's hosts that `query` asks for, one more than its limit at most.
-    pub fn of(state: &InterfaceState, query: &HostQuery) -> Vec<Self> {
-        let ifid = state.interface.id;
-        if query.ifid.is_some_and(|wanted| wanted != ifid) {
-            return Vec::new();
-        }
-        let site = &state.interface.site;
-        let after = match &query.after {
-            None => None,
-            Some((after, after_site, key)) => match (ifid, site).cmp(&(*after, after_site)) {
-                Ordering::Less => return Vec::new(),
-                Ordering::Equal => Some(*key),
-                Ordering::Greater => None,
-            },
-        };
-        let wanted = |(key, host): &(&HostKey, &crate::element::Host)| {
-            query.local.is_none_or(|local| host.local == local)
-                && query.search.is_none_or(|prefix| prefix.contains(&key.ip))
-        };
-        let row = |(key, host): (&HostKey, &crate::element::Host)| Self {
-            host: *key,
-            site: site.clone(),
-            ifid,
-            mac: host.mac.as_ref().map(mac_text),
-            geo: host.geo.clone(),
-            local: host.local,
-            active: !host.idle,
-            first_seen: host.first_seen,
-            last_seen: host.last_seen,
-            name: host.facts.as_ref().map_or_else(String::new, |facts| facts.name.to_string()),
-            os: host.facts.as_ref().map_or_else(String::new, |facts| facts.os.to_string()),
-            categories: host
-                .categories()
-                .into_iter()
-                .map(|(category, bytes)| {
-                    let (bytes_sent, bytes_rcvd) = bytes;
-                    (category.name(), CategoryRow { bytes_sent, bytes_rcvd })
-                })
-                .collect(),
-            stats: host.tally.total.named(),
-        };
-        state.hosts.after(after).filter(wanted).take(query.limit + 1).map(row).collect()
-    }
-}
-
-impl NetworkRow {
-    /// The rows of an interface's networks.
-    pub fn of(state: &InterfaceState) -> Vec<Self> {
-        let ifid = state.interface.id;
-        let row = |(network, element): (&IpNet, &crate::element::Network)| Self {
-            network: *network,
-            site: state.interface.site.clone(),
-            ifid,
-            stats: element.tally.total.named(),
-        };
-        state.networks.iter().map(row).collect()
-    }
-}
 
 /// Asks the shards.
 #[derive(Clone)]
 pub struct LiveState {
     shards: Arc<RwLock<BTreeMap<u32, ActorRef<ShardMessage>>>>,
+    /// Who else holds partitions, where there can be somebody.
+    others: Option<Others>,
     /// Who probes hosts, when somebody does.
     monitor: Arc<RwLock<Option<ActorRef<MonitorMessage>>>>,
     /// Who reads log lines, when somebody does.
@@ -251,20 +44,37 @@ pub struct LiveState {
 pub struct Answers<T> {
     /// What was answered.
     pub rows: Vec<T>,
-    /// Shards that did not answer in time, such as `partition 7`.
+    /// Who did not answer in time, such as `partition 7` or `aggregator b`.
     pub missing: Vec<String>,
 }
 
 impl LiveState {
     /// Nobody to ask yet.
     pub fn new() -> Self {
-        Self { shards: Arc::default(), monitor: Arc::default(), syslog: Arc::default() }
+        Self { shards: Arc::default(), others: None, monitor: Arc::default(), syslog: Arc::default() }
     }
 
     /// From now on these are asked, by partition.
     pub fn set(&self, shards: BTreeMap<u32, ActorRef<ShardMessage>>) {
         if let Ok(mut kept) = self.shards.write() {
             *kept = shards;
+        }
+    }
+
+    /// Partitions that are held here.
+    pub fn shards(&self) -> Vec<u32> {
+        self.shards.read().map(|shards| shards.keys().copied().collect()).unwrap_or_default()
+    }
+
+    /// The same, with other aggregators that hold partitions and are asked over the bus.
+    pub fn with_others(self, bus: SharedBus, subjects: Subjects, node: String) -> Self {
+        Self { others: Some(Others::new(bus, subjects, node)), ..self }
+    }
+
+    /// From now on these aggregators, this one among them, share the partitions.
+    pub fn set_cluster(&self, names: Vec<String>) {
+        if let Some(others) = &self.others {
+            others.set(names);
         }
     }
 
@@ -317,19 +127,26 @@ impl LiveState {
         Answers { rows: rows.into_iter().flatten().collect(), missing }
     }
 
-    /// All interfaces, by id.
+    /// All interfaces of all aggregators, by id.
     pub async fn interfaces(&self) -> Answers<InterfaceRow> {
-        let mut answers = self.ask_rows(ShardMessage::Interfaces).await;
+        let own = self.ask_rows(ShardMessage::Interfaces);
+        let (mut answers, _) = self.of_all(own, &Question::Interfaces).await;
         answers.rows.sort_by(|a, b| (a.ifid, &a.site).cmp(&(b.ifid, &b.site)));
         answers
     }
 
     /// A page of hosts, by interface and address, and where the next one begins.
     pub async fn hosts(&self, query: HostQuery) -> (Answers<HostRow>, Option<String>) {
-        let mut answers = self.ask_rows(|reply| ShardMessage::Hosts(query.clone(), reply)).await;
-        answers.rows.sort_by(|a, b| (a.ifid, &a.site, a.host).cmp(&(b.ifid, &b.site, b.host)));
-        let more = answers.rows.len() > query.limit;
-        answers.rows.truncate(query.limit);
+        let own = self.ask_rows(|reply| ShardMessage::Hosts(query.clone(), reply));
+        let (mut answers, cuts) = self.of_all(own, &Question::Hosts(query.clone())).await;
+        let order = |a: &HostRow, b: &HostRow| (a.ifid, &a.site, a.host).cmp(&(b.ifid, &b.site, b.host));
+        answers.rows.sort_by(order);
+        // What comes after the last row of an answer that was cut is not known to be the next.
+        let cut = cuts.iter().min_by(|a, b| order(a, b));
+        let known =
+            answers.rows.iter().take_while(|row| cut.is_none_or(|cut| order(row, cut).is_le())).count();
+        let more = known > query.limit || cut.is_some();
+        answers.rows.truncate(known.min(query.limit));
         let last = answers.rows.last().filter(|_| more);
         let next = last.map(|row| cursor(row.ifid, &row.site, row.host));
         (answers, next)
@@ -337,9 +154,45 @@ impl LiveState {
 
     /// All networks, by interface and prefix.
     pub async fn networks(&self) -> Answers<NetworkRow> {
-        let mut answers = self.ask_rows(ShardMessage::Networks).await;
+        let (mut answers, _) = self.of_all(self.ask_rows(ShardMessage::Networks), &Question::Networks).await;
         answers.rows.sort_by(|a, b| (a.ifid, &a.site, a.network).cmp(&(b.ifid, &b.site, b.network)));
         answers
+    }
+
+    /// What shards of this aggregator say, and what others answer; and the last row of each answer that
+    /// was cut because it was too long.
+    async fn of_all<T: DeserializeOwned>(
+        &self,
+        own: impl Future<Output = Answers<T>>,
+        question: &Question,
+    ) -> (Answers<T>, Vec<T>) {
+        let Some(others) = &self.others else { return (own.await, Vec::new()) };
+        let (mut answers, others) = tokio::join!(own, others.ask::<T>(question));
+        answers.rows.extend(others.rows);
+        answers.missing.extend(others.missing);
+        let held = |partition: &u32| others.held.contains(partition);
+        let own: BTreeSet<u32> = self.shards().into_iter().collect();
+        let nobodys = (0..PARTITIONS).filter(|partition| !held(partition) && !own.contains(partition));
+        answers.missing.extend(nobodys.map(|partition| format!("partition {partition}")));
+        (answers, others.cuts)
+    }
+
+    /// Answers what another aggregator asks.
+    pub async fn answer(&self, question: &[u8]) -> Vec<u8> {
+        let held = self.shards();
+        match serde_json::from_slice(question) {
+            Ok(Question::Interfaces) => remote::answer(self.ask_rows(ShardMessage::Interfaces).await, held),
+            Ok(Question::Networks) => remote::answer(self.ask_rows(ShardMessage::Networks).await, held),
+            Ok(Question::Hosts(query)) => {
+                let mut answers = self.ask_rows(|reply| ShardMessage::Hosts(query.clone(), reply)).await;
+                answers
+                    .rows
+                    .sort_by(|a: &HostRow, b| (a.ifid, &a.site, a.host).cmp(&(b.ifid, &b.site, b.host)));
+                answers.rows.truncate(query.limit + 1);
+                remote::answer(answers, held)
+            }
+            Err(error) => remote::refuse(&error.to_string()),
+        }
     }
 
     /// What all shards that answer have done, and who did not.
@@ -390,7 +243,10 @@ impl LiveState {
         let answers = self.ask_within(patience, |reply| ShardMessage::Run(request.clone(), reply)).await;
         let mut all = RunAnswer::default();
         answers.rows.into_iter().for_each(|answer| all.add(answer));
-        (all, answers.missing)
+        let mut missing = answers.missing;
+        // Their elements are called by them.
+        missing.extend(self.others.iter().flat_map(Others::names).map(|node| format!("aggregator {node}")));
+        (all, missing)
     }
 }
 

@@ -155,3 +155,8 @@ pub fn backlog(deltas: u64) {
 pub fn restarted() {
     INSTRUMENTS.restarts.add(1, &[]);
 }
+
+/// A shard was ended because its lease was lost.
+pub fn lease_lost() {
+    lost("lease");
+}

@@ -7,10 +7,7 @@ use std::time::Duration;
 
 use jiff::tz::TimeZone;
 use shared::geo::GeoCache;
-use shared::model::network::IpNet;
-use shared::model::{
-    Entity, Granularity, HostPools, InterfaceCounters, LocalNetworks, SystemCounters, Timestamp,
-};
+use shared::model::{Entity, Granularity, HostPools, LocalNetworks, SystemCounters, Timestamp};
 use shared::script::ScriptKind;
 use shared::script::engine::ScriptEngine;
 use shared::script::registry::{Entry, Registry, ScriptSetup};
@@ -20,26 +17,29 @@ use shared::store::{EngagedAlert, Transition};
 use shared::wire::delta::{Delta, Producer};
 use shared::wire::proto::HttpPost;
 
-use crate::alert::{AlertState, Place};
+use crate::alert::AlertState;
 use crate::config::AggregatorConfig;
-use crate::element::{Hosts, Interface, Network, Tally};
 use crate::ingest::{Ingest, Verdict};
 use crate::report::AggregatorReport;
 use crate::run::{RunPlan, ScriptStates};
-use crate::schedule::{Closed, Schedule};
+use crate::schedule::Closed;
 
 mod effects;
 mod elements;
+mod interface;
 mod log_lines;
 mod monitored;
 mod on_demand;
+pub(crate) mod saved;
 mod series;
 
 pub use monitored::{ACTIVE_MONITORING, Station};
 pub use on_demand::{CallRow, RunAnswer, RunRequest};
 
+pub use interface::{Batches, InterfaceState};
+
 use elements::Elements;
-use series::{Named, Noted};
+use series::Noted;
 
 /// The latest time that is taken for one: 2200-01-01T00:00:00Z.
 const LATEST: Timestamp = Timestamp::from_secs(7_258_118_400);
@@ -72,6 +72,16 @@ pub struct Output {
 }
 
 impl Output {
+    /// True when there is nothing to do.
+    pub fn is_empty(&self) -> bool {
+        let Self { transitions, posts, messages, remembered, samples } = self;
+        transitions.is_empty()
+            && posts.is_empty()
+            && messages.is_empty()
+            && remembered.is_empty()
+            && samples.is_empty()
+    }
+
     /// Everything in it goes on with the trace of its cause.
     fn caused_by(&mut self, traceparent: Option<&str>) {
         let Some(traceparent) = traceparent else { return };
@@ -86,28 +96,6 @@ impl Output {
             traceparent.clone_into(&mut post.traceparent);
         }
     }
-}
-
-/// One interface with its elements.
-pub struct InterfaceState {
-    /// The interface.
-    pub interface: Interface,
-    /// Its hosts.
-    pub hosts: Hosts,
-    /// The local networks as seen on it.
-    pub networks: BTreeMap<IpNet, Network>,
-    /// How well everything keeps up with it.
-    pub health: Tally<SystemCounters>,
-    /// What it counted under names.
-    named: Named,
-    schedule: Schedule,
-    /// Alerts of scripts that run no more have been released.
-    orphans_released: bool,
-    /// The element at which the next run of a kind and period begins, because the last one did not
-    /// reach it.
-    resume: BTreeMap<(ScriptKind, Granularity), String>,
-    /// Runs on demand so far.
-    asked: i64,
 }
 
 /// The state of one partition.
@@ -230,6 +218,10 @@ impl Partition {
         }
         let key = (delta.producer.site.clone(), delta.producer.ifid);
         let mut state = self.interfaces.remove(&key).unwrap_or_else(|| self.new_interface(&delta.producer));
+        if state.begins_anew(delta) {
+            self.alerts.begin_anew(state.place());
+            state = self.new_interface(&delta.producer);
+        }
         if state.interface.node != delta.producer.node {
             // Of one site, two nodes whose interfaces have the same id are taken for one interface.
             self.count_error("interface_changed_node", 1);
@@ -242,7 +234,10 @@ impl Partition {
         state.interface.watermark = state.interface.watermark.max(delta.from);
         let closed = state.schedule.close_until(delta.from);
         self.run_windows(&mut state, &closed, &cause, &mut output);
-        state.health.total.summaries_missing += self.ingest.missing() - missing;
+        // A late batch makes them fewer; what was told to be missing stays told.
+        let now_missing = self.ingest.missing();
+        state.health.total.summaries_missing += now_missing.saturating_sub(missing);
+        state.counts_batch(&delta.producer.node, now_missing.cast_signed() - missing.cast_signed());
         state.apply(delta, &mut self.geo);
         self.note_of_flows(&state, delta);
         let mut closed = state.schedule.close_until(delta.watermark);
@@ -254,20 +249,6 @@ impl Partition {
         self.interfaces.insert(key, state);
         output.caused_by(delta.traceparent.as_deref());
         output
-    }
-
-    fn new_interface(&self, producer: &Producer) -> InterfaceState {
-        InterfaceState {
-            interface: Interface::new(producer),
-            hosts: Hosts::new(self.config.host_limits()),
-            networks: self.networks.iter().map(|prefix| (prefix, Network::default())).collect(),
-            health: Tally::default(),
-            named: Named::default(),
-            schedule: Schedule::new(self.zone.clone()),
-            orphans_released: false,
-            resume: BTreeMap::new(),
-            asked: 0,
-        }
     }
 
     fn run_windows(
@@ -384,71 +365,6 @@ impl Partition {
 
     fn count_error(&mut self, kind: &str, count: u64) {
         *self.report.errors.entry(kind.to_owned()).or_default() += count;
-    }
-}
-
-impl InterfaceState {
-    fn apply(&mut self, delta: &Delta, geo: &mut GeoCache) {
-        self.schedule.data(delta.from);
-        let interface = &mut self.interface;
-        interface.node.clone_from(&delta.producer.node);
-        interface.name.clone_from(&delta.producer.interface);
-        interface.collected = delta.interface.collected;
-        interface.live_flows = delta.interface.live_flows;
-        interface.watermark = interface.watermark.max(delta.watermark);
-        interface.tally.add(&delta.interface.counters);
-        let InterfaceCounters { drops, decode_errors, flows_evicted, hook_skips, .. } =
-            delta.interface.counters;
-        let health = SystemCounters { drops, decode_errors, flows_evicted, hook_skips, ..Default::default() };
-        self.health.add(&health);
-        interface.add_l7(&delta.interface.l7);
-        self.named.add_l7(&delta.interface.l7);
-        for host in &delta.hosts {
-            let known = self.hosts.apply(host, delta.from);
-            known.locate(host.key, geo);
-            if host.counters.packets_sent + host.counters.packets_rcvd > 0 {
-                let seconds = delta.to.since(delta.from) / shared::model::time::NS_PER_S;
-                known.tally.total.active_seconds += u64::try_from(seconds).unwrap_or(0).max(1);
-            }
-        }
-        self.health.total.hosts_evicted = self.hosts.evicted();
-        self.health.total.windows_jumped = self.schedule.jumped;
-        for contact in &delta.contacts {
-            if let Some(host) = delta.hosts.get(contact.host as usize) {
-                self.hosts.contact(host.key, contact.kind, contact.hash);
-            }
-        }
-        for row in &delta.categories {
-            if let Some(host) = delta.hosts.get(row.host as usize) {
-                self.hosts.used(host.key, row.category, row.sent, row.rcvd);
-            }
-        }
-        for fact in &delta.facts {
-            if let Some(host) = delta.hosts.get(fact.host as usize) {
-                self.hosts.learned(host.key, fact.kind, &fact.text);
-            }
-        }
-        for network in &delta.networks {
-            self.networks.entry(network.network).or_default().tally.add(&network.counters);
-        }
-    }
-
-    fn ran(&mut self, granularity: Granularity) {
-        self.interface.tally.ran(granularity);
-        self.hosts.ran(granularity);
-        self.health.ran(granularity);
-        for network in self.networks.values_mut() {
-            network.tally.ran(granularity);
-        }
-    }
-
-    fn place(&self) -> Place<'_> {
-        Place { site: &self.interface.site, ifid: self.interface.id }
-    }
-
-    /// Event time up to which the interface is known.
-    pub fn watermark(&self) -> Timestamp {
-        self.interface.watermark
     }
 }
 

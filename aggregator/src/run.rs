@@ -13,6 +13,8 @@ use shared::script::registry::{Entry, Registry};
 use shared::script::{Effect, ElementParams, HookName, Lifecycle, ScriptCounts, ScriptError, ScriptKind};
 use shared::store::memory::Remembered;
 
+use crate::snapshot;
+
 mod event;
 
 /// Something a script asked for in a run.
@@ -81,6 +83,55 @@ impl ScriptStates {
             // The quota may have been larger when it was remembered.
             let _ = memory.borrow_mut().set(&key, value, len, usize::MAX);
         }
+    }
+
+    /// Scripts that have failed of late, to be kept somewhere.
+    pub fn save_failures(&self) -> Vec<snapshot::Failing> {
+        let saved = self.failures.iter().map(|(script, failing)| {
+            let (in_a_row, times, until) = failing.parts();
+            let until = until.map(Timestamp::ns);
+            snapshot::Failing { script: script.clone(), in_a_row, times, until }
+        });
+        saved.collect()
+    }
+
+    /// Puts back what [`ScriptStates::save_failures`] gave.
+    pub fn restore_failures(&mut self, saved: Vec<snapshot::Failing>) {
+        let failing = |snapshot::Failing { script, in_a_row, times, until }| {
+            (script, Quarantine::of_parts(in_a_row, times, until.map(Timestamp::from_ns)))
+        };
+        self.failures = saved.into_iter().map(failing).collect();
+    }
+
+    /// What scripts remember, to be kept somewhere.
+    pub fn save_memories(&self) -> Vec<snapshot::Memory> {
+        let mut saved = Vec::new();
+        for ((script, site, ifid), memory) in &self.memories {
+            let (script, site, ifid) = (script.clone(), site.clone(), *ifid);
+            saved.extend(memory.borrow().values().map(|(key, value)| snapshot::Memory {
+                script: script.clone(),
+                site: site.clone(),
+                ifid,
+                key: key.to_owned(),
+                value: value.to_string(),
+            }));
+        }
+        saved
+    }
+
+    /// Puts back what [`ScriptStates::save_memories`] gave, in place of what scripts remember.
+    ///
+    /// # Errors
+    /// Says what is no JSON.
+    pub fn restore_memories(&mut self, saved: Vec<snapshot::Memory>) -> Result<(), String> {
+        self.memories.clear();
+        for snapshot::Memory { script, site, ifid, key, value: text } in saved {
+            let value = serde_json::from_str(&text).map_err(|e| format!("memory of {script}: {e}"))?;
+            let memory = self.memories.entry((script, site, ifid)).or_default();
+            // The quota may have been larger when it was remembered.
+            let _ = memory.borrow_mut().set(&key, value, text.len(), usize::MAX);
+        }
+        Ok(())
     }
 
     /// Forgets scripts that have changed: their next run begins anew.

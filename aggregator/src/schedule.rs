@@ -4,6 +4,8 @@ use jiff::tz::TimeZone;
 use shared::model::time::NS_PER_S;
 use shared::model::{Granularity, Timestamp};
 
+use crate::snapshot;
+
 /// Silent windows told in a row at most; a longer silence is jumped over.
 const MAX_SILENT: usize = 2 * 1440;
 
@@ -76,6 +78,28 @@ impl Schedule {
         }
         closed.sort();
         closed
+    }
+
+    /// The open windows, to be kept somewhere.
+    pub fn save(&self) -> Vec<snapshot::Window> {
+        let saved = |w: &Window| snapshot::Window { from: w.from.ns(), end: w.end.ns(), data: w.data };
+        self.open.iter().flatten().map(saved).collect()
+    }
+
+    /// Opens the windows that [`Schedule::save`] gave.
+    ///
+    /// # Errors
+    /// They are not one a period.
+    pub fn restore(&mut self, saved: &[snapshot::Window], jumped: u64) -> Result<(), String> {
+        let time = Timestamp::from_ns;
+        let window = |w: &snapshot::Window| Window { from: time(w.from), end: time(w.end), data: w.data };
+        let windows: Vec<Window> = saved.iter().map(window).collect();
+        self.jumped = jumped;
+        self.open = match windows.len() {
+            0 => None,
+            count => Some(windows.try_into().map_err(|_| format!("{count} open windows"))?),
+        };
+        Ok(())
     }
 
     /// The minute that is under way.

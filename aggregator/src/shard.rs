@@ -1,29 +1,31 @@
 //! The shard actor: one partition's state, on a thread of its own.
 //!
-//! Its supervisor starts it; a task pumps the partition's deltas into it, at most `CREDIT` at a
-//! time. It answers questions about live elements. A restart loses counters; engaged alerts are
-//! read back from the store, and deltas not yet acknowledged come again.
+//! Its supervisor starts it under the fence of the partition's lease; a task pumps the partition's deltas
+//! into it, at most `CREDIT` at a time. It answers questions about live elements. It begins with the state
+//! that the store keeps ([`state`]) and goes through what came after it again, where the bus still has it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use ractor::thread_local::ThreadLocalActor;
 use ractor::{ActorProcessingErr, ActorRef};
-use shared::bus::{Queued, Stream};
+use shared::bus::Queued;
 use shared::model::LocalNetworks;
 use shared::script::engine::ScriptEngine;
 use shared::script::live::LiveScripts;
 use shared::script::registry::Registry;
-use shared::store::StoreError;
-use shared::wire::delta::Delta;
+use shared::store::{EngagedAlert, StoreError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::carrier::Carrier;
 use crate::config::AggregatorConfig;
 use crate::live::{HostQuery, HostRow, InterfaceRow, NetworkRow};
-use crate::metrics;
 use crate::partition::{Partition, RunAnswer, RunRequest};
 use crate::report::AggregatorReport;
+
+pub mod state;
+
+use state::ShardState;
 
 /// Deltas under way between the pump and the shard.
 const CREDIT: usize = 4;
@@ -33,6 +35,8 @@ const CREDIT: usize = 4;
 pub struct ShardArgs {
     /// Its partition.
     pub partition: u32,
+    /// The fence of its lease; 0 where there is none.
+    pub fence: u64,
     /// Bus and store.
     pub carrier: Carrier,
     /// Local networks.
@@ -50,16 +54,20 @@ impl ShardArgs {
     pub async fn partition(&mut self) -> Result<Box<Partition>, StoreError> {
         let engaged = self.carrier.alerts.engaged(Some(self.partition)).await?;
         let remembered = self.carrier.memory.remembered(self.partition).await?;
+        let mut partition = self.fresh_partition(engaged);
+        partition.recall(remembered);
+        Ok(partition)
+    }
+
+    /// The partition when nothing has happened yet, but that these are engaged.
+    fn fresh_partition(&mut self, engaged: Vec<EngagedAlert>) -> Box<Partition> {
         let scripts = self.scripts.take();
         let engine = ScriptEngine::new(scripts.limits.clone());
         engine.set_lists(scripts.lists.clone());
         // What is wrong with scripts was told when the role started.
         let (registry, _) = Registry::of_setup(&engine, &scripts);
         let (config, networks) = (self.config.clone(), Arc::clone(&self.networks));
-        let mut partition =
-            Partition::new(self.partition, engine, registry, &scripts, config, networks, engaged);
-        partition.recall(remembered);
-        Ok(Box::new(partition))
+        Box::new(Partition::new(self.partition, engine, registry, &scripts, config, networks, engaged))
     }
 }
 
@@ -100,6 +108,8 @@ pub struct Credit {
 pub enum ShardMessage {
     /// A delta, with the credit that lets the next one come.
     Delta(Queued, Credit),
+    /// No more deltas come.
+    StreamEnded,
     /// Which interfaces are there.
     Interfaces(oneshot::Sender<Vec<InterfaceRow>>),
     /// Which hosts are there.
@@ -116,20 +126,18 @@ pub enum ShardMessage {
 #[derive(Default)]
 pub struct ShardActor;
 
-/// Its state.
-pub struct ShardState {
-    args: ShardArgs,
-    /// Made when the first delta comes: most partitions of a small site have no interface.
-    partition: Option<Box<Partition>>,
-    pump: tokio::task::JoinHandle<()>,
-    /// Deltas that could not be read.
-    malformed: u64,
-    published: AggregatorReport,
+/// Hands deltas on; ends with the shard.
+pub struct Pump(tokio::task::JoinHandle<()>);
+
+impl Drop for Pump {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 impl ThreadLocalActor for ShardActor {
     type Msg = ShardMessage;
-    type State = ShardState;
+    type State = (ShardState, Pump);
     type Arguments = ShardArgs;
 
     async fn pre_start(
@@ -137,11 +145,9 @@ impl ThreadLocalActor for ShardActor {
         myself: ActorRef<Self::Msg>,
         args: Self::Arguments,
     ) -> Result<Self::State, ActorProcessingErr> {
-        let filter = args.carrier.subjects.deltas_of_partition(args.partition);
-        let name = format!("shard-{}", args.partition);
-        let mut deltas = args.carrier.bus.consume(Stream::Delta, &name, &filter).await?;
-        let credit = Arc::new(Semaphore::new(CREDIT));
         let backlog = args.backlog.clone();
+        let (state, mut deltas) = ShardState::begin(args).await?;
+        let credit = Arc::new(Semaphore::new(CREDIT));
         let pump = tokio::spawn(async move {
             while let Some(delta) = deltas.next().await {
                 let under_way = backlog.enter();
@@ -151,15 +157,17 @@ impl ThreadLocalActor for ShardActor {
                     return;
                 }
             }
+            // The bus has closed, or the stream is another one: a shard begins there anew.
+            drop(myself.cast(ShardMessage::StreamEnded));
         });
-        Ok(ShardState { args, partition: None, pump, malformed: 0, published: AggregatorReport::default() })
+        Ok((state, Pump(pump)))
     }
 
     async fn handle(
         &self,
         _myself: ActorRef<Self::Msg>,
         message: Self::Msg,
-        state: &mut Self::State,
+        (state, _pump): &mut Self::State,
     ) -> Result<(), ActorProcessingErr> {
         // Who asked may have gone; then nobody needs the answer.
         match message {
@@ -167,6 +175,7 @@ impl ThreadLocalActor for ShardActor {
                 state.delta(delta).await?;
                 drop(credit);
             }
+            ShardMessage::StreamEnded => return Err("the stream of deltas has ended".into()),
             ShardMessage::Interfaces(reply) => drop(reply.send(state.rows(InterfaceRow::of))),
             ShardMessage::Networks(reply) => {
                 let rows: Vec<Vec<NetworkRow>> = state.rows(NetworkRow::of);
@@ -177,15 +186,7 @@ impl ThreadLocalActor for ShardActor {
                 let _ = reply.send(rows.into_iter().flatten().collect());
             }
             ShardMessage::Report(reply) => drop(reply.send(state.report())),
-            ShardMessage::Run(request, reply) => {
-                let Some(partition) = &mut state.partition else {
-                    drop(reply.send(RunAnswer::default()));
-                    return Ok(());
-                };
-                let (output, answer) = partition.run_on_demand(&request);
-                state.args.carrier.carry_out(output).await?;
-                let _ = reply.send(answer);
-            }
+            ShardMessage::Run(request, reply) => drop(reply.send(state.run_on_demand(&request).await?)),
         }
         Ok(())
     }
@@ -193,58 +194,8 @@ impl ThreadLocalActor for ShardActor {
     async fn post_stop(
         &self,
         _myself: ActorRef<Self::Msg>,
-        state: &mut Self::State,
+        (state, _pump): &mut Self::State,
     ) -> Result<(), ActorProcessingErr> {
-        state.pump.abort();
-        let samples = state.partition.as_mut().map(|partition| partition.flush()).unwrap_or_default();
-        state.args.carrier.keep(samples).await
-    }
-}
-
-impl ShardState {
-    /// Applies a delta; acknowledges it when what it caused is stored.
-    async fn delta(&mut self, queued: Queued) -> Result<(), ActorProcessingErr> {
-        let delta = match Delta::decode(&queued.payload) {
-            Ok(delta) => delta,
-            Err(error) => {
-                // It will not get better by coming again.
-                tracing::error!(%error, subject = queued.subject, sequence = queued.sequence, "delta dropped");
-                self.malformed += 1;
-                queued.ack();
-                return Ok(());
-            }
-        };
-        if self.partition.is_none() {
-            self.partition = Some(self.args.partition().await?);
-        }
-        let Some(partition) = &mut self.partition else { return Ok(()) };
-        if let Some(scripts) = self.args.scripts.news() {
-            partition.reload_scripts(&scripts);
-        }
-        let output = partition.apply(&delta);
-        self.args.carrier.carry_out(output).await?;
-        queued.ack();
-        if delta.watermark.secs() % 60 == 0 || delta.end_of_stream {
-            let report = self.report();
-            metrics::publish(&self.published, &report);
-            metrics::backlog(self.args.backlog.count());
-            if let Some(partition) = &self.partition {
-                metrics::levels(self.args.partition, partition.levels());
-            }
-            self.published = report;
-        }
-        Ok(())
-    }
-
-    fn report(&self) -> AggregatorReport {
-        let mut report = self.partition.as_ref().map(|p| p.report()).unwrap_or_default();
-        if self.malformed > 0 {
-            report.errors.insert("deltas_malformed".to_owned(), self.malformed);
-        }
-        report
-    }
-
-    fn rows<T>(&self, row: impl Fn(&crate::partition::InterfaceState) -> T) -> Vec<T> {
-        self.partition.iter().flat_map(|p| p.interfaces()).map(row).collect()
+        state.leave().await
     }
 }

@@ -8,22 +8,25 @@ use ractor::thread_local::ThreadLocalActorSpawner;
 use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
 use shared::backoff::unit_random;
 use shared::bus::SharedBus;
-use shared::clock::SharedClock;
+use shared::clock::{SharedClock, Stopwatch};
+use shared::lease::Leases;
 use shared::model::LocalNetworks;
 use shared::script::live::LiveScripts;
 use shared::settings::{FileSettings, LiveSettings};
 use shared::store::documents::DocumentStore;
 use shared::store::memory::MemoryStore;
+use shared::store::partitions::PartitionStore;
 use shared::store::series::SeriesStore;
-use shared::store::{AlertStore, FlowStore};
+use shared::store::{AlertStore, FlowStore, StoreError};
 use shared::supervise::{Decision, RestartBudget, RestartPolicy};
-use shared::wire::partition::{self, PARTITIONS};
+use shared::wire::partition;
 use shared::wire::subject::Subjects;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 use crate::api::{self, ApiDeps, ApiServer};
 use crate::config::AggregatorConfig;
+use crate::keeper::{Event, Keeper, Times};
 use crate::live::LiveState;
 use crate::metrics;
 use crate::outbox;
@@ -32,6 +35,7 @@ use crate::shard::{Backlog, ShardMessage};
 use crate::syslog::listen::Sockets;
 
 mod children;
+mod leases;
 mod stop;
 mod tasks;
 #[cfg(test)]
@@ -56,6 +60,8 @@ pub struct AggregatorDeps {
     pub flows: Arc<dyn FlowStore>,
     /// What scripts remember.
     pub memory: Arc<dyn MemoryStore>,
+    /// Partitions.
+    pub partitions: Arc<dyn PartitionStore>,
     /// Time series.
     pub series: Arc<dyn SeriesStore>,
     /// Wall clock.
@@ -80,6 +86,16 @@ pub struct AggregatorDeps {
     pub site: String,
     /// Name of this node.
     pub node: String,
+    /// Who may have which partition.
+    pub leases: Arc<dyn Leases>,
+    /// Who shares the partitions with it, as heartbeats name them.
+    pub group: String,
+    /// There can be no other aggregator.
+    pub alone: bool,
+    /// Tells this run of the node from earlier ones.
+    pub run: u64,
+    /// When leases are renewed and given up.
+    pub times: Times,
     /// Metrics for `/metrics`.
     pub metrics_text: MetricsText,
 }
@@ -147,7 +163,13 @@ impl Aggregator {
 /// # Errors
 /// [`AggregatorError`] names the address that is taken, or why an actor did not start.
 pub async fn spawn(deps: AggregatorDeps) -> Result<Aggregator, AggregatorError> {
-    let live = LiveState::new();
+    let live = match deps.alone {
+        true => LiveState::new(),
+        false => {
+            let (bus, subjects) = (Arc::clone(&deps.bus), deps.subjects.clone());
+            LiveState::new().with_others(bus, subjects, deps.node.clone())
+        }
+    };
     let backlog = Backlog::default();
     let api_deps = ApiDeps::new(&deps, live.clone());
     let api = match deps.config.api.enabled {
@@ -195,6 +217,8 @@ pub enum AggregatorMessage {
     Restart(Child),
     /// A task has ended, which none does by itself; why.
     Ended(Task, String),
+    /// Something for the keeper of leases.
+    Keeper(Event),
 }
 
 /// The supervisor actor.
@@ -228,6 +252,11 @@ pub struct SupervisorState {
     budgets: HashMap<Child, RestartBudget>,
     outbox: Arc<Notify>,
     tasks: HashMap<Task, JoinHandle<()>>,
+    keeper: Keeper,
+    /// The keeper's time.
+    watch: Stopwatch,
+    /// Hears other aggregators.
+    hearing: Option<JoinHandle<()>>,
     stopping: bool,
 }
 
@@ -242,6 +271,7 @@ impl Actor for AggregatorSupervisor {
         args: Self::Arguments,
     ) -> Result<Self::State, ActorProcessingErr> {
         let SupervisorArgs { deps, live, backlog, api_deps, api, syslog } = args;
+        let keeper = Keeper::new(deps.node.clone(), deps.run, deps.alone, deps.times);
         let mut state = SupervisorState {
             deps,
             live,
@@ -256,11 +286,12 @@ impl Actor for AggregatorSupervisor {
             budgets: HashMap::new(),
             outbox: Arc::new(Notify::new()),
             tasks: HashMap::new(),
+            keeper,
+            watch: Stopwatch::start(),
+            hearing: None,
             stopping: false,
         };
-        for partition in 0..PARTITIONS {
-            state.start_shard(partition, &myself).await?;
-        }
+        state.keep_leases(&myself).await?;
         if state.deps.config.monitor.enabled {
             state.start_monitor(&myself).await?;
         }
@@ -288,6 +319,7 @@ impl Actor for AggregatorSupervisor {
                 state.failed(child, &error.to_string(), &myself)
             }
             AggregatorMessage::Ended(task, cause) => state.failed(Child::Task(task), &cause, &myself),
+            AggregatorMessage::Keeper(event) => state.keeper_step(event, &myself).await,
         }
     }
 
@@ -299,13 +331,24 @@ impl Actor for AggregatorSupervisor {
     ) -> Result<(), ActorProcessingErr> {
         match event {
             SupervisionEvent::ActorFailed(cell, error) => match state.children.remove(&cell.get_id()) {
-                Some(child) => state.failed(child, &error.to_string(), &myself),
+                Some(Child::Shard(partition)) if is_stale(&error) => {
+                    tracing::warn!(partition, %error, "shard ended");
+                    state.shard_ended(partition, true, &myself).await
+                }
+                Some(child) => {
+                    if let Child::Shard(partition) = child {
+                        state.shards.remove(&partition);
+                    }
+                    state.failed(child, &error.to_string(), &myself)
+                }
                 None => Ok(()),
             },
-            SupervisionEvent::ActorTerminated(cell, ..) => {
-                state.children.remove(&cell.get_id());
-                Ok(())
-            }
+            SupervisionEvent::ActorTerminated(cell, ..) => match state.children.remove(&cell.get_id()) {
+                Some(Child::Shard(partition)) if !state.stopping => {
+                    state.shard_ended(partition, false, &myself).await
+                }
+                _ => Ok(()),
+            },
             _ => Ok(()),
         }
     }
@@ -320,6 +363,11 @@ impl Actor for AggregatorSupervisor {
     }
 }
 
+/// True when a shard ended because its partition is another's.
+fn is_stale(error: &ActorProcessingErr) -> bool {
+    error.downcast_ref::<StoreError>().is_some_and(|error| matches!(error, StoreError::StaleFence { .. }))
+}
+
 impl SupervisorState {
     async fn start_again(
         &mut self,
@@ -328,7 +376,11 @@ impl SupervisorState {
     ) -> Result<(), ActorProcessingErr> {
         match child {
             _ if self.stopping => {}
-            Child::Shard(partition) => self.start_shard(partition, myself).await?,
+            Child::Shard(partition) => match self.keeper.fence_of(partition) {
+                Some(fence) => self.start_shard(partition, fence, myself).await?,
+                // Its lease was let go meanwhile.
+                None => self.shard_ended(partition, false, myself).await?,
+            },
             Child::Monitor => self.start_monitor(myself).await?,
             Child::Syslog => self.start_syslog(myself).await?,
             Child::Task(Task::Api) => {

@@ -13,6 +13,7 @@ use shared::store::{AlertStore, FlowStore, StoreError, StoredFlow};
 use shared::wire::flow_batch::FlowBatch;
 use shared::wire::subject::Subjects;
 
+use crate::live::LiveState;
 use crate::metrics;
 
 /// How long a batch waits that could not be stored.
@@ -126,5 +127,13 @@ pub async fn documents(mut requests: Subscription, store: Arc<dyn DocumentStore>
             // No answer is one that the asker can tell from an empty one.
             Err(error) => tracing::error!(%error, "edited settings cannot be read"),
         }
+    }
+}
+
+/// Answers other aggregators about live elements, until the bus closes.
+pub async fn live(mut questions: Subscription, live: LiveState) {
+    while let Some(question) = questions.next().await {
+        let Some(reply) = question.reply else { continue };
+        reply.send(live.answer(&question.payload).await);
     }
 }

@@ -41,6 +41,9 @@ pub struct CollectorConfig {
     pub applications: Vec<PathBuf>,
     /// Seconds of event time between summaries; must divide 60.
     pub summary_interval_s: u32,
+    /// MiB of summaries and flow records of each live interface that are kept on disk while NATS is away;
+    /// 0 keeps none, and captures wait.
+    pub spool_mib: u32,
     /// Where to capture.
     pub interface: Vec<InterfaceConfig>,
 }
@@ -58,6 +61,7 @@ impl Default for CollectorConfig {
             tunnel_parts_flows: false,
             applications: Vec::new(),
             summary_interval_s: 1,
+            spool_mib: 2048,
             interface: Vec::new(),
         }
     }

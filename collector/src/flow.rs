@@ -22,6 +22,7 @@ pub mod tcp;
 pub use event::FlowEvent;
 pub use growth::Growth;
 pub use key::FlowKey;
+pub use names::Names;
 pub use record::RecordContext;
 pub use state::{Extra, Flow};
 pub use table::{FlowTable, Lookup, TableConfig};

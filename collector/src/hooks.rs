@@ -15,13 +15,15 @@ use shared::script::{
     Effect, FlowHook, HookName, ScriptCounts, ScriptError, ScriptKind, ScriptLimits, ScriptMeta,
 };
 
-use crate::flow::Flow;
+use crate::flow::{Flow, Names};
 
 mod budget;
 mod filter;
+mod suspects;
 
 use budget::Budget;
 use filter::Filters;
+use suspects::Suspects;
 
 /// Of so many calls of a script one is timed.
 const SAMPLED: u64 = 64;
@@ -53,6 +55,8 @@ struct Hooked {
     counts: ScriptCounts,
     /// What its calls may cost.
     budget: Budget,
+    /// It failed or cost too much and is not trusted until then.
+    suspect_until: Option<Timestamp>,
     /// What went wrong last.
     last_error: Option<String>,
     interval_s: u32,
@@ -72,13 +76,19 @@ pub struct HookRunner {
     registry: Registry,
     /// State of the registry's scripts, by place.
     states: Vec<Hooked>,
-    /// What the scripts of each hook accept.
+    /// What the scripts of each hook accept, but for the suspects.
     filters: [Filters; FlowHook::ALL.len()],
+    /// Those that did wrong of late.
+    suspects: [Suspects; FlowHook::ALL.len()],
+    /// Second at which the suspects were looked at last.
+    looked_at: i64,
     /// Places of the scripts of each hook, in order of their calls.
     called: [Vec<usize>; FlowHook::ALL.len()],
     /// Interval of scripts that name none.
     default_periodic_s: u32,
     periodic_s: u32,
+    /// Intervals of the scripts with `periodicUpdate`.
+    intervals: Vec<u32>,
     limits: ScriptLimits,
     /// What calls after a failed one may cost, of all scripts together.
     failing: Budget,
@@ -119,10 +129,13 @@ impl HookRunner {
             geo: GeoBases::default(),
             registry,
             states: Vec::new(),
-            filters: FlowHook::ALL.map(|_| Filters::new(std::iter::empty())),
+            filters: FlowHook::ALL.map(|_| Filters::new(Vec::new())),
+            suspects: Default::default(),
+            looked_at: i64::MIN,
             called: Default::default(),
             default_periodic_s: periodic_s,
             periodic_s,
+            intervals: Vec::new(),
             limits: setup.limits.clone(),
             failing: Budget::of_failing(),
             calls: [0; FlowHook::ALL.len()],
@@ -178,6 +191,7 @@ impl HookRunner {
                 quarantine: Quarantine::default(),
                 counts: ScriptCounts::default(),
                 budget: Budget::new(self.limits.operations_per_second),
+                suspect_until: None,
                 last_error,
                 interval_s,
             });
@@ -196,21 +210,35 @@ impl HookRunner {
             };
             scripts.filter(called).map(|(place, _)| place).collect()
         });
-        let metas = |places: &Vec<usize>| {
-            Filters::new(
-                places.iter().filter_map(|place| Some(registry.scripts().get(*place)?.script.meta())),
-            )
-        };
-        self.filters = self.called.each_ref().map(metas);
-        let intervals = states.iter().filter(|s| s.run.is_some() && s.interval_s > 0).map(|s| s.interval_s);
+        let periodic = self.called[FlowHook::PeriodicUpdate as usize].iter();
+        self.intervals = periodic.map(|place| states[*place].interval_s).filter(|s| *s > 0).collect();
+        self.intervals.sort_unstable();
+        self.intervals.dedup();
+        let intervals = self.intervals.iter().copied();
         self.periodic_s = intervals.reduce(common_divisor).unwrap_or(self.default_periodic_s);
+        self.sort_out();
         (last_words, errors, asked)
     }
 
-    /// True when some script may want `hook` of this flow; spares the snapshot when none does.
-    /// `old` are the status bits at the previous call.
-    pub fn wants_flow(&self, hook: FlowHook, flow: &Flow, old: StatusBits) -> bool {
-        self.filters[hook as usize].accept(flow, news(hook, flow.status, old))
+    /// True when some script may want `hook` of this flow; spares the record when none does.
+    /// `old` are the status bits at the previous call, `tick` is the flow's age in base intervals.
+    #[inline]
+    pub fn wants_flow(
+        &mut self,
+        hook: FlowHook,
+        flow: &Flow,
+        names: &Names,
+        old: StatusBits,
+        tick: u64,
+        now: Timestamp,
+    ) -> bool {
+        if hook == FlowHook::PeriodicUpdate
+            && !self.intervals.iter().any(|interval| due(tick, self.periodic_s, *interval))
+        {
+            return false;
+        }
+        self.filters[hook as usize].accept(flow, names, news(hook, flow.status, old))
+            || (!self.suspects[hook as usize].is_empty() && self.suspect_wants(hook, flow, names, old, now))
     }
 
     /// Tells `observer` of every call.
@@ -281,6 +309,7 @@ impl HookRunner {
     ) -> Vec<Asked> {
         let mut asked = Vec::new();
         let news = news(hook, flow.status, old_status);
+        let mut newly_suspect = false;
         for place in self.called[hook as usize].iter().copied() {
             let (entry, state) = (&self.registry.scripts()[place], &mut self.states[place]);
             let name = HookName::Flow(hook);
@@ -290,10 +319,9 @@ impl HookRunner {
             if hook == FlowHook::PeriodicUpdate && !due(tick, self.periodic_s, state.interval_s) {
                 continue;
             }
-            let too_dear =
-                !state.budget.allows(now) || (!state.quarantine.is_clean() && !self.failing.allows(now));
-            if state.quarantine.holds(now) || too_dear {
+            if !state.may_run(&mut self.failing, now) {
                 state.counts.skips += 1;
+                newly_suspect |= state.suspect(now);
                 continue;
             }
             if state.run.is_none() {
@@ -305,7 +333,7 @@ impl HookRunner {
                 if let Some(error) = started.result.error {
                     state.counts.errors += 1;
                     state.last_error = Some(error.to_string());
-                    self.failing.spend(started.result.operations);
+                    self.failing.spend(started.result.cost);
                     state.quarantine.failed(self.limits.quarantine_after, now);
                 }
             }
@@ -321,7 +349,7 @@ impl HookRunner {
             state.counts.calls += 1;
             self.calls[hook as usize] += 1;
             asked.extend(result.effects.into_iter().map(|effect| Asked { script: place, effect }));
-            state.budget.spend(result.operations);
+            state.budget.spend(result.cost);
             let Some(error) = result.error else {
                 if !state.quarantine.is_clean() {
                     state.quarantine.succeeded();
@@ -333,7 +361,8 @@ impl HookRunner {
             }
             state.counts.errors += 1;
             // Making an error costs as much as some operations do.
-            self.failing.spend(result.operations + OPERATIONS_OF_ERROR);
+            self.failing.spend(result.cost + OPERATIONS_OF_ERROR);
+            newly_suspect |= state.suspect(now);
             state.last_error = Some(error.to_string());
             let key = &entry.script.meta().key;
             if state.quarantine.failed(self.limits.quarantine_after, now) {
@@ -342,6 +371,9 @@ impl HookRunner {
                 state.counts.quarantined += 1;
                 self.quarantined.push(key.clone());
             }
+        }
+        if newly_suspect {
+            self.sort_out();
         }
         asked
     }

@@ -5,6 +5,7 @@
 //! thread. A restart loses the flow table and says so in a counter.
 
 use std::io::Write;
+use std::path::PathBuf;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -12,8 +13,8 @@ use std::thread::JoinHandle;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use shared::bus::{Reply, SharedBus};
 use shared::clock::SharedClock;
-use shared::model::LocalNetworks;
 use shared::model::query::FlowQuery;
+use shared::model::{LocalNetworks, Severity};
 use shared::script::live::LiveScripts;
 use shared::wire::subject::Subjects;
 use tokio::sync::mpsc;
@@ -21,9 +22,10 @@ use tokio::sync::mpsc;
 use crate::capture::{CaptureError, Progress};
 use crate::capture_thread::Order;
 use crate::config::{CollectorConfig, InterfaceConfig};
-use crate::flow_alert::Place;
+use crate::flow_alert::{self, Place};
 use crate::l7::apps::AppTable;
 use crate::publisher;
+use crate::publisher::spooling::SpoolPlan;
 use crate::report::CollectorReport;
 use crate::script_answer::ScriptAnswer;
 use crate::shards::{self, Answer, Stop};
@@ -58,10 +60,36 @@ pub struct InterfaceArgs {
     pub seed: u64,
     /// Where ended flows are written too.
     pub flow_sink: Option<FlowSink>,
+    /// Folder for what the bus does not take; nothing where the bus is never away.
+    pub spool_dir: Option<PathBuf>,
     /// The capture had failed before: say that it works again.
     pub resumes: bool,
     /// Where totals are kept over restarts.
     pub totals: Arc<Mutex<InterfaceTotals>>,
+}
+
+impl InterfaceArgs {
+    /// How to spool; not at all for files, which wait.
+    fn spool_plan(&self) -> Option<SpoolPlan> {
+        let dir = self.spool_dir.as_ref().filter(|_| self.interface.files.is_empty())?;
+        let max_bytes = u64::from(self.collector.spool_mib) << 20;
+        if max_bytes == 0 {
+            return None;
+        }
+        let (totals, place, clock) = (Arc::clone(&self.totals), self.place.clone(), Arc::clone(&self.clock));
+        Some(SpoolPlan {
+            dir: dir.join(self.place.ifid.to_string()),
+            max_bytes,
+            count: Arc::new(move |kind, count| {
+                if let Ok(mut totals) = totals.lock() {
+                    totals.shard(0).error(kind, count);
+                }
+            }),
+            alert: Arc::new(move |kind, text| {
+                flow_alert::interface_alert(&place, kind, Severity::Error, text, clock.now())
+            }),
+        })
+    }
 }
 
 /// Totals of one interface, over restarts.
@@ -153,7 +181,12 @@ impl Actor for InterfaceActor {
         let told = stop.clone();
         let (items, batches) = mpsc::channel(publisher::CREDIT);
         let totals = Arc::clone(&args.totals);
-        let publisher = tokio::spawn(publisher::run(Arc::clone(&args.bus), args.subjects.clone(), batches));
+        let publisher = tokio::spawn(publisher::run(
+            Arc::clone(&args.bus),
+            args.subjects.clone(),
+            batches,
+            args.spool_plan(),
+        ));
         let thread = std::thread::Builder::new().name(format!("capture-{}", args.place.interface)).spawn(
             move || {
                 let run = || shards::run(args, items, inboxes, &told);

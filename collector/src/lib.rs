@@ -26,6 +26,7 @@ pub mod script_answer;
 #[cfg(test)]
 mod seeds;
 pub mod shards;
+pub mod spool;
 pub mod summary;
 pub mod supervisor;
 

@@ -1,6 +1,7 @@
 //! Starts the interfaces, restarts those that fail, and answers questions about live flows.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -53,6 +54,8 @@ pub struct CollectorDeps {
     pub seed: u64,
     /// Where ended flows are written too.
     pub flow_sink: Option<FlowSink>,
+    /// Folder for what the bus does not take; nothing where the bus is never away.
+    pub spool_dir: Option<PathBuf>,
 }
 
 /// Why the collector cannot start.
@@ -204,6 +207,7 @@ impl Actor for CollectorSupervisor {
                     epoch: deps.epoch,
                     seed: deps.seed,
                     flow_sink: deps.flow_sink.clone(),
+                    spool_dir: deps.spool_dir.clone(),
                     resumes: false,
                     totals,
                 },
@@ -369,7 +373,7 @@ impl SupervisorState {
         );
         let (bus, subjects) = (Arc::clone(&self.deps.bus), self.deps.subjects.clone());
         let (sender, items) = tokio::sync::mpsc::channel(1);
-        tokio::spawn(crate::publisher::run(bus, subjects, items));
+        tokio::spawn(crate::publisher::run(bus, subjects, items, None));
         let _ = sender.send(vec![crate::pipeline::Item::Alert(Box::new(alert))]).await;
         Ok(())
     }

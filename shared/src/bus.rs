@@ -14,6 +14,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::model::Position;
+
 pub mod conformance;
 pub mod memory;
 pub mod nats;
@@ -129,6 +131,11 @@ impl std::fmt::Debug for Reply {
 pub struct Subscription(pub(crate) mpsc::Receiver<Message>);
 
 impl Subscription {
+    /// A subscription to what comes out of `messages`: for carriers of one's own.
+    pub fn new(messages: mpsc::Receiver<Message>) -> Self {
+        Self(messages)
+    }
+
     /// The next message; `None` when the bus has closed.
     pub async fn next(&mut self) -> Option<Message> {
         self.0.recv().await
@@ -143,6 +150,11 @@ impl Subscription {
 pub struct Receipt(pub(crate) oneshot::Receiver<Result<(), BusError>>);
 
 impl Receipt {
+    /// A receipt that `told` gives: for carriers of one's own.
+    pub fn new(told: oneshot::Receiver<Result<(), BusError>>) -> Self {
+        Self(told)
+    }
+
     /// Waits until the message is safe.
     ///
     /// # Errors
@@ -177,7 +189,7 @@ pub struct Queued {
 
 impl Queued {
     /// A message whose fate `settle` is told; `None` means that it was dropped unsettled.
-    pub(crate) fn new(
+    pub fn new(
         subject: String,
         sequence: u64,
         attempt: u64,
@@ -221,6 +233,11 @@ impl std::fmt::Debug for Queued {
 pub struct Consumer(pub(crate) mpsc::Receiver<Queued>);
 
 impl Consumer {
+    /// A consumer of what comes out of `messages`: for carriers of one's own.
+    pub fn new(messages: mpsc::Receiver<Queued>) -> Self {
+        Self(messages)
+    }
+
     /// The next message; `None` when the bus has closed.
     pub async fn next(&mut self) -> Option<Queued> {
         self.0.recv().await
@@ -236,6 +253,17 @@ impl Consumer {
         }
         ready
     }
+}
+
+/// Everything that a stream keeps after a position.
+#[derive(Debug)]
+pub struct Replay {
+    /// Which stream it is; see [`Position::stream`](crate::model::Position).
+    pub stream: i64,
+    /// Nothing after the position has been forgotten.
+    pub whole: bool,
+    /// The messages, in order. It ends also when the stream is made anew.
+    pub messages: Consumer,
 }
 
 /// How many messages a durable consumer holds unsettled at most.
@@ -270,6 +298,22 @@ pub trait Bus: Send + Sync + 'static {
     /// process), so consume before anything is appended. A name keeps its filter: consuming with
     /// another one is [`BusError::Other`].
     async fn consume(&self, stream: Stream, name: &str, filter: &str) -> Result<Consumer, BusError>;
+
+    /// Gives everything that a stream keeps of subjects matching `filter` after a position, and whatever
+    /// is appended, in order, to this consumer alone; of another stream everything. A carrier that
+    /// forgets what is acknowledged (in process) gives what `name` has not acknowledged; so does this
+    /// one unless it knows better.
+    async fn replay(
+        &self,
+        stream: Stream,
+        name: &str,
+        filter: &str,
+        after: Position,
+    ) -> Result<Replay, BusError> {
+        let _ = after;
+        let messages = self.consume(stream, name, filter).await?;
+        Ok(Replay { stream: 0, whole: false, messages })
+    }
 
     /// Kept messages not yet acknowledged by every durable consumer that wants them; `None` where
     /// the carrier does not know.

@@ -9,6 +9,7 @@ use std::cell::Cell;
 
 thread_local! {
     static BYTES: Cell<i64> = const { Cell::new(0) };
+    static TAKEN: Cell<u64> = const { Cell::new(0) };
 }
 
 /// An allocator that counts what each thread takes and gives back.
@@ -20,7 +21,13 @@ pub fn bytes() -> i64 {
     BYTES.get()
 }
 
+/// Bytes that this thread has ever taken; always 0 where [`bytes`] is.
+pub fn taken() -> u64 {
+    TAKEN.get()
+}
+
 fn add(more: usize, less: usize) {
+    TAKEN.set(TAKEN.get().wrapping_add(more as u64));
     BYTES.set(BYTES.get().wrapping_add(more as i64).wrapping_sub(less as i64));
     #[cfg(test)]
     PEAK.set(PEAK.get().max(BYTES.get()));
@@ -59,7 +66,7 @@ unsafe impl<A: GlobalAlloc> GlobalAlloc for Counting<A> {
     }
 
     unsafe fn realloc(&self, at: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        add(size, layout.size());
+        add(size.saturating_sub(layout.size()), layout.size().saturating_sub(size));
         // SAFETY: the caller keeps the contract of `realloc`.
         unsafe { self.0.realloc(at, layout, size) }
     }
@@ -80,8 +87,9 @@ mod tests {
         let before = bytes();
         let mut taken = vec![0_u8; 1000];
         assert_eq!(bytes() - before, 1000);
+        let so_far = super::taken();
         taken.reserve_exact(3000);
-        assert_eq!(bytes() - before, 4000);
+        assert_eq!((bytes() - before, super::taken() - so_far), (4000, 3000));
         let elsewhere = std::thread::spawn(move || {
             drop(taken);
             bytes()

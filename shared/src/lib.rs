@@ -2,7 +2,7 @@
 //! the script engine and a few small helpers.
 //!
 //! The arrows inside this crate point one way: `model ← wire ← bus`, `model ← store`,
-//! `model ← script`; `settings` stands over `store` and `script`. `clock`, `counting`, `backoff`, `supervise`, `secret`, `metrics` and `telemetry` import
+//! `model ← script`; `lease` stands beside `bus`, `settings` stands over `store` and `script`. `clock`, `counting`, `backoff`, `supervise`, `secret`, `metrics` and `telemetry` import
 //! nothing of ours. This crate never names a role. Start reading at [`model`].
 
 pub mod backoff;
@@ -10,6 +10,7 @@ pub mod bus;
 pub mod clock;
 pub mod counting;
 pub mod geo;
+pub mod lease;
 pub mod metrics;
 pub mod model;
 pub mod redact;

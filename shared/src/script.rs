@@ -72,7 +72,7 @@ impl Default for ScriptLimits {
     fn default() -> Self {
         Self {
             max_operations: 1_000_000,
-            max_flow_operations: 100_000,
+            max_flow_operations: 20_000,
             operations_per_second: 2_000_000,
             max_millis: 500,
             max_call_depth: 32,
@@ -144,6 +144,6 @@ pub struct CallResult {
     pub effects: Vec<Effect>,
     /// What went wrong.
     pub error: Option<ScriptError>,
-    /// Operations of the interpreter; 0 when it was not needed.
-    pub operations: u64,
+    /// What it cost the interpreter, in operations; memory taken counts too. 0 when it was not needed.
+    pub cost: u64,
 }

@@ -1,7 +1,8 @@
 //! What is on disk.
 //!
 //! Each trait has one owner: [`AlertStore`], [`FlowStore`], [`documents::DocumentStore`],
-//! [`memory::MemoryStore`] and [`series::SeriesStore`] are the aggregator's, [`Ledger`] is the notifier's. [`sqlite`] implements all in
+//! [`memory::MemoryStore`],
+//! [`partitions::PartitionStore`] and [`series::SeriesStore`] are the aggregator's, [`Ledger`] is the notifier's. [`sqlite`] implements all in
 //! one folder; every backend runs [`conformance`].
 
 use std::collections::BTreeMap;
@@ -16,6 +17,7 @@ use crate::model::{Alert, FlowRecord, Severity, Timestamp};
 pub mod conformance;
 pub mod documents;
 pub mod memory;
+pub mod partitions;
 pub mod series;
 pub mod sqlite;
 
@@ -43,6 +45,16 @@ pub enum StoreError {
     /// A statement failed.
     #[error("store: {0}")]
     Statement(String),
+    /// Another has claimed the partition since.
+    #[error("partition {partition} is another's: fence {fence} is older than {current}")]
+    StaleFence {
+        /// Which partition.
+        partition: u32,
+        /// Under which fence it was written.
+        fence: u64,
+        /// Under which it was claimed.
+        current: u64,
+    },
     /// The store is closed.
     #[error("store closed")]
     Closed,

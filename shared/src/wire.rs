@@ -6,6 +6,7 @@
 pub mod delta;
 pub mod flow_batch;
 pub mod flow_file;
+pub mod heartbeat;
 pub mod partition;
 pub mod subject;
 

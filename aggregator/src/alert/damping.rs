@@ -42,7 +42,7 @@ impl Damping {
 
 /// When alerts engaged of late.
 #[derive(Debug, Default)]
-pub(super) struct Flaps(BTreeMap<Key, VecDeque<Timestamp>>);
+pub(super) struct Flaps(pub(super) BTreeMap<Key, VecDeque<Timestamp>>);
 
 impl Flaps {
     /// Notes that an alert engages, and tells whether it does so too often.

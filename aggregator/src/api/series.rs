@@ -34,8 +34,8 @@ pub struct PointRow {
     /// When it ended.
     #[schema(value_type = String)]
     at: Timestamp,
-    /// What was counted in it, by name: counters of the element, `l7.<protocol>.flows` and `.bytes` of an
-    /// interface, `<script>.<name>` of scripts.
+    /// What was counted in it, by name: counters of the element, `l7.<protocol>.flows` and `.bytes` and
+    /// `batches.expected`, `.received` and `.missing` of an interface, `<script>.<name>` of scripts.
     values: BTreeMap<String, f64>,
 }
 

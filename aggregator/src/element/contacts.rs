@@ -18,6 +18,24 @@ impl Contacts {
         self.by_kind[kind as usize].insert(&hash);
     }
 
+    /// To be kept somewhere, by kind.
+    pub fn save(&self) -> Vec<String> {
+        // An estimator is numbers, which JSON takes all.
+        self.by_kind.iter().map(|distinct| serde_json::to_string(distinct).unwrap_or_default()).collect()
+    }
+
+    /// What [`Contacts::save`] gave.
+    ///
+    /// # Errors
+    /// Says what is no estimator.
+    pub fn restore(saved: &[String]) -> Result<Self, String> {
+        let mut contacts = Self::default();
+        for (distinct, text) in contacts.by_kind.iter_mut().zip(saved) {
+            *distinct = serde_json::from_str(text).map_err(|e| format!("contacts: {e}"))?;
+        }
+        Ok(contacts)
+    }
+
     /// How many there are of each kind.
     pub fn counts(&self) -> impl Iterator<Item = (&'static str, u64)> {
         ContactKind::ALL

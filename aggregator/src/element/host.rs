@@ -15,6 +15,8 @@ use shared::wire::delta::HostDelta;
 
 use super::Tally;
 use super::contacts::Contacts;
+use crate::partition::saved::host_key;
+use crate::snapshot;
 
 /// One host in this many makes room when the table is full.
 const EVICTED_SHARE: usize = 64;
@@ -103,6 +105,63 @@ impl Host {
         self.geo.as_deref().map(of).cloned().unwrap_or_default()
     }
 
+    /// To be kept somewhere.
+    pub fn save(&self, interface: u32, key: HostKey) -> snapshot::Host {
+        let facts = self.facts.as_ref().map(|facts| snapshot::Facts {
+            name: facts.name.to_string(),
+            os: facts.os.to_string(),
+            categories: facts.categories.bytes().to_vec(),
+        });
+        let ip = match key.ip {
+            std::net::IpAddr::V4(ip) => ip.octets().to_vec(),
+            std::net::IpAddr::V6(ip) => ip.octets().to_vec(),
+        };
+        snapshot::Host {
+            interface,
+            ip,
+            vlan: key.vlan.into(),
+            mac: self.mac.map(|mac| mac.to_vec()).unwrap_or_default(),
+            local: self.local,
+            idle: self.idle,
+            first_seen: self.first_seen.ns(),
+            last_seen: self.last_seen.ns(),
+            last_counted: self.last_counted.ns(),
+            tally: Some(self.tally.save()),
+            facts,
+            contacts: self.contacts.as_ref().map(|contacts| contacts.save()).unwrap_or_default(),
+        }
+    }
+
+    /// What [`Host::save`] gave; where it is has to be looked up again.
+    ///
+    /// # Errors
+    /// Says what does not fit.
+    pub fn restore(saved: snapshot::Host) -> Result<(HostKey, Self), String> {
+        let key = host_key(&saved.ip, saved.vlan)?;
+        let facts = saved.facts.map(|facts| {
+            let categories = Packed::from_bytes(&facts.categories);
+            Box::new(Facts { name: facts.name.into(), os: facts.os.into(), categories })
+        });
+        let contacts = match saved.contacts.is_empty() {
+            true => None,
+            false => Some(Box::new(Contacts::restore(&saved.contacts)?)),
+        };
+        let host = Self {
+            tally: Tally::restore(saved.tally.unwrap_or_default()),
+            mac: Mac::try_from(saved.mac.as_slice()).ok(),
+            contacts,
+            facts,
+            geo: None,
+            located: false,
+            local: saved.local,
+            first_seen: Timestamp::from_ns(saved.first_seen),
+            last_seen: Timestamp::from_ns(saved.last_seen),
+            last_counted: Timestamp::from_ns(saved.last_counted),
+            idle: saved.idle,
+        };
+        Ok((key, host))
+    }
+
     /// Looks up where it is, unless that was done.
     pub fn locate(&mut self, key: HostKey, geo: &mut GeoCache) {
         if !self.located && !geo.is_empty() {
@@ -124,6 +183,16 @@ impl Hosts {
     /// No hosts.
     pub fn new(limits: HostLimits) -> Self {
         Self { limits, hosts: BTreeMap::new(), evicted: 0 }
+    }
+
+    /// No hosts yet, of an interface that had dropped so many.
+    pub fn restored(limits: HostLimits, evicted: u64) -> Self {
+        Self { limits, hosts: BTreeMap::new(), evicted }
+    }
+
+    /// Puts a host back.
+    pub fn put(&mut self, key: HostKey, host: Host) {
+        self.hosts.insert(key, Box::new(host));
     }
 
     /// Adds what a delta says of one host.

@@ -21,7 +21,7 @@ const MAX_NAMES: usize = 10_000;
 /// What scripts noted since the last sample, by element.
 #[derive(Debug, Default)]
 pub(super) struct Noted {
-    elements: BTreeMap<ElementId, Metrics>,
+    pub(super) elements: BTreeMap<ElementId, Metrics>,
     /// What was noted under each name since the start.
     pub totals: Metrics,
 }
@@ -48,9 +48,20 @@ impl Noted {
 
 /// What was counted under names since the last minute.
 #[derive(Debug, Default)]
-pub(super) struct Named(Metrics);
+pub(super) struct Named(pub(super) Metrics);
 
 impl Named {
+    /// Adds a batch that has come, and how many more are known not to have come; negative when one comes
+    /// late. The sums over all windows are right, whenever each has come.
+    pub(super) fn add_batches(&mut self, missing: i64) {
+        let (received, missing) = (1.0, missing as f64);
+        for (name, count) in [("expected", received + missing), ("received", received), ("missing", missing)]
+        {
+            let metric = Metric { gauge: false, sum: count, count: 1 };
+            self.0.entry(format!("batches.{name}")).or_default().add(&metric);
+        }
+    }
+
     /// Adds flows and bytes of layer-7 protocols.
     pub(super) fn add_l7(&mut self, l7: &BTreeMap<String, L7Counters>) {
         for (name, counters) in l7 {

@@ -21,6 +21,7 @@ use crate::config::AggregatorConfig;
 
 mod kept;
 mod midrun;
+mod saved;
 
 pub(super) const START: i64 = 1_700_000_040; // 2023-11-14T22:14:00Z, a whole minute
 

@@ -16,9 +16,10 @@ impl SupervisorState {
     pub(super) async fn start_shard(
         &mut self,
         partition: u32,
+        fence: u64,
         myself: &ActorRef<AggregatorMessage>,
     ) -> Result<(), ActorProcessingErr> {
-        let args = self.shard_args(partition);
+        let args = self.shard_args(partition, fence);
         let spawner = self.spawners[partition as usize % SHARD_THREADS].clone();
         let (actor, _) = ShardActor::spawn_linked(None, args, myself.get_cell(), spawner).await?;
         self.children.insert(actor.get_id(), Child::Shard(partition));
@@ -27,17 +28,19 @@ impl SupervisorState {
         Ok(())
     }
 
-    fn shard_args(&self, partition: u32) -> ShardArgs {
+    fn shard_args(&self, partition: u32, fence: u64) -> ShardArgs {
         let carrier = Carrier {
             bus: Arc::clone(&self.deps.bus),
             subjects: self.deps.subjects.clone(),
             alerts: Arc::clone(&self.deps.alerts),
             memory: Arc::clone(&self.deps.memory),
+            partitions: Arc::clone(&self.deps.partitions),
             series: Arc::clone(&self.deps.series),
             outbox: Arc::clone(&self.outbox),
         };
         ShardArgs {
             partition,
+            fence,
             carrier,
             networks: Arc::clone(&self.deps.networks),
             config: self.deps.config.clone(),
@@ -51,7 +54,7 @@ impl SupervisorState {
         myself: &ActorRef<AggregatorMessage>,
     ) -> Result<(), ActorProcessingErr> {
         let args = MonitorArgs {
-            shard: self.shard_args(partition::OF_MONITOR),
+            shard: self.shard_args(partition::OF_MONITOR, 0),
             site: self.deps.site.clone(),
             node: self.deps.node.clone(),
             settings: self.deps.settings.clone(),
@@ -70,7 +73,7 @@ impl SupervisorState {
     ) -> Result<(), ActorProcessingErr> {
         let Some(sockets) = &self.syslog else { return Ok(()) };
         let args = SyslogArgs {
-            shard: self.shard_args(partition::OF_SYSLOG),
+            shard: self.shard_args(partition::OF_SYSLOG, 0),
             site: self.deps.site.clone(),
             node: self.deps.node.clone(),
             clock: Arc::clone(&self.deps.clock),

@@ -21,13 +21,9 @@ impl SupervisorState {
                 tracing::error!("who probes hosts or reads log lines did not stop within 10 s");
             }
         }
-        for shard in self.shards.values() {
-            shard.stop(None);
-        }
-        for shard in self.shards.values() {
-            if shard.wait(Some(Duration::from_secs(10))).await.is_err() {
-                tracing::error!("a shard did not stop within 10 s");
-            }
+        self.hand_over().await;
+        if let Some(hearing) = self.hearing.take() {
+            hearing.abort();
         }
         self.outbox.notify_one();
         let empty = async {

@@ -27,14 +27,23 @@ pub enum Task {
     Prune,
     /// Tells alert transitions.
     Outbox,
+    /// Answers other aggregators about live elements.
+    Live,
     /// Serves the REST API.
     Api,
 }
 
 impl Task {
     /// All but the API.
-    pub(super) const WORK: [Self; 6] =
-        [Self::Flows, Self::Alerts, Self::Documents, Self::Acknowledged, Self::Prune, Self::Outbox];
+    pub(super) const WORK: [Self; 7] = [
+        Self::Flows,
+        Self::Alerts,
+        Self::Documents,
+        Self::Acknowledged,
+        Self::Prune,
+        Self::Outbox,
+        Self::Live,
+    ];
 }
 
 impl SupervisorState {
@@ -72,6 +81,11 @@ impl SupervisorState {
             Task::Outbox => {
                 let (bus, woken) = (Arc::clone(&deps.bus), Arc::clone(&self.outbox));
                 outbox::run(bus, deps.subjects.clone(), alerts, woken).boxed()
+            }
+            Task::Live if self.deps.alone => return Ok(()),
+            Task::Live => {
+                let questions = deps.bus.subscribe(&deps.subjects.live(&deps.node)).await?;
+                writer::live(questions, self.live.clone()).boxed()
             }
             Task::Api => return Ok(()),
         };

@@ -1,11 +1,13 @@
 //! The role as a whole: deltas on the bus become alerts on the bus.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use shared::bus::memory::{MemoryBus, MemoryConfig};
 use shared::bus::{Queued, SharedBus, Stream};
 use shared::clock::SystemClock;
+use shared::lease::memory::MemoryLeases;
 use shared::model::{Alert, AlertAction, InterfaceCounters, LocalNetworks, Timestamp};
 use shared::script::registry::ScriptSetup;
 use shared::script::source::builtin;
@@ -17,10 +19,12 @@ use shared::wire::subject::Subjects;
 
 use super::{Aggregator, AggregatorDeps, AggregatorError, spawn};
 use crate::config::{AggregatorConfig, ApiConfig};
+use crate::keeper::Times;
 
 mod faults;
 mod http;
 mod parts;
+mod takeover;
 
 pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 
@@ -54,10 +58,22 @@ pub(crate) fn deps(bus: &SharedBus, store: &SqliteStore) -> AggregatorDeps {
             ..AggregatorConfig::default()
         },
         scripts: ScriptSetup { sources: builtin(), ..ScriptSetup::default() }.into(),
+        partitions: Arc::new(store.clone()),
+        leases: leases(),
+        group: "all".to_owned(),
+        alone: true,
+        run: 1,
+        times: Times::default(),
         site: "s".to_owned(),
         node: "n".to_owned(),
         metrics_text: Arc::new(|| "up 1\n".to_owned()),
     }
+}
+
+/// Leases whose fences are higher than those of earlier aggregators.
+fn leases() -> Arc<MemoryLeases> {
+    static FENCE: AtomicU64 = AtomicU64::new(0);
+    MemoryLeases::new(SystemClock::shared(), FENCE.fetch_add(1000, Ordering::SeqCst))
 }
 
 /// The delta of a minute in which an interface saw so many packets.

@@ -3,29 +3,49 @@
 
 use shared::model::Timestamp;
 
-/// Operations a second that all scripts together may spend on calls after a failed one: some hundredths
-/// of a percent of a core. A script that always fails costs no more until it is quarantined.
-const FAILING_PER_SECOND: i64 = 20_000;
+/// Operations that all scripts together may spend on calls after a failed one: so many a second of event
+/// time, some hundredths of a percent of a core, and more where flows are many. A script that always fails
+/// costs no more until it is quarantined.
+const FAILING_PER_SECOND: i64 = 500;
+
+/// One operation more for so many events of flows: next to what the events themselves cost, nothing.
+const EVENTS_AN_OPERATION: u32 = 4;
+
+/// What failing scripts have at first, and may save up.
+const FAILING_AT_MOST: i64 = 20_000;
 
 /// An allowance that grows with time. It may be overdrawn by one call, and is then made up for.
 #[derive(Clone, Copy, Debug)]
 pub struct Budget {
     per_second: i64,
+    at_most: i64,
     left: i64,
     /// Second up to which it has grown.
     second: i64,
+    /// Events since it grew by one.
+    events: u32,
 }
 
 impl Budget {
     /// So many operations a second, a second's worth at first.
     pub fn new(per_second: u64) -> Self {
         let per_second = i64::try_from(per_second).unwrap_or(i64::MAX);
-        Self { per_second, left: per_second, second: i64::MIN }
+        Self { per_second, at_most: per_second, left: per_second, second: i64::MIN, events: 0 }
     }
 
     /// What failing scripts have together.
     pub fn of_failing() -> Self {
-        Self::new(FAILING_PER_SECOND as u64)
+        let (per_second, at_most) = (FAILING_PER_SECOND, FAILING_AT_MOST);
+        Self { per_second, at_most, left: at_most, second: i64::MIN, events: 0 }
+    }
+
+    /// Something happened to a flow.
+    pub fn event(&mut self) {
+        self.events += 1;
+        if self.events == EVENTS_AN_OPERATION {
+            self.events = 0;
+            self.left = self.left.saturating_add(1).min(self.at_most);
+        }
     }
 
     /// Whether there is something left at this time.
@@ -34,7 +54,7 @@ impl Budget {
         if second > self.second {
             let passed = second.saturating_sub(self.second);
             let grown = self.left.saturating_add(passed.saturating_mul(self.per_second));
-            self.left = grown.min(self.per_second);
+            self.left = grown.min(self.at_most);
             self.second = second;
         }
         self.left > 0

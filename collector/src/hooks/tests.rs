@@ -6,13 +6,19 @@ use shared::script::source::{Origin, ScriptSource};
 use super::*;
 use crate::CollectorConfig;
 use crate::decode::Packet;
+use crate::flow::event::FlowIndex;
 use crate::flow::{FlowTable, RecordContext};
 
-fn record() -> FlowRecord {
+fn table() -> (FlowTable, FlowIndex) {
     let mut table = FlowTable::new(CollectorConfig::default().table(0, 1));
     let (from, to) = ("10.0.0.1".parse().unwrap(), "10.0.0.2".parse().unwrap());
     let packet = Packet::new(Timestamp::from_secs(1), 60, from, to, L4::UDP);
     let index = table.on_packet(&packet, &mut Vec::new());
+    (table, index)
+}
+
+fn record() -> FlowRecord {
+    let (table, index) = table();
     let cx = RecordContext { ifid: 0, networks: &LocalNetworks::default() };
     table.record(table.get(index).unwrap(), cx, None)
 }
@@ -37,15 +43,21 @@ fn counts(runner: &HookRunner, key: &str) -> ScriptCounts {
     runner.script_counts().find(|(known, _)| *known == key).map(|(_, counts)| *counts).unwrap_or_default()
 }
 
-/// Ends so many flows in each of so many seconds.
-fn flows(runner: &mut HookRunner, seconds: std::ops::Range<i64>, each: i64) {
-    let flow = record();
+/// Ends so many flows in each of so many seconds; returns for how many a record was needed.
+fn flows(runner: &mut HookRunner, seconds: std::ops::Range<i64>, each: i64) -> u64 {
+    let (table, index) = table();
+    let (flow, record) = (table.get(index).unwrap(), record());
+    let mut records = 0;
     for second in seconds {
         for number in 0..each {
             let now = Timestamp::from_ns(second * 1_000_000_000 + number);
-            runner.call(FlowHook::FlowEnd, &flow, 0, 0, now);
+            if runner.wants_flow(FlowHook::FlowEnd, flow, table.names(), 0, 0, now) {
+                runner.call(FlowHook::FlowEnd, &record, 0, 0, now);
+                records += 1;
+            }
         }
     }
+    records
 }
 
 #[test]
@@ -56,14 +68,14 @@ fn scripts_that_always_fail_share_a_small_allowance() {
     let mut runner = loaded(&setup(&bodies));
     flows(&mut runner, 0..100, 20);
     let failed: u64 = endless.iter().map(|name| counts(&runner, name).errors).sum();
-    // Each is called once before anybody knows; then 20,000 operations a second for calls of 100,000.
-    assert!((8..=8 + 100 / 5 + 1).contains(&failed), "{failed} calls of 100,000 operations");
+    // Each is called once before anybody knows; then there are 20,000 operations, and 505 a second, for calls of 20,000.
+    assert!((8..=12).contains(&failed), "{failed} calls of 20,000 operations");
     let skipped: u64 = endless.iter().map(|name| counts(&runner, name).skips).sum();
     assert_eq!(failed + skipped, 8 * 2000);
     let fine = counts(&runner, "fine");
     assert_eq!((fine.calls, fine.errors, fine.skips), (2000, 0, 0));
     let info = |key: &str| runner.infos().into_iter().find(|info| info.key == key).unwrap();
-    assert!(info("endless_0").last_error.unwrap().contains("more operations than the limit of 100000"));
+    assert!(info("endless_0").last_error.unwrap().contains("more operations than the limit of 20000"));
     assert_eq!((info("fine").last_error, info("fine").counts.unwrap().calls), (None, 2000));
 }
 
@@ -71,8 +83,8 @@ fn scripts_that_always_fail_share_a_small_allowance() {
 fn a_script_that_costs_too_much_is_left_out_until_the_next_second() {
     // Catching is left to the interpreter.
     let mut setup = setup(&[
-        ("dear", "for i in 0..5000 { try { i += 1; } catch { } }"),
-        ("lowered", "let n = 0; for i in 0..1000 { n += i; }"),
+        ("dear", "for i in 0..2500 { try { i += 1; } catch { } }"),
+        ("lowered", "let n = 0; for i in 0..200 { n += i; }"),
     ]);
     setup.limits.operations_per_second = 60_000;
     let mut runner = loaded(&setup);
@@ -81,6 +93,47 @@ fn a_script_that_costs_too_much_is_left_out_until_the_next_second() {
     assert_eq!(dear.calls + dear.skips, 1000);
     assert!((10..=60).contains(&dear.calls), "{} calls of more than 10,000 operations", dear.calls);
     assert_eq!(counts(&runner, "lowered").skips, 0);
+}
+
+#[test]
+fn no_record_is_made_for_scripts_that_may_not_be_called() {
+    let mut runner = loaded(&setup(&[("endless", "loop { }"), ("wrong", "throw \"no\";")]));
+    let records = flows(&mut runner, 0..1000, 20);
+    let failed = counts(&runner, "endless").errors + counts(&runner, "wrong").errors;
+    assert!(records <= failed && failed < 200, "{records} records for {failed} failed calls");
+    let skipped = counts(&runner, "endless").skips + counts(&runner, "wrong").skips;
+    assert_eq!(failed + skipped, 2 * 20_000);
+}
+
+#[test]
+fn a_script_that_failed_once_is_trusted_again() {
+    let mut runner = loaded(&setup(&[("once", "if now == 3 { throw \"no\"; }")]));
+    flows(&mut runner, 0..4, 1);
+    assert!(runner.suspects[FlowHook::FlowEnd as usize].len() == 1);
+    assert_eq!(flows(&mut runner, 4..100, 1), 96, "it is called while it is suspected");
+    assert!(runner.suspects[FlowHook::FlowEnd as usize].is_empty());
+    let once = counts(&runner, "once");
+    assert_eq!((once.errors, once.calls, once.skips), (1, 100, 0));
+}
+
+#[test]
+fn periodic_updates_are_wanted_at_the_intervals_of_scripts_alone() {
+    let of = |name: &str, interval: u32| ScriptSource {
+        name: name.to_owned(),
+        origin: Origin::Inline,
+        folder: None,
+        text: format!(
+            "#{{ periodic_update_seconds: {interval}, hooks: #{{ periodicUpdate: |now, config| log(\"x\") }} }}"
+        ),
+    };
+    let setup = ScriptSetup { sources: vec![of("a", 120), of("b", 180)], ..ScriptSetup::default() };
+    let mut runner = loaded(&setup);
+    assert_eq!(runner.periodic_s(), 60);
+    let (table, index) = table();
+    let flow = table.get(index).unwrap();
+    let mut wants =
+        |tick| runner.wants_flow(FlowHook::PeriodicUpdate, flow, table.names(), 0, tick, Timestamp::ZERO);
+    assert_eq!((1..=6).filter(|tick| wants(*tick)).collect::<Vec<_>>(), [2, 3, 4, 6]);
 }
 
 #[test]

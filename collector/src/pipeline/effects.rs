@@ -61,7 +61,8 @@ impl Pipeline {
             let Some(old) = self.parts.table.status_change(place) else { return };
             self.parts.table.status_told(place);
             let Some(flow) = self.parts.table.get(place) else { return };
-            if !self.parts.hooks.wants_flow(FlowHook::StatusChanged, flow, old) {
+            let names = self.parts.table.names();
+            if !self.parts.hooks.wants_flow(FlowHook::StatusChanged, flow, names, old, 0, now) {
                 return;
             }
             let mut record = self.parts.table.record(flow, self.parts.record_context(), None);
@@ -81,7 +82,8 @@ impl Pipeline {
         out: &mut Vec<Item>,
     ) {
         let Some(flow) = self.parts.table.get(place) else { return };
-        if !self.parts.hooks.wants_flow(hook, flow, flow.status) {
+        let names = self.parts.table.names();
+        if !self.parts.hooks.wants_flow(hook, flow, names, flow.status, tick, now) {
             return;
         }
         let mut record = self.parts.table.record(flow, self.parts.record_context(), None);
@@ -154,7 +156,7 @@ impl Pipeline {
         trace: &mut TraceSource<'_>,
         out: &mut Vec<Item>,
     ) {
-        if self.parts.hooks.wants_flow(hook, flow, old) {
+        if self.parts.hooks.wants_flow(hook, flow, self.parts.table.names(), old, 0, now) {
             let asked = self.parts.hooks.call(hook, record, old, 0, now);
             self.carry_out(asked, flow, record, now, trace, out);
         }

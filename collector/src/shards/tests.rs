@@ -83,6 +83,7 @@ fn args() -> InterfaceArgs {
         epoch: 1,
         seed: 1,
         flow_sink: None,
+        spool_dir: None,
         resumes: false,
         totals: Arc::default(),
     }

@@ -22,14 +22,18 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
 
+pub use self::leases::NatsLeases;
 use self::outbox::Outbox;
-use super::{Bus, BusError, Consumer, MAX_MESSAGE, Message, Receipt, Reply, Stream, Subscription};
+use super::{Bus, BusError, Consumer, MAX_MESSAGE, Message, Receipt, Replay, Reply, Stream, Subscription};
 use crate::metrics;
+use crate::model::Position;
 use crate::secret::Secret;
 
 mod connection;
 mod consumer;
+mod leases;
 mod outbox;
+mod replay;
 mod streams;
 #[cfg(test)]
 mod tests;
@@ -124,6 +128,8 @@ impl Default for NatsConfig {
 /// The NATS carrier.
 pub struct NatsBus {
     prefix: String,
+    replicas: usize,
+    create_streams: bool,
     client: Client,
     context: jetstream::Context,
     outbox: Outbox,
@@ -148,7 +154,9 @@ impl NatsBus {
         }
         let outbox = Outbox::start(client.clone());
         let (closed, _) = watch::channel(false);
-        Ok(Arc::new(Self { prefix: config.prefix, client, context, outbox, closed, disconnected }))
+        let (replicas, create_streams) = (config.replicas, config.create_streams);
+        let prefix = config.prefix;
+        Ok(Arc::new(Self { prefix, replicas, create_streams, client, context, outbox, closed, disconnected }))
     }
 
     /// Runs a call unless the bus is closed, or until it closes.
@@ -253,6 +261,18 @@ impl Bus for NatsBus {
         };
         self.open(puller.ensure()).await?;
         Ok(puller.start(self.closed.subscribe()))
+    }
+
+    async fn replay(
+        &self,
+        stream: Stream,
+        _name: &str,
+        filter: &str,
+        after: Position,
+    ) -> Result<Replay, BusError> {
+        let (context, outbox) = (self.context.clone(), self.outbox.clone());
+        let name = streams::name(&self.prefix, stream);
+        self.open(replay::start(context, outbox, name, filter, after, self.closed.subscribe())).await
     }
 
     fn outstanding(&self) -> Option<u64> {

@@ -56,5 +56,22 @@ pub const INTERFACE_FIELDS: &[EntityField] = &[
     field("live_flows", "int", "Flows alive at the last summary."),
 ];
 
+/// Of a host that is probed.
+pub const AM_HOST_FIELDS: &[EntityField] = &[
+    field("host", "text", "Name or address, as it was given."),
+    field("measure", "text", "How it is probed: `icmp`, `tcp`, `http`, `https`, `dns`, `tls`."),
+    field("granularity", "text", "How often: `min`, `5mins`, `hour`."),
+    field("port", "int", "Port that is probed, 0 where there is none."),
+    field("ip", "text", "Address that was probed last; absent before the first probe of a name."),
+];
+
+/// Levels of a host that is probed, in `stats` only.
+pub const AM_HOST_LEVELS: [(&str, &str); 4] = [
+    ("up", "1 when a probe of the last round was answered, else 0."),
+    ("last_rtt_us", "Mean round trip of the last round in microseconds."),
+    ("last_loss_percent", "Probes of the last round that were not answered, in percent."),
+    ("days_left", "Days until the certificate expires, 0 when it has or there is none."),
+];
+
 /// Of flowhook itself.
 pub const SYSTEM_FIELDS: &[EntityField] = &[field("name", "text", "`flowhook`.")];

@@ -41,12 +41,13 @@ mod when;
 
 use host::{FlowHandle, Host};
 pub use run::Run;
+pub use when::Need;
 
 /// A hook, and how it runs.
 pub type Explained = (HookName, How);
 
 /// Operations that no lowered hook does; see [`ScriptEngine::explain`].
-const MANY_OPERATIONS: u64 = 100_000;
+const MANY_OPERATIONS: u64 = 20_000;
 
 /// Operations of the interpreter that a part of a lowered hook stands for, and more: what a loop does in
 /// a program within the limit it could have done within it in the interpreter.
@@ -105,6 +106,12 @@ impl Script {
     /// Where it came from.
     pub fn origin(&self) -> &Origin {
         &self.origin
+    }
+
+    /// Comparisons that all have to hold for a flow hook to be called, so that somebody who knows a
+    /// field without a record may spare making one.
+    pub fn needs(&self) -> Vec<Need<'_>> {
+        self.programs.when.as_ref().map(when::needs).unwrap_or_default()
     }
 }
 
@@ -299,8 +306,8 @@ impl ScriptEngine {
                 self.call(key, &script.ast, &function, (hook.name().to_owned(), from_json(config)))
             }
         };
-        let operations = self.host.operations();
-        let result = CallResult { effects: self.host.take_effects(), error: result.err(), operations };
+        let cost = self.host.cost();
+        let result = CallResult { effects: self.host.take_effects(), error: result.err(), cost };
         self.observed(key, name, &|| hook.name().to_owned(), &result);
         Some(result)
     }
@@ -335,7 +342,7 @@ impl ScriptEngine {
             Ok(run) => (run, None),
             Err(error) => (None, Some(error)),
         };
-        let result = CallResult { effects, error, operations: self.host.operations() };
+        let result = CallResult { effects, error, cost: self.host.cost() };
         self.observed(&key, "setup", &String::new, &result);
         Started { run, result }
     }
@@ -387,6 +394,13 @@ impl ScriptEngine {
             }
             EvalAltResult::ErrorStackOverflow(_) => {
                 format!("calls are nested deeper than the limit of {}", limits.max_call_depth)
+            }
+            EvalAltResult::ErrorTerminated(why, _) if why.as_bool() == Ok(host::OUT_OF_OPERATIONS) => {
+                format!(
+                    "more operations than the limit of {}, of which each {} bytes taken are one",
+                    limits.max_operations,
+                    host::BYTES_AN_OPERATION
+                )
             }
             EvalAltResult::ErrorTerminated(why, _) if why.as_bool() == Ok(host::OUT_OF_MEMORY) => {
                 format!("holds more memory than the limit of {} bytes lets it", limits.max_memory_bytes)

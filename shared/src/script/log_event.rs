@@ -59,18 +59,46 @@ impl LogEvent {
 
     /// What the hook is called with.
     pub fn json(&self) -> Value {
-        json!({
-            "source": self.source.to_string(),
-            "when": self.when.secs(),
-            "facility": self.facility,
-            "severity": self.weight().name(),
-            "severity_number": self.severity,
-            "host": self.host,
-            "producer": self.producer,
-            "process": self.process,
-            "message_id": self.message_id,
-            "data": self.data,
-            "message": self.message,
-        })
+        EVENT_FIELDS.iter().map(|field| (field.name.to_owned(), (field.read)(self))).collect()
     }
 }
+
+/// One field of a line.
+pub struct EventField {
+    /// Name in scripts, as in `event.source`.
+    pub name: &'static str,
+    /// Its type in scripts.
+    pub kind: &'static str,
+    /// What it holds.
+    pub doc: &'static str,
+    /// Reads it.
+    read: fn(&LogEvent) -> Value,
+}
+
+const fn field(
+    name: &'static str,
+    kind: &'static str,
+    doc: &'static str,
+    read: fn(&LogEvent) -> Value,
+) -> EventField {
+    EventField { name, kind, doc, read }
+}
+
+/// Every field of a line.
+pub const EVENT_FIELDS: [EventField; 11] = [
+    field("source", "text", "Address that sent it.", |e| e.source.to_string().into()),
+    field("when", "int", "Time at which it came, seconds since the epoch.", |e| e.when.secs().into()),
+    field("facility", "int", "Facility, 0 to 23 (RFC 5424, section 6.2.1).", |e| e.facility.into()),
+    field("severity", "text", "Severity by our names: `emergency`, `critical`, `error`, …", |e| {
+        e.weight().name().into()
+    }),
+    field("severity_number", "int", "Severity, 0 (emergency) to 7 (debug).", |e| e.severity.into()),
+    field("host", "text", "Host that it names; empty when it names none.", |e| e.host.clone().into()),
+    field("producer", "text", "Program that wrote it (APP-NAME or TAG); empty when it does not say.", |e| {
+        e.producer.clone().into()
+    }),
+    field("process", "text", "Process id; empty when it does not say.", |e| e.process.clone().into()),
+    field("message_id", "text", "MSGID; empty when it does not say.", |e| e.message_id.clone().into()),
+    field("data", "map of maps", "Structured data: parameters by name, by element.", |e| json!(e.data)),
+    field("message", "text", "The message.", |e| e.message.clone().into()),
+];

@@ -16,7 +16,6 @@ use super::ElementParams;
 use super::effect::LogLevel;
 use super::lists::Lists;
 use crate::model::FlowRecord;
-use crate::model::flow_field::FieldValue;
 use crate::model::status::StatusBits;
 
 mod ask;
@@ -193,8 +192,9 @@ pub enum Compare {
 }
 
 impl Compare {
+    /// Whether it holds between two values.
     #[inline]
-    fn holds<T: PartialOrd + Copy>(self, a: T, b: T) -> bool {
+    pub fn holds<T: PartialOrd + Copy>(self, a: T, b: T) -> bool {
         match self {
             Self::Eq => a == b,
             Self::Ne => a != b,
@@ -241,6 +241,15 @@ pub enum Span {
     Delta,
 }
 
+/// A field that holds a whole number.
+#[derive(Clone, Copy, Debug)]
+pub struct Whole {
+    /// Place in the table of fields.
+    pub place: usize,
+    /// Reads it.
+    pub read: fn(&FlowRecord) -> i64,
+}
+
 /// Something with a value.
 #[derive(Clone, Debug)]
 pub enum Expr {
@@ -273,7 +282,7 @@ pub enum Expr {
     /// A field of the flow, by place.
     Field(usize),
     /// A whole number of the flow compared with a constant: most conditions are one.
-    FieldIs(fn(&FlowRecord) -> FieldValue<'_>, Compare, i64),
+    FieldIs(Whole, Compare, i64),
     /// Whether one of these bits is set.
     StatusSet(StatusBits),
     /// Status bits at the previous call.

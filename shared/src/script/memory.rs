@@ -25,6 +25,11 @@ impl Memory {
         self.values.get(key).map(|(value, _)| value)
     }
 
+    /// All values by key.
+    pub fn values(&self) -> impl Iterator<Item = (&str, &Value)> {
+        self.values.iter().map(|(key, (value, _))| (key.as_str(), value))
+    }
+
     /// Sets a value whose JSON has `len` bytes; all keys and values together take `quota` at most.
     ///
     /// # Errors

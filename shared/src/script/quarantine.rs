@@ -18,6 +18,16 @@ pub struct Quarantine {
 }
 
 impl Quarantine {
+    /// Failures in a row, quarantines, and until when the last one lasts: to be kept somewhere.
+    pub fn parts(&self) -> (u32, u32, Option<Timestamp>) {
+        (self.in_a_row, self.times, self.until)
+    }
+
+    /// What [`Quarantine::parts`] gave.
+    pub fn of_parts(in_a_row: u32, times: u32, until: Option<Timestamp>) -> Self {
+        Self { in_a_row, times, until }
+    }
+
     /// True while the script is not to be called.
     pub fn holds(&self, now: Timestamp) -> bool {
         self.until.is_some_and(|until| now < until)

@@ -12,6 +12,7 @@
 
 use crate::store::documents::DocumentStore;
 use crate::store::memory::MemoryStore;
+use crate::store::partitions::PartitionStore;
 use crate::store::series::SeriesStore;
 use crate::store::{AlertStore, FlowStore, Ledger};
 
@@ -20,6 +21,7 @@ mod documents;
 mod flows;
 mod ledger;
 mod memory;
+mod partitions;
 pub mod samples;
 mod series;
 
@@ -63,6 +65,14 @@ pub async fn document_store(store: &dyn DocumentStore) {
 /// When the store does not keep the contract of [`MemoryStore`].
 pub async fn memory_store(store: &dyn MemoryStore) {
     memory::the_last_value_is_remembered_until_it_is_forgotten(store).await;
+}
+
+/// Partitions; nothing was claimed before.
+///
+/// # Panics
+/// When the store does not keep the contract of [`PartitionStore`].
+pub async fn partition_store(store: &(impl PartitionStore + AlertStore + MemoryStore)) {
+    partitions::whoever_claims_last_is_the_only_one_who_writes(store).await;
 }
 
 /// Time series.

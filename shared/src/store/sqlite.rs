@@ -15,6 +15,7 @@ mod filter;
 mod flows;
 mod ledger;
 mod memory;
+mod partitions;
 mod series;
 mod worker;
 
@@ -29,6 +30,7 @@ const LEDGER: Schema = Schema {
         include_str!("migrations/sqlite/ledger_003.sql"),
         include_str!("migrations/sqlite/ledger_004.sql"),
         include_str!("migrations/sqlite/ledger_005.sql"),
+        include_str!("migrations/sqlite/ledger_006.sql"),
     ],
 };
 /// The schema of `flows.db`, oldest step first.

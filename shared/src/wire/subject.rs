@@ -77,6 +77,11 @@ impl Subjects {
         format!("{}rq.v1._role.{}.{}", self.prefix, token(role), token(verb))
     }
 
+    /// A question to one aggregator about live elements: `rq.v1._live.<node>`.
+    pub fn live(&self, node: &str) -> String {
+        format!("{}rq.v1._live.{}", self.prefix, token(node))
+    }
+
     /// Says that somebody has edited settings: `cf.v1.edited`.
     pub fn settings_edited(&self) -> String {
         format!("{}cf.v1.edited", self.prefix)

@@ -150,3 +150,26 @@ fn a_script_cannot_remember_more_than_its_quota() {
     assert_eq!(stored, ["k0", "k1", "k2"], "three of 16 KiB and some bytes fit into 64 KiB");
     assert_eq!(partition.report().scripts["test"].errors, 1);
 }
+
+#[test]
+fn every_minute_says_how_many_batches_it_is_made_of_and_how_many_never_came() {
+    let mut partition = partition(Vec::new(), serde_json::json!({}));
+    let lost = [7, 20, 21, 95];
+    let mut outputs = Vec::new();
+    for at in (0..120).filter(|at| !lost.contains(at)) {
+        outputs.push(partition.apply(&delta(at, &[("10.0.0.1", 1)])));
+        if at == 70 {
+            // One of the first minute comes late.
+            outputs.push(partition.apply(&delta(20, &[("10.0.0.1", 1)])));
+        }
+    }
+    let kept = batches(outputs);
+    let counts = |batch: &SampleBatch| {
+        let metrics = &of(batch, Entity::Interface, "eth0").unwrap().metrics;
+        ["expected", "received", "missing"].map(|name| metrics[&format!("batches.{name}")].sum as i64)
+    };
+    assert_eq!(counts(&kept[0]), [60, 57, 3]);
+    assert_eq!(counts(&kept[1]), [60, 60, 0], "one is late, one is lost");
+    let row = partition.interfaces().next().unwrap().batches["n"];
+    assert_eq!((row.received, row.missing), (117, 3));
+}

@@ -80,7 +80,7 @@ async fn fifty_thousand_alerts_of_a_six_hours_outage_are_told_in_digests_in_thei
     let stats = setup.until_of_r("everything is told", |stats| stats.pending == 0).await;
     assert_eq!(stats.delivered + stats.merged, ALERTS as u64);
     assert!((50..60).contains(&stats.delivered), "{stats:?}");
-    let told = told.lock().unwrap();
+    let told = told.lock().unwrap().clone();
     let first_of = |message: &String| -> usize {
         let (_, rest) = message.split_once("Interface host").unwrap();
         rest.split(':').next().unwrap().parse().unwrap()

@@ -13,16 +13,16 @@ use crate::backoff::{Backoff, unit_random};
 use crate::bus::{BusError, CONSUMER_WINDOW, Consumer, Queued, Settlement};
 
 /// How long the server waits for a settlement before it gives a message again.
-const ACK_WAIT: Duration = Duration::from_secs(30);
+pub(super) const ACK_WAIT: Duration = Duration::from_secs(30);
 
 /// How long one pull lasts, and how often the server says meanwhile that it is there.
-const PULL: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(5));
+pub(super) const PULL: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(5));
 
 /// Messages asked for at once; half the window, so that competing consumers share it.
-const PULL_BATCH: usize = CONSUMER_WINDOW / 2;
+pub(super) const PULL_BATCH: usize = CONSUMER_WINDOW / 2;
 
 /// Waits before pulling again after a failure.
-const AGAIN: Backoff = Backoff { base: Duration::from_millis(200), cap: Duration::from_secs(10) };
+pub(super) const AGAIN: Backoff = Backoff { base: Duration::from_millis(200), cap: Duration::from_secs(10) };
 
 /// How long a message dropped unsettled waits: mostly its receiver is going too, and the server has to
 /// learn first that its pull has ended, or it gives the message to that.
@@ -149,7 +149,7 @@ impl Puller {
             match next {
                 Ok((place, message)) => {
                     *failures = 0;
-                    if let Some(queued) = self.queued(message) {
+                    if let Some(queued) = queued(message, &self.outbox) {
                         place.send(queued);
                     }
                 }
@@ -158,26 +158,27 @@ impl Puller {
         };
         // What has arrived and was not passed on need not wait for ACK_WAIT.
         while let Some(Some(Ok(message))) = pulled.next().now_or_never() {
-            drop(self.queued(message));
+            drop(queued(message, &self.outbox));
         }
         end
     }
+}
 
-    fn queued(&self, message: Message) -> Option<Queued> {
-        let info = match message.info() {
-            Ok(info) => info,
-            Err(error) => {
-                tracing::warn!(%error, stream = self.stream, "not a kept message");
-                return None;
-            }
-        };
-        let (sequence, attempt) = (info.stream_sequence, u64::try_from(info.delivered).unwrap_or(1));
-        let message = message.message;
-        // A message with a position has come with where to settle it.
-        let (reply, outbox) = (message.reply?, self.outbox.clone());
-        let settle = move |settlement| outbox.send(reply, answer(settlement, attempt).into());
-        Some(Queued::new(message.subject.to_string(), sequence, attempt, message.payload, settle))
-    }
+/// A message with how to settle it; nothing where it is none of a stream's.
+pub(super) fn queued(message: Message, outbox: &Outbox) -> Option<Queued> {
+    let info = match message.info() {
+        Ok(info) => info,
+        Err(error) => {
+            tracing::warn!(%error, subject = message.subject.as_str(), "not a kept message");
+            return None;
+        }
+    };
+    let (sequence, attempt) = (info.stream_sequence, u64::try_from(info.delivered).unwrap_or(1));
+    let message = message.message;
+    // A message with a position has come with where to settle it.
+    let (reply, outbox) = (message.reply?, outbox.clone());
+    let settle = move |settlement| outbox.send(reply, answer(settlement, attempt).into());
+    Some(Queued::new(message.subject.to_string(), sequence, attempt, message.payload, settle))
 }
 
 /// What the server is told. Never both a wait of ours and the server's own backoff: they add up.

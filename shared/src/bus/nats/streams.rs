@@ -40,13 +40,18 @@ pub(super) async fn create(context: &Context, config: &NatsConfig) -> Result<(),
 /// The stream's name: the prefix in capitals, an underscore, the name. What a name may not hold
 /// becomes an underscore.
 pub(super) fn name(prefix: &str, stream: Stream) -> String {
+    prefixed(prefix, stream.name())
+}
+
+/// A name under a prefix.
+pub(super) fn prefixed(prefix: &str, name: &str) -> String {
     let prefix: String = prefix
         .chars()
         .map(|c| if c.is_ascii_alphanumeric() || c == '-' { c.to_ascii_uppercase() } else { '_' })
         .collect();
     match prefix.as_str() {
-        "" => stream.name().to_owned(),
-        _ => format!("{prefix}_{}", stream.name()),
+        "" => name.to_owned(),
+        _ => format!("{prefix}_{name}"),
     }
 }
 

@@ -1,6 +1,8 @@
 use super::*;
 use crate::bus::test_server::NatsServer;
 use crate::bus::{SharedBus, conformance};
+use crate::clock::{Clock, SystemClock};
+use crate::lease::Leases;
 use crate::wire::subject::Subjects;
 
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -16,6 +18,45 @@ async fn nats_passes_the_suite() {
     };
     let bus: SharedBus = NatsBus::connect(config(&server, "suite.1")).await.unwrap();
     conformance::run(bus, "suite.1").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn leases_pass_the_suite() {
+    let Some(server) = NatsServer::start("leases_pass_the_suite").await else {
+        return;
+    };
+    let bus = NatsBus::connect(config(&server, "suite.2")).await.unwrap();
+    let ttl = Duration::from_secs(2);
+    let leases = bus.leases("Zürich 1", ttl);
+    crate::lease::conformance::run(&*leases, async || {
+        let free = async {
+            while leases.holder("forgotten").await.unwrap().is_some() {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        timeout(DEADLINE, free).await.unwrap();
+    })
+    .await;
+    // Another group knows nothing of them.
+    let other = bus.leases("other", ttl);
+    let first = other.take("p.1", "x").await.unwrap().unwrap();
+    // Fences grow although somebody deletes the bucket and its numbers begin anew.
+    let made = SystemClock.now().secs();
+    while SystemClock.now().secs() == made {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    bus.context.delete_stream("KV_SUITE_2_LEASE_other").await.unwrap();
+    let again = timeout(DEADLINE, async {
+        loop {
+            match other.take("p.1", "y").await {
+                Ok(taken) => break taken,
+                Err(error) => tracing::info!(%error, "the bucket is gone"),
+            }
+        }
+    });
+    assert!(again.await.unwrap().unwrap().fence > first.fence);
+    assert_eq!(other.renew(&first).await.unwrap(), None);
+    bus.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -53,6 +94,67 @@ async fn kept_messages_survive_a_server_that_is_killed() {
         queued.ack();
     }
     assert_eq!(seen, ["unread", "after"]);
+    bus.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_is_read_again_from_any_place_over_a_kill_of_the_server() {
+    let Some(mut server) = NatsServer::start("a_stream_is_read_again_from_any_place").await else {
+        return;
+    };
+    let bus = NatsBus::connect(config(&server, "again")).await.unwrap();
+    let subjects = Subjects::new("again");
+    let append = async |partition: u32, number: u32| {
+        let subject = subjects.delta("s", partition, "n", 0);
+        let (id, text) = (format!("{partition}/{number}"), Bytes::from(number.to_string()));
+        timeout(DEADLINE, async {
+            while bus.append(&subject, &id, text.clone()).await.unwrap().stored().await.is_err() {}
+        })
+        .await
+        .unwrap();
+    };
+    let filter = subjects.deltas_of_partition(7);
+    let replay =
+        async |after| timeout(DEADLINE, bus.replay(Stream::Delta, "x", &filter, after)).await.unwrap();
+    let read = async |messages: &mut Consumer, count: usize| {
+        let mut read = Vec::new();
+        while read.len() < count {
+            let queued = timeout(DEADLINE, messages.next()).await.unwrap().unwrap();
+            read.push((queued.sequence, String::from_utf8(queued.payload.to_vec()).unwrap()));
+            queued.ack();
+        }
+        read
+    };
+    for number in 0..3 {
+        append(7, number).await;
+        append(8, number).await;
+    }
+    let mut first = replay(Position::default()).await.unwrap();
+    assert!(first.whole);
+    let all = read(&mut first.messages, 3).await;
+    assert_eq!(all.iter().map(|(_, text)| text.as_str()).collect::<Vec<_>>(), ["0", "1", "2"]);
+    // Another reader has what was acknowledged by the first one.
+    let after = Position { stream: first.stream, sequence: all[1].0 };
+    let mut second = replay(after).await.unwrap();
+    assert_eq!((second.stream, second.whole), (first.stream, true));
+    assert_eq!(read(&mut second.messages, 1).await, all[2..]);
+    server.kill();
+    server.restart().await;
+    append(7, 3).await;
+    let (one, two) = (read(&mut first.messages, 1).await, read(&mut second.messages, 1).await);
+    assert_eq!((one[0].1.as_str(), &one), ("3", &two), "both go on where they were, once");
+    let elsewhere = Position { stream: 1, sequence: 1_000_000 };
+    assert_eq!(read(&mut replay(elsewhere).await.unwrap().messages, 3).await, all);
+    // What was purged is said to be gone.
+    bus.context.get_stream("AGAIN_DELTA").await.unwrap().purge().await.unwrap();
+    assert!(!replay(after).await.unwrap().whole);
+    append(7, 4).await;
+    assert!(!replay(after).await.unwrap().whole);
+    // A stream that was made anew ends who reads it: the places are another's.
+    bus.context.delete_stream("AGAIN_DELTA").await.unwrap();
+    streams::create(&bus.context, &config(&server, "again")).await.unwrap();
+    let ended = async { while first.messages.next().await.is_some() {} };
+    timeout(DEADLINE, ended).await.expect("it ends");
     bus.close().await;
 }
 

@@ -163,6 +163,9 @@ fn read_hooks(
     if meta.producer.is_some() && meta.kind != ScriptKind::Syslog {
         return Err("producer: means something to scripts of kind syslog only".to_owned());
     }
+    if !meta.scope.is_empty() && matches!(meta.kind, ScriptKind::Syslog | ScriptKind::ActiveMonitoring) {
+        return Err(format!("scope: scripts of kind {} are called for no interface", meta.kind.name()));
+    }
     if all {
         if !meta.hooks.is_empty() {
             let explicit: Vec<_> = meta.hooks.iter().map(|hook| hook.name()).collect();

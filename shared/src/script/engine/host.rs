@@ -19,8 +19,14 @@ use crate::script::{AlertRequest, Effect, ScriptLimits};
 /// times (`list + list`): it is stopped at this part of its quota.
 const COPIES: usize = 4;
 
+/// Taking so many bytes and filling them takes about as long as an operation does.
+pub const BYTES_AN_OPERATION: u64 = 512;
+
 /// Why a call was ended by the watch over its memory.
 pub const OUT_OF_MEMORY: bool = true;
+
+/// Why a call was ended by the watch over what it cost: taking memory counts too.
+pub const OUT_OF_OPERATIONS: bool = false;
 
 /// A function's answer, or an error with a position.
 pub type Answer<T> = Result<T, Box<EvalAltResult>>;
@@ -42,6 +48,8 @@ pub struct Host {
     operations: Cell<u64>,
     /// Bytes of the thread when the call began, less those that the script held already.
     floor: Cell<i64>,
+    /// Bytes that the thread had ever taken when the call began.
+    taken: Cell<u64>,
     /// Which of the flow's fields were read, while somebody watches.
     reads: RefCell<Option<Vec<bool>>>,
 }
@@ -61,6 +69,7 @@ impl Host {
             event: Cell::new(false),
             operations: Cell::new(0),
             floor: Cell::new(0),
+            taken: Cell::new(0),
             reads: RefCell::new(None),
         }
     }
@@ -100,6 +109,7 @@ impl Host {
         self.old_status.set(old_status);
         self.now.set(now);
         self.operations.set(0);
+        self.taken.set(counting::taken());
         self.holds(0);
     }
 
@@ -116,9 +126,9 @@ impl Host {
         counting::bytes() - self.floor.get() - (asked + spare) as i64
     }
 
-    /// Operations of the call so far.
-    pub fn operations(&self) -> u64 {
-        self.operations.get()
+    /// What the call has cost so far: its operations, and one more for so many bytes taken.
+    pub fn cost(&self) -> u64 {
+        self.operations.get() + counting::taken().wrapping_sub(self.taken.get()) / BYTES_AN_OPERATION
     }
 
     /// Says whether the calls from now on are for log lines.
@@ -208,6 +218,9 @@ pub fn register(engine: &mut Engine, host: &Rc<Host>) {
     let most = i64::try_from(host.limits.max_memory_bytes / COPIES).unwrap_or(i64::MAX);
     engine.on_progress(move |operations| {
         watched.operations.set(operations);
+        if watched.cost() > watched.limits.max_operations {
+            return Some(Dynamic::from(OUT_OF_OPERATIONS));
+        }
         if counting::bytes() - watched.floor.get() > most {
             return Some(Dynamic::from(OUT_OF_MEMORY));
         }
@@ -217,10 +230,9 @@ pub fn register(engine: &mut Engine, host: &Rc<Host>) {
     });
     engine.register_type_with_name::<FlowHandle>("Flow");
     for (place, field) in FLOW_FIELDS.iter().enumerate() {
-        let read = field.read;
         engine.register_get(field.name, move |flow: &mut FlowHandle| -> Answer<Dynamic> {
             flow.0.note_read(place);
-            Ok(from_field(read(&*flow.get()?)))
+            Ok(from_field(field.of(&*flow.get()?)))
         });
     }
     engine.register_get("old_status", |flow: &mut FlowHandle| flow.0.old_status.get() as i64);

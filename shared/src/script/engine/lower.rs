@@ -56,7 +56,9 @@ pub fn lower(ast: &AST, function: &FnPtr, hook: HookName) -> Result<Program, Rea
     names.extend(own);
     let own = ast.iter_fn_def().map(|def| def.name.to_string()).collect();
     let mut lowering = Lowering { names, locals: 0, own, gap: None };
-    let alone = ast.clone_functions_only_filtered(|_, _, _, other, _| other == name);
+    // Rhai's own copy of functions by a filter keeps all of them where there are none before.
+    let mut alone = ast.clone();
+    alone.clear_statements().retain_functions(|_, _, other, _| other == name);
     let mut body: Vec<AstStmt> = Vec::new();
     alone.walk(&mut |path: &[ASTNode<'_>]| {
         if let [ASTNode::Stmt(stmt)] = path {

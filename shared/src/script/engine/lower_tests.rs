@@ -70,6 +70,22 @@ fn config() -> Value {
 }
 
 #[test]
+fn hooks_of_one_file_are_programs_of_their_own() {
+    let engine = ScriptEngine::new(ScriptLimits::default());
+    for (first, second) in [("all", "min"), ("min", "hour"), ("hour", "5mins")] {
+        let text = format!(
+            "#{{ hooks: #{{ \"{first}\": |p| log(\"{first}\"), \"{second}\": |p| log(\"{second}\") }} }}"
+        );
+        let script = made(&engine, &text).unwrap();
+        let names: Vec<_> = script.ast.iter_fn_def().map(|def| def.name.to_string()).collect();
+        assert_eq!(names.len(), 2, "{names:?}");
+        for program in script.programs.element.iter().flatten() {
+            assert_eq!(program.body.len(), 1, "{names:?} {:?}", program.body);
+        }
+    }
+}
+
+#[test]
 fn lowered_and_interpreted_hooks_do_the_same() {
     let engine = ScriptEngine::new(ScriptLimits {
         max_string: 300,

@@ -9,10 +9,16 @@ use super::catalog::FUNCTIONS;
 use super::run::params_map;
 use super::tests::{flow, host_params, source};
 use super::*;
-use crate::model::entity_field::{EntityField, HOST_FIELDS, INTERFACE_FIELDS, NETWORK_FIELDS, SYSTEM_FIELDS};
+use crate::model::entity_field::{
+    AM_HOST_FIELDS, AM_HOST_LEVELS, EntityField, HOST_FIELDS, INTERFACE_FIELDS, NETWORK_FIELDS, SYSTEM_FIELDS,
+};
 use crate::model::flow_field::{FLOW_FIELDS, FieldValue};
-use crate::model::{ContactKind, Entity, HostCounters, InterfaceCounters, NetworkCounters, SystemCounters};
+use crate::model::{
+    ContactKind, HostCounters, InterfaceCounters, MonitorCounters, NetworkCounters, SystemCounters,
+};
+use crate::script::ScriptKind;
 use crate::script::element::InfoValue;
+use crate::script::log_event::{EVENT_FIELDS, LogEvent};
 
 /// Names of ntopng's functions and what to write here.
 const FROM_NTOPNG: [(&str, &str); 49] = [
@@ -135,7 +141,7 @@ fn the_page_of_flows_is_the_list_of_fields() {
     );
     page += "\n| field | type | what it holds |\n|---|---|---|\n";
     for field in FLOW_FIELDS {
-        page += &format!("| `{}` | {} | {} |\n", field.name, kind(&(field.read)(&flow)), field.doc);
+        page += &format!("| `{}` | {} | {} |\n", field.name, kind(&field.of(&flow)), field.doc);
     }
     page += "| `old_status` | int | In `statusChanged`: status bits at the previous call. |\n";
     page += "| `old_status_names` | list of texts | Their names. |\n";
@@ -168,21 +174,24 @@ fn the_pages_of_elements_are_the_lists_of_their_fields() {
     let system_now = [("hosts", "Hosts known."), ("engaged_alerts", "Alerts engaged.")];
     let interfaces = zip(InterfaceCounters::NAMES, InterfaceCounters::DOCS);
     let system = zip(SystemCounters::NAMES, SystemCounters::DOCS);
-    element_page(Entity::Host, "a host", "bytes_sent", HOST_FIELDS, &hosts, &contacts);
-    element_page(Entity::Network, "a network", "bytes_ingress", NETWORK_FIELDS, &networks, &[]);
-    element_page(Entity::Interface, "an interface", "bytes", INTERFACE_FIELDS, &interfaces, &now);
-    element_page(Entity::System, "the system", "drops", SYSTEM_FIELDS, &system, &system_now);
+    let monitor = zip(MonitorCounters::NAMES, MonitorCounters::DOCS);
+    element_page(ScriptKind::Host, "a host", "bytes_sent", HOST_FIELDS, &hosts, &contacts);
+    element_page(ScriptKind::Network, "a network", "bytes_ingress", NETWORK_FIELDS, &networks, &[]);
+    element_page(ScriptKind::Interface, "an interface", "bytes", INTERFACE_FIELDS, &interfaces, &now);
+    element_page(ScriptKind::System, "the system", "drops", SYSTEM_FIELDS, &system, &system_now);
+    let (kind, title) = (ScriptKind::ActiveMonitoring, "a probed host");
+    element_page(kind, title, MonitorCounters::NAMES[0], AM_HOST_FIELDS, &monitor, &AM_HOST_LEVELS);
 }
 
 fn element_page(
-    entity: Entity,
+    kind: ScriptKind,
     title: &str,
     counter: &str,
     fields: &[EntityField],
     counters: &[(&str, &str)],
     only_stats: &[(&str, &str)],
 ) {
-    let name = entity.name();
+    let name = kind.name();
     let mut page = format!(
         "# Fields of {title}\n\nWhat the hooks of {name} scripts (`min`, `5mins`, `hour`, `day`) read of their one argument, `params`.\n\n",
     );
@@ -209,6 +218,36 @@ fn element_page(
         }
     }
     holds(&format!("{name}.md"), &page);
+}
+
+#[test]
+fn the_page_of_log_lines_is_the_list_of_their_fields() {
+    let mut page = String::from(
+        "# Fields of a log line\n\nWhat the hook `handleEvent` of scripts of kind `syslog` reads of its first argument. What `trigger_alert` is given about hosts, see [functions](functions.md).\n\n",
+    );
+    let text = "#{\n    kind: \"syslog\",\n    producer: \"sshd\",\n    hooks: #{\n        handleEvent: |event, config| {\n            if event.message.starts_with(\"Failed password\") {\n                trigger_alert(#{ message: `${event.host}: ${event.message}` });\n            }\n        },\n    },\n}";
+    let engine = ScriptEngine::new(ScriptLimits::default());
+    let script = engine.compile(&source(text)).unwrap();
+    let mut run = engine.start(&script, Timestamp::ZERO).run.unwrap();
+    let event = LogEvent {
+        source: "192.0.2.1".parse().unwrap(),
+        when: Timestamp::ZERO,
+        facility: 4,
+        severity: 3,
+        host: "gate".to_owned(),
+        producer: "sshd".to_owned(),
+        process: "7".to_owned(),
+        message_id: String::new(),
+        data: std::collections::BTreeMap::new(),
+        message: "Failed password for root".to_owned(),
+    };
+    let result = run.event(&engine, &event, &json!({}));
+    assert_eq!((result.error, result.effects.len()), (None, 1));
+    page += &format!("```rhai\n{text}\n```\n\n| field | type | what it holds |\n|---|---|---|\n");
+    for field in EVENT_FIELDS {
+        page += &format!("| `{}` | {} | {} |\n", field.name, field.kind, field.doc);
+    }
+    holds("syslog.md", &page);
 }
 
 #[test]

@@ -166,8 +166,8 @@ impl Run {
         let error = result.err();
         let told = error.as_ref().map_or(0, |error| error.script.capacity() + error.cause.capacity());
         self.held.set(engine.host.held() - told as i64);
-        let operations = engine.host.operations();
-        let result = CallResult { effects: engine.host.take_effects(), error, operations };
+        let cost = engine.host.cost();
+        let result = CallResult { effects: engine.host.take_effects(), error, cost };
         engine.observed(&self.key, function, about, &result);
         result
     }

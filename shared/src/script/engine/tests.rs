@@ -243,6 +243,10 @@ fn attributes_are_read_and_wrong_ones_are_told() {
     assert_eq!(meta.default_value, json!({ "a": [1] }));
     for (text, told) in [
         ("#{ hooks: #{ min: |p| () }, colour: 1 }", "unknown attribute 'colour'"),
+        (
+            "#{ kind: \"syslog\", scope: [\"eth0\"], hooks: #{ handleEvent: |e, c| () } }",
+            "scope: scripts of kind syslog are called for no interface",
+        ),
         ("#{ hooks: #{ minute: |p| () } }", "unknown hook 'minute'"),
         ("#{ hooks: #{ min: 7 } }", "hooks.min: must be a function"),
         ("#{ hooks: #{ min: |p| (), flowEnd: |n, c| () } }", "for flows, for elements or for log lines"),

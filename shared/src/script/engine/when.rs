@@ -8,7 +8,7 @@ use super::host::{FlowHandle, Host};
 use super::lower;
 use crate::model::Granularity;
 use crate::model::flow_field::FLOW_FIELDS;
-use crate::script::lowered::{Expr, Program, Stmt};
+use crate::script::lowered::{Compare, Expr, Program, Stmt};
 use crate::script::{FlowHook, HookName, ScriptKind};
 
 /// What `params` has, under the names that a condition may use as they are.
@@ -52,6 +52,34 @@ pub fn compile(engine: &Engine, host: &Rc<Host>, text: &str, kind: ScriptKind) -
         (Some(reason), _) => Err(reason),
         _ => Err("is no condition".to_owned()),
     }
+}
+
+/// A comparison that a condition demands of a flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need<'a> {
+    /// The field with a whole number stands so to a constant.
+    Number(&'static str, Compare, i64),
+    /// The field with a text is this one.
+    Text(&'static str, &'a str),
+}
+
+/// The comparisons of a condition that all have to hold; there may be more to it.
+pub fn needs(condition: &Expr) -> Vec<Need<'_>> {
+    let name = |place: usize| FLOW_FIELDS.get(place).map(|field| field.name);
+    let need = match condition {
+        Expr::And(parts) => return parts.iter().flat_map(needs).collect(),
+        Expr::FieldIs(field, compare, constant) => {
+            name(field.place).map(|name| Need::Number(name, *compare, *constant))
+        }
+        Expr::Compare(Compare::Eq, pair) => match &**pair {
+            (Expr::Field(place), Expr::Text(text)) | (Expr::Text(text), Expr::Field(place)) => {
+                name(*place).map(|name| Need::Text(name, text))
+            }
+            _ => None,
+        },
+        _ => None,
+    };
+    need.into_iter().collect()
 }
 
 /// The condition with its names as a hook would write them.

@@ -10,7 +10,7 @@ use super::value::{self, Value};
 use super::{Arithmetic, Expr, GiveUp, Input, Program, Span, Stmt};
 use crate::counting;
 use crate::model::FlowRecord;
-use crate::model::flow_field::{FLOW_FIELDS, FieldValue};
+use crate::model::flow_field::{FLOW_FIELDS, FieldValue, Read};
 use crate::script::effect::Effect;
 use crate::script::element::{ElementParams, InfoValue};
 use crate::script::functions::{format_bytes, ip_in, is_private};
@@ -120,11 +120,14 @@ impl<'a> Running<'a, '_> {
 
     pub(super) fn holds(&self, expr: &'a Expr) -> Result<bool, GiveUp> {
         match expr {
-            Expr::FieldIs(read, compare, constant) => match read(self.flow()?) {
-                FieldValue::Int(value) => Ok(compare.holds(value, *constant)),
+            Expr::FieldIs(field, compare, constant) => {
+                Ok(compare.holds((field.read)(self.flow()?), *constant))
+            }
+            Expr::Bool(value) => Ok(*value),
+            Expr::Field(place) => match FLOW_FIELDS.get(*place).ok_or(GiveUp)?.read {
+                Read::Bool(read) => Ok(read(self.flow()?)),
                 _ => Err(GiveUp),
             },
-            Expr::Bool(value) => Ok(*value),
             Expr::StatusSet(bits) => Ok(self.flow()?.status & bits != 0),
             Expr::Not(inner) => Ok(!self.holds(inner)?),
             Expr::And(parts) => {
@@ -186,7 +189,7 @@ impl<'a> Running<'a, '_> {
             Expr::At(_) | Expr::Property(..) | Expr::Local(_) => self.part(expr)?.into_owned(),
             Expr::Field(place) => {
                 let field = FLOW_FIELDS.get(*place).ok_or(GiveUp)?;
-                match (field.read)(self.flow()?) {
+                match field.of(self.flow()?) {
                     FieldValue::Bool(value) => Value::Bool(value),
                     FieldValue::Int(value) => Value::Int(value),
                     FieldValue::Text(text) => Value::Text(text),

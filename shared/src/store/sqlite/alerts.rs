@@ -36,7 +36,7 @@ impl AlertStore for SqliteStore {
     }
 
     async fn apply(&self, transitions: Vec<Transition>) -> Result<(), StoreError> {
-        let changes = transitions.into_iter().map(Change::new).collect::<Result<Vec<_>, _>>()?;
+        let changes = changes(transitions)?;
         self.ledger.write(move |conn| changes.iter().try_for_each(|change| change.apply(conn))).await
     }
 
@@ -186,8 +186,13 @@ fn delete_history(conn: &Connection, of: &AlertQuery) -> Result<usize, StoreErro
     )
 }
 
+/// Serialized by the caller too.
+pub(super) fn changes(transitions: Vec<Transition>) -> Result<Vec<Change>, StoreError> {
+    transitions.into_iter().map(Change::new).collect()
+}
+
 /// A transition with the JSON of what it writes.
-enum Change {
+pub(super) enum Change {
     Engage { partition: u32, alert: Alert, json: String },
     Update { partition: u32, id: String, json: String },
     Release { alert: Alert, json: String },
@@ -208,7 +213,7 @@ impl Change {
         })
     }
 
-    fn apply(&self, conn: &Connection) -> Result<(), StoreError> {
+    pub(super) fn apply(&self, conn: &Connection) -> Result<(), StoreError> {
         match self {
             Self::Engage { partition, alert, json } => {
                 // An alert engaged again keeps its number and with it its place.

@@ -28,7 +28,7 @@ impl MemoryStore for SqliteStore {
     }
 }
 
-fn apply(conn: &Connection, change: &Remembered) -> Result<(), StoreError> {
+pub(super) fn apply(conn: &Connection, change: &Remembered) -> Result<(), StoreError> {
     let Remembered { partition, site, ifid, script, key, value } = change;
     match value {
         Some(value) => conn

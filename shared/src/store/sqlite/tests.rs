@@ -21,6 +21,7 @@ async fn in_memory_keeps_the_contract() {
     conformance::ledger(&store).await;
     conformance::memory_store(&store).await;
     conformance::series_store(&store).await;
+    conformance::partition_store(&store).await;
 }
 
 #[tokio::test]
@@ -33,6 +34,7 @@ async fn on_disk_keeps_the_contract() {
     conformance::ledger(&store).await;
     conformance::memory_store(&store).await;
     conformance::series_store(&store).await;
+    conformance::partition_store(&store).await;
     store.close().await;
 }
 

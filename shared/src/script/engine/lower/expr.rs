@@ -5,8 +5,8 @@ use rhai::{ASTFlags, Dynamic, Expr as Ast, FnCallExpr};
 use super::ask::bit;
 use super::names::{arithmetic, compare, function, search};
 use super::{Binding, Lowering, Reason, keeps_state, params, unknown};
-use crate::model::flow_field::FLOW_FIELDS;
-use crate::script::lowered::{Compare, Expr};
+use crate::model::flow_field::{FLOW_FIELDS, Read};
+use crate::script::lowered::{Compare, Expr, Whole};
 
 /// Why a chain with `?.` or `?[` is left to the interpreter.
 pub(super) const ELVIS: &str = "asks with '?.'";
@@ -266,7 +266,10 @@ pub(super) fn constant(value: &Dynamic) -> Result<Expr, Reason> {
 
 /// A whole number of the flow beside a constant is read without a detour.
 fn compared(compare: Compare, pair: (Expr, Expr)) -> Expr {
-    let field = |place: usize| FLOW_FIELDS.get(place).map(|field| field.read);
+    let field = |place: usize| match FLOW_FIELDS.get(place)?.read {
+        Read::Int(read) => Some(Whole { place, read }),
+        _ => None,
+    };
     let turned = match compare {
         Compare::Lt => Compare::Gt,
         Compare::Le => Compare::Ge,
@@ -276,11 +279,11 @@ fn compared(compare: Compare, pair: (Expr, Expr)) -> Expr {
     };
     match (&pair.0, &pair.1) {
         (Expr::Field(place), Expr::Int(constant)) => match field(*place) {
-            Some(read) => Expr::FieldIs(read, compare, *constant),
+            Some(field) => Expr::FieldIs(field, compare, *constant),
             None => Expr::Compare(compare, Box::new(pair)),
         },
         (Expr::Int(constant), Expr::Field(place)) => match field(*place) {
-            Some(read) => Expr::FieldIs(read, turned, *constant),
+            Some(field) => Expr::FieldIs(field, turned, *constant),
             None => Expr::Compare(compare, Box::new(pair)),
         },
         _ => Expr::Compare(compare, Box::new(pair)),

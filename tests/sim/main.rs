@@ -1,0 +1,88 @@
+//! The cluster in one thread, on virtual time, from one seed.
+//!
+//! Real parts: the collector's publisher with its spool, the aggregator's keeper of leases, shards with
+//! their partitions and scripts, and outbox; the notifier's router and lane. Around them a bus, leases,
+//! a store, a ledger and an endpoint that fail as real ones do ([`world`]), and somebody who breaks
+//! things ([`nemesis`]): processes are killed at whatever await they stand, put to sleep and woken with
+//! what they knew, cut off; messages are lost, delayed and stored twice, acknowledgements are lost, and so
+//! are answers of the store; clocks step. In the end everything is well again, and an oracle ([`oracle`])
+//! goes through what the bus has kept, in order, once: whatever came of it has to be the same.
+//!
+//! `just sim SEEDS` runs more seeds; a failure names the one that shows it: `SIM_SEED=n just sim`.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod aggregators;
+mod bus;
+mod collectors;
+mod leases;
+mod nemesis;
+mod notifiers;
+mod oracle;
+mod store;
+mod world;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tokio::task::LocalSet;
+
+use world::World;
+
+/// Seeds of a test run; `SIM_SEEDS` says another number.
+const SEEDS: u64 = 200;
+
+/// Everything of one seed.
+fn simulate(seed: u64) -> Result<(), String> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+    let runtime = runtime.map_err(|e| e.to_string())?;
+    let local = LocalSet::new();
+    local.block_on(&runtime, async {
+        let world = World::new(seed);
+        nemesis::run(&world).await?;
+        oracle::check(&world)
+    })
+}
+
+#[test]
+fn whatever_breaks_the_outcome_is_that_of_an_undisturbed_run() {
+    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
+    let seeds = match number("SIM_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..number("SIM_SEEDS").unwrap_or(SEEDS),
+    };
+    let next = AtomicU64::new(seeds.start);
+    let failed: Vec<(u64, String)> = std::thread::scope(|scope| {
+        let work = || {
+            let mut failed = Vec::new();
+            loop {
+                let seed = next.fetch_add(1, Ordering::SeqCst);
+                if seed >= seeds.end || failed.len() > 2 {
+                    return failed;
+                }
+                let outcome = std::panic::catch_unwind(|| simulate(seed));
+                match outcome.unwrap_or_else(|_| Err("it panicked".to_owned())) {
+                    Ok(()) => {}
+                    Err(cause) => failed.push((seed, cause)),
+                }
+            }
+        };
+        let threads: Vec<_> = (0..2).map(|_| scope.spawn(work)).collect();
+        threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+    });
+    let told: Vec<String> = failed.iter().map(|(seed, cause)| format!("SIM_SEED={seed}: {cause}")).collect();
+    assert!(told.is_empty(), "{}", told.join("\n"));
+}
+
+#[test]
+fn the_same_seed_gives_the_same_run() {
+    let run = |seed| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+        let local = LocalSet::new();
+        local.block_on(&runtime.unwrap(), async {
+            let world = World::new(seed);
+            nemesis::run(&world).await.unwrap();
+            oracle::fingerprint(&world)
+        })
+    };
+    assert_eq!(run(3), run(3));
+}

@@ -1,0 +1,182 @@
+//! What must have come of it: what the bus has kept, gone through once, in order.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use aggregator::live::{HostQuery, HostRow, InterfaceRow, NetworkRow};
+use aggregator::partition::Partition;
+use shared::model::Alert;
+use shared::script::ScriptLimits;
+use shared::script::engine::ScriptEngine;
+use shared::script::registry::Registry;
+use shared::store::Transition;
+use shared::store::memory::Remembered;
+use shared::store::series::SampleBatch;
+use shared::wire::delta::Delta;
+use shared::wire::partition;
+
+use crate::aggregators::{config, networks, setup};
+use crate::collectors;
+use crate::notifiers::arrivals;
+use crate::world::World;
+
+/// Messages of a collector that may be lost when it is killed: those between the wire and the disk.
+const UNDER_WAY: u64 = 64 + 2 * collector::publisher::CREDIT as u64 + 2;
+
+fn fresh(number: u32) -> Partition {
+    let setup = setup();
+    let engine = ScriptEngine::new(ScriptLimits::default());
+    let (registry, errors) = Registry::of_setup(&engine, &setup);
+    assert!(errors.is_empty(), "{errors:?}");
+    Partition::new(number, engine, registry, &setup, config(), networks(), Vec::new())
+}
+
+/// Everything that the API shows of a partition.
+fn shown(partition: &Partition) -> Vec<String> {
+    let all = HostQuery { limit: 1000, ..HostQuery::default() };
+    let of = |state| {
+        let mut rows = vec![serde_json::to_string(&InterfaceRow::of(state)).unwrap()];
+        rows.extend(HostRow::of(state, &all).iter().map(|row| serde_json::to_string(row).unwrap()));
+        rows.extend(NetworkRow::of(state).iter().map(|row| serde_json::to_string(row).unwrap()));
+        rows
+    };
+    partition.interfaces().flat_map(of).collect()
+}
+
+#[derive(Default)]
+struct Expected {
+    told: BTreeMap<String, String>,
+    /// Transitions of each alert in order.
+    order: Vec<(String, String)>,
+    engaged: BTreeMap<String, Alert>,
+    posts: BTreeSet<String>,
+    series: BTreeMap<String, SampleBatch>,
+    remembered: BTreeMap<(String, u32, String, String), Option<String>>,
+}
+
+impl Expected {
+    fn transition(&mut self, transition: Transition) {
+        let told = match transition {
+            Transition::Engage(engaged) => {
+                self.engaged.insert(engaged.alert.id.clone(), engaged.alert.clone());
+                engaged.alert
+            }
+            Transition::Update(engaged) => {
+                self.engaged.insert(engaged.alert.id.clone(), engaged.alert);
+                return;
+            }
+            Transition::Release(alert) => {
+                self.engaged.remove(&alert.id);
+                alert
+            }
+            Transition::Store(alert) => alert,
+        };
+        self.order.push((told.id.clone(), told.transition_id()));
+        self.told.insert(told.transition_id(), serde_json::to_string(&told).unwrap());
+    }
+}
+
+fn same<T: PartialEq + std::fmt::Debug>(what: &str, is: &T, should: &T) -> Result<(), String> {
+    if is == should {
+        return Ok(());
+    }
+    let clip = |text: String| text.chars().take(1500).collect::<String>();
+    Err(format!("{what}:\n  is     {}\n  should {}", clip(format!("{is:?}")), clip(format!("{should:?}"))))
+}
+
+/// Compares what has come of a seed with what must have.
+pub fn check(world: &World) -> Result<(), String> {
+    let shared = world.lock();
+    let log = &shared.streams.logs["dl"].messages;
+    let mut expected = Expected::default();
+    for (site, ifid) in collectors::interfaces() {
+        let number = partition::of_interface(site, ifid);
+        let mut undisturbed = fresh(number);
+        for (_, _, payload) in log.iter().filter(|(subject, ..)| subject.contains(&format!(".{number}."))) {
+            let output = undisturbed.apply(&Delta::decode(payload).unwrap());
+            output.transitions.into_iter().for_each(|transition| expected.transition(transition));
+            expected.posts.extend(output.posts.into_iter().map(|post| post.id));
+            expected.series.extend(output.samples.into_iter().map(|batch| (batch.key.clone(), batch)));
+            for Remembered { site, ifid, script, key, value, .. } in output.remembered {
+                expected.remembered.insert((site, ifid, script, key), value);
+            }
+        }
+        let saved = &shared.tables.partitions[&number];
+        let mut kept = fresh(number);
+        kept.restore(&saved.snapshot.as_ref().unwrap().state, true)?;
+        same("live state", &shown(&kept), &shown(&undisturbed))?;
+    }
+    let told: BTreeMap<String, String> = shared.streams.logs.get("al").map_or_else(BTreeMap::new, |log| {
+        let of_scripts = log.messages.iter().filter(|(subject, ..)| !subject.contains(".interface."));
+        of_scripts
+            .map(|(_, id, payload)| (id.clone(), String::from_utf8(payload.to_vec()).unwrap()))
+            .collect()
+    });
+    let hosts = |(_, text): &(&String, &String)| !text.contains("\"entity\":\"interface\"");
+    let should: BTreeMap<String, String> =
+        expected.told.iter().filter(hosts).map(|(id, text)| (id.clone(), text.clone())).collect();
+    same("alerts told", &told, &should)?;
+    let engaged: BTreeMap<String, Alert> =
+        shared.tables.engaged.iter().map(|(id, engaged)| (id.clone(), engaged.alert.clone())).collect();
+    same("engaged alerts", &engaged, &expected.engaged)?;
+    same("series", &shared.tables.series, &expected.series)?;
+    let posts: BTreeSet<String> = shared
+        .streams
+        .logs
+        .get("po")
+        .map_or_else(BTreeSet::new, |log| log.messages.iter().map(|(_, id, _)| id.clone()).collect());
+    same("posts", &posts, &expected.posts)?;
+    let remembered: BTreeMap<_, _> = shared
+        .tables
+        .remembered
+        .iter()
+        .map(|((_, site, ifid, script, key), value)| {
+            ((site.clone(), *ifid, script.clone(), key.clone()), Some(value.clone()))
+        })
+        .collect();
+    same("what scripts remember", &remembered, &expected.remembered)?;
+
+    // Whatever was handed to a publisher has arrived, but for what a kill took with it.
+    let arrived: BTreeSet<&String> =
+        shared.streams.logs.values().flat_map(|log| log.messages.iter().map(|(_, id, _)| id)).collect();
+    let handed: Vec<&String> = shared.handed.values().flatten().collect();
+    let missing: Vec<&&String> = handed.iter().filter(|id| !arrived.contains(*id)).collect();
+    if missing.len() as u64 > shared.killed * UNDER_WAY {
+        return Err(format!(
+            "{} of {} are missing after {} kills: {missing:?}",
+            missing.len(),
+            handed.len(),
+            shared.killed
+        ));
+    }
+    if !shared.counts.iter().all(|(kind, count)| kind == "spool_damaged" || *count == 0) {
+        return Err(format!("lost by collectors: {:?}", shared.counts));
+    }
+
+    // Every alert reaches the endpoint, and none its release before its engagement.
+    let seen = &shared.deliveries.seen;
+    let counts = arrivals(seen);
+    let alerts = shared.streams.logs["al"].messages.iter();
+    let silent: Vec<&String> =
+        alerts.map(|(_, id, _)| id).filter(|id| !counts.contains_key(id.as_str())).collect();
+    same("alerts that nobody got", &silent, &Vec::new())?;
+    for (alert, transition) in
+        expected.order.iter().filter(|(_, transition)| transition.ends_with("/release"))
+    {
+        let first = |id: &str| seen.iter().position(|seen| seen == id);
+        let (engaged, released) = (first(&format!("{alert}/engage")), first(transition));
+        if engaged.zip(released).is_some_and(|(engaged, released)| released < engaged) {
+            return Err(format!("{alert} was released before it was engaged"));
+        }
+    }
+    Ok(())
+}
+
+/// Tells two runs apart.
+pub fn fingerprint(world: &World) -> String {
+    let shared = world.lock();
+    let sizes: Vec<_> = shared.streams.logs.iter().map(|(kind, log)| (kind, log.messages.len())).collect();
+    let partitions: Vec<_> =
+        shared.tables.partitions.iter().map(|(p, saved)| (p, saved.fence, saved.done)).collect();
+    let (refused, outbox) = (shared.tables.refused, shared.tables.outbox.len());
+    format!("{sizes:?} {partitions:?} {refused} {outbox} {:?}", shared.deliveries.seen)
+}
