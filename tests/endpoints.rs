@@ -29,6 +29,7 @@ fn endpoint(kind: &str, params: &str, recipient: &str) -> Arc<dyn Endpoint> {
         clock,
         node: "n1".to_owned(),
         batch: 64,
+        ledger: Arc::new(shared::store::sqlite::SqliteStore::in_memory().unwrap()),
         shell_dir: None,
     };
     let (params, recipient) = (toml::from_str(params).unwrap(), toml::from_str(recipient).unwrap());

@@ -13,11 +13,12 @@ use serde::de::DeserializeOwned;
 use shared::bus::SharedBus;
 use shared::clock::SharedClock;
 use shared::model::Alert;
-use shared::store::Delivery;
+use shared::store::{Delivery, Ledger};
 use shared::wire::subject::Subjects;
 
 use crate::gate::GateConfig;
 use crate::http::HttpClient;
+use crate::messages::Messages;
 use crate::params::schema_of;
 use crate::redact;
 
@@ -216,8 +217,17 @@ pub struct EndpointDeps {
     pub node: String,
     /// Most deliveries in one batch.
     pub batch: usize,
+    /// The ledger, for kinds that have to remember what they sent.
+    pub ledger: Arc<dyn Ledger>,
     /// Folder of the scripts that may be run; `None` runs none.
     pub shell_dir: Option<PathBuf>,
+}
+
+impl EndpointDeps {
+    /// Where messages are noted that are to be changed later, if they are.
+    pub fn messages(&self, wanted: bool) -> Option<Messages> {
+        wanted.then(|| Messages::new(Arc::clone(&self.ledger), Arc::clone(&self.clock)))
+    }
 }
 
 /// A kind of endpoint, with typed parameters: unknown keys and wrong values are refused while they

@@ -78,6 +78,13 @@ impl HttpUrl {
         self
     }
 
+    /// This URL with `more` added to its query.
+    pub fn adding_query(mut self, more: &str) -> Self {
+        let query = self.url.query().map_or_else(|| more.to_owned(), |query| format!("{query}&{more}"));
+        self.url.set_query(Some(&query));
+        self
+    }
+
     /// Host and port, for those who connect themselves.
     pub fn host_and_port(&self) -> Option<(String, u16)> {
         let host = self.url.host_str()?.trim_start_matches('[').trim_end_matches(']');
@@ -124,6 +131,18 @@ pub enum Auth<'a> {
     Token(&'static str, &'a Secret),
 }
 
+/// What a request with a body does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Verb {
+    /// Makes something.
+    #[default]
+    Post,
+    /// Puts something in place of what there is.
+    Put,
+    /// Changes a part of what there is (RFC 5789).
+    Patch,
+}
+
 /// A request, a POST unless its body is absent. Not to be printed: it may hold a secret.
 pub struct Post<'a> {
     /// Where.
@@ -138,13 +157,15 @@ pub struct Post<'a> {
     pub auth: Auth<'a>,
     /// Body; `None` makes it a GET.
     pub body: Option<Vec<u8>>,
+    /// What it does with a body.
+    pub verb: Verb,
 }
 
 impl<'a> Post<'a> {
     /// A GET with nothing but its address.
     pub fn to(url: &'a HttpUrl) -> Self {
         let (headers, own, auth) = (Vec::new(), None, Auth::None);
-        Self { url, content_type: "application/json", headers, own, auth, body: None }
+        Self { url, content_type: "application/json", headers, own, auth, body: None, verb: Verb::Post }
     }
 
     /// A POST of JSON with no more than that.
@@ -228,7 +249,14 @@ impl HttpClient {
         }
         let url = post.url.url.clone();
         let mut request = match post.body {
-            Some(body) => self.client.post(url).header("content-type", post.content_type).body(body),
+            Some(body) => {
+                let request = match post.verb {
+                    Verb::Post => self.client.post(url),
+                    Verb::Put => self.client.put(url),
+                    Verb::Patch => self.client.patch(url),
+                };
+                request.header("content-type", post.content_type).body(body)
+            }
             None => self.client.get(url),
         };
         for (name, value) in &post.headers {

@@ -27,6 +27,7 @@ pub mod inhibit;
 pub mod lane;
 pub mod latency;
 pub mod leftovers;
+pub mod messages;
 pub mod metrics;
 pub mod params;
 pub mod plan;

@@ -97,6 +97,7 @@ impl Plan {
             clock: Arc::clone(&deps.clock),
             node: deps.owner.clone(),
             batch: deps.config.batch,
+            ledger: Arc::clone(&deps.ledger),
             shell_dir: deps.config.shell_dir(),
         };
         // Recipients of the file have to be right, or nothing starts.

@@ -10,14 +10,15 @@ use async_trait::async_trait;
 use futures::{FutureExt, StreamExt};
 use shared::clock::Stopwatch;
 use shared::model::alert::derive_id;
-use shared::model::{Alert, Severity};
+use shared::model::{Alert, AlertAction, Severity};
 use shared::store::Delivery;
 
 use crate::endpoint::{DeliveryError, Endpoint, Manners, alert_of, merged};
 use crate::format::chat::Sink;
 use crate::format::text;
 use crate::http::answer::Answer;
-use crate::http::{HttpClient, Post};
+use crate::http::{HttpClient, HttpUrl, Post};
+use crate::messages::Messages;
 
 /// How long a batch may take before what is left of it is put off: less than a claim lasts.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -32,6 +33,8 @@ pub struct Group {
     pub alerts: Vec<Alert>,
     /// The idempotency key of each.
     pub keys: Vec<String>,
+    /// Whom they go to.
+    pub recipient: String,
     /// What each reads as, escaped and cut as the kind's sink says; one line in a test.
     pub lines: Vec<String>,
 }
@@ -82,6 +85,27 @@ pub trait Posting: Send + Sync + fmt::Debug + 'static {
         vec![self.post(&Group { lines: vec![TEST_TEXT.to_owned()], ..Group::default() })]
     }
 
+    /// Knows which message tells of which alert, where an alert's end is written into the message of its
+    /// beginning.
+    fn messages(&self) -> Option<&Messages> {
+        None
+    }
+
+    /// What the far end calls the message that it has taken.
+    fn message(&self, _: &Answer) -> Option<String> {
+        None
+    }
+
+    /// Where a message is changed.
+    fn message_url(&self, _: &str) -> Option<HttpUrl> {
+        None
+    }
+
+    /// The request that puts `group` into the place of a message.
+    fn edit<'a>(&'a self, group: &Group, _: &str, url: &'a HttpUrl) -> Post<'a> {
+        Post { url, ..self.post(group) }
+    }
+
     /// Most of an answer's body that [`Self::read`] needs, in bytes; `None` when the status is enough.
     fn reads(&self) -> Option<usize> {
         None
@@ -107,7 +131,39 @@ impl<P: Posting> Poster<P> {
         Ok(answer)
     }
 
+    /// Writes the end of an alert into the message of its beginning, or notes which message that is.
+    async fn deliver_in_place(
+        &self,
+        messages: &Messages,
+        group: &Group,
+        alert: &Alert,
+    ) -> Result<(), DeliveryError> {
+        let to = &group.recipient;
+        if alert.action == AlertAction::Release
+            && let Some(message) = messages.of(to, &alert.id).await
+            && let Some(url) = self.0.message_url(&message)
+        {
+            match self.send(self.0.edit(group, &message, &url)).await {
+                // Somebody has deleted it: the end is told by a message of its own.
+                Err(DeliveryError::Permanent { .. }) => {}
+                Err(error) => return Err(error),
+                Ok(_) => {
+                    messages.forget(to, &alert.id).await;
+                    return Ok(());
+                }
+            }
+        }
+        let answer = self.send(self.0.post(group)).await?;
+        if let Some(message) = self.0.message(&answer).filter(|_| alert.action == AlertAction::Engage) {
+            messages.note(to, &alert.id, message).await;
+        }
+        Ok(())
+    }
+
     async fn deliver_group(&self, group: &Group) -> Vec<Result<(), DeliveryError>> {
+        if let (Some(messages), [alert]) = (self.0.messages(), group.alerts.as_slice()) {
+            return vec![self.deliver_in_place(messages, group, alert).await];
+        }
         let result = self.send(self.0.post(group)).await.map(drop);
         if group.alerts.len() > 1 && matches!(result, Err(DeliveryError::Permanent { .. })) {
             // One of them is refused: told alone, the others are not refused with it.
@@ -122,7 +178,8 @@ impl<P: Posting> Poster<P> {
     }
 
     async fn deliver_all(&self, all: &Group) -> Vec<Result<(), DeliveryError>> {
-        let most = self.0.batch().max(1);
+        // A message that is to be changed tells of one alert.
+        let most = if self.0.messages().is_some() { 1 } else { self.0.batch().max(1) };
         let packs = match self.0.sink() {
             Some(sink) => sink.pack(&all.lines, most),
             None => {
@@ -165,7 +222,7 @@ impl<P: Posting> Poster<P> {
 fn group_of(all: &Group, places: std::ops::Range<usize>) -> Group {
     let of = |texts: &[String]| texts.get(places.clone()).unwrap_or_default().to_vec();
     let alerts = all.alerts.get(places.clone()).unwrap_or_default().to_vec();
-    Group { alerts, keys: of(&all.keys), lines: of(&all.lines) }
+    Group { alerts, keys: of(&all.keys), recipient: all.recipient.clone(), lines: of(&all.lines) }
 }
 
 #[async_trait]
@@ -179,7 +236,8 @@ impl<P: Posting> Endpoint for Poster<P> {
 
     async fn deliver(&self, batch: &[Delivery]) -> Vec<Result<(), DeliveryError>> {
         let prepared: Vec<_> = batch.iter().map(alert_of).collect();
-        let mut all = Group::default();
+        let recipient = batch.first().map(|delivery| delivery.recipient.clone()).unwrap_or_default();
+        let mut all = Group { recipient, ..Group::default() };
         for (delivery, alert) in batch.iter().zip(&prepared) {
             if let Ok(alert) = alert {
                 all.keys.push(delivery.idempotency_key());

@@ -22,6 +22,7 @@ fn deps() -> EndpointDeps {
         clock: SystemClock::shared(),
         node: "n".to_owned(),
         batch: 64,
+        ledger: Arc::new(shared::store::sqlite::SqliteStore::in_memory().unwrap()),
         shell_dir: None,
     }
 }

@@ -14,7 +14,8 @@ use super::{DeliveryError, Endpoint, EndpointDeps, EndpointKind};
 use crate::format::chat::{Sink, Unit, markdown};
 use crate::http::answer::{self, Answer};
 use crate::http::params::SecretUrl;
-use crate::http::{HttpClient, Post};
+use crate::http::{HttpClient, HttpUrl, Post, Verb};
+use crate::messages::Messages;
 use crate::params::Within;
 use crate::posting::{Group, Poster, Posting};
 
@@ -38,7 +39,11 @@ impl EndpointKind for DiscordKind {
         recipient: DiscordRecipient,
         deps: &EndpointDeps,
     ) -> Result<Arc<dyn Endpoint>, String> {
-        Ok(Arc::new(Poster(Discord { params, recipient, http: deps.http.clone() })))
+        let messages = deps.messages(recipient.edit_in_place);
+        let url = params.webhook_url.0.clone();
+        // Only then Discord answers with the message (Discord, "Execute Webhook").
+        let url = if messages.is_some() { url.adding_query("wait=true") } else { url };
+        Ok(Arc::new(Poster(Discord { url, params, recipient, messages, http: deps.http.clone() })))
     }
 }
 
@@ -60,6 +65,10 @@ pub struct DiscordRecipient {
     /// Name that messages are shown under; the webhook's own when absent. At most 80 characters.
     #[serde(default)]
     username: Username,
+    /// The end of an alert is written into the message of its beginning, which then stands for one alert
+    /// alone; off, it is a message of its own.
+    #[serde(default)]
+    edit_in_place: bool,
 }
 
 /// 1 to 80 characters; empty for none.
@@ -83,6 +92,8 @@ impl TryFrom<String> for Username {
 
 #[derive(Debug)]
 struct Discord {
+    url: HttpUrl,
+    messages: Option<Messages>,
     params: DiscordParams,
     recipient: DiscordRecipient,
     http: HttpClient,
@@ -110,11 +121,29 @@ impl Posting for Discord {
         if let Some(name) = &self.recipient.username.0 {
             body["username"] = json!(name);
         }
-        Post::json(&self.params.webhook_url.0, &body)
+        Post::json(&self.url, &body)
+    }
+
+    fn messages(&self) -> Option<&Messages> {
+        self.messages.as_ref()
+    }
+
+    fn message(&self, answer: &Answer) -> Option<String> {
+        answer.json()["id"].as_str().map(str::to_owned)
+    }
+
+    fn message_url(&self, message: &str) -> Option<HttpUrl> {
+        Some(self.params.webhook_url.0.with_segments(&["messages", message]))
+    }
+
+    fn edit<'a>(&'a self, group: &Group, _: &str, url: &'a HttpUrl) -> Post<'a> {
+        let content = group.lines.join(SINK.line_end);
+        let body = json!({ "content": content, "allowed_mentions": { "parse": [] } });
+        Post { verb: Verb::Patch, ..Post::json(url, &body) }
     }
 
     fn reads(&self) -> Option<usize> {
-        Some(4096)
+        Some(if self.messages.is_some() { 64 * 1024 } else { 4096 })
     }
 
     fn read(&self, answer: &Answer) -> Result<(), DeliveryError> {

@@ -15,7 +15,8 @@ use super::{DeliveryError, Endpoint, EndpointDeps, EndpointKind};
 use crate::format::chat::{Sink, Unit, markdown};
 use crate::http::answer::{self, Answer};
 use crate::http::params::TlsParams;
-use crate::http::{Auth, HttpClient, HttpUrl, Post};
+use crate::http::{Auth, HttpClient, HttpUrl, Post, Verb};
+use crate::messages::Messages;
 use crate::params::{SecretText, Within};
 use crate::posting::{Group, Poster, Posting};
 
@@ -37,7 +38,8 @@ impl EndpointKind for MattermostKind {
         deps: &EndpointDeps,
     ) -> Result<Arc<dyn Endpoint>, String> {
         let http = deps.http.with_tls(&params.tls)?;
-        Ok(Arc::new(Poster(Mattermost { params, recipient, http })))
+        let messages = deps.messages(recipient.edit_in_place);
+        Ok(Arc::new(Poster(Mattermost { params, recipient, messages, http })))
     }
 }
 
@@ -64,10 +66,15 @@ pub struct MattermostParams {
 pub struct MattermostRecipient {
     /// Id of the channel, as its menu "View Info" shows it.
     channel_id: String,
+    /// The end of an alert is written into the message of its beginning, which then stands for one alert
+    /// alone; off, it is a message of its own.
+    #[serde(default)]
+    edit_in_place: bool,
 }
 
 #[derive(Debug)]
 struct Mattermost {
+    messages: Option<Messages>,
     params: MattermostParams,
     recipient: MattermostRecipient,
     http: HttpClient,
@@ -95,6 +102,24 @@ impl Posting for Mattermost {
             body["pending_post_id"] = json!(format!("flowhook:{}", group.id()));
         }
         Post { auth: Auth::Token("Bearer", &self.params.token), ..Post::json(&self.params.url, &body) }
+    }
+
+    fn messages(&self) -> Option<&Messages> {
+        self.messages.as_ref()
+    }
+
+    fn message(&self, answer: &Answer) -> Option<String> {
+        answer.json()["id"].as_str().map(str::to_owned)
+    }
+
+    fn message_url(&self, message: &str) -> Option<HttpUrl> {
+        Some(self.params.url.with_segments(&[message, "patch"]))
+    }
+
+    fn edit<'a>(&'a self, group: &Group, _: &str, url: &'a HttpUrl) -> Post<'a> {
+        let body = json!({ "message": group.lines.join(SINK.line_end) });
+        let auth = Auth::Token("Bearer", &self.params.token);
+        Post { auth, verb: Verb::Put, ..Post::json(url, &body) }
     }
 
     fn reads(&self) -> Option<usize> {

@@ -15,6 +15,7 @@ use super::{DeliveryError, Endpoint, EndpointDeps, EndpointKind};
 use crate::format::chat::{Sink, Unit, unmentioned};
 use crate::http::answer::{self, Answer};
 use crate::http::{HttpClient, HttpUrl, Post};
+use crate::messages::Messages;
 use crate::params::{SecretText, Within, schema_is};
 use crate::posting::{Group, Poster, Posting};
 
@@ -40,8 +41,10 @@ impl EndpointKind for TelegramKind {
             None => HttpUrl::parse("https://api.telegram.org")?,
         };
         let bot = format!("bot{}", params.token.reveal());
-        let url = base.with_segments(&[&bot, "sendMessage"]).hiding_path();
-        Ok(Arc::new(Poster(Telegram { url, params, recipient, http: deps.http.clone() })))
+        let method = |name: &str| base.with_segments(&[&bot, name]).hiding_path();
+        let (url, edit_url) = (method("sendMessage"), method("editMessageText"));
+        let messages = deps.messages(recipient.edit_in_place);
+        Ok(Arc::new(Poster(Telegram { url, edit_url, messages, params, recipient, http: deps.http.clone() })))
     }
 }
 
@@ -70,6 +73,10 @@ pub struct TelegramRecipient {
     /// Messages make a sound.
     #[serde(default)]
     sound: bool,
+    /// The end of an alert is written into the message of its beginning, which then stands for one alert
+    /// alone; off, it is a message of its own.
+    #[serde(default)]
+    edit_in_place: bool,
 }
 
 /// A chat's number or name.
@@ -100,6 +107,8 @@ impl TryFrom<toml::Value> for Chat {
 
 #[derive(Debug)]
 struct Telegram {
+    edit_url: HttpUrl,
+    messages: Option<Messages>,
     url: HttpUrl,
     params: TelegramParams,
     recipient: TelegramRecipient,
@@ -130,6 +139,28 @@ impl Posting for Telegram {
             body["message_thread_id"] = json!(thread);
         }
         Post::json(&self.url, &body)
+    }
+
+    fn messages(&self) -> Option<&Messages> {
+        self.messages.as_ref()
+    }
+
+    fn message(&self, answer: &Answer) -> Option<String> {
+        answer.json()["result"]["message_id"].as_i64().map(|id| id.to_string())
+    }
+
+    fn message_url(&self, _: &str) -> Option<HttpUrl> {
+        Some(self.edit_url.clone())
+    }
+
+    fn edit<'a>(&'a self, group: &Group, message: &str, url: &'a HttpUrl) -> Post<'a> {
+        let body = json!({
+            "chat_id": self.recipient.channel.0,
+            "message_id": message.parse::<i64>().unwrap_or_default(),
+            "text": group.lines.join(SINK.line_end),
+            "link_preview_options": { "is_disabled": true },
+        });
+        Post::json(url, &body)
     }
 
     fn reads(&self) -> Option<usize> {

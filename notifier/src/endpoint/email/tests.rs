@@ -78,6 +78,7 @@ fn email(port: u16, more: &str, recipient: &str) -> Arc<dyn Endpoint> {
         clock,
         node: "n1".to_owned(),
         batch: 64,
+        ledger: Arc::new(shared::store::sqlite::SqliteStore::in_memory().unwrap()),
         shell_dir: None,
     };
     EmailKind::build(toml::from_str(&params).unwrap(), toml::from_str(recipient).unwrap(), &deps).unwrap()
