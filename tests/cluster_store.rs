@@ -67,7 +67,7 @@ fn roles_share_a_postgresql_that_is_killed_and_everything_arrives_under_one_key(
             .replace("dir = \"config/demo/scripts\"", "")
             .replace("127.0.0.1:8080", &format!("127.0.0.1:{port}"))
             .replace("[notifier]\n", "[notifier]\nclaim_lease_s = 20\n")
-            .replace("[node]\n", "[node]\nstate_dir = \"{dir}/state\"\n");
+            .replace("[node]\n", "[node]\nstate_dir = \"{dir}/state\"\nsecret_key = \"env:TEST_KEY\"\n");
         Setup::new(&format!(
             "{own}\n[bus]\nkind = \"nats\"\nprefix = \"pg\"\n[bus.nats]\nservers = [\"{}\"]\n
              [store]\nkind = \"postgres\"\n[store.postgres]\nurl = \"env:TEST_DATABASE\"\nconnect_timeout_s = 1\n{more}",
@@ -76,7 +76,7 @@ fn roles_share_a_postgresql_that_is_killed_and_everything_arrives_under_one_key(
     };
     let start = |role: &str, setup: &Setup| {
         let mut command = flowhook(&[role, "-c", &setup.config()]);
-        command.env("TEST_DATABASE", &url);
+        command.env("TEST_DATABASE", &url).env("TEST_KEY", "5a".repeat(32));
         Running::start(command, &setup.path("log"))
     };
     let (one, two, aggregator) = (setup("n1", ""), setup("n2", ""), setup("a1", ""));

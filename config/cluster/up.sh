@@ -57,6 +57,7 @@ for name in COLLECTOR_PASSWORD AGGREGATOR_PASSWORD NOTIFIER_PASSWORD READER_PASS
   echo "$value" >"$dir/$name"
 done
 database_password=$(secret)
+head -c 32 /dev/urandom | od -An -tx1 | tr -d ' \n' >"$dir/SECRET_KEY"
 
 export FLOWHOOK_NATS_LISTEN="127.0.0.1:$nats_port" FLOWHOOK_NATS_STORE="$dir/nats"
 start nats nats-server -c config/nats/server.conf
@@ -90,7 +91,7 @@ find "$dir/scripts" -name '*.rhai' -exec sed -i "s/127.0.0.1:9099/127.0.0.1:$hoo
 configure() {
   local site=$1 name=$2 role=$3 upper
   upper=$(echo "$role" | tr '[:lower:]' '[:upper:]')
-  sed -e "s|site = \"demo\"|site = \"$site\"|; s|name = \"demo-node\"|name = \"$name\"\nstate_dir = \"$dir/$name\"|" \
+  sed -e "s|site = \"demo\"|site = \"$site\"|; s|name = \"demo-node\"|name = \"$name\"\nstate_dir = \"$dir/$name\"\nsecret_key = \"file:$dir/SECRET_KEY\"|" \
     -e "s/127.0.0.1:8080/127.0.0.1:$4/; s/127.0.0.1:9099/127.0.0.1:$hook_port/; s/port = 9514/port = $hook_port/" \
     -e "s|dir = \"config/demo/scripts\"|dir = \"$dir/scripts\"|; s/log = \"warn\"/log = \"info\"/" config/demo.toml
   cat <<TOML

@@ -155,9 +155,18 @@ async fn a_credential_that_expires_is_renewed_without_a_restart() {
     });
     let operator_jwt = jwt(&operator, &operator, &json!({ "type": "operator", "version": 2 }), 0);
     let account_jwt = jwt(&operator, &account, &json!({ "limits": all, "type": "account", "version": 2 }), 0);
+    // JetStream speaks to itself in the system's account, which has none.
+    let system = KeyPair::new_account();
+    let mut limits = all;
+    limits["mem_storage"] = 0.into();
+    limits["disk_storage"] = 0.into();
+    let system_jwt =
+        jwt(&operator, &system, &json!({ "limits": limits, "type": "account", "version": 2 }), 0);
     let config_of_server = format!(
-        "operator: \"{operator_jwt}\"\nresolver: MEMORY\nresolver_preload: {{ {}: \"{account_jwt}\" }}\n",
-        account.public_key()
+        "operator: \"{operator_jwt}\"\nsystem_account: {system}\nresolver: MEMORY\n\
+         resolver_preload: {{ {account}: \"{account_jwt}\", {system}: \"{system_jwt}\" }}\n",
+        account = account.public_key(),
+        system = system.public_key()
     );
     let Some(server) = NatsServer::start_with("a_credential_that_expires", &config_of_server).await else {
         return;
