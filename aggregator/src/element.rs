@@ -141,7 +141,7 @@ impl<C: Counters> Tally<C> {
     }
 
     /// What [`Tally::save`] gave.
-    pub fn restore(saved: snapshot::Tally) -> Self {
+    pub fn restore(saved: &snapshot::Tally) -> Self {
         let mut tally = Self { total: C::unpack(&Packed::from_bytes(&saved.total)), ..Self::default() };
         for (at_run, bytes) in tally.at_run.iter_mut().zip(&saved.at_run) {
             *at_run = Packed::from_bytes(bytes);

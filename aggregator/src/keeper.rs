@@ -197,7 +197,7 @@ impl Keeper {
             Event::Heard { node, leaves: true, .. } => drop(self.members.remove(&node)),
             Event::Heard { node, .. } => drop(self.members.insert(node, now)),
             Event::Taken { partition, asked, lease } => {
-                self.taken(now, partition, asked, lease, &mut effects)
+                self.taken(now, partition, asked, lease, &mut effects);
             }
             Event::Renewed { partition, asked, outcome } => {
                 self.renewed(partition, asked, outcome, &mut effects);

@@ -29,7 +29,7 @@ use tokio::task::LocalSet;
 use world::World;
 
 /// Seeds of a test run; `SIM_SEEDS` says another number.
-const SEEDS: u64 = 200;
+const SEEDS: u64 = 100;
 
 /// Everything of one seed.
 fn simulate(seed: u64) -> Result<(), String> {

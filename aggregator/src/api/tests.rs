@@ -139,6 +139,7 @@ async fn every_documented_path_has_a_route_and_the_other_way_round() {
         "/api/v1/interfaces/{ifid}",
         "/api/v1/monitor",
         "/api/v1/networks",
+        "/api/v1/nodes",
         "/api/v1/openapi.json",
         "/api/v1/pubsub/hooks",
         "/api/v1/pubsub/items",

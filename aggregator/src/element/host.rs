@@ -147,7 +147,7 @@ impl Host {
             false => Some(Box::new(Contacts::restore(&saved.contacts)?)),
         };
         let host = Self {
-            tally: Tally::restore(saved.tally.unwrap_or_default()),
+            tally: Tally::restore(&saved.tally.unwrap_or_default()),
             mac: Mac::try_from(saved.mac.as_slice()).ok(),
             contacts,
             facts,

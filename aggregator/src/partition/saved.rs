@@ -145,7 +145,7 @@ impl InterfaceState {
             name: saved.name,
             site: saved.site,
             node: saved.node,
-            tally: Tally::restore(saved.tally.unwrap_or_default()),
+            tally: Tally::restore(&saved.tally.unwrap_or_default()),
             live_flows: saved.live_flows,
             l7: l7.collect(),
             watermark: Timestamp::from_ns(saved.watermark),
@@ -154,7 +154,7 @@ impl InterfaceState {
         let mut networks = BTreeMap::new();
         for snapshot::Network { prefix, tally } in saved.networks {
             let prefix: IpNet = prefix.parse().map_err(|_| format!("'{prefix}' is no prefix"))?;
-            networks.insert(prefix, Network { tally: Tally::restore(tally.unwrap_or_default()) });
+            networks.insert(prefix, Network { tally: Tally::restore(&tally.unwrap_or_default()) });
         }
         schedule.restore(&saved.windows, saved.jumped)?;
         let resume = saved.resume.into_iter().filter_map(|snapshot::Resume { kind, period, value }| {
@@ -168,7 +168,7 @@ impl InterfaceState {
             interface,
             hosts,
             networks,
-            health: Tally::restore(saved.health.unwrap_or_default()),
+            health: Tally::restore(&saved.health.unwrap_or_default()),
             named: Named(restore_metrics(saved.named)),
             schedule,
             orphans_released: saved.orphans_released,

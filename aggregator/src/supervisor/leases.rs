@@ -71,7 +71,7 @@ impl SupervisorState {
                     Effect::Beat { leaves } => self.beat(leaves),
                     Effect::SameName => self.same_name()?,
                     Effect::Take(partition) if self.deps.alone => {
-                        events.push_back(self.take(partition, asked).await)
+                        events.push_back(self.take(partition, asked).await);
                     }
                     Effect::Take(partition) => {
                         let (take, told) = (self.take(partition, asked), myself.clone());

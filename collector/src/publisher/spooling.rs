@@ -39,6 +39,12 @@ const LAST: Duration = Duration::from_secs(5);
 /// Bytes of alerts and posts on disk at most.
 const URGENT_BYTES: u64 = 1 << 30;
 
+/// Counts what happens, by kind.
+pub type Count = Arc<dyn Fn(&str, u64) + Send + Sync>;
+
+/// Makes an alert of a type and a text.
+pub type Tell = Arc<dyn Fn(&str, String) -> Alert + Send + Sync>;
+
 /// Where and how to spool.
 #[derive(Clone)]
 pub struct SpoolPlan {
@@ -47,9 +53,9 @@ pub struct SpoolPlan {
     /// Bytes of summaries and flow records at most.
     pub max_bytes: u64,
     /// Counts what happens, by kind.
-    pub count: Arc<dyn Fn(&str, u64) + Send + Sync>,
+    pub count: Count,
     /// Makes an alert of a type and a text.
-    pub alert: Arc<dyn Fn(&str, String) -> Alert + Send + Sync>,
+    pub alert: Tell,
 }
 
 impl std::fmt::Debug for SpoolPlan {
@@ -89,7 +95,7 @@ struct Lane {
     /// Records on their way from disk, and how many of them will never be safe.
     draining: Option<BoxFuture<'static, Option<(Place, u64)>>>,
     failures: u32,
-    count: Arc<dyn Fn(&str, u64) + Send + Sync>,
+    count: Count,
 }
 
 impl Spooling {

@@ -211,7 +211,7 @@ fn of_second(ifid: u32, second: i64) -> Delta {
         last_seen: from,
         counters: HostCounters { bytes_sent: bytes(host), packets_sent: 1, ..HostCounters::default() },
     };
-    let silent = minute == 2 && ifid % 2 == 0;
+    let silent = minute == 2 && ifid.is_multiple_of(2);
     let hosts: Vec<HostDelta> = if silent { Vec::new() } else { (0..5).map(host).collect() };
     let mut delta = of_minute("s", second as u64, hosts.len() as u64);
     delta.producer.ifid = ifid;
