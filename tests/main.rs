@@ -36,4 +36,5 @@ mod settings;
 mod support;
 mod syn_flood;
 mod syslog;
+mod takeover;
 mod telemetry;
