@@ -127,7 +127,7 @@ fn libraries_stay_behind_their_files() {
         &["base64"],
         &[
             "notifier/src/endpoint/webhook.rs",
-            "notifier/src/bridge/",
+            "notifier/src/bridge",
             "notifier/src/hook/",
             "shared/src/store/hooks.rs",
             "src/cli/hook",

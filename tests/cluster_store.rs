@@ -85,7 +85,7 @@ fn roles_share_a_postgresql_that_is_killed_and_everything_arrives_under_one_key(
     let mut third = start("aggregator", &aggregator);
     let api = format!("http://127.0.0.1:{port}/api/v1");
     wait_for("the API", 30, || ask("GET", &format!("{api}/health")).filter(|(status, _)| *status == 200));
-    assert!(!aggregator.path("state").exists(), "nothing is kept in files");
+    assert!(!aggregator.path("state/ledger.db").exists(), "alerts and deliveries are kept in no file");
 
     // The server dies in the middle of the deliveries, and a capture comes while it is away.
     let bus = runtime.block_on(crate::cluster::connect(&nats.url, "pg"));

@@ -30,7 +30,7 @@ categories = ["security"]
         })
         .concat();
     let setup = Setup::new(&format!(
-        "[node]\nname = \"fh\"\nlocal_networks = [\"192.168.0.0/16\"]\n[scripts.settings.unexpected_dns]\nenabled = true\nconfig = {{ servers = [\"192.168.10.1\", \"192.168.42.1\"] }}\n{recipients}"
+        "[node]\nname = \"fh\"\nlocal_networks = [\"192.168.0.0/16\"]\n[scripts.settings.unexpected_dns]\nenabled = true\nconfig = {{ servers = [\"192.168.10.1\", \"192.168.42.1\"] }}\n[notifier]\nallow_targets = [\"127.0.0.1/32\"]\n{recipients}"
     ));
     let out = setup.path("received");
     let rsyslog = format!(

@@ -69,8 +69,8 @@ proofs! {
         wire.tcp(8123, &words, false);
     }, download(200_000);
     not_purged [config(r#"{ "threshold": 20 }"#)]: |wire: &mut Wire| {
-        datagrams(4, 45, true)(wire);
-    }, |wire: &mut Wire| datagrams(30, 10, true)(wire);
+        datagrams(16, 47, true)(wire);
+    }, |wire: &mut Wire| datagrams(70, 10, true)(wire);
     long_lived_flow [config(r#"{ "threshold": 3000, "except": [] }"#)]: datagrams(80, 50, true), datagrams(40, 50, true);
     elephant_flow [config(r#"{ "out": 500000, "into": 500000, "except": [] }"#)]: download(600_000), inside(download(600_000));
     data_exfiltration [config(r#"{ "bytes": 500000, "times": 10, "except": [] }"#)]: upload(600_000), download(600_000);

@@ -158,6 +158,25 @@ fn singular(word: &str) -> String {
     }
 }
 
+/// A body without the values of endpoints' and recipients' parameters: a wrong call may have a secret
+/// under any key.
+fn without_parameters(body: Value) -> Value {
+    match body {
+        Value::Object(map) => map
+            .into_iter()
+            .map(|(key, value)| match (key.as_str(), value) {
+                ("params", Value::Object(params)) => {
+                    let hidden = params.into_iter().map(|(name, _)| (name, Value::from(HIDDEN)));
+                    (key, Value::Object(hidden.collect()))
+                }
+                (_, value) => (key, without_parameters(value)),
+            })
+            .collect(),
+        Value::Array(items) => items.into_iter().map(without_parameters).collect(),
+        other => other,
+    }
+}
+
 fn draft(
     deps: &ApiDeps,
     request: &HttpRequest,
@@ -181,7 +200,7 @@ fn draft(
     }
     if !given.is_empty() {
         let body = serde_json::from_slice(given).unwrap_or_else(|_| json!("no JSON, left out"));
-        named.push(("body".to_owned(), masked(body)));
+        named.push(("body".to_owned(), masked(without_parameters(body))));
     }
     let numbered = |named: Vec<(String, Value)>| {
         let parameter = |(place, (name, value)): (usize, (String, Value))| Parameter {

@@ -67,7 +67,7 @@ impl NatsServer {
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let folder = std::env::temp_dir().join(format!("flowhook-nats-{}-{number}", std::process::id()));
         std::fs::create_dir_all(&folder).expect("a temporary folder can be made");
-        std::fs::write(folder.join("server.conf"), config).expect("a file can be written");
+        std::fs::write(folder.join("server.conf"), complete(config)).expect("a file can be written");
         // Another process may take the free port before the server does; then another is tried.
         for _ in 0..5 {
             let port = free_port();
@@ -106,7 +106,7 @@ impl NatsServer {
     /// # Panics
     /// When it cannot be written.
     pub fn reconfigure(&self, config: &str) {
-        std::fs::write(self.folder.join("server.conf"), config).expect("a file can be written");
+        std::fs::write(self.folder.join("server.conf"), complete(config)).expect("a file can be written");
     }
 
     /// Starts the server again after [`kill`](Self::kill), on the same port and folder.
@@ -148,6 +148,15 @@ impl Drop for NatsServer {
 fn free_port() -> u16 {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("there is a free port");
     listener.local_addr().expect("a listener has an address").port()
+}
+
+/// The configuration with a limit of storage, which is else three quarters of what the disk has free:
+/// streams reserve theirs, however little is put into them.
+fn complete(config: &str) -> String {
+    match config.contains("max_file_store") {
+        true => config.to_owned(),
+        false => format!("jetstream {{ max_file_store: 1TB }}\n{config}"),
+    }
 }
 
 fn spawn(program: &OsStr, port: u16, folder: &Path) -> std::io::Result<Child> {

@@ -282,7 +282,7 @@ async fn nobody_can_tell_from_the_outcome_that_one_of_two_aggregators_died() {
         (row.ifid, row.host)
     });
     assert_eq!(both.len(), 14);
-    assert_eq!(both.drain(..).collect::<Vec<_>>(), in_order[..14], "pages go over both");
+    assert_eq!(std::mem::take(&mut both), in_order[..14], "pages go over both");
     stop(second).await;
     until("the third holds all", async || held(&third) == 64).await;
     assert_eq!(group.outcome(&[&third]).await.2, expected.2, "live counters moved twice");

@@ -192,13 +192,16 @@ async fn a_credential_that_expires_is_renewed_without_a_restart() {
         loop {
             match NatsBus::connect(with_file.clone()).await {
                 Ok(early) => early.close().await,
-                Err(error) => return error.to_string(),
+                Err(error) => match error.to_string() {
+                    told if told.to_lowercase().contains("authorization") => return told,
+                    // It ran out between the connection and the streams.
+                    other => tracing::info!(other, "not refused yet"),
+                },
             }
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
     });
-    let refused = refused.await.unwrap().to_lowercase();
-    assert!(refused.contains("authorization"), "{refused}");
+    refused.await.unwrap();
     issue(600);
     append(&bus, &subject, "after it was renewed").await;
 }
