@@ -5,41 +5,44 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aggregator::{Aggregator, AggregatorDeps, AggregatorError};
+use aggregator::{Aggregator, AggregatorDeps};
 use collector::interface::FlowSink;
-use collector::{Collector, CollectorDeps, CollectorError};
-use notifier::{NotifierDeps, NotifierError};
+use collector::{Collector, CollectorDeps};
+use notifier::NotifierDeps;
+use shared::bus::SharedBus;
 use shared::bus::memory::{MemoryBus, MemoryConfig};
 use shared::bus::nats::NatsBus;
-use shared::bus::{BusError, SharedBus};
 use shared::clock::{SharedClock, SystemClock};
 use shared::events::{Draft, Emitter, Outlet};
-use shared::geo::GeoBases;
 use shared::lease::Leases;
 use shared::lease::memory::MemoryLeases;
 use shared::model::LocalNetworks;
 use shared::script::engine::ScriptEngine;
-use shared::script::lists::Lists;
 use shared::script::registry::Registry;
-use shared::script::source::{self, ScriptSource};
-use shared::seal::Sealer;
+use shared::script::source::ScriptSource;
+use shared::store::Store;
 use shared::store::documents::DocumentStore;
 use shared::store::events::EventStore;
-use shared::store::postgres::PostgresStore;
-use shared::store::sqlite::SqliteStore;
-use shared::store::{Store, StoreError};
+use shared::store::sqlite::SqliteHooks;
 use shared::wire::subject::Subjects;
 
 use crate::config::{BusKind, Config, StoreKind};
-use crate::exit::{self, Failure};
 use crate::report::Report;
 use crate::scripts::{self, Lifecycle};
 use crate::settings::{self, Keeper};
 use crate::store_watch::{self, Teller};
+
+mod error;
+mod open;
+mod stop;
+
+pub use error::NodeError;
+pub use open::{geo_bases, script_lists, script_sources};
+
+use open::{Opened, open_store, sealer};
 
 /// Aggregators of one group share the partitions: this one, or those of a site.
 const GROUP: &str = "all";
@@ -73,52 +76,6 @@ pub struct NodeOptions {
     pub seed: u64,
 }
 
-/// Why a node cannot start.
-#[derive(Debug, thiserror::Error)]
-pub enum NodeError {
-    /// The configuration says something impossible.
-    #[error("configuration: {}", .0.join("; "))]
-    Config(Vec<String>),
-    /// Scripts cannot be read.
-    #[error(transparent)]
-    Script(#[from] shared::script::ScriptError),
-    /// Another process uses the state directory.
-    #[error("state directory {path} is in use by another flowhook, or cannot be written: {cause}")]
-    StateDir {
-        /// Which directory.
-        path: String,
-        /// Why.
-        cause: String,
-    },
-    /// The bus cannot be reached.
-    #[error(transparent)]
-    Bus(#[from] BusError),
-    /// The store cannot be opened.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// The collector does not start.
-    #[error(transparent)]
-    Collector(#[from] CollectorError),
-    /// The aggregator does not start.
-    #[error(transparent)]
-    Aggregator(#[from] AggregatorError),
-    /// The notifier does not start.
-    #[error(transparent)]
-    Notifier(#[from] NotifierError),
-}
-
-impl From<NodeError> for Failure {
-    fn from(error: NodeError) -> Self {
-        let code = match &error {
-            NodeError::Config(_) | NodeError::Script(_) => exit::CONFIG,
-            NodeError::Collector(CollectorError::Capture(capture)) => exit::capture_code(capture),
-            NodeError::Aggregator(AggregatorError::PortTaken { .. }) => exit::PORT_TAKEN,
-            _ => exit::FAILED,
-        };
-        Self::new(code, error)
-    }
-}
-
 /// A running process.
 pub struct Node {
     bus: SharedBus,
@@ -126,7 +83,7 @@ pub struct Node {
     nats: Option<Arc<NatsBus>>,
     store: Option<Arc<dyn Store>>,
     /// What this process keeps by itself: events to tell, executions of hooks.
-    local: Option<SqliteStore>,
+    local: Option<SqliteHooks>,
     collector: Option<Collector>,
     aggregator: Option<Aggregator>,
     notifier: Option<NotifierRole>,
@@ -445,39 +402,6 @@ impl Node {
         report
     }
 
-    /// Stops in order: who produces first, each draining what it has; then closes bus and store.
-    pub async fn stop(mut self) {
-        self.stop_telling().await;
-        for watcher in self.watchers.drain(..) {
-            watcher.abort();
-        }
-        if let Some(last_words) = self.last_words.take() {
-            last_words.say().await;
-        }
-        if let Some(collector) = self.collector.take() {
-            stop_actor(&collector.actor.get_cell(), collector.handle, "collector").await;
-        }
-        if self.aggregator.is_some() && self.bus.outstanding().is_some() {
-            self.bus_empties(Duration::from_secs(20)).await;
-        }
-        self.history_is_whole(Duration::from_secs(10)).await;
-        if let Some(aggregator) = self.aggregator.take() {
-            stop_actor(&aggregator.actor.get_cell(), aggregator.handle, "aggregator").await;
-        }
-        if let Some((actor, handle)) = self.notifier.take() {
-            stop_actor(&actor.get_cell(), handle, "notifier").await;
-        }
-        let _ = self.bus.flush().await;
-        self.bus.close().await;
-        if let Some(store) = &self.store {
-            store.close().await;
-        }
-        // The same again where files are the store; a second time does nothing.
-        if let Some(local) = &self.local {
-            shared::store::Store::close(local).await;
-        }
-    }
-
     /// Tells that the roles of this process are in another state.
     async fn tell_roles(&self, state: &str, before: &str) {
         let roles = [
@@ -493,137 +417,4 @@ impl Node {
         }
         self.events.flush().await;
     }
-
-    /// Says goodbye and tells what is still to be told while there is somebody to take it; what is left
-    /// is told after the next start.
-    async fn stop_telling(&mut self) {
-        let Some(telling) = self.telling.take() else { return };
-        let told = async {
-            self.tell_roles("STOPPED", "STARTED").await;
-            while let Some(store) = &self.local
-                && store.queued_events(1).await.is_ok_and(|queued| !queued.is_empty())
-            {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        };
-        let _ = tokio::time::timeout(Duration::from_secs(2), told).await;
-        telling.abort();
-    }
-
-    /// Waits until the last alerts have gone through the ledger into the history: both roles are
-    /// needed for that, so it is done before either stops.
-    async fn history_is_whole(&self, deadline: Duration) {
-        let (Some(aggregator), Some((_, notifier)), Some(store)) =
-            (&self.aggregator, &self.notifier, &self.store)
-        else {
-            return;
-        };
-        let whole = async {
-            loop {
-                let stats = store.stats().await.unwrap_or_default();
-                let owed = stats.iter().any(|lane| lane.recipient == "alert_store" && lane.pending > 0);
-                let ended = aggregator.handle.is_finished() || notifier.is_finished();
-                if ended || (aggregator.is_idle().await && !owed) {
-                    return;
-                }
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-        };
-        if tokio::time::timeout(deadline, whole).await.is_err() {
-            tracing::warn!(
-                "alerts are still on their way into the history; they are stored after the next start"
-            );
-        }
-    }
-
-    /// Waits until nothing is under way on an in-process bus.
-    async fn bus_empties(&self, deadline: Duration) {
-        let empty = async {
-            while self.bus.outstanding().unwrap_or(0) > 0 {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        };
-        if tokio::time::timeout(deadline, empty).await.is_err() {
-            tracing::error!(left = self.bus.outstanding(), "messages were still under way at the stop");
-        }
-    }
-}
-
-async fn stop_actor(cell: &ractor::ActorCell, handle: tokio::task::JoinHandle<()>, role: &str) {
-    cell.stop(None);
-    if tokio::time::timeout(Duration::from_secs(45), handle).await.is_err() {
-        tracing::error!(role, "did not stop within 45 s");
-    }
-}
-
-/// Built-in scripts and the user's, in this order.
-///
-/// # Errors
-/// A [`ScriptError`](shared::script::ScriptError) names the folder or file that cannot be read.
-pub fn script_sources(config: &Config) -> Result<Vec<ScriptSource>, shared::script::ScriptError> {
-    let mut sources = if config.scripts.builtin { source::builtin() } else { Vec::new() };
-    if !config.scripts.dir.as_os_str().is_empty() {
-        sources.extend(source::load_dir(&config.scripts.dir)?);
-    }
-    Ok(sources)
-}
-
-/// The lists that scripts look things up in.
-///
-/// # Errors
-/// Names the file that cannot be read.
-pub fn script_lists(config: &Config) -> Result<Lists, NodeError> {
-    Lists::load(&config.scripts.lists).map_err(|wrong| NodeError::Config(vec![wrong]))
-}
-
-/// The databases that tell where addresses are.
-///
-/// # Errors
-/// Names the file that cannot be read.
-pub fn geo_bases(config: &Config) -> Result<GeoBases, NodeError> {
-    GeoBases::load(&config.geo.databases).map_err(|wrong| NodeError::Config(vec![wrong]))
-}
-
-/// What a process keeps things in.
-#[derive(Default)]
-struct Opened {
-    store: Option<Arc<dyn Store>>,
-    local: Option<SqliteStore>,
-    lock: Option<File>,
-}
-
-/// Opens the store, and the files that are of this process alone with the lock that keeps others from them:
-/// with a server, roles of one node may run beside each other.
-async fn open_store(config: &Config, roles: Roles) -> Result<Opened, NodeError> {
-    let dir = &config.node.state_dir;
-    if config.store.kind == StoreKind::Sqlite {
-        let lock = lock(dir)?;
-        let files = SqliteStore::open(dir)?;
-        return Ok(Opened { store: Some(Arc::new(files.clone())), local: Some(files), lock: Some(lock) });
-    }
-    let role = match (roles.aggregator, roles.notifier) {
-        (true, true) => "both",
-        (true, false) => "aggregator",
-        (false, _) => "notifier",
-    };
-    let own = dir.join(format!("{}-{role}", config.node_name()));
-    let lock = lock(&own)?;
-    let store = PostgresStore::open(&config.store.postgres).await?;
-    let local = SqliteStore::open(&own)?;
-    Ok(Opened { store: Some(Arc::new(store)), local: Some(local), lock: Some(lock) })
-}
-
-/// What seals the secrets of edited settings.
-fn sealer(config: &Config) -> Result<Arc<Sealer>, NodeError> {
-    let loaded = Sealer::load(&config.node.secret_key, &config.node.state_dir);
-    loaded.map(Arc::new).map_err(|cause| NodeError::Config(vec![format!("node.secret_key: {cause}")]))
-}
-
-/// Makes sure that one process alone uses the state directory.
-fn lock(dir: &Path) -> Result<File, NodeError> {
-    let wrong = |cause: String| NodeError::StateDir { path: dir.display().to_string(), cause };
-    std::fs::create_dir_all(dir).map_err(|e| wrong(e.to_string()))?;
-    let file = File::create(dir.join("flowhook.lock")).map_err(|e| wrong(e.to_string()))?;
-    file.try_lock().map_err(|e| wrong(e.to_string()))?;
-    Ok(file)
 }

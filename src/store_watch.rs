@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use shared::bus::{BusError, SharedBus, Trouble};
 use shared::clock::SharedClock;
-use shared::model::alert::{ALERT_SCHEMA_VERSION, derive_id};
-use shared::model::{Alert, AlertAction, Category, Entity, Severity, Timestamp};
+use shared::model::alert::derive_id;
+use shared::model::{Alert, Severity, Timestamp};
 use shared::store::StoreHealth;
 use shared::wire::subject::Subjects;
 use tokio::sync::broadcast::error::RecvError;
@@ -90,34 +90,13 @@ impl Teller {
     }
 
     fn alert(&self, kind: &str, part: &str, severity: Severity, message: String, now: Timestamp) -> Alert {
+        let id = derive_id(&[&self.site, &self.node, kind, &message, &now.ns().to_string()]);
         Alert {
-            schema_version: ALERT_SCHEMA_VERSION,
-            id: derive_id(&[&self.site, &self.node, kind, &message, &now.ns().to_string()]),
-            action: AlertAction::Store,
-            alert_type: kind.to_owned(),
-            entity: Entity::System,
             entity_value: self.node.clone(),
-            severity,
-            category: Category::Internals,
-            score: severity.score(),
-            tstamp: now,
-            engaged_at: None,
             site: self.site.clone(),
             node: self.node.clone(),
-            ifid: 0,
-            interface: String::new(),
             script: part.to_owned(),
-            granularity: None,
-            alert_key: None,
-            message,
-            value: None,
-            threshold: None,
-            client: None,
-            server: None,
-            flow: None,
-            traceparent: None,
-            mitre: Vec::new(),
-            flapping: false,
+            ..Alert::internal(id, kind, severity, message, now)
         }
     }
 }

@@ -27,6 +27,7 @@ mod alerts;
 mod contract;
 mod error;
 mod events;
+mod executions;
 mod flows;
 mod health;
 mod hooks;
@@ -144,14 +145,14 @@ fn routes(config: &mut web::ServiceConfig) {
         .service(hooks::update)
         .service(hooks::remove)
         .service(hooks::rename)
-        .service(hooks::do_again)
-        .service(hooks::replay)
-        .service(hooks::test)
-        .service(hooks::retry_dead)
-        .service(hooks::discard_dead)
-        .service(hooks::one_execution)
+        .service(executions::do_again)
+        .service(executions::replay)
+        .service(executions::test)
+        .service(executions::retry_dead)
+        .service(executions::discard_dead)
+        .service(executions::one_execution)
         .service(hooks::switch)
-        .service(hooks::log)
+        .service(executions::log)
         .service(pubsub::publish)
         .service(pubsub::create)
         .service(pubsub::list)

@@ -151,7 +151,7 @@ mod tests {
 
     fn sessions(store: &SqliteStore, clock: &Arc<ManualClock>) -> Sessions {
         Sessions::new(SessionDeps {
-            store: Arc::new(store.clone()),
+            store: Arc::new(store.hooks()),
             documents: Arc::new(store.clone()),
             bus: MemoryBus::new(MemoryConfig::default()),
             subjects: Subjects::default(),

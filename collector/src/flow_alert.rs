@@ -133,32 +133,13 @@ pub fn interface_alert(
 ) -> Alert {
     let id = derive_id(&[&place.site, &place.node, &place.interface, alert_type, &now.ns().to_string()]);
     Alert {
-        schema_version: ALERT_SCHEMA_VERSION,
-        id,
-        action: AlertAction::Store,
-        alert_type: alert_type.to_owned(),
         entity: Entity::Interface,
         entity_value: place.interface.clone(),
-        severity,
-        category: shared::model::Category::Internals,
-        score: severity.score(),
-        tstamp: now,
-        engaged_at: None,
         site: place.site.clone(),
         node: place.node.clone(),
         ifid: place.ifid,
         interface: place.interface.clone(),
         script: "collector".to_owned(),
-        granularity: None,
-        alert_key: None,
-        message,
-        value: None,
-        threshold: None,
-        client: None,
-        server: None,
-        flow: None,
-        traceparent: None,
-        mitre: Vec::new(),
-        flapping: false,
+        ..Alert::internal(id, alert_type, severity, message, now)
     }
 }

@@ -88,7 +88,7 @@ async fn through_the_outbox(events: u64) {
     let mut told = bus.consume(Stream::Event, "bench", WHOLE_STREAM).await.expect("a consumer");
     let (emitter, task) = Emitter::start(Outlet {
         bus,
-        store: Some(Arc::new(store)),
+        store: Some(Arc::new(store.hooks())),
         subjects: Subjects::default(),
         clock: SystemClock::shared(),
         source: "/bench/n".to_owned(),
@@ -127,7 +127,7 @@ async fn dispatch() {
         sealer: Arc::new(shared::seal::Sealer::of_nobody().expect("a key")),
         bus: Arc::clone(&bus),
         ledger: Arc::new(store.clone()),
-        hooks: Arc::new(store.clone()),
+        hooks: Arc::new(store.hooks()),
         events: Emitter::quiet(),
         clock: SystemClock::shared(),
         subjects: Subjects::default(),
@@ -147,7 +147,7 @@ async fn dispatch() {
     let query = RunQuery { hook: Some("h".to_owned()), limit: 100_000, ..RunQuery::default() };
     let waited: Vec<i64> = loop {
         tokio::time::sleep(Duration::from_millis(200)).await;
-        let runs = store.runs(query.clone()).await.expect("records");
+        let runs = store.hooks().runs(query.clone()).await.expect("records");
         if runs.iter().filter(|run| run.ended_at.is_some()).count() as u64 >= RATE * SECONDS {
             let begun = runs.iter().filter_map(|run| Some(run.started_at?.since(run.queued_at)));
             break begun.collect();

@@ -107,8 +107,8 @@ impl Role {
         let store = SqliteStore::open(dir.path()).unwrap();
         let deps = NotifierDeps {
             bus: Arc::clone(&bus) as SharedBus,
-            ledger: Arc::new(store.clone()),
-            hooks: Arc::new(store),
+            hooks: Arc::new(store.hooks()),
+            ledger: Arc::new(store),
             events: shared::events::Emitter::quiet(),
             site: "bench".to_owned(),
             clock: SystemClock::shared(),

@@ -10,6 +10,7 @@
 //! at [`supervisor`].
 
 pub mod alert_events;
+pub mod answering;
 pub mod bridge;
 pub mod config;
 pub mod criteria;

@@ -17,46 +17,24 @@
 
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use ractor::ActorRef;
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use shared::bus::{BusError, SharedBus, Subscription};
 use shared::clock::SharedClock;
 use shared::model::Alert;
 use shared::store::documents::Document;
-use shared::store::{Ledger, RecipientStats, StoreError};
-use shared::wire::subject::Subjects;
-use tokio::task::JoinSet;
+use shared::store::{Ledger, RecipientStats};
 
+use crate::answering::{Answers, Refusal, read};
 use crate::criteria::Reason;
 use crate::directory::Directory;
 use crate::endpoint::EndpointDeps;
 use crate::inhibit;
 use crate::lane::HORIZON;
-use crate::metrics;
 use crate::roster::{Known, LiveRoster, Roster};
 use crate::route::ALERT_STORE;
 use crate::supervisor::NotifierMessage;
-
-/// The role's name in subjects.
-const ROLE: &str = "notifier";
-
-/// Every question there is.
-pub const VERBS: [&str; 9] = [
-    "recipients",
-    "test",
-    "explain",
-    "deliveries",
-    "dead_letters",
-    "replay_dead",
-    "discard_dead",
-    "of_file",
-    "check_settings",
-];
-
-/// Questions of one verb under way at once.
-const AT_ONCE: usize = 16;
 
 /// Most dead letters in one answer.
 const MAX_LETTERS: usize = 1000;
@@ -75,31 +53,6 @@ pub struct Desk {
     pub ledger: Arc<dyn Ledger>,
     /// Wall clock.
     pub clock: SharedClock,
-}
-
-/// Why a question has no answer.
-#[derive(Debug, thiserror::Error)]
-enum Refusal {
-    #[error("{0}")]
-    BadRequest(String),
-    #[error("there is no recipient {0:?}")]
-    NotFound(String),
-    #[error("too many questions at once")]
-    Busy,
-    #[error(transparent)]
-    Ledger(#[from] StoreError),
-}
-
-impl Refusal {
-    fn to_json(&self) -> Value {
-        let code = match self {
-            Self::BadRequest(_) => "bad_request",
-            Self::NotFound(_) => "not_found",
-            Self::Busy => "busy",
-            Self::Ledger(_) => "unavailable",
-        };
-        json!({ "error": { "code": code, "message": self.to_string() } })
-    }
 }
 
 #[derive(Deserialize)]
@@ -147,46 +100,21 @@ struct Letters {
     limit: Option<usize>,
 }
 
-/// Answers questions from the bus until the returned set is dropped.
-///
-/// # Errors
-/// [`BusError`] when a subscription fails.
-pub async fn listen(bus: &SharedBus, subjects: &Subjects, desk: Desk) -> Result<JoinSet<()>, BusError> {
-    let desk = Arc::new(desk);
-    let mut listeners = JoinSet::new();
-    for verb in VERBS {
-        let questions = bus.subscribe(&subjects.request_role(ROLE, verb)).await?;
-        listeners.spawn(pump(verb, questions, Arc::clone(&desk)));
-    }
-    Ok(listeners)
-}
+#[async_trait]
+impl Answers for Desk {
+    const VERBS: &'static [&'static str] = &[
+        "recipients",
+        "test",
+        "explain",
+        "deliveries",
+        "dead_letters",
+        "replay_dead",
+        "discard_dead",
+        "of_file",
+        "check_settings",
+    ];
 
-async fn pump(verb: &'static str, mut questions: Subscription, desk: Arc<Desk>) {
-    let mut under_way = JoinSet::new();
-    while let Some(question) = questions.next().await {
-        let Some(reply) = question.reply else { continue };
-        while under_way.try_join_next().is_some() {}
-        if under_way.len() >= AT_ONCE {
-            metrics::busy(verb);
-            reply.send(Refusal::Busy.to_json().to_string());
-            continue;
-        }
-        let desk = Arc::clone(&desk);
-        under_way.spawn(async move {
-            let answer = desk.answer(verb, &question.payload).await;
-            metrics::answered(verb);
-            reply.send(answer.to_string());
-        });
-    }
-}
-
-impl Desk {
-    /// The answer to one question.
-    pub async fn answer(&self, verb: &str, question: &[u8]) -> Value {
-        self.try_answer(verb, question).await.unwrap_or_else(|refusal| refusal.to_json())
-    }
-
-    async fn try_answer(&self, verb: &str, question: &[u8]) -> Result<Value, Refusal> {
+    async fn answer(&self, verb: &str, question: &[u8]) -> Result<Value, Refusal> {
         match verb {
             "recipients" => self.recipients().await,
             "test" => {
@@ -195,7 +123,7 @@ impl Desk {
             }
             "explain" => self.explain(read(question)?).await,
             "deliveries" => Ok(json!(self.ledger.deliveries(&read::<AboutEvent>(question)?.event).await?)),
-            "dead_letters" => self.dead_letters(read_or_default(question)?).await,
+            "dead_letters" => self.dead_letters(read(question)?).await,
             "replay_dead" => self.replay_dead(read(question)?).await,
             "discard_dead" => self.discard_dead(read(question)?).await,
             "of_file" => Ok(self.directory.of_file()),
@@ -203,7 +131,9 @@ impl Desk {
             _ => Err(Refusal::BadRequest(format!("there is no question {verb:?}"))),
         }
     }
+}
 
+impl Desk {
     fn roster(&self) -> Arc<Roster> {
         Arc::clone(&self.roster.borrow())
     }
@@ -255,7 +185,7 @@ impl Desk {
         let event = question.alert.transition_id();
         let muted = inhibit::muted_by(&self.ledger.notes(inhibit::SCOPE).await?, &question.alert);
         let verdict = self.roster().router.explain(question.alert, &question.recipient);
-        let mut verdict = verdict.ok_or_else(|| Refusal::NotFound(question.recipient.clone()))?;
+        let mut verdict = verdict.ok_or_else(|| no_recipient(&question.recipient))?;
         if let Some(rule) = muted.filter(|_| question.recipient != ALERT_STORE) {
             let detail = format!("muted by inhibition '{rule}' as long as that lasts");
             verdict.reasons.insert(0, Reason { criterion: "inhibition", passes: false, detail });
@@ -291,7 +221,7 @@ impl Desk {
 
 fn find<'a>(roster: &'a Roster, name: &str) -> Result<&'a Known, Refusal> {
     let found = roster.recipients.iter().find(|known| known.name == name);
-    found.ok_or_else(|| Refusal::NotFound(name.to_owned()))
+    found.ok_or_else(|| no_recipient(name))
 }
 
 async fn test(known: &Known) -> Value {
@@ -300,12 +230,6 @@ async fn test(known: &Known) -> Value {
         Err(error) => json!({ "ok": false, "detail": error.to_string() }),
     }
 }
-
-fn read<T: DeserializeOwned>(question: &[u8]) -> Result<T, Refusal> {
-    serde_json::from_slice(question).map_err(|e| Refusal::BadRequest(e.to_string()))
-}
-
-/// An empty question asks for the usual.
-fn read_or_default<T: DeserializeOwned + Default>(question: &[u8]) -> Result<T, Refusal> {
-    if question.trim_ascii().is_empty() { Ok(T::default()) } else { read(question) }
+fn no_recipient(name: &str) -> Refusal {
+    Refusal::NotFound(format!("there is no recipient {name:?}"))
 }

@@ -16,7 +16,6 @@ use shared::model::Timestamp;
 use shared::store::{Delivery, Ledger, Outcome, StoreError};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
-use tracing::{Instrument, Span};
 
 pub use self::handle::LaneHandle;
 use crate::endpoint::{DeliveryError, Endpoint, same_for_all};
@@ -26,6 +25,7 @@ use crate::gate::{BEHIND_AT_MOST, Due, Gate, Telling};
 use crate::lane::{Lane, Policy, Turn, left};
 use crate::metrics;
 
+mod attempt;
 mod handle;
 
 /// How long a stop waits for the try under way.
@@ -286,7 +286,7 @@ impl RecipientState {
         let done = TellDone(self.myself.clone());
         let task = tokio::spawn(async move {
             let _done = done;
-            let _ = sender.send(attempt(&*endpoint, &tried, limit).await);
+            let _ = sender.send(attempt::attempt(&*endpoint, &tried, limit).await);
         });
         self.under_way = Some(Attempt { batch, tellings, results, task, watch: Stopwatch::start() });
     }
@@ -389,44 +389,6 @@ fn counted<T>(operation: &'static str, result: Result<T, StoreError>) -> Result<
         metrics::ledger_failed(operation);
     }
     result
-}
-
-/// One try of a batch, each delivery in a span whose parent is what caused it.
-async fn attempt(
-    endpoint: &dyn Endpoint,
-    batch: &[Delivery],
-    limit: Duration,
-) -> Vec<Result<(), DeliveryError>> {
-    let spans: Vec<Span> = batch.iter().map(span).collect();
-    let first = spans.first().cloned().unwrap_or_else(Span::none);
-    let results = match tokio::time::timeout(limit, endpoint.deliver(batch).instrument(first)).await {
-        Ok(results) => results,
-        Err(_) => same_for_all(batch, &Err(DeliveryError::unknown(format!("no end within {limit:?}")))),
-    };
-    for (span, result) in spans.iter().zip(&results) {
-        let outcome = match result {
-            Ok(()) => "delivered",
-            Err(DeliveryError::Retry { .. }) => "retry",
-            Err(DeliveryError::Unknown { .. }) => "unknown",
-            Err(DeliveryError::Permanent { .. }) => "dead",
-        };
-        span.record("outcome", outcome);
-    }
-    results
-}
-
-fn span(delivery: &Delivery) -> Span {
-    let span = tracing::info_span!(
-        "delivery",
-        recipient = delivery.recipient,
-        event = ?delivery.event_id,
-        attempt = delivery.attempts + 1,
-        outcome = tracing::field::Empty,
-    );
-    if let Some(parent) = &delivery.traceparent {
-        shared::telemetry::set_parent(&span, parent);
-    }
-    span
 }
 
 #[cfg(test)]

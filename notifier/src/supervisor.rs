@@ -27,7 +27,7 @@ use crate::dispatcher::Dispatcher;
 use crate::hook::manager::HookManager;
 use crate::metrics;
 use crate::plan::Plan;
-use crate::questions::{self, Desk};
+use crate::questions::Desk;
 use crate::recipient::RecipientActor;
 
 /// Time between looks at the queues.
@@ -167,7 +167,7 @@ impl Actor for NotifierSupervisor {
             ledger: Arc::clone(&plan.deps.ledger),
             clock: Arc::clone(&plan.deps.clock),
         };
-        let mut listeners = questions::listen(&plan.deps.bus, &plan.deps.subjects, desk).await?;
+        let mut listeners = crate::answering::listen(&plan.deps.bus, &plan.deps.subjects, desk).await?;
         if plan.deps.config.bridge.enabled {
             listeners.spawn(bridge::run(BridgeArgs {
                 bus: Arc::clone(&plan.deps.bus),

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use ractor::{ActorProcessingErr, ActorRef};
 use shared::bus::BusError;
-use shared::model::alert::{ALERT_SCHEMA_VERSION, derive_id};
-use shared::model::{Alert, AlertAction, Category, Entity, Severity};
+use shared::model::alert::derive_id;
+use shared::model::{Alert, Severity};
 use shared::store::Transition;
 use shared::wire::heartbeat::Heartbeat;
 use shared::wire::partition::PARTITIONS;
@@ -239,35 +239,15 @@ async fn tell_same_name(deps: &AggregatorDeps, beat: &Heartbeat) {
     tracing::error!(node, role, "two processes have this name; give each its own node.name");
     let now = deps.clock.now();
     let hour = (now.secs() / 3600).to_string();
-    let severity = Severity::Error;
+    let id = derive_id(&["same_name", site, role, node, &hour]);
+    let message = format!("Two processes of role {role} are called {node}: what one of them tells is lost");
     let alert = Alert {
-        schema_version: ALERT_SCHEMA_VERSION,
-        id: derive_id(&["same_name", site, role, node, &hour]),
-        action: AlertAction::Store,
-        alert_type: "same_name".to_owned(),
-        entity: Entity::System,
         entity_value: node.clone(),
-        severity,
-        category: Category::Internals,
-        score: severity.score(),
-        tstamp: now,
-        engaged_at: None,
         site: site.clone(),
         node: node.clone(),
-        ifid: 0,
         interface: "system".to_owned(),
         script: "cluster".to_owned(),
-        granularity: None,
-        alert_key: None,
-        message: format!("Two processes of role {role} are called {node}: what one of them tells is lost"),
-        value: None,
-        threshold: None,
-        client: None,
-        server: None,
-        flow: None,
-        traceparent: None,
-        mitre: Vec::new(),
-        flapping: false,
+        ..Alert::internal(id, "same_name", Severity::Error, message, now)
     };
     if let Err(error) = deps.alerts.apply(vec![Transition::Store(alert)]).await {
         tracing::error!(%error, "an alert cannot be stored");

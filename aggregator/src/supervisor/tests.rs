@@ -47,7 +47,7 @@ pub(crate) fn deps(bus: &SharedBus, store: &SqliteStore) -> AggregatorDeps {
         flows: Arc::new(store.clone()),
         memory: Arc::new(store.clone()),
         series: Arc::new(store.clone()),
-        sessions: Arc::new(store.clone()),
+        sessions: Arc::new(store.hooks()),
         events: shared::events::Emitter::quiet(),
         clock: SystemClock::shared(),
         subjects: Subjects::default(),

@@ -18,42 +18,22 @@
 
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use shared::bus::{BusError, SharedBus, Subscription};
 use shared::events::Event;
 use shared::hook::{self, Hook};
 use shared::model::Timestamp;
-use shared::store::StoreError;
 use shared::store::hooks::{RunQuery, RunTrigger, event_key};
-use shared::wire::subject::{Subjects, matches};
+use shared::wire::subject::matches;
 use tokio::sync::watch;
-use tokio::task::JoinSet;
 
 use super::intake::RetryRequest;
 use super::manager::Shared;
 use super::plan::{Match, Plan, run_for};
 use super::runner::runner;
 use super::scripts::Source;
-
-/// The role's name in subjects.
-const ROLE: &str = "notifier";
-
-/// Every question there is.
-const VERBS: [&str; 11] = [
-    "hook_check",
-    "hook_runs",
-    "hook_run",
-    "hook_counts",
-    "hook_retry",
-    "hook_replay",
-    "hook_test",
-    "hook_dead",
-    "hook_events",
-    "hook_revision",
-    "hook_health",
-];
+use crate::answering::{Answers, Refusal, read};
 
 /// Records or events in one answer at most.
 const MAX_ITEMS: usize = 1000;
@@ -74,28 +54,6 @@ pub struct Desk {
     pub shared: Arc<Shared>,
     /// The hooks in force.
     pub plan: watch::Receiver<Arc<Plan>>,
-}
-
-/// Why a question has no answer.
-#[derive(Debug, thiserror::Error)]
-enum Refusal {
-    #[error("{0}")]
-    BadRequest(String),
-    #[error("{0}")]
-    NotFound(String),
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
-
-impl Refusal {
-    fn to_json(&self) -> Value {
-        let code = match self {
-            Self::BadRequest(_) => "bad_request",
-            Self::NotFound(_) => "not_found",
-            Self::Store(_) => "unavailable",
-        };
-        json!({ "error": { "code": code, "message": self.to_string() } })
-    }
 }
 
 #[derive(Deserialize)]
@@ -155,31 +113,22 @@ struct Recorded {
     limit: Option<usize>,
 }
 
-/// Answers questions from the bus until the returned set is dropped.
-///
-/// # Errors
-/// [`BusError`] when a subscription fails.
-pub async fn listen(bus: &SharedBus, subjects: &Subjects, desk: Desk) -> Result<JoinSet<()>, BusError> {
-    let desk = Arc::new(desk);
-    let mut listeners = JoinSet::new();
-    for verb in VERBS {
-        let questions = bus.subscribe(&subjects.request_role(ROLE, verb)).await?;
-        listeners.spawn(pump(verb, questions, Arc::clone(&desk)));
-    }
-    Ok(listeners)
-}
+#[async_trait]
+impl Answers for Desk {
+    const VERBS: &'static [&'static str] = &[
+        "hook_check",
+        "hook_runs",
+        "hook_run",
+        "hook_counts",
+        "hook_retry",
+        "hook_replay",
+        "hook_test",
+        "hook_dead",
+        "hook_events",
+        "hook_revision",
+        "hook_health",
+    ];
 
-/// Answers one verb's questions, one after the other.
-async fn pump(verb: &'static str, mut questions: Subscription, desk: Arc<Desk>) {
-    while let Some(question) = questions.next().await {
-        let Some(reply) = question.reply else { continue };
-        let answer = desk.answer(verb, &question.payload).await.unwrap_or_else(|refusal| refusal.to_json());
-        crate::metrics::answered(verb);
-        reply.send(answer.to_string());
-    }
-}
-
-impl Desk {
     async fn answer(&self, verb: &str, question: &[u8]) -> Result<Value, Refusal> {
         let store = &self.shared.store;
         match verb {
@@ -233,7 +182,9 @@ impl Desk {
             _ => Err(Refusal::BadRequest(format!("there is no question {verb:?}"))),
         }
     }
+}
 
+impl Desk {
     fn find(&self, hook: &str) -> Result<Match, Refusal> {
         let found = self.plan.borrow().hook(hook);
         found.ok_or_else(|| Refusal::NotFound(format!("there is no hook '{hook}'")))
@@ -374,9 +325,4 @@ fn fitting(items: impl Iterator<Item = Value>) -> (Vec<Value>, bool) {
 
 fn no_execution(hook: &str, execution: u64) -> Refusal {
     Refusal::NotFound(format!("hook '{hook}' has no execution {execution} on record"))
-}
-
-fn read<T: DeserializeOwned>(question: &[u8]) -> Result<T, Refusal> {
-    let question = if question.trim_ascii().is_empty() { b"{}" } else { question };
-    serde_json::from_slice(question).map_err(|e| Refusal::BadRequest(e.to_string()))
 }

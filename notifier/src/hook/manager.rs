@@ -115,7 +115,7 @@ impl Actor for HookManager {
         let intake = Intake { shared: Arc::clone(&shared), plan: plan.clone(), admission: Mutex::default() };
         let executor = Executor::new(Arc::clone(&shared), plan.clone(), config.concurrency);
         let desk = desk::Desk { shared: Arc::clone(&shared), plan };
-        let listeners = desk::listen(&tools.bus, &tools.subjects, desk).await?;
+        let listeners = crate::answering::listen(&tools.bus, &tools.subjects, desk).await?;
         let mut part = |name: &'static str, part: std::pin::Pin<Box<dyn Future<Output = ()> + Send>>| {
             let myself = myself.clone();
             parts.spawn(async move {

@@ -31,7 +31,7 @@ impl Setup {
         let deps = NotifierDeps {
             bus: Arc::clone(&bus) as SharedBus,
             ledger: Arc::new(store.clone()),
-            hooks: Arc::new(store.clone()),
+            hooks: Arc::new(store.hooks()),
             events: Emitter::quiet(),
             clock: SystemClock::shared(),
             subjects: Subjects::new("t"),

@@ -7,7 +7,6 @@
 //! The connection is made again for ever; what was appended and not acknowledged fails its receipt
 //! and is to be appended again with the same id.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,10 +17,10 @@ use async_nats::{Client, Request, jetstream};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::StreamExt;
-use serde::{Deserialize, Serialize};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::time::timeout;
 
+pub use self::config::{NatsConfig, StreamLimits};
 pub use self::leases::NatsLeases;
 use self::outbox::Outbox;
 use super::{
@@ -30,8 +29,8 @@ use super::{
 };
 use crate::metrics;
 use crate::model::Position;
-use crate::secret::Secret;
 
+mod config;
 mod connection;
 mod consumer;
 mod credentials;
@@ -56,92 +55,6 @@ const ACK_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long closing may take for each of its steps.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// How to reach NATS and what its streams keep.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct NatsConfig {
-    /// Servers of one cluster, as `nats://host:port` or `tls://host:port`.
-    pub servers: Vec<String>,
-    /// Prefix of every subject and stream, so that tests and tenants never meet. In a node's
-    /// configuration it is `bus.prefix`.
-    #[serde(skip)]
-    pub prefix: String,
-    /// File with a user's JWT and NKey seed.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub credentials: Option<PathBuf>,
-    /// User name; goes with `password`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub user: Option<String>,
-    /// Password; goes with `user`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub password: Option<Secret>,
-    /// Token, instead of a user.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub token: Option<Secret>,
-    /// Seed of an NKey (`SU…`), instead of a user.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub nkey: Option<Secret>,
-    /// First tokens of the subjects on which answers come back, so that permissions can keep nodes from
-    /// each other's answers.
-    pub inbox_prefix: String,
-    /// Refuse a connection without TLS.
-    pub tls_required: bool,
-    /// File with the certificate authority of the servers, in PEM; else the system's.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub tls_ca: Option<PathBuf>,
-    /// Create and update the streams. Off where only an operator may.
-    pub create_streams: bool,
-    /// Copies of every stream in the cluster: 1, 3 or 5.
-    pub replicas: usize,
-    /// Limits of the stream of summaries.
-    pub delta: StreamLimits,
-    /// Limits of the stream of flow records.
-    pub flow: StreamLimits,
-    /// Limits of the stream of alerts.
-    pub alert: StreamLimits,
-    /// Limits of the stream of scripts' posts.
-    pub post: StreamLimits,
-    /// Limits of the stream of events.
-    pub event: StreamLimits,
-}
-
-/// How much a stream keeps; whichever limit is met first counts.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct StreamLimits {
-    /// Hours; default 24 for summaries and events, 6 for flow records, 168 for alerts and posts.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub max_age_hours: Option<u64>,
-    /// Bytes; default 1 GiB. The server refuses to create a stream that its disk cannot hold.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub max_bytes: Option<u64>,
-}
-
-impl Default for NatsConfig {
-    /// A server on this machine, no authentication.
-    fn default() -> Self {
-        Self {
-            servers: vec!["nats://127.0.0.1:4222".to_owned()],
-            prefix: String::new(),
-            credentials: None,
-            user: None,
-            password: None,
-            token: None,
-            nkey: None,
-            inbox_prefix: "_INBOX".to_owned(),
-            tls_required: false,
-            tls_ca: None,
-            create_streams: true,
-            replicas: 1,
-            delta: StreamLimits::default(),
-            flow: StreamLimits::default(),
-            alert: StreamLimits::default(),
-            post: StreamLimits::default(),
-            event: StreamLimits::default(),
-        }
-    }
-}
 
 /// The NATS carrier.
 pub struct NatsBus {

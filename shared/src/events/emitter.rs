@@ -311,9 +311,9 @@ mod tests {
     use crate::bus::memory::{MemoryBus, MemoryConfig};
     use crate::bus::{Stream, WHOLE_STREAM};
     use crate::clock::SystemClock;
-    use crate::store::sqlite::SqliteStore;
+    use crate::store::sqlite::{SqliteHooks, SqliteStore};
 
-    fn outlet(bus: &SharedBus, store: Option<SqliteStore>) -> Outlet {
+    fn outlet(bus: &SharedBus, store: Option<SqliteHooks>) -> Outlet {
         Outlet {
             bus: Arc::clone(bus),
             store: store.map(|store| Arc::new(store) as Arc<dyn EventStore>),
@@ -332,7 +332,7 @@ mod tests {
     async fn what_is_recorded_is_told_in_order_with_numbers_also_after_a_restart() {
         let bus: SharedBus = MemoryBus::new(MemoryConfig::default());
         let mut told = bus.consume(Stream::Event, "test", WHOLE_STREAM).await.unwrap();
-        for store in [Some(SqliteStore::in_memory().unwrap()), None] {
+        for store in [Some(SqliteStore::in_memory().unwrap().hooks()), None] {
             let has_store = store.is_some();
             let second = if has_store { [3, 2, 4] } else { [1, 1, 2] };
             for (life, [a, b, c]) in [(1, [1, 1, 2]), (2, second)] {
@@ -372,7 +372,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_event_of_the_same_id_is_queued_once() {
-        let store = SqliteStore::in_memory().unwrap();
+        let store = SqliteStore::in_memory().unwrap().hooks();
         let bus: SharedBus = MemoryBus::new(MemoryConfig::default());
         let mut told = bus.consume(Stream::Event, "test", WHOLE_STREAM).await.unwrap();
         let (emitter, _task) = Emitter::start(outlet(&bus, Some(store)));

@@ -197,6 +197,46 @@ pub struct Alert {
 }
 
 impl Alert {
+    /// A one-shot alert of flowhook about itself: of the system, in category internals, with the score of
+    /// its severity. Whoever tells it says where it happened.
+    pub fn internal(
+        id: String,
+        alert_type: &str,
+        severity: Severity,
+        message: String,
+        tstamp: Timestamp,
+    ) -> Self {
+        Self {
+            schema_version: ALERT_SCHEMA_VERSION,
+            id,
+            action: AlertAction::Store,
+            alert_type: alert_type.to_owned(),
+            entity: Entity::System,
+            entity_value: String::new(),
+            severity,
+            category: Category::Internals,
+            score: severity.score(),
+            tstamp,
+            engaged_at: None,
+            site: String::new(),
+            node: String::new(),
+            ifid: 0,
+            interface: String::new(),
+            script: String::new(),
+            granularity: None,
+            alert_key: None,
+            message,
+            value: None,
+            threshold: None,
+            client: None,
+            server: None,
+            flow: None,
+            traceparent: None,
+            mitre: Vec::new(),
+            flapping: false,
+        }
+    }
+
     /// The key under which transitions of one alert are kept in order: entity, value, type, script.
     pub fn order_key(&self) -> String {
         format!("{}|{}|{}|{}|{}", self.site, self.entity, self.entity_value, self.alert_type, self.script)

@@ -6,7 +6,7 @@
 use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
 
-use rhai::{AST, Dynamic, Engine, EvalAltResult, FnPtr, FuncArgs, Map, ParseError, Position, Scope};
+use rhai::{AST, Dynamic, Engine, EvalAltResult, FnPtr, FuncArgs, Map, Scope};
 use serde_json::Value;
 
 use super::lists::Lists;
@@ -22,6 +22,7 @@ use crate::model::{FlowRecord, Granularity, Timestamp};
 mod attributes;
 #[cfg(test)]
 mod catalog;
+mod error;
 mod event;
 mod functions;
 mod guards;
@@ -40,6 +41,7 @@ mod tests;
 pub(crate) use tests::flow as a_flow;
 mod when;
 
+use error::{parse_error, runtime_error};
 pub use event::{EventInput, EventScript};
 use host::{FlowHandle, Host};
 pub use run::Run;
@@ -355,7 +357,7 @@ impl ScriptEngine {
         scope.push("flow", FlowHandle::new(&self.host));
         let value = self
             .guarded(|| self.engine.eval_ast_with_scope::<Dynamic>(&mut scope, ast))
-            .map_err(|e| self.runtime_error(name, &e))?;
+            .map_err(|e| runtime_error(name, self.host.limits(), &e))?;
         let found = value.type_name();
         value.try_cast::<Map>().ok_or_else(|| ScriptError {
             script: name.to_owned(),
@@ -373,7 +375,7 @@ impl ScriptEngine {
         args: impl FuncArgs,
     ) -> Result<Dynamic, ScriptError> {
         self.guarded(|| function.call::<Dynamic>(&self.engine, ast, args))
-            .map_err(|e| self.runtime_error(name, &e))
+            .map_err(|e| runtime_error(name, self.host.limits(), &e))
     }
 
     /// Runs `call` under the time limit; a panic inside the interpreter becomes an error.
@@ -385,45 +387,6 @@ impl ScriptEngine {
         std::panic::catch_unwind(std::panic::AssertUnwindSafe(call))
             .unwrap_or_else(|_| Err("the interpreter panicked".into()))
     }
-
-    fn runtime_error(&self, script: &str, error: &EvalAltResult) -> ScriptError {
-        let limits = self.host.limits();
-        let inner = error.unwrap_inner();
-        let position = if inner.position().is_none() { error.position() } else { inner.position() };
-        let cause = match inner {
-            EvalAltResult::ErrorTooManyOperations(_) => {
-                format!("more operations than the limit of {}", limits.max_operations)
-            }
-            EvalAltResult::ErrorStackOverflow(_) => {
-                format!("calls are nested deeper than the limit of {}", limits.max_call_depth)
-            }
-            EvalAltResult::ErrorTerminated(why, _) if why.as_bool() == Ok(host::OUT_OF_OPERATIONS) => {
-                format!(
-                    "more operations than the limit of {}, of which each {} bytes taken are one",
-                    limits.max_operations,
-                    host::BYTES_AN_OPERATION
-                )
-            }
-            EvalAltResult::ErrorTerminated(why, _) if why.as_bool() == Ok(host::OUT_OF_MEMORY) => {
-                format!("holds more memory than the limit of {} bytes lets it", limits.max_memory_bytes)
-            }
-            EvalAltResult::ErrorTerminated(..) => {
-                format!("ran longer than the limit of {} ms", limits.max_millis)
-            }
-            EvalAltResult::ErrorDataTooLarge(what, _) => format!("{} beyond the limit", what.to_lowercase()),
-            EvalAltResult::ErrorRuntime(value, _) => value.to_string(),
-            EvalAltResult::ErrorParsing(kind, _) => kind.to_string(),
-            other => {
-                let mut other = other.to_string();
-                // The position is told apart from the text.
-                if let Some(place) = other.rfind(" (line ") {
-                    other.truncate(place);
-                }
-                other
-            }
-        };
-        at(script, position, cause)
-    }
 }
 
 fn hooks_of(map: &Map) -> Map {
@@ -432,17 +395,4 @@ fn hooks_of(map: &Map) -> Map {
 
 fn function(map: &Map, name: &str) -> Option<FnPtr> {
     map.get(name).and_then(|value| value.clone().try_cast::<FnPtr>())
-}
-
-fn parse_error(script: &str, error: &ParseError) -> ScriptError {
-    at(script, error.position(), error.err_type().to_string())
-}
-
-fn at(script: &str, position: Position, cause: String) -> ScriptError {
-    ScriptError {
-        script: script.to_owned(),
-        line: position.line().unwrap_or(0),
-        column: position.position().unwrap_or(0),
-        cause,
-    }
 }

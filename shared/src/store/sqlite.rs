@@ -59,7 +59,28 @@ pub struct SqliteStore {
     ledger: Database,
     flows: Database,
     series: Database,
-    hooks: Database,
+    hooks: SqliteHooks,
+}
+
+/// Events to tell, sessions of profiles and executions of hooks: what a process keeps in a file of its own,
+/// whatever keeps the rest. Clones share the file.
+#[derive(Clone)]
+pub struct SqliteHooks(Database);
+
+impl SqliteHooks {
+    /// Opens or creates the file in `dir`, which is created when missing. Blocks on the disk.
+    ///
+    /// # Errors
+    /// As [`SqliteStore::open`].
+    pub fn open(dir: &Path) -> Result<Self, StoreError> {
+        std::fs::create_dir_all(dir).map_err(|cause| connection::cannot_open(dir, cause))?;
+        Ok(Self(Database::open(dir, &HOOKS, Durability::Full)?))
+    }
+
+    /// Waits until everything asked before is done, and closes the file.
+    pub async fn close(&self) {
+        self.0.close().await;
+    }
 }
 
 impl SqliteStore {
@@ -73,7 +94,7 @@ impl SqliteStore {
         let ledger = Database::open(dir, &LEDGER, Durability::Full)?;
         let flows = Database::open(dir, &FLOWS, Durability::Normal)?;
         let series = Database::open(dir, &SERIES, Durability::Normal)?;
-        let hooks = Database::open(dir, &HOOKS, Durability::Full)?;
+        let hooks = SqliteHooks::open(dir)?;
         Ok(Self { ledger, flows, series, hooks })
     }
 
@@ -83,7 +104,12 @@ impl SqliteStore {
     /// [`StoreError::Open`] when the system refuses memory or threads.
     pub fn in_memory() -> Result<Self, StoreError> {
         let [ledger, flows, series, hooks] = [&LEDGER, &FLOWS, &SERIES, &HOOKS].map(Database::in_memory);
-        Ok(Self { ledger: ledger?, flows: flows?, series: series?, hooks: hooks? })
+        Ok(Self { ledger: ledger?, flows: flows?, series: series?, hooks: SqliteHooks(hooks?) })
+    }
+
+    /// The part that is of this process alone.
+    pub fn hooks(&self) -> SqliteHooks {
+        self.hooks.clone()
     }
 
     /// Transactions committed to the ledger since it was opened; many writes may share one.

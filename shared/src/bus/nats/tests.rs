@@ -3,6 +3,7 @@ use crate::bus::test_server::NatsServer;
 use crate::bus::{SharedBus, conformance};
 use crate::clock::{Clock, SystemClock};
 use crate::lease::Leases;
+use crate::secret::Secret;
 use crate::wire::subject::Subjects;
 
 mod security;

@@ -4,7 +4,8 @@
 use rhai::{AST, Dynamic, Scope};
 use serde_json::Value;
 
-use super::{ScriptEngine, parse_error};
+use super::ScriptEngine;
+use super::error::{parse_error, runtime_error};
 use crate::model::Timestamp;
 use crate::script::value::{from_json, to_json};
 use crate::script::{CallResult, ScriptError};
@@ -64,7 +65,7 @@ impl ScriptEngine {
             }
             self.engine.call_fn::<Dynamic>(&mut scope, &script.ast, FUNCTION, args)
         });
-        let answer = answer.map_err(|e| self.runtime_error(&script.name, &e));
+        let answer = answer.map_err(|e| runtime_error(&script.name, self.host.limits(), &e));
         let (answer, error) = match answer {
             Ok(value) => (to_json(&value).unwrap_or_default(), None),
             Err(error) => (Value::Null, Some(error)),
@@ -97,7 +98,7 @@ impl ScriptEngine {
         });
         // A condition asks for nothing.
         self.host.take_effects();
-        let answer = answer.map_err(|e| self.runtime_error(&condition.name, &e))?;
+        let answer = answer.map_err(|e| runtime_error(&condition.name, self.host.limits(), &e))?;
         answer.as_bool().map_err(|kind| ScriptError {
             script: condition.name.clone(),
             line: 0,

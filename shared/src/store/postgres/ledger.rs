@@ -215,7 +215,7 @@ impl PostgresStore {
                 &sql,
                 &[
                     &column(&rows, |e| clean(&e.id)),
-                    &column(&rows, |e| kind_name(e.kind)),
+                    &column(&rows, |e| e.kind.name()),
                     &column(&rows, |e| clean(&e.order_key)),
                     &column(&rows, |e| i64::from(e.severity.id())),
                     &column(&rows, |e| clean(&e.payload)),
@@ -365,19 +365,8 @@ async fn choose_heads(transaction: &Transaction<'_>, keys: &[(String, String)]) 
     Ok(())
 }
 
-fn kind_name(kind: EventKind) -> &'static str {
-    match kind {
-        EventKind::Alert => "alert",
-        EventKind::Post => "post",
-    }
-}
-
 fn read_delivery(row: &Row) -> Result<Delivery, StoreError> {
-    let kind = match row.try_get(2)? {
-        "alert" => EventKind::Alert,
-        "post" => EventKind::Post,
-        other => return Err(StoreError::Statement(format!("unknown event kind '{other}'"))),
-    };
+    let kind = EventKind::parse(row.try_get(2)?)?;
     Ok(Delivery {
         event_id: row.try_get(0)?,
         recipient: row.try_get(1)?,

@@ -3,20 +3,20 @@
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{PRUNE_ROWS, SqliteStore};
+use super::{PRUNE_ROWS, SqliteHooks};
 use crate::events::Event;
 use crate::model::Timestamp;
 use crate::store::StoreError;
 use crate::store::events::EventStore;
 
 #[async_trait]
-impl EventStore for SqliteStore {
+impl EventStore for SqliteHooks {
     async fn queue_events(&self, events: Vec<Event>) -> Result<(), StoreError> {
-        self.hooks.write(move |conn| events.into_iter().try_for_each(|event| queue(conn, event))).await
+        self.0.write(move |conn| events.into_iter().try_for_each(|event| queue(conn, event))).await
     }
 
     async fn queued_events(&self, limit: usize) -> Result<Vec<(i64, Event)>, StoreError> {
-        self.hooks
+        self.0
             .read(move |conn| {
                 let sql = "SELECT number, json FROM event_outbox WHERE json IS NOT NULL
                            ORDER BY number LIMIT ?1";
@@ -29,7 +29,7 @@ impl EventStore for SqliteStore {
     }
 
     async fn events_told(&self, numbers: Vec<i64>) -> Result<(), StoreError> {
-        self.hooks
+        self.0
             .write(move |conn| {
                 let mut statement =
                     conn.prepare_cached("UPDATE event_outbox SET json = NULL WHERE number = ?1")?;
@@ -42,7 +42,7 @@ impl EventStore for SqliteStore {
     }
 
     async fn prune_told(&self, before: Timestamp) -> Result<u64, StoreError> {
-        self.hooks
+        self.0
             .write_in_steps(PRUNE_ROWS, move |conn| {
                 let sql = "DELETE FROM event_outbox WHERE number IN (
                                SELECT number FROM event_outbox WHERE json IS NULL AND at < ?1 LIMIT ?2)";
@@ -53,7 +53,7 @@ impl EventStore for SqliteStore {
 
     async fn renew_session(&self, profile: &str, until: Timestamp) -> Result<(), StoreError> {
         let profile = profile.to_owned();
-        self.hooks
+        self.0
             .write(move |conn| {
                 let sql = "INSERT INTO session (profile, until) VALUES (?1, ?2)
                            ON CONFLICT (profile) DO UPDATE SET until = max(until, excluded.until)";
@@ -65,7 +65,7 @@ impl EventStore for SqliteStore {
 
     async fn end_session(&self, profile: &str) -> Result<bool, StoreError> {
         let profile = profile.to_owned();
-        self.hooks
+        self.0
             .write(move |conn| {
                 Ok(conn.prepare_cached("DELETE FROM session WHERE profile = ?1")?.execute([profile])? > 0)
             })
@@ -73,7 +73,7 @@ impl EventStore for SqliteStore {
     }
 
     async fn sessions(&self, now: Timestamp) -> Result<Vec<(String, Timestamp)>, StoreError> {
-        self.hooks
+        self.0
             .read(move |conn| {
                 let sql = "SELECT profile, until FROM session WHERE until > ?1 ORDER BY profile";
                 let mut statement = conn.prepare_cached(sql)?;

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{PRUNE_ROWS, SqliteStore};
+use super::{PRUNE_ROWS, SqliteHooks};
 use crate::events::Event;
 use crate::model::Timestamp;
 use crate::store::StoreError;
@@ -17,13 +17,13 @@ mod records;
 mod settle;
 
 #[async_trait]
-impl HookStore for SqliteStore {
+impl HookStore for SqliteHooks {
     async fn accept_events(
         &self,
         events: Vec<(Event, Vec<NewRun>)>,
         now: Timestamp,
     ) -> Result<u64, StoreError> {
-        self.hooks
+        self.0
             .write(move |conn| {
                 let mut new = 0;
                 for (event, runs) in events {
@@ -47,7 +47,7 @@ impl HookStore for SqliteStore {
     }
 
     async fn queue_runs(&self, runs: Vec<NewRun>, now: Timestamp) -> Result<Vec<u64>, StoreError> {
-        self.hooks
+        self.0
             .write(move |conn| {
                 let mut numbers = Vec::with_capacity(runs.len());
                 for run in runs {
@@ -63,7 +63,7 @@ impl HookStore for SqliteStore {
     }
 
     async fn due_hooks(&self, now: Timestamp) -> Result<(Vec<String>, Option<Timestamp>), StoreError> {
-        self.hooks.read(move |conn| claim::due(conn, now)).await
+        self.0.read(move |conn| claim::due(conn, now)).await
     }
 
     async fn claim_runs(
@@ -73,31 +73,29 @@ impl HookStore for SqliteStore {
         now: Timestamp,
     ) -> Result<Vec<ClaimedRun>, StoreError> {
         let node = node.to_owned();
-        self.hooks.write(move |conn| claim::claim(conn, &room, &node, now)).await
+        self.0.write(move |conn| claim::claim(conn, &room, &node, now)).await
     }
 
     async fn settle_runs(&self, settled: Vec<SettledRun>, now: Timestamp) -> Result<(), StoreError> {
-        self.hooks
-            .write(move |conn| settled.into_iter().try_for_each(|run| settle::settle(conn, run, now)))
-            .await
+        self.0.write(move |conn| settled.into_iter().try_for_each(|run| settle::settle(conn, run, now))).await
     }
 
     async fn release_runs(&self, node: &str, now: Timestamp) -> Result<u64, StoreError> {
         let node = node.to_owned();
-        self.hooks.write(move |conn| settle::release(conn, &node, now)).await
+        self.0.write(move |conn| settle::release(conn, &node, now)).await
     }
 
     async fn runs(&self, query: RunQuery) -> Result<Vec<RunRecord>, StoreError> {
-        self.hooks.read(move |conn| records::list(conn, &query)).await
+        self.0.read(move |conn| records::list(conn, &query)).await
     }
 
     async fn one_run(&self, hook: &str, execution: u64) -> Result<Option<(RunRecord, RunInput)>, StoreError> {
         let hook = hook.to_owned();
-        self.hooks.read(move |conn| records::one(conn, &hook, execution)).await
+        self.0.read(move |conn| records::one(conn, &hook, execution)).await
     }
 
     async fn hook_counts(&self) -> Result<Vec<HookCounts>, StoreError> {
-        self.hooks.read(records::counts).await
+        self.0.read(records::counts).await
     }
 
     async fn recorded_events(
@@ -107,7 +105,7 @@ impl HookStore for SqliteStore {
         after: u64,
         limit: usize,
     ) -> Result<Vec<(u64, Event)>, StoreError> {
-        self.hooks
+        self.0
             .read(move |conn| {
                 let sql = "SELECT place, json FROM hook_event
                            WHERE place > ?1 AND at >= ?2 AND at < ?3 ORDER BY place LIMIT ?4";
@@ -124,7 +122,7 @@ impl HookStore for SqliteStore {
 
     async fn recorded_event(&self, key: &str) -> Result<Option<Event>, StoreError> {
         let key = key.to_owned();
-        self.hooks.read(move |conn| event(conn, &key)).await
+        self.0.read(move |conn| event(conn, &key)).await
     }
 
     async fn dead_runs(
@@ -135,12 +133,12 @@ impl HookStore for SqliteStore {
         now: Timestamp,
     ) -> Result<u64, StoreError> {
         let hook = hook.to_owned();
-        self.hooks.write(move |conn| settle::dead(conn, &hook, execution, retry, now)).await
+        self.0.write(move |conn| settle::dead(conn, &hook, execution, retry, now)).await
     }
 
     async fn forget_hook(&self, hook: &str) -> Result<(), StoreError> {
         let hook = hook.to_owned();
-        self.hooks
+        self.0
             .write(move |conn| {
                 conn.prepare_cached("DELETE FROM hook_run WHERE hook = ?1 AND state <> 'running'")?
                     .execute([&hook])?;
@@ -151,7 +149,7 @@ impl HookStore for SqliteStore {
     }
 
     async fn prune_recorded(&self, before: Timestamp, keep: u64) -> Result<u64, StoreError> {
-        self.hooks
+        self.0
             .write_in_steps(PRUNE_ROWS, move |conn| {
                 let sql = "DELETE FROM hook_event WHERE place IN (
                     SELECT place FROM hook_event e WHERE (came_at < ?1 OR place <= (

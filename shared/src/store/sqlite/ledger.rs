@@ -160,7 +160,7 @@ fn accept(
     for e in events {
         let new = event.execute(params![
             e.id,
-            kind_name(e.kind),
+            e.kind.name(),
             e.order_key,
             e.severity.id(),
             e.payload,
@@ -311,23 +311,12 @@ fn prune(conn: &Connection, before: Timestamp) -> Result<usize, StoreError> {
     Ok(prune.execute(params![before.ns(), PRUNE_ROWS as i64])?)
 }
 
-fn kind_name(kind: EventKind) -> &'static str {
-    match kind {
-        EventKind::Alert => "alert",
-        EventKind::Post => "post",
-    }
-}
-
 /// What [`read_delivery`] reads.
 const COLUMNS: &str = "d.event_id, d.recipient, e.kind, e.payload, e.traceparent, d.attempts, d.deadline,
     e.accepted_at FROM delivery AS d JOIN event AS e ON e.id = d.event_id";
 
 fn read_delivery(row: &Row<'_>) -> Result<Delivery, StoreError> {
-    let kind = match row.get_ref(2)?.as_str().map_err(rusqlite::Error::from)? {
-        "alert" => EventKind::Alert,
-        "post" => EventKind::Post,
-        other => return Err(StoreError::Statement(format!("unknown event kind '{other}'"))),
-    };
+    let kind = EventKind::parse(row.get_ref(2)?.as_str().map_err(rusqlite::Error::from)?)?;
     Ok(Delivery {
         event_id: row.get(0)?,
         recipient: row.get(1)?,

@@ -16,8 +16,8 @@ use samples::{an_hour, at, event};
 async fn in_memory_keeps_the_contract() {
     let store = SqliteStore::in_memory().unwrap();
     conformance::store(&store).await;
-    conformance::event_store(&store).await;
-    conformance::hook_store(&store).await;
+    conformance::event_store(&store.hooks()).await;
+    conformance::hook_store(&store.hooks()).await;
 }
 
 #[tokio::test]
@@ -25,8 +25,8 @@ async fn on_disk_keeps_the_contract() {
     let dir = tempfile::tempdir().unwrap();
     let store = SqliteStore::open(&dir.path().join("made/on/demand")).unwrap();
     conformance::store(&store).await;
-    conformance::event_store(&store).await;
-    conformance::hook_store(&store).await;
+    conformance::event_store(&store.hooks()).await;
+    conformance::hook_store(&store.hooks()).await;
     store.close().await;
 }
 

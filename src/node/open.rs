@@ -1,0 +1,89 @@
+//! What a node is made of before it plays a role: scripts, lists, databases, store, keys.
+
+use std::fs::File;
+use std::path::Path;
+use std::sync::Arc;
+
+use shared::geo::GeoBases;
+use shared::script::lists::Lists;
+use shared::script::source::{self, ScriptSource};
+use shared::seal::Sealer;
+use shared::store::Store;
+use shared::store::postgres::PostgresStore;
+use shared::store::sqlite::{SqliteHooks, SqliteStore};
+
+use super::{NodeError, Roles};
+use crate::config::{Config, StoreKind};
+
+/// Built-in scripts and the user's, in this order.
+///
+/// # Errors
+/// A [`ScriptError`](shared::script::ScriptError) names the folder or file that cannot be read.
+pub fn script_sources(config: &Config) -> Result<Vec<ScriptSource>, shared::script::ScriptError> {
+    let mut sources = if config.scripts.builtin { source::builtin() } else { Vec::new() };
+    if !config.scripts.dir.as_os_str().is_empty() {
+        sources.extend(source::load_dir(&config.scripts.dir)?);
+    }
+    Ok(sources)
+}
+
+/// The lists that scripts look things up in.
+///
+/// # Errors
+/// Names the file that cannot be read.
+pub fn script_lists(config: &Config) -> Result<Lists, NodeError> {
+    Lists::load(&config.scripts.lists).map_err(|wrong| NodeError::Config(vec![wrong]))
+}
+
+/// The databases that tell where addresses are.
+///
+/// # Errors
+/// Names the file that cannot be read.
+pub fn geo_bases(config: &Config) -> Result<GeoBases, NodeError> {
+    GeoBases::load(&config.geo.databases).map_err(|wrong| NodeError::Config(vec![wrong]))
+}
+
+/// What a process keeps things in.
+#[derive(Default)]
+pub(super) struct Opened {
+    pub(super) store: Option<Arc<dyn Store>>,
+    pub(super) local: Option<SqliteHooks>,
+    pub(super) lock: Option<File>,
+}
+
+/// Opens the store, and the files that are of this process alone with the lock that keeps others from them:
+/// with a server, roles of one node may run beside each other.
+pub(super) async fn open_store(config: &Config, roles: Roles) -> Result<Opened, NodeError> {
+    let dir = &config.node.state_dir;
+    if config.store.kind == StoreKind::Sqlite {
+        let lock = lock(dir)?;
+        let files = SqliteStore::open(dir)?;
+        let local = Some(files.hooks());
+        return Ok(Opened { store: Some(Arc::new(files)), local, lock: Some(lock) });
+    }
+    let role = match (roles.aggregator, roles.notifier) {
+        (true, true) => "both",
+        (true, false) => "aggregator",
+        (false, _) => "notifier",
+    };
+    let own = dir.join(format!("{}-{role}", config.node_name()));
+    let lock = lock(&own)?;
+    let store = PostgresStore::open(&config.store.postgres).await?;
+    let local = SqliteHooks::open(&own)?;
+    Ok(Opened { store: Some(Arc::new(store)), local: Some(local), lock: Some(lock) })
+}
+
+/// What seals the secrets of edited settings.
+pub(super) fn sealer(config: &Config) -> Result<Arc<Sealer>, NodeError> {
+    let loaded = Sealer::load(&config.node.secret_key, &config.node.state_dir);
+    loaded.map(Arc::new).map_err(|cause| NodeError::Config(vec![format!("node.secret_key: {cause}")]))
+}
+
+/// Makes sure that one process alone uses the state directory.
+fn lock(dir: &Path) -> Result<File, NodeError> {
+    let wrong = |cause: String| NodeError::StateDir { path: dir.display().to_string(), cause };
+    std::fs::create_dir_all(dir).map_err(|e| wrong(e.to_string()))?;
+    let file = File::create(dir.join("flowhook.lock")).map_err(|e| wrong(e.to_string()))?;
+    file.try_lock().map_err(|e| wrong(e.to_string()))?;
+    Ok(file)
+}

@@ -1,0 +1,103 @@
+//! The way out: who produces first, each draining what it has.
+
+use std::time::Duration;
+
+use shared::store::events::EventStore as _;
+
+use super::Node;
+
+impl Node {
+    /// Stops in order: who produces first, each draining what it has; then closes bus and store.
+    pub async fn stop(mut self) {
+        self.stop_telling().await;
+        for watcher in self.watchers.drain(..) {
+            watcher.abort();
+        }
+        if let Some(last_words) = self.last_words.take() {
+            last_words.say().await;
+        }
+        if let Some(collector) = self.collector.take() {
+            stop_actor(&collector.actor.get_cell(), collector.handle, "collector").await;
+        }
+        if self.aggregator.is_some() && self.bus.outstanding().is_some() {
+            self.bus_empties(Duration::from_secs(20)).await;
+        }
+        self.history_is_whole(Duration::from_secs(10)).await;
+        if let Some(aggregator) = self.aggregator.take() {
+            stop_actor(&aggregator.actor.get_cell(), aggregator.handle, "aggregator").await;
+        }
+        if let Some((actor, handle)) = self.notifier.take() {
+            stop_actor(&actor.get_cell(), handle, "notifier").await;
+        }
+        let _ = self.bus.flush().await;
+        self.bus.close().await;
+        if let Some(store) = &self.store {
+            store.close().await;
+        }
+        // The same again where files are the store; a second time does nothing.
+        if let Some(local) = &self.local {
+            local.close().await;
+        }
+    }
+
+    /// Says goodbye and tells what is still to be told while there is somebody to take it; what is left
+    /// is told after the next start.
+    async fn stop_telling(&mut self) {
+        let Some(telling) = self.telling.take() else { return };
+        let told = async {
+            self.tell_roles("STOPPED", "STARTED").await;
+            while let Some(store) = &self.local
+                && store.queued_events(1).await.is_ok_and(|queued| !queued.is_empty())
+            {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let _ = tokio::time::timeout(Duration::from_secs(2), told).await;
+        telling.abort();
+    }
+
+    /// Waits until the last alerts have gone through the ledger into the history: both roles are
+    /// needed for that, so it is done before either stops.
+    async fn history_is_whole(&self, deadline: Duration) {
+        let (Some(aggregator), Some((_, notifier)), Some(store)) =
+            (&self.aggregator, &self.notifier, &self.store)
+        else {
+            return;
+        };
+        let whole = async {
+            loop {
+                let stats = store.stats().await.unwrap_or_default();
+                let owed = stats.iter().any(|lane| lane.recipient == "alert_store" && lane.pending > 0);
+                let ended = aggregator.handle.is_finished() || notifier.is_finished();
+                if ended || (aggregator.is_idle().await && !owed) {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        if tokio::time::timeout(deadline, whole).await.is_err() {
+            tracing::warn!(
+                "alerts are still on their way into the history; they are stored after the next start"
+            );
+        }
+    }
+
+    /// Waits until nothing is under way on an in-process bus.
+    async fn bus_empties(&self, deadline: Duration) {
+        let empty = async {
+            while self.bus.outstanding().unwrap_or(0) > 0 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        if tokio::time::timeout(deadline, empty).await.is_err() {
+            tracing::error!(left = self.bus.outstanding(), "messages were still under way at the stop");
+        }
+    }
+}
+
+async fn stop_actor(cell: &ractor::ActorCell, handle: tokio::task::JoinHandle<()>, role: &str) {
+    cell.stop(None);
+    if tokio::time::timeout(Duration::from_secs(45), handle).await.is_err() {
+        tracing::error!(role, "did not stop within 45 s");
+    }
+}
