@@ -107,6 +107,7 @@ impl ApiDeps {
                 clock: Arc::clone(&deps.clock),
                 events: deps.events.clone(),
                 lease: std::time::Duration::from_secs(deps.config.api.session_s),
+                node: deps.node.clone(),
             })),
             tokens: deps.config.api.token.clone(),
             file_settings: Arc::new(deps.file_settings.clone()),

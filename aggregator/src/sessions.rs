@@ -29,6 +29,8 @@ pub struct Sessions {
     events: Emitter,
     /// How long a session lasts that nobody renews.
     lease: Duration,
+    /// This node, which keeps its own sessions.
+    node: String,
     /// Profiles that are connected to this process.
     connected: Mutex<BTreeSet<String>>,
     changed: Notify,
@@ -50,14 +52,21 @@ pub struct SessionDeps {
     pub events: Emitter,
     /// How long a session lasts that nobody renews.
     pub lease: Duration,
+    /// Name of this node.
+    pub node: String,
 }
 
 impl Sessions {
     /// Nobody is connected.
     pub fn new(deps: SessionDeps) -> Self {
-        let SessionDeps { store, documents, bus, subjects, clock, events, lease } = deps;
+        let SessionDeps { store, documents, bus, subjects, clock, events, lease, node } = deps;
         let (connected, changed) = (Mutex::default(), Notify::new());
-        Self { store, documents, bus, subjects, clock, events, lease, connected, changed }
+        Self { store, documents, bus, subjects, clock, events, lease, node, connected, changed }
+    }
+
+    /// The node that keeps these sessions.
+    pub fn node(&self) -> &str {
+        &self.node
     }
 
     /// A profile is connected from now on.
@@ -114,7 +123,8 @@ impl Sessions {
         let mut gone = false;
         for document in self.documents.documents(Some(DocumentKind::Hooks)).await? {
             let profile = document.value["session"].as_str();
-            if profile.is_none_or(|profile| alive.contains(profile)) {
+            let elsewhere = document.value["session_at"].as_str().is_some_and(|node| node != self.node);
+            if elsewhere || profile.is_none_or(|profile| alive.contains(profile)) {
                 continue;
             }
             let change = Change {
@@ -127,7 +137,8 @@ impl Sessions {
             };
             if let Put::Done(deleted) = self.documents.change(change).await? {
                 gone = true;
-                let draft = Draft::state("HOOK", &document.name, "DELETED", Some("ENABLED"), Value::Null);
+                let before = if document.value["enabled"] == false { "DISABLED" } else { "ENABLED" };
+                let draft = Draft::state("HOOK", &document.name, "DELETED", Some(before), Value::Null);
                 self.events.record(vec![draft.by("session", "session", deleted.revision)]).await;
             }
         }
@@ -158,6 +169,7 @@ mod tests {
             clock: Arc::clone(clock) as SharedClock,
             events: Emitter::quiet(),
             lease: Duration::from_secs(30),
+            node: "n1".to_owned(),
         })
     }
 

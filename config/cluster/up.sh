@@ -110,6 +110,8 @@ TOML
   else
     printf '[[collector.interface]]\nname = "uplink"\nfiles = ["%s/tests/data/demo.pcap"]\n' "$root"
   fi
+  # One notifier runs the hooks.
+  if [ "$2" = notifier-2 ]; then printf '[notifier.hooks]\nenabled = false\n'; fi
 }
 # run SITE NAME ROLE API_PORT
 run() {

@@ -122,7 +122,7 @@ async fn dispatch() {
         ..Hook::new(HookKind::RhaiCode, "1")
     };
     let hooks = BTreeMap::from([("h".to_owned(), (1, hook))]);
-    let settings = Settings { hooks: Arc::new(hooks), ..Settings::default() };
+    let settings = Settings { hooks: Arc::new(hooks), edits_known: true, ..Settings::default() };
     let deps = NotifierDeps {
         sealer: Arc::new(shared::seal::Sealer::of_nobody().expect("a key")),
         bus: Arc::clone(&bus),

@@ -97,19 +97,15 @@ impl Actor for Dispatcher {
         myself: ActorRef<Self::Msg>,
         args: Self::Arguments,
     ) -> Result<Self::State, ActorProcessingErr> {
-        let inhibition = match args.rules.is_empty() {
-            true => State::new(),
-            false => {
-                myself.send_interval(TICK, || DispatcherMessage::Tick);
-                args.ledger.notes(SCOPE).await?
-            }
-        };
+        if !args.rules.is_empty() {
+            myself.send_interval(TICK, || DispatcherMessage::Tick);
+        }
         let mut pumps = JoinSet::new();
         for stream in [Stream::Alert, Stream::Post] {
             let consumer = args.bus.consume(stream, CONSUMER, &args.subjects.all(stream.kind())).await?;
             pumps.spawn(pump(stream, consumer, args.batch, myself.clone()));
         }
-        Ok(DispatcherState { args, inhibition, _pumps: pumps })
+        Ok(DispatcherState { args, inhibition: State::new(), _pumps: pumps })
     }
 
     async fn handle(
@@ -135,6 +131,11 @@ impl DispatcherState {
         // One batch, one decision, whatever is edited meanwhile.
         let roster = Arc::clone(&self.args.roster.borrow());
         let now = self.args.clock.now();
+        if let Err(error) = self.refresh().await {
+            metrics::ledger_failed("notes");
+            tracing::warn!(%error, messages = queued.len(), "the ledger failed, trying again");
+            return queued;
+        }
         let mut draft = Draft::new(&self.args.rules, &self.inhibition);
         let mut events = Vec::with_capacity(queued.len());
         let mut readable = Vec::with_capacity(queued.len());
@@ -201,8 +202,21 @@ impl DispatcherState {
         Ok(())
     }
 
+    /// Reads anew what mutes and what is muted: other notifiers may have changed it.
+    async fn refresh(&mut self) -> Result<(), StoreError> {
+        if !self.args.rules.is_empty() {
+            self.inhibition = self.args.ledger.notes(SCOPE).await?;
+        }
+        Ok(())
+    }
+
     /// Tells what was muted by alerts that mute no more because of their age.
     async fn expire(&mut self) {
+        if let Err(error) = self.refresh().await {
+            metrics::ledger_failed("notes");
+            tracing::warn!(%error, "the ledger failed, trying again later");
+            return;
+        }
         let (roster, now) = (Arc::clone(&self.args.roster.borrow()), self.args.clock.now());
         let mut draft = Draft::new(&self.args.rules, &self.inhibition);
         let events = draft.expire(now);

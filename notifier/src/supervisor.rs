@@ -189,7 +189,8 @@ impl Actor for NotifierSupervisor {
         let children: Vec<Child> = plan.lanes.keys().cloned().map(Child::Lane).collect();
         let (running, stopping, budgets) = Default::default();
         let mut state = SupervisorState { plan, running, stopping, budgets, ticks: 0, listeners };
-        for child in children.into_iter().chain([Child::Hooks, Child::Dispatcher]) {
+        let hooks = state.plan.deps.config.hooks.enabled.then_some(Child::Hooks);
+        for child in children.into_iter().chain(hooks).chain([Child::Dispatcher]) {
             state.start(child, &myself).await?;
         }
         myself.send_interval(TICK, || NotifierMessage::Tick);

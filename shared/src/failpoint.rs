@@ -1,29 +1,32 @@
 //! Named points at which a test may kill the process, to see what survives.
 //!
-//! `FLOWHOOK_FAILPOINT=<name>:<n>@<file>` kills it at the n-th pass since the file is there. A release
-//! build has no such points.
+//! `FLOWHOOK_FAILPOINT=<name>:<n>@<file>` kills it at the n-th pass (the first without a number), counted
+//! since the file is there (from the start without one). A release build has no such points.
+
+/// The environment variable.
+pub const VARIABLE: &str = "FLOWHOOK_FAILPOINT";
 
 /// Kills the process (SIGKILL) here, when the environment says so.
 #[cfg(debug_assertions)]
 pub fn hit(name: &str) {
     use std::path::PathBuf;
     use std::sync::LazyLock;
-    use std::sync::atomic::{AtomicU64, Ordering};
+    use std::sync::atomic::{AtomicI64, Ordering};
 
-    static WANTED: LazyLock<Option<(String, AtomicU64, PathBuf)>> = LazyLock::new(|| {
-        let text = std::env::var("FLOWHOOK_FAILPOINT").ok()?;
-        let (point, file) = text.split_once('@')?;
-        let (name, passes) = point.split_once(':')?;
-        Some((name.to_owned(), AtomicU64::new(passes.parse().ok()?), file.into()))
+    static WANTED: LazyLock<Option<(String, AtomicI64, Option<PathBuf>)>> = LazyLock::new(|| {
+        let text = std::env::var(VARIABLE).ok()?;
+        let (point, file) = text.split_once('@').map_or((&*text, None), |(p, file)| (p, Some(file.into())));
+        let (name, passes) = point.split_once(':').unwrap_or((point, "1"));
+        Some((name.to_owned(), AtomicI64::new(passes.parse().ok()?), file))
     });
     if let Some((wanted, passes, file)) = &*WANTED
         && wanted == name
-        && file.exists()
-        && passes.fetch_sub(1, Ordering::Relaxed) == 1
+        && file.as_ref().is_none_or(|file| file.exists())
+        && passes.fetch_sub(1, Ordering::SeqCst) == 1
     {
         // No destructor runs and nothing is flushed, as with a crash.
         let pid = std::process::id().to_string();
-        let _ = std::process::Command::new("/bin/kill").args(["-KILL", &pid]).status();
+        let _ = std::process::Command::new("kill").args(["-KILL", &pid]).status();
         std::process::abort();
     }
 }

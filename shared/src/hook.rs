@@ -314,6 +314,9 @@ pub struct Hook {
     /// The profile whose session it lives as long as; persistent when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session: Option<String>,
+    /// The node that keeps this session, and alone ends what lives as long as it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session_at: Option<String>,
     /// It runs.
     #[serde(default = "yes")]
     pub enabled: bool,
@@ -366,6 +369,7 @@ impl Hook {
             keep: Retention::default(),
             limits: Limits::default(),
             session: None,
+            session_at: None,
             enabled: true,
             locked: false,
             labels: BTreeMap::new(),

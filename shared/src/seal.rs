@@ -1,8 +1,9 @@
 //! Secrets of edited settings, sealed where they are kept.
 //!
 //! A secret is sealed by ChaCha20-Poly1305 (RFC 8439) under one key of the node, for one place: kind and
-//! name of its document and the path in it. What was sealed for one place opens at no other, so that
-//! nobody who may edit settings makes a secret go where it was not meant to. What a document keeps is
+//! name of its document and the path in it. What was sealed for one place opens at no other: a sealed text
+//! that is copied elsewhere is worth nothing. Who may edit an endpoint can still send its secret to another
+//! address. What a document keeps is
 //! `sealed:1:` and nonce and ciphertext in hexadecimal digits.
 
 use std::io::Write;

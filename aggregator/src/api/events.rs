@@ -158,6 +158,9 @@ fn singular(word: &str) -> String {
     }
 }
 
+/// Bytes of a body that an event tells; an event has to fit into a message with all else.
+const MAX_TOLD: usize = 256 * 1024;
+
 /// A body without the values of endpoints' and recipients' parameters: a wrong call may have a secret
 /// under any key.
 fn without_parameters(body: Value) -> Value {
@@ -199,7 +202,10 @@ fn draft(
         named.extend(fields);
     }
     if !given.is_empty() {
-        let body = serde_json::from_slice(given).unwrap_or_else(|_| json!("no JSON, left out"));
+        let body = match given.len() > MAX_TOLD {
+            true => json!(format!("{} bytes, left out", given.len())),
+            false => serde_json::from_slice(given).unwrap_or_else(|_| json!("no JSON, left out")),
+        };
         named.push(("body".to_owned(), masked(without_parameters(body))));
     }
     let numbered = |named: Vec<(String, Value)>| {

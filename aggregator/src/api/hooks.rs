@@ -55,24 +55,9 @@ pub struct NewHook {
     hook: Hook,
 }
 
-/// Asks the notifier.
+/// Asks the notifier about hooks.
 pub async fn ask(deps: &ApiDeps, verb: &str, question: Value) -> Result<Value, ApiError> {
-    let subject = deps.subjects.request_role("notifier", verb);
-    let answer = deps.bus.request(&subject, question.to_string().into(), PATIENCE).await?;
-    let answer: Value = serde_json::from_slice(&answer)
-        .map_err(|e| ApiError::unavailable(format!("the notifier's answer cannot be read: {e}")))?;
-    let error = &answer["error"];
-    let text = |key: &str| error[key].as_str().unwrap_or_default().to_owned();
-    match error["code"].as_str() {
-        None => Ok(answer),
-        Some("not_found") => Err(ApiError::not_found(text("message"))),
-        Some("bad_request") => {
-            let message = text("message");
-            let (field, cause) = message.split_once(": ").unwrap_or(("hook", &message));
-            Err(ApiError::bad_field(field, cause))
-        }
-        Some(_) => Err(ApiError::unavailable(text("message"))),
-    }
+    super::recipients::ask(deps, verb, question.to_string().into(), PATIENCE).await
 }
 
 /// A parameter that is a time: RFC 3339, or how long ago (`90s`, `15m`, `2h`, `7d`).
@@ -145,7 +130,7 @@ async fn counted(deps: &ApiDeps, entries: &mut [HookEntry]) -> bool {
     true
 }
 
-/// Sets, changes or deletes a hook: every way to do that comes here.
+/// Sets, changes or deletes a hook: every way to do that comes here, or goes the two steps by itself.
 pub async fn change(
     deps: &ApiDeps,
     request: &HttpRequest,
@@ -154,25 +139,49 @@ pub async fn change(
     expected: Option<u64>,
     by: Option<String>,
 ) -> Result<Document, ApiError> {
+    permit(deps, request, name, new.as_ref()).await?;
+    put(deps, request, name, new, expected, by).await
+}
+
+/// Whether this change may be made by who asks, and could run: changes nothing.
+pub async fn permit(
+    deps: &ApiDeps,
+    request: &HttpRequest,
+    name: &str,
+    new: Option<&Hook>,
+) -> Result<(), ApiError> {
     let old = find(deps, name).await?;
     let unlocks = |old: &Hook, new: &Hook| Hook { locked: false, ..old.clone() } == *new;
     if let Some(old) = old.as_ref().filter(|old| old.hook.locked)
-        && !new.as_ref().is_some_and(|new| unlocks(&old.hook, new))
+        && !new.is_some_and(|new| unlocks(&old.hook, new))
     {
         return Err(ApiError::locked(format!("hook '{name}' is locked; unlock it first")));
     }
     let runs = |hook: &Hook| hook.kind.is_process();
-    if new.as_ref().or(old.as_ref().map(|old| &old.hook)).is_some_and(runs) {
+    if new.or(old.as_ref().map(|old| &old.hook)).is_some_and(runs) {
         deps.demand(request, ApiRole::ProcessHooks, "a hook that runs a process")?;
     }
     // A hook that is only switched need not be able to run, say when its file is gone.
     let same =
         |old: &Hook, new: &Hook| Hook { enabled: new.enabled, locked: new.locked, ..old.clone() } == *new;
-    if let Some(new) = &new
+    if let Some(new) = new
         && !old.as_ref().is_some_and(|old| same(&old.hook, new))
     {
         ask(deps, "hook_check", json!({ "name": name, "hook": new })).await?;
     }
+    Ok(())
+}
+
+/// Makes a change that is permitted.
+pub async fn put(
+    deps: &ApiDeps,
+    request: &HttpRequest,
+    name: &str,
+    new: Option<Hook>,
+    expected: Option<u64>,
+    by: Option<String>,
+) -> Result<Document, ApiError> {
+    let old = find(deps, name).await?;
     let by = deps.user(request).or(by).unwrap_or_else(|| "api".to_owned());
     let value = new.as_ref().map(|new| json!(new));
     let (kind, at) = (DocumentKind::Hooks, deps.clock.now());
@@ -367,7 +376,23 @@ pub async fn rename(
     if find(&deps, &body.to).await?.is_some() {
         return Err(ApiError::conflict(format!("there is a hook '{}' already", body.to)));
     }
-    let made = change(&deps, &request, &body.to, Some(entry.hook), Some(0), by.clone()).await?;
-    change(&deps, &request, &name, None, Some(entry.revision), by).await?;
+    if deps.file_settings.hooks.contains_key(&*name) {
+        return Err(ApiError::conflict(format!(
+            "hook '{name}' is of the configuration file; rename it there"
+        )));
+    }
+    // Never both at once: the new one begins to run when the old one is gone.
+    let enabled = entry.hook.enabled;
+    let silent = Hook { enabled: false, ..entry.hook };
+    let made = change(&deps, &request, &body.to, Some(silent.clone()), Some(0), by.clone()).await?;
+    if let Err(error) = change(&deps, &request, &name, None, Some(entry.revision), by.clone()).await {
+        change(&deps, &request, &body.to, None, Some(made.revision), by).await?;
+        return Err(error);
+    }
+    let hook = Hook { enabled, ..silent };
+    let made = match enabled {
+        true => change(&deps, &request, &body.to, Some(hook), Some(made.revision), by).await?,
+        false => made,
+    };
     Ok(answered(HttpResponse::Ok(), shown(made)?))
 }

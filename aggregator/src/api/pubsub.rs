@@ -133,7 +133,7 @@ pub async fn create(
     if !persistent {
         named("profile", &profile, false)?;
         deps.sessions.connect(&profile).await?;
-        hook.session = Some(profile);
+        (hook.session, hook.session_at) = (Some(profile), Some(deps.sessions.node().to_owned()));
     }
     let name = format!("pubsub-{:x}", deps.clock.now().ns());
     hooks::change(&deps, &request, &name, Some(hook), Some(0), by).await?;

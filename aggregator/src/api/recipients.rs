@@ -147,6 +147,11 @@ pub async fn ask(deps: &ApiDeps, verb: &str, question: Bytes, patience: Duration
     match error["code"].as_str() {
         None => Ok(answer),
         Some("not_found") => Err(ApiError::not_found(text("message"))),
+        Some("bad_request") => {
+            let message = text("message");
+            let (field, cause) = message.split_once(": ").unwrap_or(("body", &message));
+            Err(ApiError::bad_field(field, cause))
+        }
         Some(_) => Err(ApiError::unavailable(text("message"))),
     }
 }

@@ -43,6 +43,7 @@ fn deps() -> (ApiDeps, SqliteStore, SharedBus) {
             clock: ManualClock::new(Timestamp::from_secs(1)),
             events: shared::events::Emitter::quiet(),
             lease: std::time::Duration::from_secs(30),
+            node: "n1".to_owned(),
         })),
         tokens: Vec::new(),
         file_settings: Arc::default(),

@@ -9,6 +9,8 @@ use shared::wire::subject::check_filter;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct HooksConfig {
+    /// Whether hooks run here. Of several notifiers one runs them all.
+    pub enabled: bool,
     /// Absolute path of the folder whose files hooks may run; empty runs no files.
     pub dir: String,
     /// Absolute path of the Python that runs hooks of kind `python_file`.
@@ -30,6 +32,7 @@ pub struct HooksConfig {
 impl Default for HooksConfig {
     fn default() -> Self {
         Self {
+            enabled: true,
             dir: String::new(),
             python: "/usr/bin/python3".to_owned(),
             subjects: vec!["event.>".to_owned()],

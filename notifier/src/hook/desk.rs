@@ -24,7 +24,7 @@ use serde_json::{Value, json};
 use shared::events::Event;
 use shared::hook::{self, Hook};
 use shared::model::Timestamp;
-use shared::store::hooks::{RunQuery, RunTrigger, event_key};
+use shared::store::hooks::{NewRun, RunQuery, RunTrigger, event_key};
 use shared::wire::subject::matches;
 use tokio::sync::watch;
 
@@ -157,7 +157,7 @@ impl Answers for Desk {
                 let OneRun { hook, execution, render, by } = read(question)?;
                 let request = RetryRequest { execution, render, by };
                 self.find(&hook)?;
-                let number = self.shared.retry(&hook, &request).await.map_err(Refusal::NotFound)?;
+                let number = self.shared.retry(&hook, &request).await?;
                 Ok(json!({ "execution": number }))
             }
             "hook_replay" => self.replay(read(question)?).await,
@@ -232,7 +232,9 @@ impl Desk {
                         .push(json!({ "event": event_key(event), "subject": event.subject, "at": event.at }));
                 }
                 let now = self.shared.tools.clock.now();
-                runs.push(run_for(&found, event, RunTrigger::Replay, &asked.by, now));
+                // A condition that cannot be looked at leaves the event out, as when it came first.
+                let skipped = judged.into_iter().find_map(|(_, wrong)| wrong);
+                runs.push(NewRun { skipped, ..run_for(&found, event, RunTrigger::Replay, &asked.by, now) });
             }
             if !asked.dry_run && !runs.is_empty() {
                 self.shared.store.queue_runs(runs, self.shared.tools.clock.now()).await?;
@@ -287,12 +289,12 @@ impl Desk {
 
 impl Shared {
     /// Queues an execution again; gives the number of the new one.
-    pub async fn retry(&self, hook: &str, request: &RetryRequest) -> Result<u64, String> {
-        let found = self.store.one_run(hook, request.execution).await.map_err(|e| e.to_string())?;
-        let (record, input) = found.ok_or_else(|| no_execution(hook, request.execution).to_string())?;
+    pub async fn retry(&self, hook: &str, request: &RetryRequest) -> Result<u64, Refusal> {
+        let found = self.store.one_run(hook, request.execution).await?;
+        let (record, input) = found.ok_or_else(|| no_execution(hook, request.execution))?;
         let now = self.tools.clock.now();
         let same = !request.render && record.started_at.is_some();
-        let run = shared::store::hooks::NewRun {
+        let run = NewRun {
             hook: record.hook,
             revision: record.revision,
             event: record.event,
@@ -304,9 +306,9 @@ impl Shared {
             input: same.then_some(input),
             skipped: None,
         };
-        let numbers = self.store.queue_runs(vec![run], now).await.map_err(|e| e.to_string())?;
+        let numbers = self.store.queue_runs(vec![run], now).await?;
         self.woken.notify_one();
-        numbers.first().copied().ok_or_else(|| "nothing was queued".to_owned())
+        numbers.first().copied().ok_or_else(|| Refusal::NotFound("nothing was queued".to_owned()))
     }
 }
 

@@ -105,9 +105,10 @@ impl Executor {
         let (due, next) = self.shared.store.due_hooks(now).await?;
         let plan = Arc::clone(&self.plan.borrow());
         let room = self.room(&plan, due, now);
-        let claimed = match room.is_empty() {
+        let left = self.concurrency.saturating_sub(self.running.values().sum());
+        let claimed = match room.is_empty() || left == 0 {
             true => Vec::new(),
-            false => self.shared.store.claim_runs(room, &self.shared.tools.node, now).await?,
+            false => self.shared.store.claim_runs(room, left, &self.shared.tools.node, now).await?,
         };
         let begun = claimed.len();
         if begun > 0 {
@@ -125,10 +126,9 @@ impl Executor {
         Ok(until.min(IDLE))
     }
 
-    /// How many executions of each hook may begin.
+    /// How many executions of each hook may begin. What is due of one may have to wait for its turn, so
+    /// none takes room from the others before the store says what can begin.
     fn room(&mut self, plan: &Plan, due: Vec<String>, now: Timestamp) -> Vec<(String, usize)> {
-        let running: usize = self.running.values().sum();
-        let mut left = self.concurrency.saturating_sub(running);
         let mut room = Vec::new();
         // Who runs least comes first, so that one busy hook leaves the others their share.
         let mut due: Vec<(usize, String)> =
@@ -150,9 +150,7 @@ impl Executor {
                     }
                 }
             };
-            let may = may.min(left);
             if may > 0 {
-                left -= may;
                 room.push((name, may));
             }
         }

@@ -16,6 +16,7 @@ use tokio::sync::watch;
 use super::manager::Shared;
 use super::plan::{Admission, Match, Plan, event_json, run_for};
 use super::scripts::Source;
+use crate::answering::Refusal;
 use crate::metrics;
 
 /// Messages in one transaction at most.
@@ -144,7 +145,19 @@ impl Intake {
         let subjects = &self.shared.tools.subjects;
         if let Some(hook) = subjects.parse_hook_retry(&message.subject) {
             let request = serde_json::from_slice(&message.payload).map_err(|e| e.to_string())?;
-            self.shared.retry(&hook, &request).await?;
+            while let Err(refusal) = self.shared.retry(&hook, &request).await {
+                match refusal {
+                    // Everything stops; what was not acknowledged comes again.
+                    Refusal::Store(StoreError::Closed) => std::future::pending().await,
+                    // The request waits as events do.
+                    Refusal::Store(error) => {
+                        metrics::ledger_failed("queue_runs");
+                        tracing::warn!(%error, "the store failed, trying again");
+                        tokio::time::sleep(PAUSE).await;
+                    }
+                    other => return Err(other.to_string()),
+                }
+            }
             return Ok(None);
         }
         let subject = subjects.unprefixed(&message.subject).unwrap_or(&message.subject);

@@ -124,16 +124,25 @@ impl Actor for HookManager {
                 let _ = myself.cast(ManagerMessage::Ended(name));
             });
         };
+        // Events wait on the bus, and executions in the store, until it is known which hooks there are.
+        let (known, for_executor) = (known(settings.clone()), known(settings.clone()));
         part(
             "intake",
             Box::pin(async move {
+                known.await;
                 tokio::select! {
                     () = intake.run(consumer) => {}
                     () = intake.run_unkept(unkept) => {}
                 }
             }),
         );
-        part("executor", Box::pin(executor.run()));
+        part(
+            "executor",
+            Box::pin(async move {
+                for_executor.await;
+                executor.run().await;
+            }),
+        );
         part("settings", Box::pin(follow(settings, sender, config.subjects.clone(), Arc::clone(&shared))));
         part("pruner", Box::pin(prune(shared, config)));
         part("questions", Box::pin(async move { drop(listeners.join_all().await) }));
@@ -160,6 +169,12 @@ impl Actor for HookManager {
     }
 }
 
+/// Waits until what is edited is known: before, hooks that were edited look as if they were not there.
+async fn known(mut settings: LiveSettings) {
+    // An error means that nobody will tell any more; then what is known is all there is.
+    let _ = settings.wait_for(|settings| settings.edits_known).await;
+}
+
 /// Keeps the plan as the settings are.
 async fn follow(
     mut settings: LiveSettings,
@@ -167,6 +182,20 @@ async fn follow(
     allowed: Vec<String>,
     shared: Arc<Shared>,
 ) {
+    known(settings.clone()).await;
+    settings.mark_changed();
+    // Of a hook that was deleted while nobody looked there may still be records.
+    match shared.store.hook_counts().await {
+        Ok(counts) => {
+            let there = Arc::clone(&settings.borrow().hooks);
+            for gone in counts.iter().filter(|counts| !there.contains_key(&counts.hook)) {
+                if let Err(error) = shared.store.forget_hook(&gone.hook).await {
+                    tracing::warn!(%error, hook = gone.hook, "records of a deleted hook are kept for now");
+                }
+            }
+        }
+        Err(error) => tracing::warn!(%error, "records of deleted hooks are kept for now"),
+    }
     while settings.changed().await.is_ok() {
         let hooks = Arc::clone(&settings.borrow_and_update().hooks);
         let new = Plan::new(&hooks, &allowed);

@@ -80,7 +80,7 @@ impl Setup {
 
     fn apply(&self) {
         let hooks = Arc::new(self.hooks.clone());
-        self.settings.send_replace(Arc::new(Settings { hooks, ..Settings::default() }));
+        self.settings.send_replace(Arc::new(Settings { hooks, edits_known: true, ..Settings::default() }));
     }
 
     async fn start(&self) -> Manager {

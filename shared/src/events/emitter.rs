@@ -158,6 +158,12 @@ impl Inner {
     }
 }
 
+/// Seconds for which it is known that an event was told, and which number its key had.
+const KEPT_S: i64 = 7 * 86_400;
+
+/// Time between looks at what may be forgotten.
+const PRUNE: Duration = Duration::from_secs(3600);
+
 /// Events of one batch, and whom to tell that they are safe.
 type Batch = (Vec<Event>, Vec<oneshot::Sender<()>>);
 
@@ -187,6 +193,7 @@ async fn next_batch(orders: &mut mpsc::Receiver<Order>) -> Option<Batch> {
 
 async fn with_store(outlet: Outlet, store: Arc<dyn EventStore>, mut orders: mpsc::Receiver<Order>) {
     let woken = Arc::new(Notify::new());
+    let pruning = prune(Arc::clone(&store), Arc::clone(&outlet.clock));
     let publishing = publish(outlet, Arc::clone(&store), Arc::clone(&woken));
     let storing = async {
         while let Some((events, told)) = next_batch(&mut orders).await {
@@ -206,6 +213,18 @@ async fn with_store(outlet: Outlet, store: Arc<dyn EventStore>, mut orders: mpsc
     tokio::select! {
         () = storing => {}
         () = publishing => {}
+        () = pruning => {}
+    }
+}
+
+/// Forgets, for ever, what was told long ago.
+async fn prune(store: Arc<dyn EventStore>, clock: SharedClock) {
+    loop {
+        match store.prune_told(clock.now().plus_secs(-KEPT_S)).await {
+            Ok(pruned) => tracing::debug!(pruned, "ids of told events forgotten"),
+            Err(error) => tracing::warn!(%error, "told events could not be forgotten"),
+        }
+        tokio::time::sleep(PRUNE).await;
     }
 }
 
@@ -242,7 +261,7 @@ async fn round(outlet: &Outlet, store: &dyn EventStore) -> Result<usize, RoundEr
     let queued = store.queued_events(BATCH).await?;
     let (mut told, mut receipts) = (Vec::new(), Vec::new());
     for (number, event) in queued {
-        receipts.push(append(outlet, &event).await?);
+        receipts.extend(append_if_it_fits(outlet, &event).await?);
         told.push(number);
     }
     for receipt in receipts {
@@ -254,6 +273,19 @@ async fn round(outlet: &Outlet, store: &dyn EventStore) -> Result<usize, RoundEr
         store.events_told(told).await?;
     }
     Ok(count)
+}
+
+/// Appends an event; one that is too large for the bus gets no smaller, and is lost and counted.
+async fn append_if_it_fits(outlet: &Outlet, event: &Event) -> Result<Option<Receipt>, BusError> {
+    match append(outlet, event).await {
+        Ok(receipt) => Ok(Some(receipt)),
+        Err(error @ BusError::TooLarge { .. }) => {
+            tracing::error!(%error, id = event.id, subject = event.subject, "event lost");
+            metrics::event_lost();
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
 }
 
 async fn append(outlet: &Outlet, event: &Event) -> Result<Receipt, BusError> {
@@ -295,7 +327,7 @@ async fn without_store(outlet: Outlet, mut orders: mpsc::Receiver<Order>) {
 async fn append_all(outlet: &Outlet, events: &[Event]) -> Result<(), BusError> {
     let mut receipts = Vec::with_capacity(events.len());
     for event in events {
-        receipts.push(append(outlet, event).await?);
+        receipts.extend(append_if_it_fits(outlet, event).await?);
     }
     for receipt in receipts {
         receipt.stored().await?;

@@ -23,9 +23,15 @@ pub fn masked(value: Value) -> Value {
     match value {
         Value::Object(map) => map
             .into_iter()
-            .map(|(key, value)| match is_secret(&key) && !value.is_null() {
-                true => (key, Value::from(HIDDEN)),
-                false => (key, masked(value)),
+            .map(|(key, value)| match value {
+                Value::Null => (key, Value::Null),
+                // Whatever a program is given this way may be a secret, under any name.
+                Value::Object(given) if key == "environment" => {
+                    let hidden = given.into_iter().map(|(name, _)| (name, Value::from(HIDDEN)));
+                    (key, Value::Object(hidden.collect()))
+                }
+                _ if is_secret(&key) => (key, Value::from(HIDDEN)),
+                value => (key, masked(value)),
             })
             .collect(),
         Value::Array(items) => items.into_iter().map(masked).collect(),
@@ -56,11 +62,13 @@ mod tests {
         let value = json!({
             "name": "ops", "params": { "shared_secret": "x", "url": "https://u:p@h/in", "list": [{ "token": 7 }] },
             "password": null, "key": "k", "order_key": "shown", "x-api-key": "k",
+            "environment": { "DB_PASS": "k", "LANG": "C" },
         });
         let right = json!({
             "name": "ops",
             "params": { "shared_secret": "****", "url": "https://****@h/in", "list": [{ "token": "****" }] },
             "password": null, "key": "****", "order_key": "shown", "x-api-key": "****",
+            "environment": { "DB_PASS": "****", "LANG": "****" },
         });
         assert_eq!(masked(value), right);
     }

@@ -19,7 +19,8 @@ pub trait EventStore: Send + Sync + 'static {
     /// Forgets the content of events that were told; their ids stay known for a while.
     async fn events_told(&self, numbers: Vec<i64>) -> Result<(), StoreError>;
 
-    /// Forgets ids of events told before `before`; returns how many.
+    /// Forgets ids of events told before `before`, and the numbers of keys of which nothing was told since;
+    /// returns how many ids.
     async fn prune_told(&self, before: Timestamp) -> Result<u64, StoreError>;
 
     /// Says that a profile's session lasts until `until` at least.

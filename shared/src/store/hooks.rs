@@ -350,10 +350,12 @@ pub trait HookStore: Send + Sync + 'static {
     /// Hooks with executions that are due at `now`, and when the next one is due otherwise.
     async fn due_hooks(&self, now: Timestamp) -> Result<(Vec<String>, Option<Timestamp>), StoreError>;
 
-    /// Begins executions that are due: of each hook as many as are said, oldest first.
+    /// Begins executions that are due: of each hook as many as are said, oldest first, in the order of the
+    /// hooks, and `most` altogether.
     async fn claim_runs(
         &self,
         room: Vec<(String, usize)>,
+        most: usize,
         node: &str,
         now: Timestamp,
     ) -> Result<Vec<ClaimedRun>, StoreError>;

@@ -46,7 +46,13 @@ const SERIES: Schema =
     Schema { file: "series.db", steps: &[include_str!("migrations/sqlite/series_001.sql")] };
 
 /// The schema of `hooks.db`, oldest step first.
-const HOOKS: Schema = Schema { file: "hooks.db", steps: &[include_str!("migrations/sqlite/hooks_001.sql")] };
+const HOOKS: Schema = Schema {
+    file: "hooks.db",
+    steps: &[
+        include_str!("migrations/sqlite/hooks_001.sql"),
+        include_str!("migrations/sqlite/hooks_002.sql"),
+    ],
+};
 
 /// Rows that one transaction of a prune deletes at most, so that other writes get their turn.
 const PRUNE_ROWS: usize = 2000;

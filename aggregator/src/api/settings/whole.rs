@@ -5,9 +5,11 @@ use std::collections::BTreeSet;
 use actix_web::{HttpRequest, HttpResponse, get, post, web};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use shared::hook::Hook;
 use shared::seal::without_secrets;
 use shared::store::documents::{Document, DocumentKind, Put};
 
+use super::super::hooks;
 use super::notifiers::Edit;
 use super::{ApiDeps, ApiError, Parameters, check, kind, store, tell};
 
@@ -96,7 +98,7 @@ pub async fn import(
     }
     let goes = |document: &&Document| !named.contains(&(document.kind, document.name.clone()));
     let gone: Vec<&Document> = there.iter().filter(|_| replace == Some(true)).filter(goes).collect();
-    make(&deps, edit, changes, gone, by.as_deref()).await
+    make(&deps, &request, edit, changes, gone, by).await
 }
 
 /// Forgets edited settings, of one kind or all; what the configuration file says is in force again.
@@ -110,16 +112,18 @@ pub async fn reset(deps: web::Data<ApiDeps>, request: HttpRequest) -> Result<Htt
     let of = parameters.text("kind").map(|name| kind(&name)).transpose()?;
     let there = deps.documents.documents(of).await?;
     let edit = Edit::of(&deps).await?;
-    make(&deps, edit, Vec::new(), there.iter().collect(), parameters.text("by").as_deref()).await
+    make(&deps, &request, edit, Vec::new(), there.iter().collect(), parameters.text("by")).await
 }
 
-/// Makes changes and deletions once the notifier has nothing against those that concern it.
+/// Makes changes and deletions once the notifier has nothing against those that concern it, and who asks
+/// may make those of hooks.
 async fn make(
     deps: &ApiDeps,
+    request: &HttpRequest,
     mut edit: Edit,
     mut changes: Vec<(DocumentKind, String, Option<Value>)>,
     gone: Vec<&Document>,
-    by: Option<&str>,
+    by: Option<String>,
 ) -> Result<HttpResponse, ApiError> {
     let changed = changes.len();
     for document in &gone {
@@ -131,15 +135,27 @@ async fn make(
     if changes.iter().any(|(kind, ..)| kind.is_the_notifiers()) {
         edit.check(deps, None).await.map_err(|error| if changed == 0 { error.or_in_use() } else { error })?;
     }
+    for (_, name, value) in changes.iter().filter(|(kind, ..)| *kind == DocumentKind::Hooks) {
+        let hook = hook_of(value.as_ref())?;
+        let permitted = hooks::permit(deps, request, name, hook.as_ref()).await;
+        permitted.map_err(|error| error.of(DocumentKind::Hooks.name(), name))?;
+    }
     // Endpoints come before their recipients, and go after them.
     changes.sort_by_key(|(kind, _, value)| (value.is_none(), *kind));
     let first_gone = changes.partition_point(|(.., value)| value.is_some());
     changes[first_gone..].reverse();
     for (kind, name, value) in changes {
-        if let Put::Conflict(_) = store(deps, kind, &name, value, None, by).await? {
+        if kind == DocumentKind::Hooks {
+            hooks::put(deps, request, &name, hook_of(value.as_ref())?, None, by.clone()).await?;
+        } else if let Put::Conflict(_) = store(deps, kind, &name, value, None, by.as_deref()).await? {
             tracing::info!(kind = kind.name(), name, "was deleted by somebody else meanwhile");
         }
     }
     tell(deps, DocumentKind::Endpoints).await;
     Ok(HttpResponse::Ok().json(json!({ "changed": changed, "deleted": gone.len() })))
+}
+
+fn hook_of(value: Option<&Value>) -> Result<Option<Hook>, ApiError> {
+    let read = value.map(|value| Hook::deserialize(value)).transpose();
+    read.map_err(|error| ApiError::bad_field("body", error.to_string()))
 }

@@ -74,13 +74,8 @@ async fn carry_out(effect: Effect, ordinal: usize, task: &Task, tools: &Tools) -
                 let data = event.body.to_string();
                 let place = tools.subjects.prefixed(&event.subject);
                 let id = format!("{}/{}", event.source, event.id);
-                // Not waited for: this hook may be the one that has to take it.
-                tools
-                    .bus
-                    .append_with(&place, &id, cloud::headers(&event), data.into())
-                    .await
-                    .map_err(failed)?;
-                Ok(())
+                let receipt = tools.bus.append_with(&place, &id, cloud::headers(&event), data.into()).await;
+                receipt.map_err(failed)?.stored().await.map_err(failed)
             }
             _ => {
                 let subject = tools.subjects.script(&tools.site, &subject);

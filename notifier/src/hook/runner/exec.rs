@@ -20,9 +20,7 @@ impl Runner for Exec {
     async fn check(&self, _: &str, hook: &Hook, tools: &Tools) -> Result<(), String> {
         if hook.shell {
             // A line runs whatever it likes; the folder says that files may be run here at all.
-            return tools.dir.as_ref().map(drop).ok_or_else(|| {
-                "argument: notifier.hooks.dir names no folder, so nothing may be run here".to_owned()
-            });
+            return folder(tools);
         }
         let file = tools.file(&hook.argument)?;
         let mode = file.metadata().map_err(|e| format!("argument: {}: {e}", file.display()))?;
@@ -34,6 +32,10 @@ impl Runner for Exec {
 
     async fn run(&self, task: &Task, tools: &Tools) -> RunResult {
         let hook = &task.hook;
+        // Also where it was permitted once, or by a node that has a folder.
+        if let Err(reason) = folder(tools) {
+            return not_begun(&hook.argument, reason);
+        }
         let (path, arguments) = match (hook.shell, tools.file(&hook.argument)) {
             (true, _) => (SHELL.into(), vec!["-c".into(), hook.argument.clone().into(), "hook".into()]),
             (false, Ok(file)) => (file, Vec::new()),
@@ -42,4 +44,10 @@ impl Runner for Exec {
         let command = hook.argument.clone();
         process::run(Process { path, arguments, command, input: task.input.clone() }, task).await
     }
+}
+
+/// Nothing may be run where no folder is named.
+fn folder(tools: &Tools) -> Result<(), String> {
+    let none = || "argument: notifier.hooks.dir names no folder, so nothing may be run here".to_owned();
+    tools.dir.as_ref().map(drop).ok_or_else(none)
 }

@@ -35,7 +35,7 @@ async fn accept(store: &dyn HookStore, id: &str, hook: &str, key: &str) {
 }
 
 async fn claim(store: &dyn HookStore, hook: &str, limit: usize, secs: i64) -> Vec<ClaimedRun> {
-    store.claim_runs(vec![(hook.to_owned(), limit)], "n1", at(secs)).await.unwrap()
+    store.claim_runs(vec![(hook.to_owned(), limit)], limit, "n1", at(secs)).await.unwrap()
 }
 
 pub(super) async fn an_event_that_comes_again_runs_nothing_again(store: &dyn HookStore) {

@@ -46,7 +46,11 @@ impl EventStore for SqliteHooks {
             .write_in_steps(PRUNE_ROWS, move |conn| {
                 let sql = "DELETE FROM event_outbox WHERE number IN (
                                SELECT number FROM event_outbox WHERE json IS NULL AND at < ?1 LIMIT ?2)";
-                Ok(conn.prepare_cached(sql)?.execute(params![before.ns(), PRUNE_ROWS as i64])?)
+                let told = conn.prepare_cached(sql)?.execute(params![before.ns(), PRUNE_ROWS as i64])?;
+                let sql = "DELETE FROM event_sequence WHERE key IN (
+                               SELECT key FROM event_sequence WHERE at < ?1 LIMIT ?2)";
+                conn.prepare_cached(sql)?.execute(params![before.ns(), PRUNE_ROWS as i64])?;
+                Ok(told)
             })
             .await
     }
@@ -93,9 +97,10 @@ fn queue(conn: &Connection, mut event: Event) -> Result<(), StoreError> {
     if known.is_some() {
         return Ok(());
     }
-    let sql = "INSERT INTO event_sequence (key, last) VALUES (?1, 1)
-               ON CONFLICT (key) DO UPDATE SET last = last + 1 RETURNING last";
-    let number: i64 = conn.prepare_cached(sql)?.query_row([&event.key], |row| row.get(0))?;
+    let sql = "INSERT INTO event_sequence (key, last, at) VALUES (?1, 1, ?2)
+               ON CONFLICT (key) DO UPDATE SET last = last + 1, at = excluded.at RETURNING last";
+    let number: i64 =
+        conn.prepare_cached(sql)?.query_row(params![event.key, event.at.ns()], |row| row.get(0))?;
     event.sequence = number.unsigned_abs();
     let json = serde_json::to_string(&event)?;
     conn.prepare_cached("INSERT INTO event_outbox (source, id, at, json) VALUES (?1, ?2, ?3, ?4)")?

@@ -69,11 +69,12 @@ impl HookStore for SqliteHooks {
     async fn claim_runs(
         &self,
         room: Vec<(String, usize)>,
+        most: usize,
         node: &str,
         now: Timestamp,
     ) -> Result<Vec<ClaimedRun>, StoreError> {
         let node = node.to_owned();
-        self.0.write(move |conn| claim::claim(conn, &room, &node, now)).await
+        self.0.write(move |conn| claim::claim(conn, &room, most, &node, now)).await
     }
 
     async fn settle_runs(&self, settled: Vec<SettledRun>, now: Timestamp) -> Result<(), StoreError> {

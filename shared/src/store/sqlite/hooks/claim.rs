@@ -23,6 +23,7 @@ pub(super) fn due(conn: &Connection, now: Timestamp) -> Result<(Vec<String>, Opt
 pub(super) fn claim(
     conn: &Connection,
     room: &[(String, usize)],
+    most: usize,
     node: &str,
     now: Timestamp,
 ) -> Result<Vec<ClaimedRun>, StoreError> {
@@ -41,8 +42,9 @@ pub(super) fn claim(
         "UPDATE hook_run SET state = 'running', started_at = ?2, node = ?3 WHERE number = ?1",
     )?;
     for (hook, limit) in room {
+        let limit = (*limit).min(most.saturating_sub(claimed.len()));
         let found: Vec<ClaimedRun> =
-            wanted.query_map(params![hook, now.ns(), *limit as i64], read)?.collect::<Result<_, _>>()?;
+            wanted.query_map(params![hook, now.ns(), limit as i64], read)?.collect::<Result<_, _>>()?;
         for mut run in found {
             begin.execute(params![run.number as i64, now.ns(), node])?;
             run.recorded = event(conn, &run.run.event)?;
