@@ -64,7 +64,7 @@ pub struct Config {
 pub struct NodeConfig {
     /// Name of the site.
     pub site: String,
-    /// Name of this node, unique in its site; the machine's host name when empty.
+    /// Name of this node, unique on its bus; the machine's host name when empty.
     pub name: String,
     /// Folder for what must survive a restart.
     pub state_dir: PathBuf,

@@ -97,6 +97,19 @@ impl AlertState {
         Self { partition, engaged, restored, ..Self::default() }
     }
 
+    /// Takes what the store has for what is engaged: what is gone through again under other scripts or
+    /// settings may come out otherwise, and what was told stays true. What only the store has counts as
+    /// engaged before a restart.
+    pub fn reconcile(&mut self, engaged: Vec<EngagedAlert>) {
+        let mut stored: BTreeMap<Key, Alert> =
+            engaged.into_iter().map(|engaged| (Key::of(&engaged.alert), engaged.alert)).collect();
+        self.engaged.retain(|key, _| stored.remove(key).is_some());
+        for (key, alert) in stored {
+            self.restored.insert(key.clone());
+            self.engaged.insert(key, Engaged { alert, hold_s: 0, quiet_since: None });
+        }
+    }
+
     /// With what is not raised.
     pub fn with_exclusions(mut self, setup: &ScriptSetup) -> Self {
         self.set_exclusions(setup);

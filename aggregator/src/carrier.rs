@@ -10,7 +10,7 @@ use shared::events::{Draft, Emitter};
 use shared::store::memory::MemoryStore;
 use shared::store::partitions::{PartitionStore, Saved, Step};
 use shared::store::series::{SampleBatch, SeriesStore};
-use shared::store::{AlertStore, StoreError};
+use shared::store::{AlertStore, EngagedAlert, StoreError};
 use shared::wire::proto::HttpPost;
 use shared::wire::subject::Subjects;
 use tokio::sync::Notify;
@@ -142,6 +142,19 @@ impl Carrier {
     fn tell(&self, timers: Vec<Draft>) {
         if self.events.config().timers {
             timers.into_iter().for_each(|timer| self.events.tell(timer));
+        }
+    }
+
+    /// What the store has engaged of a partition, likewise.
+    ///
+    /// # Errors
+    /// The store fails otherwise.
+    pub async fn engaged(&self, partition: u32) -> Result<Vec<EngagedAlert>, StoreError> {
+        loop {
+            let engaged = self.alerts.engaged(Some(partition)).await;
+            if !away(partition, &engaged).await {
+                return engaged;
+            }
         }
     }
 

@@ -354,8 +354,8 @@ impl Keeper {
                 }
                 continue;
             }
-            // An answer that does not come is not waited for.
-            if now < kept.next {
+            // An answer that does not come is not waited for. Who leaves gives up, and renews no more.
+            if now < kept.next || self.leaving {
                 continue;
             }
             if place.running {

@@ -220,6 +220,11 @@ impl Partition {
         self.interfaces.values()
     }
 
+    /// Takes what the store has for what is engaged.
+    pub fn reconcile(&mut self, engaged: Vec<EngagedAlert>) {
+        self.alerts.reconcile(engaged);
+    }
+
     /// Engaged alerts and hosts kept.
     pub fn levels(&self) -> (u64, u64) {
         let hosts: usize = self.interfaces.values().map(|interface| interface.hosts.len()).sum();

@@ -26,23 +26,28 @@ pub struct Stores {
 /// Deletes old rows once an hour, for ever.
 pub async fn prune(stores: Stores, clock: SharedClock, config: AggregatorConfig) {
     loop {
-        if let Err(error) = once(&stores, clock.now(), &config).await {
-            tracing::error!(%error, "old rows cannot be deleted");
-        }
+        once(&stores, clock.now(), &config).await;
         tokio::time::sleep(EVERY).await;
     }
 }
 
-async fn once(stores: &Stores, now: Timestamp, config: &AggregatorConfig) -> Result<(), StoreError> {
+/// Each store by itself: one that fails keeps no other from being pruned.
+async fn once(stores: &Stores, now: Timestamp, config: &AggregatorConfig) {
     // 0 days keeps everything.
     let before = |days: u32| match days {
         0 => Timestamp::ZERO,
         days => now.plus_secs(-86_400 * i64::from(days)),
     };
-    stores.alerts.prune_history(before(config.alert_retention_days)).await?;
-    stores.flows.prune_flows(before(config.flow_retention_days)).await?;
+    told("alerts", stores.alerts.prune_history(before(config.alert_retention_days)).await);
+    told("flows", stores.flows.prune_flows(before(config.flow_retention_days)).await);
     for period in Granularity::PERIODS {
-        stores.series.prune_series(period, before(config.time_series.days(period))).await?;
+        let before = before(config.time_series.days(period));
+        told("time series", stores.series.prune_series(period, before).await);
     }
-    Ok(())
+}
+
+fn told(what: &str, pruned: Result<u64, StoreError>) {
+    if let Err(error) = pruned {
+        tracing::error!(%error, what, "old rows cannot be deleted");
+    }
 }

@@ -57,6 +57,8 @@ pub struct ShardArgs {
     pub scripts: LiveScripts,
     /// Counts deltas under way in all shards.
     pub backlog: Backlog,
+    /// It consumes when it has started: on a bus inside the process nobody keeps what comes before.
+    pub at_once: bool,
 }
 
 impl ShardArgs {
@@ -130,6 +132,8 @@ pub struct Credit {
 
 /// Messages to a shard.
 pub enum ShardMessage {
+    /// Take up the partition.
+    Begin,
     /// A delta, with the credit that lets the next one come.
     Delta(Queued, Credit),
     /// No more deltas come.
@@ -159,19 +163,18 @@ impl Drop for Pump {
     }
 }
 
-impl ThreadLocalActor for ShardActor {
-    type Msg = ShardMessage;
-    type State = (ShardState, Pump);
-    type Arguments = ShardArgs;
+/// State of the actor.
+pub struct Shard {
+    args: ShardArgs,
+    /// Where it stands; `None` before it has taken up its partition.
+    begun: Option<(ShardState, Pump)>,
+}
 
-    async fn pre_start(
-        &self,
-        myself: ActorRef<Self::Msg>,
-        args: Self::Arguments,
-    ) -> Result<Self::State, ActorProcessingErr> {
-        let backlog = args.backlog.clone();
-        let (state, mut deltas) = ShardState::begin(args).await?;
-        let credit = Arc::new(Semaphore::new(CREDIT));
+impl Shard {
+    async fn begin(&mut self, myself: &ActorRef<ShardMessage>) -> Result<(), ActorProcessingErr> {
+        let backlog = self.args.backlog.clone();
+        let (state, mut deltas) = ShardState::begin(self.args.clone()).await?;
+        let (credit, myself) = (Arc::new(Semaphore::new(CREDIT)), myself.clone());
         let pump = tokio::spawn(async move {
             while let Some(delta) = deltas.next().await {
                 let under_way = backlog.enter();
@@ -184,17 +187,44 @@ impl ThreadLocalActor for ShardActor {
             // The bus has closed, or the stream is another one: a shard begins there anew.
             drop(myself.cast(ShardMessage::StreamEnded));
         });
-        Ok((state, Pump(pump)))
+        self.begun = Some((state, Pump(pump)));
+        Ok(())
+    }
+}
+
+impl ThreadLocalActor for ShardActor {
+    type Msg = ShardMessage;
+    type State = Shard;
+    type Arguments = ShardArgs;
+
+    async fn pre_start(
+        &self,
+        myself: ActorRef<Self::Msg>,
+        args: Self::Arguments,
+    ) -> Result<Self::State, ActorProcessingErr> {
+        let mut shard = Shard { args, begun: None };
+        if shard.args.at_once {
+            shard.begin(&myself).await?;
+        } else {
+            // Its supervisor has leases to renew, and does not wait for store and bus.
+            myself.cast(ShardMessage::Begin)?;
+        }
+        Ok(shard)
     }
 
     async fn handle(
         &self,
-        _myself: ActorRef<Self::Msg>,
+        myself: ActorRef<Self::Msg>,
         message: Self::Msg,
-        (state, _pump): &mut Self::State,
+        shard: &mut Self::State,
     ) -> Result<(), ActorProcessingErr> {
+        if let ShardMessage::Begin = message {
+            return shard.begin(&myself).await;
+        }
+        let Some((state, _)) = &mut shard.begun else { return Ok(()) };
         // Who asked may have gone; then nobody needs the answer.
         match message {
+            ShardMessage::Begin => {}
             ShardMessage::Delta(delta, credit) => {
                 state.delta(delta).await?;
                 drop(credit);
@@ -218,8 +248,9 @@ impl ThreadLocalActor for ShardActor {
     async fn post_stop(
         &self,
         _myself: ActorRef<Self::Msg>,
-        (state, _pump): &mut Self::State,
+        shard: &mut Self::State,
     ) -> Result<(), ActorProcessingErr> {
+        let Some((state, _)) = &mut shard.begun else { return Ok(()) };
         match tokio::time::timeout(LAST_WRITE, state.leave()).await {
             Ok(left) => left,
             Err(_) => {

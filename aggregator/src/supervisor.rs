@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use ractor::thread_local::ThreadLocalActorSpawner;
-use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
+use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, SpawnErr, SupervisionEvent};
 use shared::backoff::unit_random;
 use shared::clock::Stopwatch;
 use shared::store::{AlertStore, StoreError};
@@ -275,7 +275,11 @@ impl Actor for AggregatorSupervisor {
 
 /// True when a shard ended because its partition is another's.
 fn is_stale(error: &ActorProcessingErr) -> bool {
-    error.downcast_ref::<StoreError>().is_some_and(|error| matches!(error, StoreError::StaleFence { .. }))
+    let cause = match error.downcast_ref::<SpawnErr>() {
+        Some(SpawnErr::StartupFailed(cause)) => cause,
+        _ => error,
+    };
+    cause.downcast_ref::<StoreError>().is_some_and(|error| matches!(error, StoreError::StaleFence { .. }))
 }
 
 impl SupervisorState {

@@ -98,6 +98,7 @@ pub fn delivery(alert: &Alert) -> Delivery {
         attempts: 0,
         deadline: Timestamp::MAX,
         accepted_at: Timestamp::ZERO,
+        claimed_by: String::new(),
     }
 }
 

@@ -194,6 +194,7 @@ impl Aggregator {
             config: config(),
             scripts: setup().into(),
             backlog: Backlog::default(),
+            at_once: false,
         }
     }
 }

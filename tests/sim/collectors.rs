@@ -115,7 +115,9 @@ pub fn start(world: &Arc<World>, node: &'static str, run: u64, from: i64) -> Joi
                 batch.push(alert.transition_id());
                 out.push(Item::Alert(Box::new(alert)));
             }
-            world.lock().handed.entry(run).or_default().extend(batch);
+            let now = world.now();
+            let handed = batch.into_iter().map(|id| (now, id));
+            world.lock().handed.entry(run).or_default().extend(handed);
             if items.send(out).await.is_err() {
                 return;
             }

@@ -20,12 +20,15 @@ const QUIET: Duration = Duration::from_secs(600);
 struct Cluster {
     world: Arc<World>,
     runs: u64,
+    /// The last run of each node.
+    run_of: BTreeMap<&'static str, u64>,
     processes: BTreeMap<&'static str, JoinSet<()>>,
 }
 
 impl Cluster {
     fn start(&mut self, node: &'static str) {
         self.runs += 1;
+        self.run_of.insert(node, self.runs);
         let process = match node.as_bytes()[0] {
             b'a' => aggregators::start(&self.world, node, self.runs),
             b'c' => collectors::start(&self.world, node, self.runs, collectors::wire(&self.world)),
@@ -38,8 +41,9 @@ impl Cluster {
     fn kill(&mut self, node: &'static str) {
         if let Some(mut process) = self.processes.remove(node) {
             process.abort_all();
-            if NODES.contains(&node) {
-                self.world.lock().killed += 1;
+            if let Some(run) = self.run_of.get(node) {
+                let now = self.world.now();
+                self.world.lock().killed.insert(*run, now);
             }
         }
     }
@@ -54,7 +58,8 @@ impl Cluster {
 
 /// Runs everything of one seed.
 pub async fn run(world: &Arc<World>) -> Result<(), String> {
-    let mut cluster = Cluster { world: Arc::clone(world), runs: 0, processes: BTreeMap::new() };
+    let mut cluster =
+        Cluster { world: Arc::clone(world), runs: 0, run_of: BTreeMap::new(), processes: BTreeMap::new() };
     for node in AGGREGATORS.into_iter().chain(NOTIFIERS).chain(NODES) {
         cluster.start(node);
     }

@@ -149,6 +149,7 @@ fn claim(world: &World, node: &str, most: usize, now: Timestamp) -> Vec<Delivery
             attempts: owed.attempts,
             deadline: now.plus_ns(HORIZON.as_nanos() as i64),
             accepted_at: now,
+            claimed_by: node.to_owned(),
         });
     }
     batch

@@ -1,6 +1,7 @@
 //! What must have come of it: what the bus has kept, gone through once, in order.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use aggregator::live::{HostQuery, HostRow, InterfaceRow, NetworkRow};
 use aggregator::partition::Partition;
@@ -19,8 +20,9 @@ use crate::collectors;
 use crate::notifiers::arrivals;
 use crate::world::World;
 
-/// Messages of a collector that may be lost when it is killed: those between the wire and the disk.
-const UNDER_WAY: u64 = 64 + 2 * collector::publisher::CREDIT as u64 + 2;
+/// What a collector was handed so long before it is killed may be lost: it may be between the wire and the
+/// disk. A message waits for the bus twice, for at most three seconds each time, and so may the one before.
+const UNDER_WAY: Duration = Duration::from_secs(12);
 
 fn fresh(number: u32) -> Partition {
     let setup = setup();
@@ -138,15 +140,14 @@ pub fn check(world: &World) -> Result<(), String> {
     // Whatever was handed to a publisher has arrived, but for what a kill took with it.
     let arrived: BTreeSet<&String> =
         shared.streams.logs.values().flat_map(|log| log.messages.iter().map(|(_, id, _)| id)).collect();
-    let handed: Vec<&String> = shared.handed.values().flatten().collect();
-    let missing: Vec<&&String> = handed.iter().filter(|id| !arrived.contains(*id)).collect();
-    if missing.len() as u64 > shared.killed * UNDER_WAY {
-        return Err(format!(
-            "{} of {} are missing after {} kills: {missing:?}",
-            missing.len(),
-            handed.len(),
-            shared.killed
-        ));
+    for (run, handed) in &shared.handed {
+        let killed = shared.killed.get(run);
+        let may_be_lost = |at: &Duration| killed.is_some_and(|killed| *killed <= *at + UNDER_WAY);
+        let lost = |(at, id): &&(Duration, String)| !arrived.contains(id) && !may_be_lost(at);
+        let lost: Vec<_> = handed.iter().filter(lost).collect();
+        if !lost.is_empty() {
+            return Err(format!("run {run}, killed at {killed:?}, lost {lost:?}"));
+        }
     }
     if !shared.counts.iter().all(|(kind, count)| kind == "spool_damaged" || *count == 0) {
         return Err(format!("lost by collectors: {:?}", shared.counts));

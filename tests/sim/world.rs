@@ -41,10 +41,10 @@ pub struct Shared {
     pub last_revision: u64,
     pub tables: Tables,
     pub deliveries: Deliveries,
-    /// Summaries and alerts that each run of a collector has handed to its publisher.
-    pub handed: BTreeMap<u64, Vec<String>>,
-    /// Runs of collectors that were killed.
-    pub killed: u64,
+    /// Summaries and alerts that each run of a collector has handed to its publisher, and when.
+    pub handed: BTreeMap<u64, Vec<(Duration, String)>>,
+    /// Runs that were killed, and when.
+    pub killed: BTreeMap<u64, Duration>,
     /// What collectors counted.
     pub counts: BTreeMap<String, u64>,
 }

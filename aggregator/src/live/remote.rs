@@ -26,6 +26,13 @@ pub(super) enum Question {
     Networks,
 }
 
+impl Question {
+    /// Whether who asks can ask for what comes after the last row.
+    fn has_pages(&self) -> bool {
+        matches!(self, Self::Hosts(_))
+    }
+}
+
 /// What it answers.
 #[derive(Debug, Serialize, Deserialize)]
 struct Answer<T> {
@@ -78,6 +85,7 @@ impl Others {
 
     /// Asks all of them at once.
     pub(super) async fn ask<T: DeserializeOwned>(&self, question: &Question) -> FarAnswers<T> {
+        let has_pages = question.has_pages();
         // A question is made of what JSON takes.
         let question = bytes::Bytes::from(serde_json::to_vec(question).unwrap_or_default());
         let ask = |name: String| {
@@ -94,7 +102,10 @@ impl Others {
         for (name, answer) in futures::future::join_all(self.names().into_iter().map(ask)).await {
             match answer {
                 Ok(mut answer) => {
-                    if answer.cut {
+                    if answer.cut && !has_pages {
+                        tracing::warn!(aggregator = name, "an answer about live elements was too long");
+                        all.missing.push(format!("aggregator {name}, in part"));
+                    } else if answer.cut {
                         all.cuts.extend(answer.rows.pop());
                     }
                     all.rows.extend(answer.rows);

@@ -36,6 +36,8 @@ pub struct ShardState {
     at: Position,
     /// The last delta whose effects are stored: until there, what a delta causes was done before.
     done: Position,
+    /// What is engaged was compared with the store's when everything that was done before was gone through.
+    reconciled: bool,
     /// The last delta in the state that the store has.
     kept: Position,
     since_kept: Instant,
@@ -69,6 +71,7 @@ impl ShardState {
             partition: None,
             at: nowhere,
             done: nowhere,
+            reconciled: false,
             kept: nowhere,
             since_kept: Instant::now(),
             cost: Duration::ZERO,
@@ -142,6 +145,10 @@ impl ShardState {
             }
         };
         let Some(partition) = &mut self.partition else { return Ok(()) };
+        if !self.reconciled && !at.is_done_at(self.done) {
+            partition.reconcile(self.args.carrier.engaged(self.args.partition).await?);
+            self.reconciled = true;
+        }
         if let Some(scripts) = self.args.scripts.news() {
             partition.reload_scripts(&scripts);
         }

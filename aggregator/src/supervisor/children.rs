@@ -20,6 +20,10 @@ impl SupervisorState {
         fence: u64,
         myself: &ActorRef<AggregatorMessage>,
     ) -> Result<(), ActorProcessingErr> {
+        // One that waited to be started again may have been started under another lease meanwhile.
+        if self.shards.contains_key(&partition) {
+            return Ok(());
+        }
         let args = self.shard_args(partition, fence);
         let spawner = self.spawners[partition as usize % SHARD_THREADS].clone();
         let (actor, _) = ShardActor::spawn_linked(None, args, myself.get_cell(), spawner).await?;
@@ -56,6 +60,7 @@ impl SupervisorState {
             config: self.deps.config.clone(),
             scripts: self.deps.scripts.clone(),
             backlog: self.backlog.clone(),
+            at_once: self.deps.alone,
         }
     }
 

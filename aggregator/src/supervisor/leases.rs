@@ -12,7 +12,7 @@ use shared::store::Transition;
 use shared::wire::heartbeat::Heartbeat;
 use shared::wire::partition::PARTITIONS;
 
-use super::{AggregatorDeps, AggregatorMessage, Child, SupervisorState};
+use super::{AggregatorDeps, AggregatorMessage, Child, SupervisorState, is_stale};
 use crate::keeper::{Effect, Event, Renewal};
 use crate::metrics;
 
@@ -109,6 +109,10 @@ impl SupervisorState {
                     Effect::Start(partition, fence) => {
                         tracing::debug!(partition, fence, "partition taken");
                         if let Err(error) = self.start_shard(partition, fence, myself).await {
+                            if is_stale(&error) {
+                                events.extend([Event::Stale(partition), Event::Ended(partition)]);
+                                continue;
+                            }
                             self.failed(Child::Shard(partition), &error.to_string(), myself)?;
                         }
                     }

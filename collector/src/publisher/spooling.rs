@@ -251,13 +251,16 @@ impl Lane {
     /// by its id when it comes again.
     async fn spill(&mut self) -> u64 {
         let mut lost = 0;
-        // Its future may have ended: whoever polls it again would panic.
-        let messages: Vec<Message> = self.in_flight.drain(..).map(|(message, _)| message).collect();
-        if !messages.is_empty() {
-            tracing::warn!(messages = messages.len(), "the bus is away: messages go to disk");
+        if !self.in_flight.is_empty() {
+            tracing::warn!(messages = self.in_flight.len(), "the bus is away: messages go to disk");
         }
-        for message in messages {
+        // Each stays here until it is on disk: this may be dropped while it waits for room.
+        while let Some((message, sent)) = self.in_flight.front_mut() {
+            // Its future may have ended: whoever polls it again would panic.
+            *sent = std::future::ready(Sent::Unknown).boxed();
+            let message = message.clone();
             lost += self.write(message).await;
+            self.in_flight.pop_front();
         }
         lost
     }

@@ -80,6 +80,8 @@ pub struct Delivery {
     pub deadline: Timestamp,
     /// When it was accepted.
     pub accepted_at: Timestamp,
+    /// Who claimed it; empty of one that was only looked at.
+    pub claimed_by: String,
 }
 
 impl Delivery {

@@ -156,6 +156,6 @@ async fn make(
 }
 
 fn hook_of(value: Option<&Value>) -> Result<Option<Hook>, ApiError> {
-    let read = value.map(|value| Hook::deserialize(value)).transpose();
+    let read = value.map(Hook::deserialize).transpose();
     read.map_err(|error| ApiError::bad_field("body", error.to_string()))
 }

@@ -138,7 +138,11 @@ impl Leases for NatsLeases {
         match store.update(&lease.name, lease.holder.clone().into(), lease.revision).await {
             Ok(revision) => Ok(Some(Lease { revision, ..lease.clone() })),
             Err(error) => match error.kind() {
-                UpdateErrorKind::WrongLastRevision => Ok(None),
+                UpdateErrorKind::WrongLastRevision => {
+                    // It may be another bucket by now, whose fences begin elsewhere.
+                    *self.open.lock().await = None;
+                    Ok(None)
+                }
                 _ => Err(self.failed(&lease.name, error).await),
             },
         }

@@ -74,6 +74,7 @@ pub(super) async fn a_delivery_carries_its_event(store: &dyn Ledger) {
         attempts: 0,
         deadline: at(65),
         accepted_at: at(5),
+        claimed_by: "owner".to_owned(),
     };
     let claimed = claim(store, "carry", 6).await;
     assert_eq!(claimed, std::slice::from_ref(&expected));

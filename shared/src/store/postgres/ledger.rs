@@ -60,7 +60,8 @@ impl Ledger for PostgresStore {
         let claimed = connection
             .query(&sql, &[&clean(recipient), &now.ns(), &clean(owner), &until.ns(), &limit])
             .await?;
-        claimed.iter().map(read_delivery).collect()
+        let ours = |row| Ok(Delivery { claimed_by: owner.to_owned(), ..read_delivery(row)? });
+        claimed.iter().map(ours).collect()
     }
 
     async fn settle(&self, results: Vec<(Delivery, Outcome)>, now: Timestamp) -> Result<(), StoreError> {
@@ -376,6 +377,7 @@ fn read_delivery(row: &Row) -> Result<Delivery, StoreError> {
         attempts: attempts(row, 5)?,
         deadline: Timestamp::from_ns(row.try_get(6)?),
         accepted_at: Timestamp::from_ns(row.try_get(7)?),
+        claimed_by: String::new(),
     })
 }
 

@@ -224,7 +224,8 @@ fn claim(
     let mut claimed = Vec::new();
     for seq in due(conn, recipient, now, limit)? {
         take.execute(params![seq, owner, until.ns()])?;
-        claimed.push(read.query_one([seq], |row| Ok(read_delivery(row)))??);
+        let delivery = read.query_one([seq], |row| Ok(read_delivery(row)))??;
+        claimed.push(Delivery { claimed_by: owner.to_owned(), ..delivery });
     }
     Ok(claimed)
 }
@@ -326,5 +327,6 @@ fn read_delivery(row: &Row<'_>) -> Result<Delivery, StoreError> {
         attempts: row.get(5)?,
         deadline: Timestamp::from_ns(row.get(6)?),
         accepted_at: Timestamp::from_ns(row.get(7)?),
+        claimed_by: String::new(),
     })
 }

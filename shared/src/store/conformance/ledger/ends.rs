@@ -66,6 +66,14 @@ pub(in crate::store::conformance) async fn what_is_finished_stays_finished(store
     assert_eq!(ids(&claim(store, "final", 64).await), ["final/2"], "not the first again");
     let stats = stats_of(store, "final").await;
     assert_eq!((stats.pending, stats.delivered, stats.dead, stats.attempts), (1, 1, 0, 3));
+    // Another has taken over what this one held too long: its word counts as a try and for no more.
+    accept(store, vec![event("stale/1", "k", &["stale"]), event("stale/2", "k", &["stale"])], 0).await;
+    let late = store.claim("stale", "slow", at(0), at(60), 10).await.unwrap();
+    let now = store.claim("stale", "quick", at(60), at(120), 10).await.unwrap();
+    settle(store, &late[0], Outcome::Delivered, 61).await;
+    assert!(claim(store, "stale", 61).await.is_empty(), "the second waits for who works on the first");
+    settle(store, &now[0], Outcome::Delivered, 62).await;
+    assert_eq!(ids(&claim(store, "stale", 62).await), ["stale/2"]);
     let unknown = Delivery { event_id: "final/unknown".to_owned(), ..slow[0].clone() };
     settle(store, &unknown, Outcome::Delivered, 65).await;
     assert_eq!(stats_of(store, "final").await.attempts, 3);

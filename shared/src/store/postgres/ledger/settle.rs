@@ -102,7 +102,7 @@ impl PostgresStore {
                 total.attempts += 1;
                 total.last_error.clone_from(&reason);
             }
-            // Whoever's claim ran out may still report; what is finished stays as it is.
+            // Whoever's claim ran out may still report; what is finished, or another's by now, stays as it is.
             if !is.unfinished {
                 continue;
             }
@@ -151,13 +151,15 @@ async fn standing<'a>(
 ) -> Result<HashMap<Key<'a>, Standing>, Failed> {
     let events = column(results, |(d, _)| clean(&d.event_id));
     let recipients = column(results, |(d, _)| clean(&d.recipient));
-    let sql = "SELECT of.n, d.seq, d.order_key, d.attempts, d.deadline, d.finished_at IS NULL
-               FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS of (event_id, recipient, n)
+    let owners = column(results, |(d, _)| clean(&d.claimed_by));
+    let sql = "SELECT of.n, d.seq, d.order_key, d.attempts, d.deadline,
+                      d.finished_at IS NULL AND (coalesce(d.claim_owner, of.owner) = of.owner OR of.owner = '')
+               FROM unnest($1::text[], $2::text[], $3::text[]) WITH ORDINALITY AS of (event_id, recipient, owner, n)
                JOIN delivery AS d ON d.event_id = of.event_id AND d.recipient = of.recipient
                ORDER BY d.seq FOR UPDATE OF d";
     let sql = transaction.prepare_cached(sql).await?;
     let mut known = HashMap::new();
-    for row in transaction.query(&sql, &[&events, &recipients]).await? {
+    for row in transaction.query(&sql, &[&events, &recipients, &owners]).await? {
         let place = usize::try_from(row.try_get::<_, i64>(0)?).unwrap_or(0).saturating_sub(1);
         let Some((delivery, _)) = results.get(place) else { continue };
         let is = Standing {

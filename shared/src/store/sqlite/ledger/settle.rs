@@ -15,11 +15,12 @@ pub(super) fn settle(
     now: Timestamp,
 ) -> Result<(), StoreError> {
     let mut find = conn.prepare_cached(
-        "SELECT seq, order_key, attempts, deadline, finished_at IS NULL FROM delivery
+        "SELECT seq, order_key, attempts, deadline, finished_at IS NULL
+             AND (coalesce(claim_owner, ?3) = ?3 OR ?3 = '') FROM delivery
          WHERE event_id = ?1 AND recipient = ?2",
     )?;
     let found = find
-        .query_row([&delivery.event_id, &delivery.recipient], |row| {
+        .query_row([&delivery.event_id, &delivery.recipient, &delivery.claimed_by], |row| {
             Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?))
         })
         .optional()?;
@@ -39,7 +40,7 @@ pub(super) fn settle(
         conn.prepare_cached("UPDATE lane SET attempts = attempts + 1, last_error = ?2 WHERE recipient = ?1")?
             .execute(params![recipient, reason])?;
     }
-    // Whoever's claim ran out may still report; what is finished stays as it is.
+    // Whoever's claim ran out may still report; what is finished, or another's by now, stays as it is.
     if !unfinished {
         return Ok(());
     }
