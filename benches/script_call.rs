@@ -33,6 +33,7 @@ fn flow() -> FlowRecord {
         gap_min_us: 5,
         gap_max_us: 900,
         gap_deviation_us: 70,
+        reply_us: 0,
         fragmented: false,
         l7_category: shared::model::AppCategory::Web,
         l7_breed: shared::model::Breed::Safe,

@@ -86,9 +86,37 @@ fn roles_do_not_name_each_other() {
 }
 
 #[test]
+fn every_protocols_file_names_its_source() {
+    // A standard's body, or a document, a project or an observation in brackets.
+    let bodies = ["RFC ", "ISO ", "IEC ", "IEEE ", "ITU", "OASIS", "no specification"];
+    let mut files = 0;
+    for (path, text) in sources() {
+        let is_protocol = path.starts_with("collector/src/l7/") && text.contains(": Dissector = ");
+        let is_number = text.contains("pub(super) fn is_valid(message");
+        if !(is_protocol || is_number) || is_test_file(&path) {
+            continue;
+        }
+        files += 1;
+        let head: String = text.lines().take_while(|line| line.starts_with("//!")).collect();
+        let in_brackets = head.split('(').skip(1).any(|part| part.split(')').next().unwrap_or("").len() > 3);
+        let named = in_brackets || bodies.iter().any(|body| head.contains(body));
+        assert!(named, "{path} does not say after which document it is written");
+    }
+    assert!(files > 150, "{files}");
+}
+
+#[test]
 fn libraries_stay_behind_their_files() {
     only(&["async_nats", "nkeys"], &["shared/src/bus/nats"]);
-    only(&["nix"], &["collector/src/ingest/udp.rs", "notifier/src/program", "notifier/src/leftovers.rs"]);
+    only(
+        &["nix"],
+        &[
+            "collector/src/affinity.rs",
+            "collector/src/ingest/udp.rs",
+            "notifier/src/program",
+            "notifier/src/leftovers.rs",
+        ],
+    );
     only(&["wait4"], &["notifier/src/program/bounded.rs"]);
     only(&["pcap"], &["collector/src/capture/live", "collector/src/capture/file"]);
     only(&["flate2", "zstd"], &["collector/src/capture/file/compressed"]);

@@ -141,8 +141,14 @@ fn totals_of_shared_captures_are_those_of_capinfos_and_tshark() {
     }
 }
 
+/// Whatever a capture holds, it is read within this time, by a program without optimisation.
+const DEADLINE_S: &str = "60";
+/// And within this memory: the program, its tables, and a second's summary.
+const MAX_MIB: u64 = 192;
+
 #[test]
 fn no_shared_capture_harms_the_program() {
+    use wait4::Wait4;
     let Some(dir) = shared_captures() else { return };
     let mut read = 0;
     for entry in std::fs::read_dir(dir).unwrap() {
@@ -151,15 +157,136 @@ fn no_shared_capture_harms_the_program() {
             continue;
         }
         let setup = Setup::new("[telemetry]\nlog = \"error\"\n");
-        let output = run(&["replay", text(&path), "-c", &setup.config(), "-O", "json"]);
-        let code = output.status.code();
-        let stderr = String::from_utf8_lossy(&output.stderr);
-        assert!(matches!(code, Some(0 | 5)), "{}: {code:?} {stderr}", path.display());
-        let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let (out, errors) = (setup.path("report.json"), setup.path("errors"));
+        let mut child = Command::new("timeout")
+            .args([DEADLINE_S, env!("CARGO_BIN_EXE_flowhook"), "replay", text(&path)])
+            .args(["-c", &setup.config(), "-O", "json"])
+            .stdout(std::fs::File::create(&out).unwrap())
+            .stderr(std::fs::File::create(&errors).unwrap())
+            .spawn()
+            .unwrap();
+        let used = child.wait4().unwrap();
+        let (code, errors) = (used.status.code(), std::fs::read_to_string(errors).unwrap());
+        assert!(matches!(code, Some(0 | 5)), "{}: {code:?} {errors}", path.display());
+        let report: Value = serde_json::from_slice(&std::fs::read(out).unwrap()).unwrap();
         assert_eq!(report["errors"]["panics"], Value::Null, "{}", path.display());
+        let mib = used.rusage.maxrss >> 20;
+        assert!(mib <= MAX_MIB, "{}: {mib} MiB", path.display());
         read += 1;
     }
     assert!(read > 100, "{read}");
+}
+
+/// The flow records of the bundled capture.
+fn demo_flows() -> Vec<Value> {
+    let setup = Setup::new("[telemetry]\nlog = \"error\"\n[scripts]\nbuiltin = false\n");
+    let (demo, flows) = (data("demo.pcap"), setup.path("flows.jsonl"));
+    let args = ["replay", text(&demo), "-c", &setup.config(), "--flows-out", text(&flows)];
+    assert!(run(&args).status.success());
+    let flows = std::fs::read_to_string(flows).unwrap();
+    flows.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// Fields of the bundled capture's packets that match a filter, by tshark.
+fn fields<const N: usize>(filter: &str, names: [&str; N]) -> Vec<[String; N]> {
+    let demo = data("demo.pcap");
+    let mut args = vec!["-r", text(&demo), "-n", "-Y", filter, "-T", "fields"];
+    names.iter().for_each(|name| args.extend(["-e", *name]));
+    let output = Command::new("tshark").args(args).output().unwrap();
+    let lines = String::from_utf8(output.stdout).unwrap();
+    let row = |line: &str| -> [String; N] {
+        let mut fields = line.split('\t').map(str::to_owned);
+        std::array::from_fn(|_| fields.next().unwrap_or_default())
+    };
+    lines.lines().map(row).collect()
+}
+
+/// A connection: the client's port and the server's; its addresses are one of a kind in the capture.
+fn ports(flow: &Value) -> (u64, u64) {
+    (flow["client"]["port"].as_u64().unwrap(), flow["server"]["port"].as_u64().unwrap())
+}
+
+#[test]
+fn what_tcp_had_to_repair_is_what_tshark_finds() {
+    if !has_program("tshark") {
+        return;
+    }
+    let mut ours = BTreeMap::new();
+    let mut trips = BTreeMap::new();
+    for flow in demo_flows().iter().filter(|flow| flow["l4"] == "tcp") {
+        let (client, server) = ports(flow);
+        for (side, from, to) in [("cli2srv", client, server), ("srv2cli", server, client)] {
+            for what in ["retransmissions", "out_of_order", "zero_windows"] {
+                let count = flow[side][what].as_u64().unwrap();
+                if count > 0 {
+                    *ours.entry((what, from, to)).or_insert(0) += count;
+                }
+            }
+        }
+        let [near, far] = ["rtt_client_us", "rtt_server_us"].map(|side| flow[side].as_u64().unwrap());
+        if near > 0 && far > 0 {
+            trips.insert((client, server), near + far);
+        }
+    }
+    let mut theirs = BTreeMap::new();
+    for (what, field) in [
+        ("retransmissions", "tcp.analysis.retransmission"),
+        ("out_of_order", "tcp.analysis.out_of_order"),
+        ("zero_windows", "tcp.analysis.zero_window"),
+    ] {
+        for [from, to] in fields(field, ["tcp.srcport", "tcp.dstport"]) {
+            *theirs.entry((what, from.parse().unwrap(), to.parse().unwrap())).or_insert(0) += 1;
+        }
+    }
+    assert_eq!(ours, theirs);
+    assert!(!ours.is_empty(), "the capture has connections that nobody answered");
+    // From SYN to ACK; shown by tshark at every packet with an acknowledgement.
+    let mut compared = BTreeSet::new();
+    for [seconds, from, to] in
+        fields("tcp.analysis.initial_rtt", ["tcp.analysis.initial_rtt", "tcp.srcport", "tcp.dstport"])
+    {
+        let (from, to) = (from.parse().unwrap(), to.parse().unwrap());
+        // tshark takes the refusal of a connection for its handshake's end.
+        let Some((key, ours)) = trips.get_key_value(&(from, to)).or_else(|| trips.get_key_value(&(to, from)))
+        else {
+            continue;
+        };
+        let theirs = (seconds.parse::<f64>().unwrap() * 1e6).round() as u64;
+        assert!(ours.abs_diff(theirs) <= 1, "{key:?}: {ours} µs, {theirs} by tshark");
+        compared.insert(*key);
+    }
+    assert_eq!(compared.len(), trips.len());
+    assert!(compared.len() > 20, "{}", compared.len());
+}
+
+#[test]
+fn fingerprints_of_tls_are_those_of_tshark() {
+    if !has_program("tshark") {
+        return;
+    }
+    let flows = demo_flows();
+    for (kind, field, name) in [("1", "tls.handshake.ja3", "ja3"), ("2", "tls.handshake.ja3s", "ja3s")] {
+        // Those over TCP: what QUIC's hello would give is another list.
+        let filter = format!("tcp and tls.handshake.type == {kind}");
+        let rows = fields(&filter, ["tcp.srcport", "tcp.dstport", field]);
+        let theirs: BTreeSet<(u64, u64, String)> = rows
+            .into_iter()
+            .map(|[from, to, print]| {
+                let (from, to) = (from.parse().unwrap(), to.parse().unwrap());
+                if kind == "1" { (from, to, print) } else { (to, from, print) }
+            })
+            .collect();
+        let ours: BTreeSet<(u64, u64, String)> = flows
+            .iter()
+            .filter_map(|flow| {
+                let print = flow["info"]["tls"][name].as_str().filter(|print| !print.is_empty())?;
+                let (client, server) = ports(flow);
+                (flow["l4"] == "tcp").then(|| (client, server, print.to_owned()))
+            })
+            .collect();
+        assert_eq!(ours, theirs, "{name}");
+        assert!(ours.len() > 10, "{}", ours.len());
+    }
 }
 
 #[test]
@@ -167,19 +294,13 @@ fn community_ids_are_those_of_tshark() {
     if !has_program("tshark") {
         return;
     }
-    let setup = Setup::new("[telemetry]\nlog = \"error\"\n[scripts]\nbuiltin = false\n");
-    let (demo, flows) = (data("demo.pcap"), setup.path("flows.jsonl"));
-    let args = ["replay", text(&demo), "-c", &setup.config(), "--flows-out", text(&flows)];
-    assert!(run(&args).status.success());
+    let demo = data("demo.pcap");
     let args = ["-r", text(&demo), "--enable-protocol", "communityid", "-T", "fields", "-e", "communityid"];
     let output = Command::new("tshark").args(args).output().unwrap();
     let theirs: BTreeSet<String> =
         String::from_utf8(output.stdout).unwrap().split([',', '\n']).map(str::to_owned).collect();
-    let ours: BTreeSet<String> = std::fs::read_to_string(flows)
-        .unwrap()
-        .lines()
-        .map(|line| serde_json::from_str::<Value>(line).unwrap()["community_id"].as_str().unwrap().to_owned())
-        .collect();
+    let ours: BTreeSet<String> =
+        demo_flows().iter().map(|flow| flow["community_id"].as_str().unwrap().to_owned()).collect();
     assert!(ours.len() > 700, "{}", ours.len());
     assert_eq!(ours.difference(&theirs).collect::<Vec<_>>(), Vec::<&String>::new());
 }

@@ -1,7 +1,7 @@
 //! The fuzz targets' corpora, replayed, and each input changed in some thousand ways, the same ones
 //! every time. `just fuzz` looks further.
 
-mod corpus;
+pub mod corpus;
 mod harness;
 pub mod mutate;
 mod seeds;

@@ -30,6 +30,7 @@ mod monitor;
 mod pipeline;
 mod proofs;
 mod recipients;
+mod recognition;
 mod replay;
 mod scripts;
 mod settings;

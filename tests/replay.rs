@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::support::data;
 use crate::support::http::Recorder;
-use crate::support::program::{Setup, run, run_json, text};
+use crate::support::program::{Setup, run, run_fails, run_json, text};
 
 /// The demo's configuration with its receiver replaced by `recorder`.
 pub fn demo_config(recorder: &Recorder) -> Setup {
@@ -144,4 +144,35 @@ fn the_default_configuration_says_what_is_built_in() {
     let written = run_json(&["config", "dump", "-c", &path, "-O", "json"]);
     let built_in = run_json(&["config", "dump", "-O", "json"]);
     assert_eq!(written, built_in);
+}
+
+#[test]
+fn applications_of_the_users_own_name_flows_with_category_and_breed() {
+    let config = "[telemetry]\nlog = \"error\"\n[scripts]\nbuiltin = false\n\
+        [collector]\napplications = [\"{dir}/ours.tsv\", \"{dir}/more.tsv\"]\n";
+    let setup = Setup::new(config);
+    let ours = "# suffix\tapplication\tcategory\tbreed\nbank.example\tOurBank\tshopping\tsafe\n\
+        shop.example\tOurShop\tweb\tfun\n";
+    std::fs::write(setup.path("ours.tsv"), ours).unwrap();
+    // A longer suffix wins, and a later file.
+    std::fs::write(setup.path("more.tsv"), "www.shop.example\tWebShop\tshopping\tacceptable\n").unwrap();
+    let (capture, config, flows) = (data("demo.pcap"), setup.config(), setup.path("flows.jsonl"));
+    run_json(&["replay", text(&capture), "-c", &config, "-O", "json", "--flows-out", text(&flows)]);
+    let flows = std::fs::read_to_string(flows).unwrap();
+    let flows: Vec<Value> = flows.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let named = |host: &str, part: &str, field: &str| {
+        let all: std::collections::BTreeSet<_> = flows
+            .iter()
+            .filter(|flow| flow["info"][part][field] == host)
+            .map(|flow| ["l7", "l7_category", "l7_breed"].map(|key| flow[key].as_str().unwrap().to_owned()))
+            .collect();
+        all.into_iter().collect::<Vec<_>>()
+    };
+    assert_eq!(named("login.bank.example", "tls", "sni"), [["TLS.OurBank", "shopping", "safe"]]);
+    assert_eq!(named("www.shop.example", "http", "host"), [["HTTP.WebShop", "shopping", "acceptable"]]);
+    assert_eq!(named("www.shop.example", "dns", "query"), [["DNS.WebShop", "shopping", "acceptable"]]);
+
+    std::fs::write(setup.path("more.tsv"), "shop.example\tShop\tshopping\n").unwrap();
+    let error = run_fails(&["check", "-c", &config], 2);
+    assert!(error.contains("more.tsv: line 1: 3 fields instead of"), "{error}");
 }

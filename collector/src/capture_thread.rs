@@ -11,6 +11,7 @@ use shared::model::query::FlowQuery;
 use shared::model::{FlowEnd, Severity, Timestamp};
 use shared::script::live::LiveScripts;
 
+use crate::affinity;
 use crate::capture::{Batch, CaptureError, PacketSource, SourceState};
 use crate::decode::Decoder;
 use crate::delivery::Delivery;
@@ -56,6 +57,13 @@ pub fn run(
     inbox: Receiver<Order>,
     stop: &Stop,
 ) -> Result<(), CaptureError> {
+    if let Some(core) = args.interface.cores.get(outlet.shard()) {
+        // Before anything of the thread's is in memory, so that it lies near that core.
+        affinity::stay_on(*core).map_err(|error| CaptureError::Live {
+            name: args.interface.name.clone(),
+            cause: format!("cores: core {core}: {error}"),
+        })?;
+    }
     CaptureThread::new(args, source, outlet, inbox).run(stop)
 }
 

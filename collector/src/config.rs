@@ -7,8 +7,9 @@ use std::sync::Arc;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+use crate::affinity;
 use crate::capture;
-use crate::capture::live::Source;
+use crate::capture::live::{Fanout, Source};
 use crate::decode::{DecoderConfig, Tunnels};
 use crate::flow::TableConfig;
 use crate::ingest;
@@ -99,6 +100,12 @@ pub struct InterfaceConfig {
     /// Capture threads, live only; the kernel divides the flows among them.
     #[serde(default = "default_threads")]
     pub threads: usize,
+    /// How the kernel divides packets among several threads.
+    #[serde(default)]
+    pub fanout: Fanout,
+    /// Processor cores, one for each thread, on which the threads stay; any when empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cores: Vec<usize>,
     /// Where to receive flows from exporters, instead of packets: `udp://address:port`, one or
     /// several.
     #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "one_or_several")]
@@ -184,6 +191,8 @@ impl InterfaceConfig {
             tunnels: None,
             source: Source::default(),
             threads: default_threads(),
+            fanout: Fanout::default(),
+            cores: Vec::new(),
             listen: Vec::new(),
             exporters: Vec::new(),
             collect_ports: Vec::new(),
@@ -198,6 +207,12 @@ impl InterfaceConfig {
     fn check(&self, say: &mut dyn FnMut(&str)) {
         if self.threads == 0 || self.threads > MAX_THREADS {
             say(&format!("threads: must be between 1 and {MAX_THREADS}"));
+        }
+        if !self.cores.is_empty() && self.cores.len() != self.threads {
+            say(&format!("cores: {} are named for {} threads", self.cores.len(), self.threads));
+        }
+        if let Some(core) = self.cores.iter().find(|core| !affinity::exists(**core)) {
+            say(&format!("cores: there is no core {core} here"));
         }
         if self.threads > 1 && !self.files.is_empty() {
             say("threads: files are read by one thread");
@@ -237,6 +252,7 @@ impl InterfaceConfig {
             promiscuous: self.promiscuous,
             buffer_bytes: self.buffer_mib.saturating_mul(1024 * 1024),
             filter: self.filter.clone(),
+            fanout: self.fanout,
         }
     }
 }
@@ -310,7 +326,7 @@ impl CollectorConfig {
     /// The decoder's part for one interface.
     pub fn decoder(&self, interface: &InterfaceConfig, seed: u64) -> DecoderConfig {
         let tunnels = interface.tunnels.unwrap_or(self.tunnels);
-        DecoderConfig { tunnels, seed, ..DecoderConfig::default() }
+        DecoderConfig { tunnels, seed, patient: true, ..DecoderConfig::default() }
     }
 
     /// What makes flows of export datagrams, when the interface collects them.
@@ -342,56 +358,4 @@ impl CollectorConfig {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_interface_may_count_tunnels_its_own_way() {
-        let config: CollectorConfig = serde_json::from_str(
-            r#"{"tunnels": "outer", "interface": [{"name": "a"}, {"name": "b", "tunnels": "inner"}]}"#,
-        )
-        .unwrap();
-        let tunnels: Vec<Tunnels> =
-            config.interface.iter().map(|interface| config.decoder(interface, 7).tunnels).collect();
-        assert_eq!(tunnels, [Tunnels::Outer, Tunnels::Inner]);
-        assert_eq!(CollectorConfig::default().tunnels, Tunnels::Inner);
-        assert!(serde_json::from_str::<CollectorConfig>(r#"{"tunnels": "both"}"#).is_err());
-    }
-
-    fn wrong(interface: &str) -> Vec<String> {
-        let interface = of(interface);
-        CollectorConfig { interface: vec![interface], ..CollectorConfig::default() }.check()
-    }
-
-    /// An interface with these settings besides its name, in JSON.
-    fn of(settings: &str) -> InterfaceConfig {
-        serde_json::from_str(&format!("{{\"name\": \"eth0\"{settings}}}")).unwrap()
-    }
-
-    #[test]
-    fn a_name_is_enough() {
-        let interface = of("");
-        assert_eq!((interface.source, interface.threads, interface.buffer_mib), (Source::Libpcap, 1, 64));
-        assert!(wrong("").is_empty());
-        assert!(wrong(r#", "source": "af_packet", "threads": 4, "filter": "vlan 7""#).is_empty());
-    }
-
-    #[test]
-    fn what_cannot_work_is_said_with_its_key() {
-        for (settings, key) in [
-            (r#", "threads": 0"#, "threads: must be between"),
-            (r#", "threads": 65"#, "threads: must be between"),
-            (r#", "threads": 2, "files": ["a.pcap"]"#, "threads: files are read by one"),
-            (r#", "threads": 2, "device": "any""#, "threads: any is read by one"),
-            (r#", "source": "af_packet", "device": "any""#, "source: af_packet takes one device"),
-            (r#", "snaplen": 0"#, "snaplen: must be at least 1"),
-            (r#", "buffer_mib": 0"#, "buffer_mib: must be between"),
-            (r#", "buffer_mib": 4096"#, "buffer_mib: must be between"),
-            (r#", "filter": "tcp prot 1""#, "filter: invalid capture filter"),
-        ] {
-            let wrong = wrong(settings);
-            assert_eq!(wrong.len(), 1, "{settings}: {wrong:?}");
-            assert!(wrong[0].contains(key) && wrong[0].contains("eth0"), "{wrong:?}");
-        }
-    }
-}
+mod tests;

@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 pub mod arp;
+mod config;
 mod error;
 mod fragments;
 mod ip;
@@ -26,10 +27,12 @@ use shared::model::{L4, Timestamp};
 
 use crate::capture::{LinkType, PacketDesc};
 
+pub use config::{DecoderConfig, DecoderStats};
 pub use error::DecodeError;
+pub use fragments::Overtaking;
 pub use tunnel::{Tunnel, TunnelKind, Tunnels};
 
-use fragments::{Fragments, Key};
+use fragments::{Fragments, Key, Later};
 use ip::Network;
 use link::Link;
 use span::Span;
@@ -46,6 +49,9 @@ pub enum Decoded<'a> {
     /// Well formed as far as the link layer goes, but no IP: ARP, LLDP, …; the EtherType, or 0 when
     /// the frame has none (spanning tree, other LLC).
     NotIp(u16),
+    /// A later fragment that waits for the first one of its datagram, whose packet will count it
+    /// ([`Packet::overtaking`]).
+    Waits,
 }
 
 /// An IP packet.
@@ -77,11 +83,16 @@ pub struct Packet<'a> {
     pub dst_port: u16,
     /// IPv4 type of service or IPv6 traffic class: DSCP in the upper six bits, ECN in the lower two.
     pub tos: u8,
+    /// IP flags ([`IP_DF`](shared::model::flow::IP_DF), [`IP_MF`](shared::model::flow::IP_MF)).
+    pub ip_flags: u8,
     /// IPv4 time to live or IPv6 hop limit.
     pub ttl: u8,
     /// Whether the packet is a fragment. A later fragment of a tunnel's packet has the addresses
     /// and ports of the inner packet that its first fragment showed.
     pub fragment: Fragment,
+    /// Later fragments of the same datagram that came before this packet and are counted with it. A
+    /// packet of length 0 stands for those whose first never came ([`Decoder::take_overdue`]).
+    pub overtaking: Overtaking,
     /// TCP header; `None` otherwise and in later fragments.
     pub tcp: Option<TcpHeader>,
     /// ICMP or ICMPv6 type and code.
@@ -114,8 +125,10 @@ impl Packet<'_> {
             src_port: 0,
             dst_port: 0,
             tos: 0,
+            ip_flags: 0,
             ttl: 64,
             fragment: Fragment::None,
+            overtaking: Overtaking::default(),
             tcp: None,
             icmp: None,
             payload: &[],
@@ -150,37 +163,6 @@ pub struct TcpHeader {
     pub window: u16,
 }
 
-/// How to decode.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct DecoderConfig {
-    /// Which packet of a tunnel counts.
-    pub tunnels: Tunnels,
-    /// Fragmented datagrams under way at most, rounded up to a power of two; beyond it the oldest
-    /// are forgotten and counted.
-    pub max_fragments: usize,
-    /// Seed of the fragment table's hash, so that nobody outside can fill one place of it.
-    pub seed: u64,
-}
-
-impl Default for DecoderConfig {
-    fn default() -> Self {
-        Self { tunnels: Tunnels::Inner, max_fragments: 4096, seed: 0 }
-    }
-}
-
-/// Counters of a decoder.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct DecoderStats {
-    /// Fragments, first ones included.
-    pub fragments: u64,
-    /// Later fragments whose first was not seen before: their ports are 0.
-    pub fragments_orphaned: u64,
-    /// Datagrams forgotten for want of room before they were complete.
-    pub fragments_evicted: u64,
-    /// Packets taken out of a tunnel above IP.
-    pub tunnelled: u64,
-}
-
 /// Decodes the frames of one source, in the order of capture.
 #[derive(Debug)]
 pub struct Decoder {
@@ -194,7 +176,7 @@ impl Decoder {
     pub fn new(config: DecoderConfig) -> Self {
         Self {
             tunnels: config.tunnels,
-            fragments: Fragments::new(config.max_fragments, config.seed),
+            fragments: Fragments::new(config.max_fragments, config.seed, config.patient),
             stats: DecoderStats::default(),
         }
     }
@@ -202,6 +184,19 @@ impl Decoder {
     /// Counters so far.
     pub fn stats(&self) -> DecoderStats {
         DecoderStats { fragments_evicted: self.fragments.evicted, ..self.stats }
+    }
+
+    /// Gives up waiting for fragments that are overdue at `now`, or for `all`.
+    pub fn sweep(&mut self, now: Timestamp, all: bool) {
+        self.fragments.sweep(now, all);
+    }
+
+    /// Fragments that waited for their first one in vain: one packet without ports and of length 0
+    /// stands for all of a datagram.
+    pub fn take_overdue(&mut self) -> Option<Packet<'static>> {
+        let packet = self.fragments.take_overdue()?;
+        self.stats.fragments_orphaned += u64::from(packet.overtaking.packets);
+        Some(packet)
     }
 
     /// Decodes a captured frame.
@@ -291,50 +286,56 @@ impl Decoder {
         let transport = transport::decode(&network)?;
         let mut packet = assemble(desc, link, &network, &transport);
         self.stats.fragments += u64::from(network.fragment != Fragment::None);
-        Ok(Decoded::Packet(match network.fragment {
-            Fragment::Later => {
-                let known = self.fragments.later(&mut packet, &network);
-                self.stats.fragments_orphaned += u64::from(!known);
-                packet
-            }
+        let packet = match network.fragment {
+            Fragment::Later => match self.fragments.later(&mut packet, &network) {
+                Later::Known => Some(packet),
+                Later::Waits => None,
+                Later::Orphan => {
+                    self.stats.fragments_orphaned += 1;
+                    Some(packet)
+                }
+            },
             Fragment::First => {
                 let key = Key::of(&packet, &network);
-                let packet = self.inner(desc, packet, &network, depth);
-                self.fragments.first(key, &packet, &network);
-                packet
+                self.inner(desc, packet, &network, depth).map(|packet| {
+                    let overtaking = self.fragments.first(key, &packet, &network);
+                    Packet { overtaking: packet.overtaking.and(overtaking), ..packet }
+                })
             }
             Fragment::None => self.inner(desc, packet, &network, depth),
-        }))
+        };
+        Ok(packet.map_or(Decoded::Waits, Decoded::Packet))
     }
 
-    /// The packet that `outer` carries, or `outer` itself.
+    /// The packet that `outer` carries, or `outer` itself; `None` when that is a fragment which waits.
     fn inner<'a>(
         &mut self,
         desc: &PacketDesc,
         outer: Packet<'a>,
         network: &Network<'a>,
         depth: u32,
-    ) -> Packet<'a> {
+    ) -> Option<Packet<'a>> {
         if self.tunnels == Tunnels::Outer || !tunnel::possible(outer.l4, outer.src_port, outer.dst_port) {
-            return outer;
+            return Some(outer);
         }
         let goes_on = network.rest.goes_on || network.fragment == Fragment::First;
         let span = Span { goes_on, ..Span::new(outer.payload, outer.payload_len) };
         let opened = match tunnel::open(&outer, span) {
-            Ok(None) => return outer,
+            Ok(None) => return Some(outer),
             Ok(Some(_)) if depth >= MAX_TUNNELS => Err(DecodeError::TunnelTooDeep),
             Ok(Some(link)) => Ok(link),
             Err(error) => Err(error),
         };
         let inner = opened.and_then(|link| self.nested(desc, &link.inside(&outer), depth + 1));
-        match inner {
+        Some(match inner {
             Ok(Decoded::Packet(inner)) => {
                 self.stats.tunnelled += u64::from(depth == 0);
                 Packet { flaw: inner.flaw.or(outer.flaw), ..inner }
             }
             Ok(Decoded::NotIp(_)) => outer,
+            Ok(Decoded::Waits) => return None,
             Err(error) => Packet { flaw: Some(error), ..outer },
-        }
+        })
     }
 }
 
@@ -366,8 +367,10 @@ fn assemble<'a>(
         src_port: transport.src_port,
         dst_port: transport.dst_port,
         tos: network.tos,
+        ip_flags: network.flags,
         ttl: network.ttl,
         fragment: network.fragment,
+        overtaking: Overtaking::default(),
         tcp: transport.tcp,
         icmp: transport.icmp,
         payload: transport.payload,

@@ -11,6 +11,7 @@ pub(crate) mod index;
 pub mod key;
 mod macs;
 pub mod names;
+mod opening;
 mod pages;
 pub(crate) mod prefetch;
 pub mod record;

@@ -5,6 +5,7 @@
 //! [`publisher`] and [`supervisor`] are the actors around it. This crate knows nothing of
 //! aggregators and notifiers; it talks to them over the bus only. Start reading at [`pipeline`].
 
+mod affinity;
 pub mod capture;
 pub mod capture_thread;
 pub mod config;

@@ -15,7 +15,7 @@ use crate::capture::{Batch, PacketDesc};
 use crate::decode::arp;
 use crate::decode::{DecodeError, Decoded, Decoder};
 use crate::flow::{FlowEvent, FlowTable, Lookup, RecordContext};
-use crate::flow_alert::{self, Place};
+use crate::flow_alert::Place;
 use crate::hooks::{Asked, HookRunner};
 use crate::ingest::CollectedFlow;
 use crate::ingest::feed::Feed;
@@ -25,7 +25,9 @@ use crate::summary::Summary;
 mod collected;
 mod effects;
 mod flush;
+mod overdue;
 mod query;
+mod told;
 
 /// Packets looked up ahead together: enough to hide the time that memory takes, few enough to stay
 /// in the nearest cache.
@@ -192,20 +194,6 @@ impl Pipeline {
         self.report.drops.add(drops);
     }
 
-    /// Tells of something that happened to the interface as a whole.
-    pub fn tell(
-        &mut self,
-        kind: &str,
-        severity: shared::model::Severity,
-        message: String,
-        now: Timestamp,
-        out: &mut Vec<Item>,
-    ) {
-        let alert = flow_alert::interface_alert(&self.parts.place, kind, severity, message, now);
-        self.count_alert(&alert);
-        out.push(Item::Alert(Box::new(alert)));
-    }
-
     /// Event time before which every summary has been made; `None` before the first packet.
     pub fn closed_until(&self) -> Option<Timestamp> {
         self.open_from
@@ -250,19 +238,6 @@ impl Pipeline {
         self.flush(from, false, out);
     }
 
-    /// Says that `periodicUpdate` is skipped from now on because the interface cannot keep up.
-    pub fn tell_overload(&mut self, out: &mut Vec<Item>) {
-        let alert = flow_alert::interface_alert(
-            &self.parts.place,
-            "hook_calls_skipped",
-            shared::model::Severity::Warning,
-            "The interface cannot keep up: periodicUpdate is skipped until it can".to_owned(),
-            self.parts.table.now(),
-        );
-        self.count_alert(&alert);
-        out.push(Item::Alert(Box::new(alert)));
-    }
-
     /// Takes a batch of packets.
     pub fn packets(&mut self, batch: &Batch, trace: &mut TraceSource<'_>, out: &mut Vec<Item>) {
         if self.parts.feed.is_some() {
@@ -288,6 +263,7 @@ impl Pipeline {
             for next in ahead.iter().take(count).flatten() {
                 self.packet(next, trace, out);
             }
+            self.overdue(trace, out);
             if count < AHEAD {
                 return;
             }
@@ -340,6 +316,8 @@ impl Pipeline {
         hand_over: &mut dyn FnMut(&mut Vec<Item>),
     ) {
         let now = self.parts.table.now();
+        self.parts.decoder.sweep(now, true);
+        self.overdue(trace, out);
         for place in self.parts.table.places_by_id() {
             self.parts.table.end_one(place, reason, &mut self.events);
             self.handle_events(now, trace, out);
@@ -371,6 +349,7 @@ impl Pipeline {
             self.parts.table.advance(to, &mut self.events);
             return;
         };
+        self.parts.decoder.sweep(to, false);
         while to >= from.plus_secs(interval) {
             let end = from.plus_secs(interval);
             while self.parts.table.advance(end.plus_ns(-1), &mut self.events) {
@@ -388,12 +367,6 @@ impl Pipeline {
         while self.parts.table.advance(to, &mut self.events) {
             self.handle_events(to, trace, out);
         }
-    }
-
-    fn count_alert(&mut self, alert: &Alert) {
-        let actions = self.report.alerts.entry(alert.alert_type.clone()).or_default();
-        *actions.entry(alert.action.to_string()).or_default() += 1;
-        *self.report.alerts_by_severity.entry(alert.severity.to_string()).or_default() += 1;
     }
 }
 

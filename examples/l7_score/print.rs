@@ -2,8 +2,8 @@
 
 use std::cmp::Reverse;
 
-use crate::expected::Counts;
-use crate::score::{MOST_USED, Score, Tally, UNKNOWN};
+use super::expected::Counts;
+use super::score::{MOST_USED, Score, Tally, UNKNOWN};
 
 /// Prints the whole comparison.
 pub fn report(score: &Score) {

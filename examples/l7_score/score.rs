@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::expected::Counts;
+use super::expected::Counts;
 
 /// The name of flows without a protocol, on both sides. It counts neither for nor against.
 pub const UNKNOWN: &str = "Unknown";

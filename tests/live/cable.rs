@@ -117,19 +117,72 @@ pub fn udp(flow: u16, back: bool, vlan: Option<u16>) -> Vec<u8> {
         frame.extend_from_slice(&vlan.to_be_bytes());
     }
     frame.extend_from_slice(&[0x08, 0x00]);
-    let mut header = [0x45, 0, 0, 46, 0, 0, 0x40, 0, 64, 17, 0, 0];
-    let addresses = [from, to].concat();
+    let header = [0x45, 0, 0, 46, 0, 0, 0x40, 0, 64, 17, 0, 0];
+    frame.extend_from_slice(&summed(header, [from, to].concat().try_into().unwrap()));
+    for word in [from_port, to_port, 26, 0] {
+        frame.extend_from_slice(&word.to_be_bytes());
+    }
+    frame.extend_from_slice(&[7; 18]);
+    frame
+}
+
+/// A datagram of UDP flow `flow` in two IPv4 or IPv6 fragments of 24 and 8 bytes of payload.
+pub fn fragments(flow: u16, v6: bool) -> [Vec<u8>; 2] {
+    let [high, low] = flow.to_be_bytes();
+    let mut datagram = Vec::new();
+    for word in [20_000_u16, 9999, 40, 0] {
+        datagram.extend_from_slice(&word.to_be_bytes());
+    }
+    datagram.extend_from_slice(&[7; 32]);
+    [&datagram[..32], &datagram[32..]].map(|part| {
+        let first = part.len() == 32;
+        let mut frame = vec![2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1];
+        if v6 {
+            frame.extend_from_slice(&[0x86, 0xdd, 0x60, 0, 0, 0, 0, 8 + part.len() as u8, 44, 64]);
+            frame.extend_from_slice(&addresses6(flow));
+            let offset: u16 = if first { 1 } else { 32 };
+            frame.extend_from_slice(&[17, 0]);
+            frame.extend_from_slice(&offset.to_be_bytes());
+            frame.extend_from_slice(&[0, 0, high, low]);
+        } else {
+            let field: u16 = if first { 0x2000 } else { 4 };
+            let [flags, offset] = field.to_be_bytes();
+            frame.extend_from_slice(&[8, 0]);
+            let header = [0x45, 0, 0, 20 + part.len() as u8, high, low, flags, offset, 64, 17, 0, 0];
+            frame.extend_from_slice(&summed(header, [198, 18, high, low, 198, 19, 0, 1]));
+        }
+        frame.extend_from_slice(part);
+        frame
+    })
+}
+
+/// A whole datagram of the same flow over IPv6.
+pub fn udp6(flow: u16) -> Vec<u8> {
+    let mut frame = vec![2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1, 0x86, 0xdd, 0x60, 0, 0, 0, 0, 26, 17, 64];
+    frame.extend_from_slice(&addresses6(flow));
+    for word in [20_000_u16, 9999, 26, 0] {
+        frame.extend_from_slice(&word.to_be_bytes());
+    }
+    frame.extend_from_slice(&[7; 18]);
+    frame
+}
+
+fn addresses6(flow: u16) -> [u8; 32] {
+    let mut addresses = [0; 32];
+    addresses[..4].copy_from_slice(&[0x20, 1, 0x0d, 0xb8]);
+    addresses[14..16].copy_from_slice(&flow.to_be_bytes());
+    addresses[16..20].copy_from_slice(&[0x20, 1, 0x0d, 0xb8]);
+    addresses[20] = 1;
+    addresses
+}
+
+/// An IPv4 header with its checksum.
+fn summed(mut header: [u8; 12], addresses: [u8; 8]) -> Vec<u8> {
     let words = header.chunks(2).chain(addresses.chunks(2));
     let mut sum: u32 = words.map(|w| u32::from(u16::from_be_bytes([w[0], w[1]]))).sum();
     while sum > 0xffff {
         sum = (sum & 0xffff) + (sum >> 16);
     }
     header[10..12].copy_from_slice(&(!(sum as u16)).to_be_bytes());
-    frame.extend_from_slice(&header);
-    frame.extend_from_slice(&addresses);
-    for word in [from_port, to_port, 26, 0] {
-        frame.extend_from_slice(&word.to_be_bytes());
-    }
-    frame.extend_from_slice(&[7; 18]);
-    frame
+    [&header[..], &addresses].concat()
 }

@@ -5,6 +5,7 @@
 //! not come back, not even at the timeout; the source waits on the descriptor for a moment and says
 //! [`SourceState::Idle`] instead.
 
+mod fanout;
 pub mod filter;
 mod libpcap;
 
@@ -14,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use shared::clock::Clock;
 use shared::model::Timestamp;
 
+pub use fanout::Fanout;
 pub use filter::check_filter;
 
 use super::af_packet::{AfPacketSource, ring};
@@ -54,6 +56,8 @@ pub struct LiveConfig {
     pub buffer_bytes: u32,
     /// Capture filter (pcap-filter(7)).
     pub filter: Option<String>,
+    /// How packets are divided where several sources share the interface.
+    pub fanout: Fanout,
 }
 
 impl LiveConfig {
@@ -66,6 +70,7 @@ impl LiveConfig {
             promiscuous: true,
             buffer_bytes: 64 << 20,
             filter: None,
+            fanout: Fanout::default(),
         }
     }
 }
@@ -83,8 +88,8 @@ pub fn open(config: &LiveConfig) -> Result<Box<dyn PacketSource>, CaptureError> 
     })
 }
 
-/// Starts capturing on an interface with `count` sources, among which the kernel divides the flows
-/// (PACKET_FANOUT): both directions of a flow and all fragments of its packets come to the same one.
+/// Starts capturing on an interface with `count` sources, among which the kernel divides the packets
+/// (PACKET_FANOUT) as [`Fanout`] says: both directions of a flow come to the same one.
 ///
 /// What came before the last of them had joined is forgotten by all, since it was divided otherwise.
 ///
@@ -119,10 +124,11 @@ fn join<S: Shares>(
 ) -> Result<Vec<Box<dyn PacketSource>>, CaptureError> {
     let failed = |error| CaptureError::Live { name: config.name.clone(), cause: format!("fanout: {error}") };
     let mut group = None;
+    let program = config.fanout.program();
     let mut joined = Vec::with_capacity(count);
     for _ in 0..count {
         let source = open(config)?;
-        group = Some(ring::join_fanout(source.as_fd(), group).map_err(failed)?);
+        group = Some(ring::join_fanout(source.as_fd(), group, program.as_deref()).map_err(failed)?);
         joined.push(source);
     }
     let since = clock.now();

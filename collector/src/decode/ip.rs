@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use shared::model::L4;
+use shared::model::flow::{IP_DF, IP_MF};
 
 use super::link::{IPV4, IPV6};
 use super::span::Span;
@@ -18,6 +19,8 @@ pub(super) struct Network<'a> {
     pub(super) l4: L4,
     pub(super) ttl: u8,
     pub(super) tos: u8,
+    /// As the record has them: [`IP_DF`], [`IP_MF`].
+    pub(super) flags: u8,
     pub(super) fragment: Fragment,
     /// Identification, shared by the fragments of a datagram.
     pub(super) id: u32,
@@ -69,6 +72,7 @@ pub(super) fn v4(span: Span<'_>) -> Result<Network<'_>, DecodeError> {
         l4: L4(fixed[9]),
         ttl: fixed[8],
         tos: fixed[1],
+        flags: fixed[6] >> 5 & (IP_DF | IP_MF),
         fragment: fragment(units, more),
         id: u32::from(u16::from_be_bytes([fixed[4], fixed[5]])),
         offset: u32::from(units) * 8,
@@ -95,6 +99,7 @@ pub(super) fn v6(span: Span<'_>) -> Result<Network<'_>, DecodeError> {
         l4: L4(fixed[6]),
         ttl: fixed[7],
         tos: (fixed[0] << 4) | (fixed[1] >> 4),
+        flags: 0,
         fragment: Fragment::None,
         id: 0,
         offset: 0,
@@ -143,6 +148,7 @@ fn extensions(network: &mut Network<'_>) -> Result<(), DecodeError> {
             network.fragment = fragment(field >> 3, field & 1 != 0);
             network.offset = u32::from(field & 0xfff8);
             network.last = field & 1 == 0;
+            network.flags = field as u8 & IP_MF;
             network.id = rest.be32(4).ok_or(CUT)?;
         }
         network.l4 = L4(rest.byte(0).ok_or(CUT)?);

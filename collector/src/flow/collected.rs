@@ -139,6 +139,9 @@ impl Flow {
             true => (&mut self.cli2srv, &mut self.srv2cli),
             false => (&mut self.srv2cli, &mut self.cli2srv),
         };
+        if ours.packets == 0 {
+            ours.tos = record.tos;
+        }
         add(ours, forward, record.tcp_flags, from_client);
         add(theirs, reverse, record.reverse_tcp_flags, !from_client);
         if let (Some(icmp), false) = (record.icmp, self.marks.has(Marks::ICMP)) {

@@ -13,6 +13,13 @@ use crate::l7::{self, L7Context, L7State, Verdict};
 /// Flows under detection at once at most: beyond, protocols are guessed by port.
 const MAX_SCRATCHES: usize = 1 << 18;
 
+/// Bytes of unfinished messages kept for all flows together at most: beyond, a message is not waited
+/// for. A head as long as those of browsers of 5,000 flows that all stopped in its middle.
+const MAX_STASHED: usize = 32 << 20;
+
+/// What a flow leaves to the next one that gets its memory, per direction at most.
+const LEFT_TO_NEXT: usize = 2048;
+
 #[derive(Debug, Default)]
 struct Scratch {
     state: L7State,
@@ -27,12 +34,15 @@ pub(super) struct Detection {
     /// A box to write into what a payload tells; kept for the next one when it told nothing.
     spare: Option<Box<Extra>>,
     expected: Expected,
-    /// Flows that got no memory.
+    /// Bytes that unfinished messages take, room that waits for the next flow included.
+    stashed: usize,
+    /// Flows that got no memory, or none any more.
     refused: u64,
 }
 
 impl Detection {
-    /// Flows whose protocol was guessed because too many were under detection.
+    /// Flows that were not read on because all flows' detection had no memory left: their protocol was
+    /// guessed, or a long message of theirs not read.
     pub(super) fn refused(&self) -> u64 {
         self.refused
     }
@@ -46,8 +56,14 @@ impl Detection {
     /// Takes back what `flow` was lent.
     pub(super) fn release(&mut self, flow: &mut Flow) {
         if let Some(at) = flow.scratch.checked_sub(1) {
-            self.free.push(at);
             flow.scratch = 0;
+            if let Some(Scratch { state, .. }) = self.scratches.get_mut(at as usize) {
+                let before = state.stashed();
+                // What one flow needed once is not kept for ever, and nothing where room is short.
+                state.forget(if self.stashed > MAX_STASHED / 2 { 0 } else { LEFT_TO_NEXT });
+                self.stashed = self.stashed.saturating_sub(before - state.stashed());
+            }
+            self.free.push(at);
         }
     }
 
@@ -94,7 +110,13 @@ impl Detection {
         let Some(scratch) = self.scratches.get_mut(at) else { return };
         scratch.last_payload = now;
         let before = xxh3_64(extra.info.name().as_bytes());
+        let stashed = scratch.state.stashed();
         let verdict = scratch.state.on_payload(packet.payload, &context, &mut extra.info, &mut flow.status);
+        self.stashed = (self.stashed + scratch.state.stashed()).saturating_sub(stashed);
+        if self.stashed > MAX_STASHED && scratch.state.stashed() > stashed {
+            self.stashed -= scratch.state.give_up_message();
+            self.refused += 1;
+        }
         let (protocol, light, done) =
             (scratch.state.protocol(), scratch.state.is_light(), scratch.state.is_done());
         let hint = std::mem::take(&mut extra.info.hint);

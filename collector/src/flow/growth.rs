@@ -124,5 +124,6 @@ fn since(now: &Direction, then: &Direction) -> Direction {
         syns: now.syns.wrapping_sub(then.syns),
         resets: now.resets.wrapping_sub(then.resets),
         tcp_flags: now.tcp_flags,
+        tos: now.tos,
     }
 }

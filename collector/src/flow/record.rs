@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use shared::model::flow::{FlowSide, L7Info};
+use shared::model::flow::{DirectionCounters, FlowSide, L7Info};
 use shared::model::pool::Mac;
 use shared::model::{FlowEnd, FlowRecord, LocalNetworks};
 
@@ -31,6 +31,7 @@ impl Flow {
         let key = self.key();
         let (client, server) =
             if self.client_is_low() { (key.low(), key.high()) } else { (key.high(), key.low()) };
+        let [client_flags, server_flags] = self.marks.ip_flags();
         let side = |(ip, port), mac| FlowSide { ip, port, mac, local: cx.networks.is_local(ip) };
         FlowRecord {
             id: self.id,
@@ -39,15 +40,16 @@ impl Flow {
             l4: key.l4(),
             client: side(client, macs[0]),
             server: side(server, macs[1]),
-            cli2srv: self.cli2srv.counters(),
-            srv2cli: self.srv2cli.counters(),
+            cli2srv: DirectionCounters { ip_flags: client_flags, ..self.cli2srv.counters() },
+            srv2cli: DirectionCounters { ip_flags: server_flags, ..self.srv2cli.counters() },
             first_seen: self.collected().map_or(self.first_seen, |c| c.first),
             last_seen: self.collected().map_or(self.last_seen, |c| c.last),
             icmp: self.marks.has(Marks::ICMP).then_some(self.icmp),
             tcp_state: self.tcp.state,
             handshake_ok: self.tcp.handshake_ok(),
-            rtt_server_us: self.tcp.rtt_server_us,
+            rtt_server_us: self.tcp.rtt_server_us(),
             rtt_client_us: self.tcp.rtt_client_us(),
+            reply_us: self.tcp.reply_us(),
             gap_min_us: self.gaps.min_us,
             gap_max_us: self.gaps.max_us,
             gap_deviation_us: self.gaps.deviation_us(self.packets(), self.last_seen.since(self.first_seen)),

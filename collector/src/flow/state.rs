@@ -10,6 +10,7 @@ use super::collected::Collected;
 use super::gaps::Gaps;
 use super::key::{FlowKey, StoredKey};
 use super::names::{NameId, Names};
+use super::opening::Opening;
 use super::tcp::{Segment, Tcp};
 use crate::decode::{Fragment, Packet};
 use crate::l7::{self, ProtocolId};
@@ -35,6 +36,8 @@ pub struct Direction {
     pub resets: u16,
     /// TCP flags seen, or-ed together.
     pub tcp_flags: u8,
+    /// Type of service or traffic class of the first packet.
+    pub tos: u8,
 }
 
 impl Direction {
@@ -47,6 +50,10 @@ impl Direction {
             out_of_order: self.out_of_order,
             zero_windows: self.zero_windows.into(),
             tcp_flags: self.tcp_flags,
+            resets: self.resets,
+            tos: self.tos,
+            // Those lie among the flow's marks.
+            ip_flags: 0,
         }
     }
 }
@@ -93,9 +100,21 @@ impl Marks {
     pub(super) const RANDOM: u16 = 1 << 8;
     /// What the flow became known as was counted in a summary.
     pub(super) const NAMED: u16 = 1 << 9;
+    /// Where the IP flags of the client's packets lie (two bits), and behind them those of the server's.
+    const IP_FLAGS: u16 = 10;
+    const ALL_IP_FLAGS: u16 = 0xf << Self::IP_FLAGS;
 
     pub(super) fn has(self, bit: u16) -> bool {
         self.0 & bit != 0
+    }
+
+    fn add_ip_flags(&mut self, flags: u8, from_client: bool) {
+        self.0 |= u16::from(flags & 3) << (Self::IP_FLAGS + if from_client { 0 } else { 2 });
+    }
+
+    /// IP flags of the client's packets, and of the server's.
+    pub(super) fn ip_flags(self) -> [u8; 2] {
+        [0, 2].map(|at| (self.0 >> (Self::IP_FLAGS + at)) as u8 & 3)
     }
 
     pub(super) fn set(&mut self, bit: u16, on: bool) {
@@ -150,7 +169,7 @@ impl Flow {
     /// A flow that begins with `packet`, going `forward` through its key.
     pub(super) fn begin(id: u64, key: &FlowKey, forward: bool, packet: &Packet<'_>, now: Timestamp) -> Self {
         let mut marks = Marks::default();
-        marks.set(Marks::CLIENT_IS_LOW, opens(packet) == forward);
+        marks.set(Marks::CLIENT_IS_LOW, Opening::of_packet(packet).by_client() == forward);
         marks.set(Marks::ICMP, packet.icmp.is_some());
         Self {
             key: StoredKey::new(key),
@@ -183,10 +202,27 @@ impl Flow {
             self.gaps.add(now.since(self.last_seen));
         }
         self.last_seen = now.max(self.last_seen);
-        if packet.fragment != Fragment::None {
-            self.marks.set(Marks::FRAGMENTED, true);
+        self.marks.add_ip_flags(packet.ip_flags, from_client);
+        let first_seen = self.first_seen;
+        let age_us = || u32::try_from(now.since(first_seen).max(0) / 1000).unwrap_or(u32::MAX);
+        // Its handshake tells more of TCP.
+        if !from_client && self.srv2cli.packets == 0 && self.cli2srv.packets > 0 && packet.l4 != L4::TCP {
+            self.tcp.answered(age_us());
         }
         let direction = if from_client { &mut self.cli2srv } else { &mut self.srv2cli };
+        if direction.packets == 0 {
+            direction.tos = packet.tos;
+        }
+        if packet.fragment != Fragment::None {
+            self.marks.set(Marks::FRAGMENTED, true);
+            let others = packet.overtaking;
+            direction.packets += u64::from(others.packets);
+            direction.bytes += u64::from(others.bytes);
+            direction.goodput_bytes += u64::from(others.payload);
+            if packet.length == 0 {
+                return Segment::default();
+            }
+        }
         direction.packets += 1;
         direction.bytes += u64::from(packet.length);
         direction.goodput_bytes += u64::from(packet.payload_len);
@@ -195,8 +231,7 @@ impl Flow {
         let asks = header.flags & (TCP_SYN | TCP_ACK) == TCP_SYN;
         direction.syns = direction.syns.wrapping_add(asks.into());
         direction.resets = direction.resets.wrapping_add((header.flags & TCP_RST != 0).into());
-        let age_us = u32::try_from(now.since(self.first_seen).max(0) / 1000).unwrap_or(u32::MAX);
-        let segment = self.tcp.on_segment(header, packet.payload_len, from_client, age_us);
+        let segment = self.tcp.on_segment(header, packet.payload_len, from_client, age_us());
         direction.retransmissions = direction.retransmissions.saturating_add(segment.retransmission.into());
         direction.out_of_order = direction.out_of_order.saturating_add(segment.out_of_order.into());
         direction.zero_windows = direction.zero_windows.saturating_add(segment.zero_window.into());
@@ -307,7 +342,7 @@ impl Flow {
     /// conversation, which keeps what is known of its protocol.
     pub(super) fn succeed(&self, id: u64, now: Timestamp) -> Self {
         let mut marks = self.marks;
-        for bit in [Marks::BEGUN, Marks::FAILED, Marks::DETECTED] {
+        for bit in [Marks::BEGUN, Marks::FAILED, Marks::DETECTED, Marks::ALL_IP_FLAGS] {
             marks.set(bit, false);
         }
         let info = self.info().filter(|info| **info != L7Info::default()).cloned();
@@ -360,16 +395,5 @@ impl Flow {
             payloads: 0,
             icmp: (0, 0),
         }
-    }
-}
-
-/// True when `packet`, the first of its flow, comes from the client.
-///
-/// A SYN/ACK comes from the server. Without a handshake, the end with a port below 1024 is the
-/// server when the other has one above.
-fn opens(packet: &Packet<'_>) -> bool {
-    match &packet.tcp {
-        Some(tcp) if tcp.flags & TCP_SYN != 0 => tcp.flags & TCP_ACK == 0,
-        _ => !((1..1024).contains(&packet.src_port) && packet.dst_port >= 1024),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use shared::model::{FlowEnd, FlowRecord, Timestamp};
+use shared::model::{FlowEnd, FlowRecord, L4, Timestamp};
 
 use super::detection::Detection;
 use super::event::{FlowEvent, FlowIndex};
@@ -19,7 +19,6 @@ use super::remarks;
 use super::state::{Flow, Marks};
 use super::tcp;
 use crate::decode::Packet;
-use crate::l7;
 use crate::l7::apps::AppTable;
 
 /// Timeouts and limits, in seconds of event time.
@@ -139,7 +138,8 @@ impl FlowTable {
         self.evicted
     }
 
-    /// Flows whose protocol was guessed because too many were under detection.
+    /// Flows that were not read on because all flows' detection had no memory left: their protocol was
+    /// guessed, or a long message of theirs not read.
     pub fn detection_refused(&self) -> u64 {
         self.detection.refused()
     }
@@ -330,16 +330,13 @@ impl FlowTable {
             && !segment.retransmission
             && !tcp::is_keepalive(packet)
             && Detection::wants(flow)
+            && matches!(packet.l4, L4::TCP | L4::UDP)
         {
             self.detection.read(flow, packet, from_client, now, &mut self.names);
         }
         let first_word = flow.payloads == 1 && !flow.marks.has(Marks::DECIDED);
         remarks::note(flow, packet);
-        if !flow.marks.has(Marks::DECIDED)
-            && let Some(protocol) = l7::by_l4(packet.l4)
-        {
-            flow.decide(protocol, shared::model::L7Source::L4);
-        }
+        remarks::name_by_number(flow, packet);
         if flow.marks.has(Marks::DECIDED) && !flow.marks.has(Marks::DETECTED) {
             flow.marks.set(Marks::DETECTED, true);
             events.push(FlowEvent::ProtocolDetected(place));

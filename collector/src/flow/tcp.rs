@@ -34,8 +34,9 @@ struct Side {
 /// One TCP connection.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Tcp {
-    /// SYN to SYN/ACK in microseconds, 0 when unknown.
-    pub rtt_server_us: u32,
+    /// SYN to SYN/ACK in microseconds, 0 when unknown. Of other protocols: the first packet of the client
+    /// to that of the server.
+    rtt_server_us: u32,
     /// SYN/ACK to ACK in microseconds, 0 when unknown. Until the ACK: when the SYN/ACK came, in
     /// microseconds of the flow.
     rtt_client_us: u32,
@@ -118,6 +119,22 @@ impl Tcp {
         self.marks & HANDSHAKE != 0
     }
 
+    /// Notes when the first answer came, for protocols without a handshake.
+    pub(super) fn answered(&mut self, age_us: u32) {
+        self.rtt_server_us = age_us.max(1);
+    }
+
+    /// Microseconds from the first packet of the client to the first one of the server, where there is
+    /// no handshake; 0 when unknown.
+    pub fn reply_us(&self) -> u32 {
+        if self.state == TcpState::None { self.rtt_server_us } else { 0 }
+    }
+
+    /// SYN to SYN/ACK in microseconds, 0 when unknown.
+    pub fn rtt_server_us(&self) -> u32 {
+        if self.state == TcpState::None { 0 } else { self.rtt_server_us }
+    }
+
     /// SYN/ACK to ACK in microseconds, 0 when unknown.
     pub fn rtt_client_us(&self) -> u32 {
         let pending = matches!(self.state, TcpState::SynReceived) || !self.handshake_ok();
@@ -191,7 +208,7 @@ mod tests {
         tcp.on_segment(&segment(99, TCP_SYN | TCP_ACK), 0, false, ms(30));
         tcp.on_segment(&segment(10, TCP_ACK), 0, true, ms(35));
         assert_eq!((tcp.state, tcp.handshake_ok()), (TcpState::Established, true));
-        assert_eq!((tcp.rtt_server_us, tcp.rtt_client_us()), (30_000, 5_000));
+        assert_eq!((tcp.rtt_server_us(), tcp.rtt_client_us()), (30_000, 5_000));
     }
 
     #[test]

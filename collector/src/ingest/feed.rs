@@ -50,6 +50,8 @@ pub struct Feed {
 impl Feed {
     /// Nobody has exported anything yet. `samples` is how sampled packets are decoded.
     pub fn new(config: FeedConfig, samples: DecoderConfig) -> Self {
+        // Nothing is counted of either but what is whole: nobody would come for what waited in vain.
+        let samples = DecoderConfig { patient: false, ..samples };
         let envelope = Decoder::new(DecoderConfig { tunnels: Tunnels::Outer, ..samples });
         let exporters = Exporters::new(config.limits, Decoder::new(samples));
         Self { exporters, envelope, config, not_allowed: 0 }

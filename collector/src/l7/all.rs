@@ -5,10 +5,9 @@ use super::http2;
 use super::netbios;
 use super::tls::secured;
 use super::{
-    ads, bacnet, capwap, cotp, diameter, dnp3, ether_s, ethernet_ip, fins, git, gtp, haproxy, hart_ip,
-    hp_virtgrp, iec60870, ipp, knx, l2tp, lisp, melsec, miio, modbus, nat_pmp, netflow, nntp, onc_rpc,
-    opc_ua, pptp, profinet, ptp, routers, rsync, slp, socks, synchrophasor, tacacs, teredo, tplink, tuya,
-    ubiquiti, whois, xdmcp,
+    ads, bacnet, capwap, diameter, dnp3, ether_s, ethernet_ip, fins, git, gtp, haproxy, hart_ip, hp_virtgrp,
+    iec60870, ipp, knx, l2tp, lisp, melsec, miio, modbus, nat_pmp, netflow, nntp, onc_rpc, opc_ua, pptp,
+    profinet, ptp, rsync, slp, socks, synchrophasor, tacacs, teredo, tplink, tuya, ubiquiti, whois, xdmcp,
 };
 use super::{afp, citrix, iqiyi, lotus_notes, meraki};
 use super::{ajp, corba, drda, fastcgi, gearman, hl7};
@@ -16,20 +15,20 @@ use super::{
     among_us, checkmk, cry_network, discord, dropbox, hislip, maple_story, nintendo, oicq, syncthing,
     tailscale, telegram, whatsapp, yojimbo,
 };
-use super::{
-    amqp, coap, fix, h323, irc, kafka, mgcp, nats, rtmp, rtsp, smpp, stomp, thrift, voice_chat, xmpp, zeromq,
-};
+use super::{amqp, coap, fix, h323, irc, kafka, mgcp, nats, rtmp, rtsp, smpp, stomp, thrift, xmpp, zeromq};
 use super::{anydesk, eaq, radmin, spotify, teamviewer, zoom, zug};
 use super::{
     armagetron, atg, avast, bfcp, c1222, cisco_vpn, clickhouse, cnp_ip, crossfire, dlep, dnscrypt, egd,
     flute, guild_wars, icecast, json_rpc, kismet, lustre, matter, mndp, nano, noe, ookla, openwire,
     ripe_atlas, rlogin, rsh, sap, softether, tivo, trdp, tristation, uftp, viber, vmware, wechat, z3950,
 };
+use super::{bfd, glbp, hsrp, iax, ldp, megaco, mumble, rip, sflow, skinny, teamspeak, tinc};
 use super::{
     bgp, dcerpc, ipsec, kerberos, ldap, mqtt, openvpn, radius, rdp, rtp, sip, smb, snmp, syslog, tftp, vnc,
     wireguard,
 };
 use super::{bitcoin, bittorrent, direct_connect, edonkey, ethereum, gnutella, mining, soulseek};
+use super::{bjnp, cpha, dicom, jrmi, mms, monero, mpeg_ts, rmcp, rx, s7comm, ws_discovery};
 use super::{blizzard, kcp, minecraft, quake, raknet, steam};
 use super::{
     cassandra, ceph, collectd, elasticsearch, memcached, mongodb, munin, mysql, oracle, postgresql, raft,
@@ -37,7 +36,6 @@ use super::{
 };
 use super::{dhcp, dhcpv6, dns, dtls, ftp, http, imap, ntp, pop3, quic, smtp, ssdp, ssh, stun, telnet, tls};
 use super::{dlms, openflow, roughtime, rtps, someip};
-use super::{machines, telephony, tinc};
 
 /// All dissectors. Of several that are equally sure the first one wins.
 pub const DISSECTORS: &[&Dissector] = &[
@@ -65,7 +63,7 @@ pub const DISSECTORS: &[&Dissector] = &[
     &dns::LLMNR,
     &netbios::NETBIOS,
     &ssdp::SSDP,
-    &ssdp::WSD,
+    &ws_discovery::WSD,
     &stun::STUN,
     &dtls::DTLS,
     // Infrastructure.
@@ -92,7 +90,7 @@ pub const DISSECTORS: &[&Dissector] = &[
     &bgp::BGP,
     &onc_rpc::NFS,
     &netflow::NETFLOW,
-    &netflow::SFLOW,
+    &sflow::SFLOW,
     &gtp::GTP_U,
     &gtp::GTP_C,
     &gtp::GTP_PRIME,
@@ -104,11 +102,11 @@ pub const DISSECTORS: &[&Dissector] = &[
     &l2tp::L2TP,
     &pptp::PPTP,
     &tinc::TINC,
-    &routers::HSRP,
-    &routers::GLBP,
-    &routers::BFD,
-    &routers::RIP,
-    &routers::LDP,
+    &hsrp::HSRP,
+    &glbp::GLBP,
+    &bfd::BFD,
+    &rip::RIP,
+    &ldp::LDP,
     &capwap::CAPWAP,
     &teredo::TEREDO,
     &nat_pmp::NAT_PMP,
@@ -120,13 +118,13 @@ pub const DISSECTORS: &[&Dissector] = &[
     &haproxy::HAPROXY,
     &xdmcp::XDMCP,
     &hp_virtgrp::HP_VIRTGRP,
-    &machines::RMCP,
-    &machines::BJNP,
-    &machines::DICOM,
-    &machines::JRMI,
-    &machines::RX,
-    &machines::CPHA,
-    &machines::MPEG_TS,
+    &rmcp::RMCP,
+    &bjnp::BJNP,
+    &dicom::DICOM,
+    &jrmi::JRMI,
+    &rx::RX,
+    &cpha::CPHA,
+    &mpeg_ts::MPEG_TS,
     &whois::WHOIS,
     // Mail and messaging.
     &smtp::SMTP,
@@ -146,12 +144,12 @@ pub const DISSECTORS: &[&Dissector] = &[
     &stomp::STOMP,
     &coap::COAP,
     &h323::H323,
-    &telephony::IAX,
-    &telephony::MEGACO,
-    &telephony::SKINNY,
+    &iax::IAX,
+    &megaco::MEGACO,
+    &skinny::SKINNY,
     &mgcp::MGCP,
-    &voice_chat::MUMBLE,
-    &voice_chat::TEAMSPEAK,
+    &mumble::MUMBLE,
+    &teamspeak::TEAMSPEAK,
     &zeromq::ZEROMQ,
     &thrift::THRIFT,
     &smpp::SMPP,
@@ -182,9 +180,9 @@ pub const DISSECTORS: &[&Dissector] = &[
     &modbus::MODBUS,
     &modbus::UMAS,
     &dnp3::DNP3,
-    &cotp::S7COMM,
-    &cotp::S7COMM_PLUS,
-    &cotp::MMS,
+    &s7comm::S7COMM,
+    &s7comm::S7COMM_PLUS,
+    &mms::MMS,
     &iec60870::IEC60870,
     &ethernet_ip::ETHERNET_IP,
     &ethernet_ip::CIP,
@@ -215,7 +213,7 @@ pub const DISSECTORS: &[&Dissector] = &[
     &soulseek::SOULSEEK,
     &direct_connect::DIRECT_CONNECT,
     &bitcoin::BITCOIN,
-    &bitcoin::MONERO,
+    &monero::MONERO,
     &ethereum::ETHEREUM,
     &mining::MINING,
     &steam::STEAM,

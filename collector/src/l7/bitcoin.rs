@@ -1,5 +1,4 @@
-//! Bitcoin and the coins that kept its messages (Bitcoin developer reference, "P2P network"); Monero's
-//! Levin (the Monero project's levin.md).
+//! Bitcoin and the coins that kept its messages (Bitcoin developer reference, "P2P network").
 
 use shared::model::{AppCategory, Breed, L4};
 
@@ -22,7 +21,6 @@ const MAGICS: [u32; 10] = [
     0xe3e1_f3e8,
     0x24e9_2764,
 ];
-const LEVIN: &[u8] = &[0x01, 0x21, 0x01, 0x01, 0x01, 0x01, 0x01, 0x01];
 
 pub(super) static BITCOIN: Dissector = Dissector {
     name: "BITCOIN",
@@ -32,17 +30,6 @@ pub(super) static BITCOIN: Dissector = Dissector {
     first: |byte| MAGICS.iter().any(|magic| magic.to_be_bytes()[0] == byte),
     ports: &[(L4::TCP, 8333), (L4::TCP, 18_333)],
     probe,
-    dissect: name_only,
-};
-
-pub(super) static MONERO: Dissector = Dissector {
-    name: "Monero",
-    category: AppCategory::CryptoCurrency,
-    breed: Breed::Acceptable,
-    carrier: Carrier::Tcp,
-    first: |byte| byte == 1,
-    ports: &[(L4::TCP, 18_080)],
-    probe: |bytes, _| if bytes.starts_with(LEVIN) { Probe::Certain } else { Probe::No },
     dissect: name_only,
 };
 
@@ -56,7 +43,7 @@ fn probe(bytes: &[u8], _: &L7Context) -> Probe {
     if magic && command && length { Probe::Certain } else { Probe::No }
 }
 
-// A verack as the reference has it; Levin's start as the project gives it.
+// A verack as the reference has it.
 #[cfg(test)]
 mod tests {
     use crate::l7::Verdict;
@@ -69,12 +56,5 @@ mod tests {
         assert_eq!(Run::new(tcp(50_000, 8333)).client(&verack[..19]), Verdict::Undecided);
         let other = hex("f9beb4d8 76657261636b000000000000 00000000 5df6e0e2");
         assert_eq!(Run::new(tcp(50_000, 8333)).client(&other), Verdict::Undecided);
-    }
-
-    #[test]
-    fn levin() {
-        let hello = hex("0121010101010101 e200000000000000 01 e9030000");
-        assert_eq!(Run::new(tcp(50_000, 9999)).client(&hello), Verdict::Decided("Monero"));
-        assert_eq!(Run::new(tcp(50_000, 18_080)).client(&hello[..7]), Verdict::Undecided);
     }
 }

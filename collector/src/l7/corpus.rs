@@ -112,7 +112,7 @@ fn read(path: &Path) -> Summary {
                     let key = (packet.l4, packet.vlan, a.min(b), a.max(b));
                     flows.entry(key).or_default().feed(&packet);
                 }
-                Ok(Decoded::NotIp(_)) => summary.not_ip += 1,
+                Ok(Decoded::NotIp(_) | Decoded::Waits) => summary.not_ip += 1,
                 Err(error) => *summary.errors.entry(error.name()).or_default() += 1,
             }
         }

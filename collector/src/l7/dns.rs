@@ -12,8 +12,6 @@ use super::{Carrier, Dissector, L7Context, Probe, Want, any_byte, be16};
 
 const HEADER: usize = 12;
 const MAX_NAME: usize = 255;
-/// Most names are shorter.
-const USUAL_NAME: usize = 64;
 /// Questions in one message; more than one is rare already.
 const MAX_QUESTIONS: u16 = 32;
 /// Records in one message; zone transfers have hundreds in each.
@@ -85,7 +83,7 @@ pub(super) fn probe(bytes: &[u8], cx: &L7Context) -> Probe {
         _ => return Probe::No,
     };
     let at_home = [DNS_PORT, MDNS_PORT, LLMNR_PORT, NETBIOS_PORT].iter().any(|port| cx.has_port(*port));
-    match parse_with(message, false) {
+    match parse(message, None) {
         // Elsewhere only what DNS looks like nearly always, so that others' zeros do not pass for it.
         Ok(message) if !at_home && !message.plain => Probe::No,
         // The prefix must agree with the message itself.
@@ -112,9 +110,8 @@ fn framed(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
 
 fn dissect(bytes: &[u8], cx: &L7Context, info: &mut L7Info, status: &mut StatusBits) -> Want {
     if cx.l4 != L4::TCP {
-        match parse(bytes) {
-            Ok(message) => note(message, cx, info, status),
-            Err(Malformed) => *status |= FlowStatus::MalformedPacket.bit(),
+        if read(bytes, cx, info, status) == Err(Malformed) {
+            *status |= FlowStatus::MalformedPacket.bit();
         }
         return Want::Always;
     }
@@ -128,16 +125,21 @@ fn dissect(bytes: &[u8], cx: &L7Context, info: &mut L7Info, status: &mut StatusB
             return if counted { Want::Always } else { Want::Longer };
         }
         // After a lost segment a payload begins anywhere, so what does not parse proves nothing.
-        if let Ok(message) = parse(message) {
-            note(message, cx, info, status);
-        }
+        let _ = read(message, cx, info, status);
         counted = true;
         rest = behind;
     }
     Want::Always
 }
 
-fn note(message: Message, cx: &L7Context, info: &mut L7Info, status: &mut StatusBits) {
+fn read(bytes: &[u8], cx: &L7Context, info: &mut L7Info, status: &mut StatusBits) -> Result<(), Malformed> {
+    let mut name = Name::EMPTY;
+    let message = parse(bytes, Some(&mut name))?;
+    note(&message, &name, cx, info, status);
+    Ok(())
+}
+
+fn note(message: &Message, name: &Name, cx: &L7Context, info: &mut L7Info, status: &mut StatusBits) {
     let dns = info.dns.get_or_insert_default();
     if message.reply {
         dns.replies += 1;
@@ -152,18 +154,19 @@ fn note(message: Message, cx: &L7Context, info: &mut L7Info, status: &mut Status
     if cx.l4 == L4::UDP && message.length > MAX_PLAIN && !message.has_edns {
         *status |= FlowStatus::LargeDns.bit();
     }
-    if let Some(question) = message.question {
+    if let Some(kind) = message.question {
         let local = cx.has_port(MDNS_PORT) || cx.has_port(LLMNR_PORT);
-        if !local && (question.longest_label >= SUSPICIOUS_LABEL || question.kind == TYPE_NULL) {
+        if !local && (name.longest >= SUSPICIOUS_LABEL || kind == TYPE_NULL) {
             *status |= FlowStatus::SuspiciousDns.bit();
         }
-        dns.query_type = question.kind;
+        dns.query_type = kind;
         // An answer repeats the question: of the same name nothing else can be told.
-        if dns.query.as_bytes().eq_ignore_ascii_case(&question.name) {
+        let name = name.text();
+        if dns.query.as_bytes().eq_ignore_ascii_case(name) {
             return;
         }
-        dns.query = wire_name(&question.name);
-        if !local && question.name.iter().any(|byte| !byte.is_ascii_graphic()) {
+        dns.query = wire_name(name);
+        if !local && name.iter().any(|byte| !byte.is_ascii_graphic()) {
             *status |= FlowStatus::InvalidCharacters.bit();
         }
         if has_punycode(&dns.query) {
@@ -179,19 +182,13 @@ fn note(message: Message, cx: &L7Context, info: &mut L7Info, status: &mut Status
 #[derive(Debug, PartialEq)]
 struct Malformed;
 
-struct Question {
-    name: Vec<u8>,
-    kind: u16,
-    longest_label: usize,
-}
-
 struct Message {
     reply: bool,
     code: u16,
     /// A standard query with one question, or the answer to one.
     plain: bool,
-    /// The first question.
-    question: Option<Question>,
+    /// Type of the first question, whose name was kept.
+    question: Option<u16>,
     /// It has an OPT record (RFC 6891).
     has_edns: bool,
     length: usize,
@@ -199,12 +196,8 @@ struct Message {
     end: Option<usize>,
 }
 
-fn parse(bytes: &[u8]) -> Result<Message, Malformed> {
-    parse_with(bytes, true)
-}
-
-/// `keep` says whether the first question is wanted.
-fn parse_with(bytes: &[u8], keep: bool) -> Result<Message, Malformed> {
+/// Reads a message and writes the first question's name to `keep`.
+fn parse(bytes: &[u8], mut keep: Option<&mut Name>) -> Result<Message, Malformed> {
     let word = |at: usize| be16(bytes, at);
     let (Some(flags), Some(questions), Some(answers), Some(authorities), Some(additional)) =
         (word(2), word(4), word(6), word(8), word(10))
@@ -232,7 +225,7 @@ fn parse_with(bytes: &[u8], keep: bool) -> Result<Message, Malformed> {
         Message { reply, code, plain, question: None, has_edns: false, length: bytes.len(), end: None };
     let mut at = HEADER;
     for number in 0..questions {
-        let Some((end, name)) = name(bytes, at, keep && number == 0)? else {
+        let Some(end) = name(bytes, at, keep.take())? else {
             return Ok(message);
         };
         let (Some(kind), Some(class)) = (word(end), word(end + 2)) else {
@@ -243,12 +236,12 @@ fn parse_with(bytes: &[u8], keep: bool) -> Result<Message, Malformed> {
             return Err(Malformed);
         }
         if number == 0 {
-            message.question = Some(Question { name: name.text, kind, longest_label: name.longest });
+            message.question = Some(kind);
         }
         at = end + 4;
     }
     for _ in 0..records {
-        let Some((end, _)) = name(bytes, at, false)? else {
+        let Some(end) = name(bytes, at, None)? else {
             return Ok(message);
         };
         let Some(length) = word(end + 8) else {
@@ -264,24 +257,42 @@ fn parse_with(bytes: &[u8], keep: bool) -> Result<Message, Malformed> {
     Ok(message)
 }
 
+/// A name with dots between its labels. It lies on the stack: most messages repeat the name of the one
+/// before, and nothing is kept of it.
 struct Name {
-    text: Vec<u8>,
+    text: [u8; MAX_NAME],
+    length: usize,
     longest: usize,
 }
 
-/// Walks the name at `start`: where it ends, and its labels when `keep` is set; `None` when the
-/// bytes end inside.
+impl Name {
+    const EMPTY: Self = Self { text: [b'.'; MAX_NAME], length: 0, longest: 0 };
+
+    fn text(&self) -> &[u8] {
+        self.text.get(..self.length).unwrap_or_default()
+    }
+
+    fn push(&mut self, label: &[u8]) {
+        let start = self.length + usize::from(self.length > 0);
+        if let Some(place) = self.text.get_mut(start..start + label.len()) {
+            place.copy_from_slice(label);
+            (self.length, self.longest) = (start + label.len(), self.longest.max(label.len()));
+        }
+    }
+}
+
+/// Walks the name at `start`, and writes its labels to `keep`: where it ends; `None` when the bytes end
+/// inside.
 ///
 /// A pointer must go back behind every place seen so far, so that the walk ends.
-fn name(bytes: &[u8], start: usize, keep: bool) -> Result<Option<(usize, Name)>, Malformed> {
+fn name(bytes: &[u8], start: usize, mut keep: Option<&mut Name>) -> Result<Option<usize>, Malformed> {
     let (mut at, mut floor, mut end, mut total) = (start, start, None, 0);
-    let mut out = Name { text: Vec::with_capacity(if keep { USUAL_NAME } else { 0 }), longest: 0 };
     loop {
         let Some(&length) = bytes.get(at) else {
             return Ok(None);
         };
         match length {
-            0 => return Ok(Some((end.unwrap_or(at + 1), out))),
+            0 => return Ok(Some(end.unwrap_or(at + 1))),
             1..=63 => {
                 let length = usize::from(length);
                 total += length + 1;
@@ -291,12 +302,8 @@ fn name(bytes: &[u8], start: usize, keep: bool) -> Result<Option<(usize, Name)>,
                 let Some(label) = bytes.get(at + 1..at + 1 + length) else {
                     return Ok(None);
                 };
-                if keep {
-                    if !out.text.is_empty() {
-                        out.text.push(b'.');
-                    }
-                    out.text.extend_from_slice(label);
-                    out.longest = out.longest.max(length);
+                if let Some(name) = &mut keep {
+                    name.push(label);
                 }
                 at += 1 + length;
             }
@@ -309,8 +316,8 @@ fn name(bytes: &[u8], start: usize, keep: bool) -> Result<Option<(usize, Name)>,
                     return Err(Malformed);
                 }
                 let after = *end.get_or_insert(at + 2);
-                if !keep {
-                    return Ok(Some((after, out)));
+                if keep.is_none() {
+                    return Ok(Some(after));
                 }
                 (at, floor) = (target, target);
             }

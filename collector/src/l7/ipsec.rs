@@ -1,5 +1,5 @@
 //! IPsec over UDP and TCP: ISAKMP (RFC 2408), IKEv2 (RFC 7296), ESP in UDP (RFC 3948), and both in
-//! TCP (RFC 9329).
+//! TCP (RFC 9329); and over IP itself: ESP (RFC 4303, protocol 50) and AH (RFC 4302, protocol 51).
 
 use shared::model::flow::L7Info;
 use shared::model::status::{FlowStatus, StatusBits};
@@ -13,6 +13,11 @@ const HEADER: usize = 28;
 const LEAST_INDEX: u32 = 256;
 /// Index, sequence, a block or less, and a check value.
 const LEAST_ESP: usize = 8 + 8 + 8;
+/// Index, sequence, and at least the two bytes behind the padding, filled up to words: there is a form
+/// without encryption and check value (RFC 2410).
+const LEAST_BARE_ESP: usize = 8 + 4;
+/// Without a check value.
+const LEAST_AH: usize = 12;
 
 pub(super) static IPSEC: Dissector = Dissector {
     name: "IPSec",
@@ -75,6 +80,21 @@ fn encapsulated(bytes: &[u8]) -> Probe {
     }
 }
 
+/// Whether `message`, carried by IP itself, has the form of ESP.
+pub(super) fn is_esp(message: &[u8]) -> bool {
+    let index = be32(message, 0).unwrap_or_default();
+    index >= LEAST_INDEX && message.len() >= LEAST_BARE_ESP && message.len().is_multiple_of(4)
+}
+
+/// Whether `message`, carried by IP itself, has the form of AH: a next protocol, its own length in words
+/// less two, nothing, an index.
+pub(super) fn is_ah(message: &[u8]) -> bool {
+    let &[_, words, 0, 0, ..] = message else { return false };
+    let length = (usize::from(words) + 2) * 4;
+    let index = be32(message, 4).unwrap_or_default();
+    index >= LEAST_INDEX && (LEAST_AH..=message.len()).contains(&length)
+}
+
 fn dissect(bytes: &[u8], _: &L7Context, _: &mut L7Info, status: &mut StatusBits) -> Want {
     // Aggressive mode shows who asks and a hash of the shared key.
     if matches!(exchange(bytes).or_else(|| behind_marker(bytes)), Some((4, _))) {
@@ -87,7 +107,7 @@ fn dissect(bytes: &[u8], _: &L7Context, _: &mut L7Info, status: &mut StatusBits)
 mod tests {
     use super::*;
     use crate::l7::Verdict;
-    use crate::l7::tests::{Run, hex, tcp, udp};
+    use crate::l7::tests::{Run, hex, recorded, tcp, udp};
 
     // Encoded by scapy.
     const V1: &str = "a1b2c3d4e5f6070800000000000000000110020000000000000000480000002c00000001000000010000002001 \
@@ -124,5 +144,16 @@ mod tests {
         let mut run = Run::new(udp(500, 500));
         run.client(&message);
         assert_eq!(run.status, FlowStatus::MinorIssues.bit());
+    }
+
+    #[test]
+    fn packets_of_ip_itself() {
+        let text = include_str!("ip/scapy.txt");
+        let (esp, ah) = (&recorded(text, "esp")[0], &recorded(text, "ah")[0]);
+        assert!(is_esp(esp) && is_ah(ah));
+        assert!(!is_esp(&esp[..esp.len() - 1]), "no words");
+        assert!(!is_esp(&[&[0, 0, 0, 7], &esp[4..]].concat()), "a reserved index");
+        assert!(!is_ah(&ah[..20]), "shorter than it says");
+        assert!(!is_ah(&[&ah[..2], &[1], &ah[3..]].concat()), "reserved bytes");
     }
 }

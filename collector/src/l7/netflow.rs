@@ -1,4 +1,5 @@
-//! Exports of flow records: NetFlow versions 1, 5, 7 and 9 (RFC 3954), IPFIX (RFC 7011) and sFlow 5.
+//! Exports of flow records: NetFlow versions 1, 5 and 7 (Cisco, "NetFlow Export Datagram Format"), 9
+//! (RFC 3954), and IPFIX (RFC 7011).
 
 use shared::model::{AppCategory, Breed, L4};
 
@@ -14,22 +15,11 @@ pub(super) static NETFLOW: Dissector = Dissector {
     carrier: Carrier::Udp,
     first: |byte| byte == 0,
     ports: &[(L4::UDP, 2055), (L4::UDP, 4739), (L4::UDP, 9995), (L4::UDP, 9996), (L4::UDP, 6363)],
-    probe: netflow,
+    probe,
     dissect: name_only,
 };
 
-pub(super) static SFLOW: Dissector = Dissector {
-    name: "sFlow",
-    category: AppCategory::System,
-    breed: Breed::Acceptable,
-    carrier: Carrier::Udp,
-    first: |byte| byte == 0,
-    ports: &[(L4::UDP, 6343)],
-    probe: sflow,
-    dissect: name_only,
-};
-
-fn netflow(bytes: &[u8], cx: &L7Context) -> Probe {
+fn probe(bytes: &[u8], cx: &L7Context) -> Probe {
     let (Some(version), Some(count)) = (be16(bytes, 0), be16(bytes, 2).map(usize::from)) else {
         return Probe::No;
     };
@@ -56,22 +46,6 @@ fn set_at(bytes: &[u8], at: usize, kinds: &[u16]) -> bool {
     kind && length.is_some_and(|length| length >= 4 && at + length <= bytes.len())
 }
 
-fn sflow(bytes: &[u8], _: &L7Context) -> Probe {
-    let address = match be32(bytes, 4) {
-        Some(1) => 4,
-        Some(2) => 16,
-        _ => return Probe::No,
-    };
-    // Behind the agent: its part, a sequence, its uptime, and how many samples there are.
-    let samples = be32(bytes, 8 + address + 12);
-    let sample = 8 + address + 16;
-    let fits = |length: u32| usize::try_from(length).is_ok_and(|length| sample + 8 + length <= bytes.len());
-    let known = be32(bytes, 0) == Some(5)
-        && samples.is_some_and(|count| (1..=64).contains(&count))
-        && be32(bytes, sample + 4).is_some_and(fits);
-    if known { Probe::Certain } else { Probe::No }
-}
-
 #[cfg(test)]
 mod tests {
     use crate::l7::Verdict;
@@ -94,13 +68,5 @@ mod tests {
         assert_eq!(name(&ipfix[..27]), Verdict::Undecided);
         five[8] = 0;
         assert_eq!(name(&five), Verdict::Undecided);
-    }
-
-    #[test]
-    fn samples_of_an_agent() {
-        let sample =
-            hex("00000005 00000001 c0000201 00000000 00000001 00001000 00000001 00000001 00000004 00000001");
-        assert_eq!(name(&sample), Verdict::Decided("sFlow"));
-        assert_eq!(name(&sample[..39]), Verdict::Undecided);
     }
 }

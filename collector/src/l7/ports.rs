@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use shared::model::{AppCategory, Breed, L4};
 
-use super::{DISSECTORS, ProtocolId};
+use super::{DISSECTORS, ProtocolId, eigrp, igmp, ipsec, ospf, pim, vrrp};
 
 const TCP: L4 = L4::TCP;
 const UDP: L4 = L4::UDP;
@@ -123,6 +123,20 @@ const BY_L4: &[(&str, &[u8])] = &[
     ("SCTP", &[132]),
 ];
 
+/// Says whether a message has the form it should have.
+type Check = fn(&[u8]) -> bool;
+
+/// Those of layer-4 protocols, by number.
+const CHECKS: &[(u8, Check)] = &[
+    (2, igmp::is_valid),
+    (50, ipsec::is_esp),
+    (51, ipsec::is_ah),
+    (88, eigrp::is_valid),
+    (89, ospf::is_valid),
+    (103, pim::is_valid),
+    (112, vrrp::is_valid),
+];
+
 /// Names that ports and layer-4 numbers tell, for the registry.
 pub(super) fn names() -> impl Iterator<Item = (&'static str, AppCategory, Breed)> {
     let by_l4 = BY_L4.iter().map(|(name, _)| (*name, AppCategory::Network, Breed::Acceptable));
@@ -191,6 +205,12 @@ pub fn by_l4(l4: L4) -> Option<ProtocolId> {
     Some(TABLES.l4[usize::from(l4.0)]).filter(|protocol| *protocol != ProtocolId::UNKNOWN)
 }
 
+/// Whether a whole `message` that a layer-4 number names has that protocol's form; `None` for those that
+/// are not looked at.
+pub fn is_well_formed(l4: L4, message: &[u8]) -> Option<bool> {
+    CHECKS.iter().find(|(number, _)| *number == l4.0).map(|(_, check)| check(message))
+}
+
 /// Whether `port` is one of the protocol's own; `None` for a protocol without own ports.
 pub fn is_standard_port(protocol: ProtocolId, l4: L4, port: u16) -> Option<bool> {
     let own = TABLES.own.get(usize::from(protocol.number()))?;
@@ -241,5 +261,22 @@ mod tests {
     fn numbers_that_are_protocols_themselves() {
         let name = |l4| by_l4(l4).map(ProtocolId::name);
         assert_eq!((name(L4::ICMP), name(L4(89)), name(L4::TCP)), (Some("ICMP"), Some("OSPF"), None));
+    }
+
+    #[test]
+    fn every_number_that_is_checked_has_a_name() {
+        for (number, _) in CHECKS {
+            assert!(by_l4(L4(*number)).is_some(), "{number}");
+        }
+        assert_eq!((is_well_formed(L4(89), b"no"), is_well_formed(L4::ICMP, b"any")), (Some(false), None));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn checks_take_any_bytes(message in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..80)) {
+            for (number, _) in CHECKS {
+                is_well_formed(L4(*number), &message);
+            }
+        }
     }
 }

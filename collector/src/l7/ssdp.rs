@@ -1,14 +1,11 @@
-//! Discovery by multicast: SSDP of UPnP (UPnP Device Architecture 2.0 §1), HTTP heads in datagrams; and
-//! WS-Discovery (OASIS, version 1.1 and its draft of 2005), SOAP in datagrams.
+//! Discovery by multicast: SSDP of UPnP (UPnP Device Architecture 2.0 §1), HTTP heads in datagrams.
 
 use shared::model::{AppCategory, Breed, L4};
 
-use super::text::{contains, lines, starts};
+use super::text::{lines, starts};
 use super::{Carrier, Dissector, L7Context, Probe, name_only};
 
 const PORT: u16 = 1900;
-const WSD_PORT: u16 = 3702;
-const WSD_HEAD: usize = 1024;
 
 pub(super) static SSDP: Dissector = Dissector {
     name: "SSDP",
@@ -18,26 +15,6 @@ pub(super) static SSDP: Dissector = Dissector {
     first: |byte| byte.is_ascii_uppercase(),
     ports: &[(L4::UDP, PORT)],
     probe,
-    dissect: name_only,
-};
-
-/// Printers, cameras and Windows hosts.
-pub(super) static WSD: Dissector = Dissector {
-    name: "WSD",
-    category: AppCategory::Network,
-    breed: Breed::Acceptable,
-    carrier: Carrier::Udp,
-    first: |byte| byte == b'<',
-    ports: &[(L4::UDP, WSD_PORT)],
-    probe: |bytes, _| {
-        // The namespace is declared at the envelope's start.
-        let head = bytes.get(..WSD_HEAD).unwrap_or(bytes);
-        let named =
-            [&b"schemas.xmlsoap.org/ws/2005/04/discovery"[..], b"docs.oasis-open.org/ws-dd/ns/discovery/"]
-                .iter()
-                .any(|name| contains(head, name));
-        if named { Probe::Certain } else { Probe::No }
-    },
     dissect: name_only,
 };
 
@@ -66,14 +43,5 @@ mod tests {
         assert_eq!(run(1901, "HTTP/1.1 200 OK\r\nST: a\r\nUSN: uuid:1\r\n"), Verdict::Decided("SSDP"));
         assert_eq!(run(1901, "HTTP/1.1 200 OK\r\n"), Verdict::Undecided);
         assert_eq!(run(1901, "GET / HTTP/1.1\r\n"), Verdict::Undecided);
-    }
-
-    #[test]
-    fn probes_for_web_services_name_their_grammar() {
-        let probe = "<?xml version=\"1.0\"?><e:Envelope xmlns:e=\"http://www.w3.org/2003/05/soap-envelope\" \
-                     xmlns:d=\"http://schemas.xmlsoap.org/ws/2005/04/discovery\"><e:Body><d:Probe/></e:Body>";
-        let run = |text: &str| Run::new(udp(50_000, 3702)).client(text.as_bytes());
-        assert_eq!(run(probe), Verdict::Decided("WSD"));
-        assert_eq!(run("<?xml version=\"1.0\"?><a/>"), Verdict::Undecided);
     }
 }

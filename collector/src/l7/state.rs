@@ -61,6 +61,30 @@ impl L7State {
         Self::default()
     }
 
+    /// Bytes that unfinished messages take, with the room behind them.
+    pub fn stashed(&self) -> usize {
+        self.stash.iter().map(Vec::capacity).sum()
+    }
+
+    /// Forgets unfinished messages, and keeps no more than `room` bytes for the next of each direction.
+    pub fn forget(&mut self, room: usize) {
+        for stash in &mut self.stash {
+            stash.clear();
+            if stash.capacity() > room {
+                *stash = Vec::new();
+            }
+        }
+    }
+
+    /// Waits no longer for the rest of a message: a known protocol's dissector reads nothing more.
+    /// Returns how many bytes that sets free.
+    pub fn give_up_message(&mut self) -> usize {
+        let stashed = self.stashed();
+        self.forget(0);
+        self.done |= self.chosen.is_some();
+        stashed
+    }
+
     /// Makes this the state of another flow, with the memory that it has.
     pub fn reset(&mut self) {
         let stash = self.stash.each_mut().map(|stash| {

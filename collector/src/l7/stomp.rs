@@ -1,4 +1,4 @@
-//! STOMP 1.0 to 1.2.
+//! STOMP 1.0 to 1.2 (stomp.github.io, "STOMP Protocol Specification").
 
 use shared::model::flow::L7Info;
 use shared::model::status::{FlowStatus, StatusBits};

@@ -59,6 +59,16 @@ impl Run {
     }
 }
 
+/// Bytes that `text` has in hexadecimal behind `label`, a message a line; its first line says where they
+/// are from.
+pub(super) fn recorded(text: &str, label: &str) -> Vec<Vec<u8>> {
+    assert!(text.starts_with("# "), "the first line says where the bytes are from");
+    let lines = text.lines().filter_map(|line| line.strip_prefix(label)?.strip_prefix(' '));
+    let found: Vec<_> = lines.map(hex).collect();
+    assert!(!found.is_empty(), "{label} was not recorded");
+    found
+}
+
 fn context(l4: L4, client_port: u16, server_port: u16) -> L7Context {
     L7Context {
         l4,

@@ -274,6 +274,7 @@ fn flow(id: u64) -> FlowRecord {
         gap_min_us: 0,
         gap_max_us: 0,
         gap_deviation_us: 0,
+        reply_us: 0,
         fragmented: false,
         l7_category: shared::model::AppCategory::Web,
         l7_breed: shared::model::Breed::Safe,

@@ -271,3 +271,35 @@ fn a_reload_keeps_what_has_not_changed() {
     assert_eq!(published(&mut out), ["bye one 2", "bye new 1"]);
     assert_eq!(ping(&mut pipeline, 3), ["four 1"]);
 }
+
+#[test]
+fn fragments_are_counted_in_whatever_order_they_come() {
+    use crate::capture::LinkType;
+    let text = include_str!("../decode/tests/frames.txt");
+    let frame = |name: &str| -> Vec<u8> {
+        let (_, hex) = text.lines().filter_map(|l| l.split_once(' ')).find(|(n, _)| *n == name).unwrap();
+        (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect()
+    };
+    let patient = DecoderConfig { patient: true, ..DecoderConfig::default() };
+    // The first that arrives is the last; then all but the first.
+    for (order, port, orphans) in [(&[2, 1, 0][..], 5000, 0), (&[2, 1], 0, 2)] {
+        let mut pipeline = pipeline();
+        pipeline.parts.decoder = Decoder::new(patient);
+        let (mut batch, mut items, mut bytes) = (Batch::default(), Vec::new(), 0);
+        for number in order {
+            let frame = frame(&format!("frag_v4.{number}"));
+            bytes += frame.len() as u64;
+            batch.push(Timestamp::from_secs(1000), LinkType::ETHERNET, 0, frame.len() as u32, &frame);
+        }
+        pipeline.packets(&batch, &mut || None, &mut items);
+        // Event time goes on without a packet: what waits is given up.
+        pipeline.tick(Timestamp::from_secs(1003), &mut || None, &mut items);
+        pipeline.overdue(&mut || None, &mut items);
+        let flows = pipeline.parts.table.iter();
+        let [flow] = &flows[..] else { panic!("{flows:?}") };
+        let counted = (flow.ports().1, flow.cli2srv.packets, flow.cli2srv.bytes);
+        assert_eq!(counted, (port, order.len() as u64, bytes));
+        let told = pipeline.report().errors.get("fragments_orphaned").copied().unwrap_or(0);
+        assert_eq!((told, pipeline.report().bytes), (orphans, bytes));
+    }
+}

@@ -162,7 +162,22 @@ pub struct DirectionCounters {
     pub zero_windows: u32,
     /// TCP flags seen, or-ed together.
     pub tcp_flags: u8,
+    /// TCP: resets, modulo 2^16.
+    #[serde(default)]
+    pub resets: u16,
+    /// IPv4 type of service or IPv6 traffic class of the first packet: DSCP in the upper six bits, ECN
+    /// in the lower two.
+    #[serde(default)]
+    pub tos: u8,
+    /// IP flags seen, or-ed together ([`IP_DF`], [`IP_MF`]).
+    #[serde(default)]
+    pub ip_flags: u8,
 }
+
+/// Do not fragment: as the flag lies in the IPv4 header (RFC 791 §3.1).
+pub const IP_DF: u8 = 2;
+/// More fragments follow (RFC 791 §3.1, RFC 8200 §4.5).
+pub const IP_MF: u8 = 1;
 
 /// One side of a flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -263,6 +278,10 @@ pub struct FlowRecord {
     pub rtt_server_us: u32,
     /// Time from SYN/ACK to ACK in microseconds, 0 when unknown: the client's side of the path.
     pub rtt_client_us: u32,
+    /// Time from the first packet of the client to the first one of the server in microseconds, 0
+    /// when unknown. Not for TCP, whose handshake tells more.
+    #[serde(default)]
+    pub reply_us: u32,
     /// Shortest time between two packets, whichever way they went, in microseconds.
     #[serde(default)]
     pub gap_min_us: u32,

@@ -132,6 +132,16 @@ fields! {
     "srv2cli_out_of_order", "TCP segments of the server out of order.", Int(|f| count(f.srv2cli.out_of_order.into()));
     "cli2srv_zero_windows", "Announcements of a zero TCP window by the client.", Int(|f| count(f.cli2srv.zero_windows.into()));
     "srv2cli_zero_windows", "Announcements of a zero TCP window by the server.", Int(|f| count(f.srv2cli.zero_windows.into()));
+    "cli2srv_resets", "TCP resets by the client.", Int(|f| count(f.cli2srv.resets.into()));
+    "srv2cli_resets", "TCP resets by the server.", Int(|f| count(f.srv2cli.resets.into()));
+    "cli2srv_tos", "Type of service or traffic class of the client's first packet.", Int(|f| count(f.cli2srv.tos.into()));
+    "srv2cli_tos", "Type of service or traffic class of the server's first packet.", Int(|f| count(f.srv2cli.tos.into()));
+    "cli2srv_ip_flags", "IP flags of the client, or-ed: 2 do not fragment, 1 more fragments.",
+        Int(|f| count(f.cli2srv.ip_flags.into()));
+    "srv2cli_ip_flags", "IP flags of the server, or-ed: 2 do not fragment, 1 more fragments.",
+        Int(|f| count(f.srv2cli.ip_flags.into()));
+    "reply_us", "Time from the client's first packet to the server's first in microseconds, 0 when unknown and for TCP.",
+        Int(|f| count(f.reply_us.into()));
     "rtt_client_us", "Round trip between here and the client by the handshake in microseconds, 0 when unknown.",
         Int(|f| count(f.rtt_client_us.into()));
     "rtt_server_us", "Round trip between here and the server by the handshake in microseconds, 0 when unknown.",

@@ -96,6 +96,7 @@ fn read_row(b: &proto::FlowBatch, row: usize, ifid: u32, texts: &mut Texts) -> R
         gap_min_us: b.gap_min_us[row],
         gap_max_us: b.gap_max_us[row],
         gap_deviation_us: b.gap_deviation_us[row],
+        reply_us: b.reply_us[row],
         fragmented: flags & FRAGMENTED != 0,
         l7: texts.text(b.l7[row])?,
         // A kind of a later version reads as not known.
@@ -138,6 +139,7 @@ fn check_lengths(batch: &mut proto::FlowBatch) -> Result<(), WireError> {
     optional!(vlans, client_ports, server_ports, client_macs, server_macs, flags, icmp, tcp_state);
     optional!(rtt_client_us, rtt_server_us, l7, l7_source, info, status, score, end);
     optional!(gap_min_us, gap_max_us, gap_deviation_us, l7_category, l7_breed, export, earlier_s, geo);
+    optional!(reply_us);
     Ok(())
 }
 
@@ -159,6 +161,9 @@ fn direction_from_wire(wire: &proto::Direction) -> Result<DirectionCounters, Wir
         out_of_order: wire.out_of_order,
         zero_windows: wire.zero_windows,
         tcp_flags: u8::try_from(wire.tcp_flags).map_err(|e| malformed(&e))?,
+        resets: u16::try_from(wire.resets).map_err(|e| malformed(&e))?,
+        tos: u8::try_from(wire.tos).map_err(|e| malformed(&e))?,
+        ip_flags: u8::try_from(wire.ip_flags).map_err(|e| malformed(&e))?,
     })
 }
 

@@ -42,7 +42,7 @@ pub fn capture_file(data: &[u8]) {
 pub fn decode(data: &[u8]) {
     let Some((&[high, low, options], frames)) = data.split_first_chunk() else { return };
     let tunnels = if options & 1 == 0 { Tunnels::Inner } else { Tunnels::Outer };
-    let mut decoder = Decoder::new(DecoderConfig { tunnels, max_fragments: 16, seed: 1 });
+    let mut decoder = Decoder::new(DecoderConfig { tunnels, max_fragments: 16, seed: 1, patient: true });
     let link = LinkType(u16::from_be_bytes([high, low]));
     let mut batch = Batch::default();
     for (_, frame) in Pieces::<2>(frames).take(16) {

@@ -84,17 +84,31 @@ pub fn take_error(fd: BorrowedFd<'_>) -> io::Result<Option<io::Error>> {
     Ok((code != 0).then(|| io::Error::from_raw_os_error(code)))
 }
 
+/// How the kernel divides packets by a program, and where it takes that from (`linux/if_packet.h`).
+const PACKET_FANOUT_CBPF: c_uint = 6;
+const PACKET_FANOUT_DATA: c_int = 22;
+
 /// Joins `group`, or makes a new one, and returns its number. The sockets of a group share their
-/// interface: each flow goes to one of them, by a hash that is the same in both directions, with all
-/// fragments of its packets.
+/// interface: each packet goes to one of them, by what `program` says of it, or else by a hash of the
+/// flow that is the same in both directions, where IPv4's fragments are put together before.
 ///
 /// # Errors
 /// What the system says.
-pub fn join_fanout(fd: BorrowedFd<'_>, group: Option<u16>) -> io::Result<u16> {
+pub fn join_fanout(
+    fd: BorrowedFd<'_>,
+    group: Option<u16>,
+    program: Option<&[Instruction]>,
+) -> io::Result<u16> {
     let fresh = if group.is_none() { libc::PACKET_FANOUT_FLAG_UNIQUEID } else { 0 };
-    let kind = libc::PACKET_FANOUT_HASH | libc::PACKET_FANOUT_FLAG_DEFRAG | fresh;
+    let kind = match program {
+        Some(_) => PACKET_FANOUT_CBPF,
+        None => libc::PACKET_FANOUT_HASH | libc::PACKET_FANOUT_FLAG_DEFRAG,
+    } | fresh;
     let request = u32::from(group.unwrap_or(0)) | (kind << 16);
     set(fd, libc::SOL_PACKET, libc::PACKET_FANOUT, &request)?;
+    if let Some(program) = program.filter(|_| group.is_none()) {
+        set_program(fd, libc::SOL_PACKET, PACKET_FANOUT_DATA, program)?;
+    }
     let joined: u32 = get(fd, libc::SOL_PACKET, libc::PACKET_FANOUT)?;
     // The lower half is the group's number.
     Ok(joined as u16)
@@ -127,6 +141,15 @@ fn set<T>(fd: BorrowedFd<'_>, level: c_int, option: c_int, value: &T) -> io::Res
     let done =
         unsafe { libc::setsockopt(fd.as_raw_fd(), level, option, std::ptr::from_ref(value).cast(), length) };
     check(done)
+}
+
+fn set_program(fd: BorrowedFd<'_>, level: c_int, option: c_int, program: &[Instruction]) -> io::Result<()> {
+    let mut code: Vec<libc::sock_filter> =
+        program.iter().map(|&(code, jt, jf, k)| libc::sock_filter { code, jt, jf, k }).collect();
+    let len = u16::try_from(code.len()).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
+    // The kernel copies the program; `code` lives until then.
+    let program = libc::sock_fprog { len, filter: code.as_mut_ptr() };
+    set(fd, level, option, &program)
 }
 
 fn check(result: c_int) -> io::Result<()> {
@@ -164,12 +187,7 @@ impl PacketSocket {
     /// # Errors
     /// What the system says.
     pub fn attach(&self, program: &[Instruction]) -> io::Result<()> {
-        let mut code: Vec<libc::sock_filter> =
-            program.iter().map(|&(code, jt, jf, k)| libc::sock_filter { code, jt, jf, k }).collect();
-        let len = u16::try_from(code.len()).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
-        // The kernel copies the program; `code` lives until then.
-        let program = libc::sock_fprog { len, filter: code.as_mut_ptr() };
-        set(self.0.as_fd(), libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, &program)
+        set_program(self.0.as_fd(), libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, program)
     }
 
     /// Takes also packets that are for other machines, for as long as the socket lives.

@@ -49,6 +49,23 @@ pub(super) fn link_type(dlt: Linktype) -> LinkType {
     }
 }
 
+/// A counter of 32 bits that begins anew from zero, as 64 bits. It is looked at each second, within which
+/// no interface carries 4 billion packets.
+#[derive(Clone, Copy, Debug, Default)]
+struct Wrapping {
+    before: u32,
+    total: u64,
+}
+
+impl Wrapping {
+    /// The whole count, when the counter shows `now`.
+    fn now(&mut self, now: u32) -> u64 {
+        self.total += u64::from(now.wrapping_sub(self.before));
+        self.before = now;
+        self.total
+    }
+}
+
 pub(super) struct LiveSource {
     name: String,
     /// Absent for [`ANY`].
@@ -59,8 +76,8 @@ pub(super) struct LiveSource {
     since: Timestamp,
     over: bool,
     broken: Option<CaptureError>,
-    /// libpcap's 32-bit counters at the last look: they wrap.
-    raw: [u32; 2],
+    /// Packets received, and dropped by the kernel.
+    counted: [Wrapping; 2],
     stats: CaptureStats,
 }
 
@@ -90,7 +107,7 @@ impl LiveSource {
             since: Timestamp::ZERO,
             over: false,
             broken: None,
-            raw: [0; 2],
+            counted: [Wrapping::default(); 2],
             stats: CaptureStats::default(),
         })
     }
@@ -159,12 +176,9 @@ impl PacketSource for LiveSource {
     fn stats(&mut self) -> CaptureStats {
         // A failing call leaves the last counters standing.
         if let Ok(stat) = self.capture.stats() {
-            let raw = [stat.received, stat.dropped];
-            let total = [&mut self.stats.received, &mut self.stats.dropped_kernel];
-            for (total, (now, before)) in total.into_iter().zip(raw.into_iter().zip(self.raw)) {
-                *total += u64::from(now.wrapping_sub(before));
-            }
-            self.raw = raw;
+            let [received, dropped] = &mut self.counted;
+            self.stats.received = received.now(stat.received);
+            self.stats.dropped_kernel = dropped.now(stat.dropped);
         }
         // libpcap counts these in promiscuous mode only.
         let dropped = self.device.as_ref().map_or(0, Link::dropped);
@@ -195,6 +209,16 @@ impl PacketSource for LiveSource {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_counter_goes_on_where_libpcaps_begins_anew() {
+        let mut counter = Wrapping::default();
+        assert_eq!(counter.now(4_000_000_000), 4_000_000_000);
+        assert_eq!(counter.now(4_294_967_295), 4_294_967_295);
+        assert_eq!(counter.now(0), 4_294_967_296);
+        assert_eq!(counter.now(5), 4_294_967_301);
+        assert_eq!(counter.now(5), 4_294_967_301, "nothing came");
+    }
 
     #[test]
     fn libpcaps_words_become_kinds() {

@@ -15,6 +15,21 @@ fn decoder() -> Decoder {
     Decoder::new(DecoderConfig::default())
 }
 
+/// One that lets later fragments wait, and what becomes of frames `name.number` in the order given.
+fn patient(name: &str, order: &[usize]) -> (Decoder, Vec<Option<Packet<'static>>>) {
+    let mut decoder = Decoder::new(DecoderConfig { patient: true, ..DecoderConfig::default() });
+    let decode = |number: &usize| {
+        let bytes = frame(&format!("{name}.{number}"));
+        match decoder.decode(&desc(LinkType::ETHERNET, &bytes), &bytes) {
+            Ok(Decoded::Packet(packet)) => Some(Packet { payload: &[], ..packet }),
+            Ok(Decoded::Waits) => None,
+            other => panic!("{other:?}"),
+        }
+    };
+    let seen = order.iter().map(decode).collect();
+    (decoder, seen)
+}
+
 #[test]
 fn later_fragments_belong_to_the_flow_of_the_first() {
     for (name, count, tunnel, sum) in [
@@ -53,6 +68,72 @@ fn a_later_fragment_before_its_first_has_no_ports_and_is_counted() {
     assert_eq!(take(&mut decoder, 1.0, &late).dst_port, 5000);
     let stats = decoder.stats();
     assert_eq!((stats.fragments, stats.fragments_orphaned, stats.fragments_evicted), (3, 1, 0));
+}
+
+#[test]
+fn later_fragments_that_overtook_their_first_are_counted_with_it() {
+    for (name, order) in [
+        ("frag_v4", &[2, 1, 0][..]),
+        ("frag_v4", &[1, 0, 2]),
+        ("frag_v6", &[1, 0]),
+        ("frag_inner_ipip", &[2, 0, 1]),
+        ("frag_outer_gre", &[3, 1, 0, 2]),
+        ("frag_outer_vxlan", &[1, 0]),
+    ] {
+        let (mut decoder, seen) = patient(name, order);
+        let first = order.iter().position(|number| *number == 0).unwrap();
+        assert!(seen[..first].iter().all(Option::is_none), "{name} {order:?}");
+        let seen: Vec<_> = seen.into_iter().flatten().collect();
+        assert_eq!(usize::from(seen[0].overtaking.packets), first, "{name} {order:?}");
+        assert!(seen.iter().all(|packet| (packet.src_port, packet.dst_port) == (4000, 5000)), "{name}");
+        let payload: u32 = seen.iter().map(|packet| packet.payload_len + packet.overtaking.payload).sum();
+        let bytes: u32 = seen.iter().map(|packet| packet.length + packet.overtaking.bytes).sum();
+        let wire: usize = order.iter().map(|number| frame(&format!("{name}.{number}")).len()).sum();
+        assert_eq!((payload, bytes as usize), (160, wire), "{name} {order:?}");
+        decoder.sweep(Timestamp::from_secs(100), true);
+        assert_eq!((decoder.take_overdue(), decoder.stats().fragments_orphaned), (None, 0), "{name}");
+    }
+}
+
+#[test]
+fn fragments_whose_first_never_comes_are_given_out_without_ports() {
+    let (mut decoder, seen) = patient("frag_v4", &[2, 1]);
+    assert!(seen.iter().all(Option::is_none));
+    let since = desc(LinkType::ETHERNET, &[]).ts;
+    decoder.sweep(since.plus_ns(1_999_999_999), false);
+    assert_eq!(decoder.take_overdue(), None, "not yet");
+    decoder.sweep(since.plus_secs(2), false);
+    let packet = decoder.take_overdue().unwrap();
+    assert_eq!((packet.length, packet.overtaking.packets, packet.dst_port), (0, 2, 0));
+    assert_eq!((packet.src, packet.l4, packet.fragment), (ip("10.9.0.1"), L4::UDP, Fragment::Later));
+    assert_eq!((decoder.take_overdue(), decoder.stats().fragments_orphaned), (None, 2));
+}
+
+#[test]
+fn whoever_waits_takes_no_place_from_others_and_gives_his_to_a_first_fragment() {
+    let config = DecoderConfig { max_fragments: 8, patient: true, ..DecoderConfig::default() };
+    let mut decoder = Decoder::new(config);
+    let numbered = |name: &str, id: u8| {
+        let mut bytes = frame(name);
+        bytes[14 + 5] = id;
+        bytes
+    };
+    let feed = |decoder: &mut Decoder, name: &str, id: u8| {
+        let bytes = numbered(name, id);
+        let ts = Timestamp::from_ns(1_000_000_000 + i64::from(id));
+        match decoder.decode(&PacketDesc { ts, ..desc(LinkType::ETHERNET, &bytes) }, &bytes) {
+            Ok(Decoded::Packet(packet)) => Some(packet.dst_port),
+            _ => None,
+        }
+    };
+    for id in 0..8 {
+        assert_eq!(feed(&mut decoder, "frag_v4.1", id), None);
+    }
+    assert_eq!(feed(&mut decoder, "frag_v4.1", 8), Some(0), "no place is left");
+    assert_eq!(feed(&mut decoder, "frag_v4.0", 9), Some(5000));
+    let (packet, stats) = (decoder.take_overdue().unwrap(), decoder.stats());
+    assert_eq!((packet.overtaking.packets, decoder.take_overdue()), (1, None), "the oldest made room");
+    assert_eq!((stats.fragments_evicted, decoder.stats().fragments_orphaned), (1, 2));
 }
 
 #[test]

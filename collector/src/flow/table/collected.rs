@@ -1,19 +1,16 @@
 //! Collected flows enter the same table as packets: records of one conversation join in one flow,
 //! whichever way they look.
 
-use shared::model::flow::{TCP_ACK, TCP_RST, TCP_SYN};
-use shared::model::{FlowEnd, L4, L7Source, Timestamp};
+use shared::model::{FlowEnd, L7Source, Timestamp};
 
 use super::{FlowEvent, FlowIndex, FlowTable};
 use crate::decode::Packet;
 use crate::flow::collected::Collected;
 use crate::flow::expiry::Wheel;
+use crate::flow::opening::Opening;
 use crate::flow::state::{Flow, Marks};
 use crate::ingest::CollectedFlow;
-use crate::l7::{self, ProtocolId};
-
-/// The smallest port that systems give to clients by default.
-const FIRST_EPHEMERAL: u16 = 32768;
+use crate::l7::ProtocolId;
 
 impl FlowTable {
     /// Puts a record of an exporter into its flow, at event time `at` (when it was exported). The
@@ -45,7 +42,7 @@ impl FlowTable {
         let id = self.next_id;
         self.next_id += 1;
         let mut flow = Flow::begin(id, &lookup.key, lookup.forward, &packet, now);
-        flow.marks.set(Marks::CLIENT_IS_LOW, src_is_client(record) == lookup.forward);
+        flow.marks.set(Marks::CLIENT_IS_LOW, Opening::of_record(record).by_client() == lookup.forward);
         flow.extra.get_or_insert_default().collected = Some(Box::new(Collected::new(record)));
         let place = self.insert(lookup.hash, flow);
         let places = self.config.max_flows.saturating_add(1);
@@ -111,45 +108,6 @@ fn first_packet(record: &CollectedFlow, now: Timestamp) -> Packet<'static> {
     packet.vlan = record.vlan;
     packet.icmp = record.icmp;
     packet
-}
-
-/// Whether the sender of the record's packets opened the conversation: as the exporter says; by the
-/// flags of a connection that got no further than its first packet; by the type of an ICMP message;
-/// else the end with the port of a known service is the server, or the one with a port that no client
-/// gets, or the lower one.
-fn src_is_client(record: &CollectedFlow) -> bool {
-    if let Some(told) = record.src_is_client {
-        return told;
-    }
-    if record.dst.is_multicast() {
-        return true;
-    }
-    let flags = record.tcp_flags;
-    if record.l4 == L4::TCP && flags & (TCP_SYN | TCP_ACK) == TCP_SYN {
-        return true;
-    }
-    if record.l4 == L4::TCP && flags & (TCP_SYN | TCP_RST) == TCP_RST && record.forward.packets <= 1 {
-        return false;
-    }
-    match (record.l4, record.icmp) {
-        // Answers: echo, timestamp, address mask.
-        (L4::ICMP, Some((0 | 14 | 18, _))) => return false,
-        // Echo, neighbour and router answers.
-        (L4::ICMPV6, Some((129 | 134 | 136, _))) => return false,
-        _ => {}
-    }
-    let (src, dst) = (record.src_port, record.dst_port);
-    let known = |port| l7::guess_by_port(record.l4, 0, port).is_some();
-    match (known(src), known(dst)) {
-        (true, false) => false,
-        (false, true) => true,
-        _ => match (src < FIRST_EPHEMERAL, dst < FIRST_EPHEMERAL) {
-            (true, false) => false,
-            (false, true) => true,
-            // Two services, or two clients: the lower is the server, and of equals the receiver.
-            _ => src >= dst,
-        },
-    }
 }
 
 #[cfg(test)]

@@ -322,6 +322,25 @@ fn a_live_flow_takes_little_memory() {
 }
 
 #[test]
+fn a_record_tells_resets_ip_flags_service_and_the_time_to_an_answer_by_direction() {
+    use shared::model::flow::{IP_DF, IP_MF};
+    let mut table = table();
+    feed(&mut table, &Packet { tos: 0xb8, ip_flags: IP_DF, ..udp(1.0, A, B, b"?") });
+    feed(&mut table, &Packet { tos: 0, ip_flags: IP_MF, ..udp(1.5, A, B, b"?") });
+    feed(&mut table, &Packet { tos: 0x20, ..udp(1.75, B, A, b"!") });
+    feed(&mut table, &Packet { tos: 0x40, ..udp(3.0, B, A, b"!") });
+    let flow = record(&table, 0, 1);
+    assert_eq!((flow.reply_us, flow.rtt_server_us), (750_000, 0));
+    assert_eq!((flow.cli2srv.tos, flow.srv2cli.tos), (0xb8, 0x20));
+    assert_eq!((flow.cli2srv.ip_flags, flow.srv2cli.ip_flags), (IP_DF | IP_MF, 0));
+    feed(&mut table, &tcp(4.0, A, B, TCP_SYN, b""));
+    feed(&mut table, &tcp(4.1, B, A, TCP_RST | TCP_ACK, b""));
+    let flow = record(&table, 1, 2);
+    assert_eq!((flow.cli2srv.resets, flow.srv2cli.resets, flow.reply_us), (0, 1, 0));
+    assert_eq!((flow.cli2srv.packets, flow.rtt_server_us), (1, 0));
+}
+
+#[test]
 fn packets_show_broadcasts_random_echoes_and_fragmented_names() {
     let random: Vec<u8> = (0..600_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 11) as u8).collect();
     let bits = |packets: &[Packet<'_>]| {

@@ -67,7 +67,7 @@ fn pointer_loops_and_wild_counts_are_refused() {
         "48ee01030001000000000000 0161 00 0001 0001",
         "48ee01000001000000000000 0161 00 0001 0909",
     ] {
-        assert!(parse(&hex(message)).is_err(), "{message}");
+        assert!(parse(&hex(message), None).is_err(), "{message}");
     }
 }
 

@@ -302,6 +302,20 @@ mod tests {
         );
     }
 
+    /// The example of the description of JA3.
+    #[test]
+    fn ja3_of_the_description() {
+        let ciphers = list(&[47, 53, 5, 10, 49161, 49162, 49171, 49172, 50, 56, 19, 4]);
+        let extensions: Vec<u8> =
+            [0_u16, 10, 11].iter().flat_map(|kind| [&kind.to_be_bytes()[..], &[0, 0]].concat()).collect();
+        let groups = list(&[23, 24, 25]);
+        let (ciphers, extensions, groups) = (&ciphers[..], &extensions[..], &groups[..]);
+        let hello =
+            ClientHello { legacy: 769, ciphers, extensions, groups, points: &[0], ..ClientHello::default() };
+        assert_eq!(&*ja3(&hello, &mut Text::default()), "ada70206e40642a3e4461f35503241d5");
+        assert_eq!(&*server(769, 47, &[0xff, 1, 0, 0]), "4192c0a946c5bd9b544b4656d9f624a4");
+    }
+
     #[test]
     fn protocols_without_letters_are_told_in_hexadecimal() {
         assert_eq!(first_and_last(b"h2"), *b"h2");

@@ -70,6 +70,7 @@ pub fn flow(host: u8, secs: i64) -> StoredFlow {
         gap_min_us: 5,
         gap_max_us: 900,
         gap_deviation_us: 70,
+        reply_us: 0,
         fragmented: false,
         l7_category: crate::model::AppCategory::Web,
         l7_breed: crate::model::Breed::Safe,

@@ -52,6 +52,7 @@ fn flow(id: u64) -> FlowRecord {
         gap_min_us: 0,
         gap_max_us: 0,
         gap_deviation_us: 0,
+        reply_us: 0,
         fragmented: false,
         l7_category: AppCategory::Unspecified,
         l7_breed: Breed::Unrated,
@@ -237,10 +238,15 @@ fn sides() -> impl Strategy<Value = FlowSide> {
 }
 
 prop_compose! {
-    fn directions()(n in any::<[u64; 3]>(), m in any::<[u32; 3]>(), tcp_flags in any::<u8>()) -> DirectionCounters {
+    fn directions()(
+        n in any::<[u64; 3]>(), m in any::<[u32; 3]>(), small in any::<[u8; 3]>(), resets in any::<u16>(),
+    ) -> DirectionCounters {
+        let [tcp_flags, tos, ip_flags] = small;
         let [packets, bytes, goodput_bytes] = n;
         let [retransmissions, out_of_order, zero_windows] = m;
-        DirectionCounters { packets, bytes, goodput_bytes, retransmissions, out_of_order, zero_windows, tcp_flags }
+        DirectionCounters {
+            packets, bytes, goodput_bytes, retransmissions, out_of_order, zero_windows, tcp_flags, resets, tos, ip_flags,
+        }
     }
 }
 
@@ -267,7 +273,7 @@ prop_compose! {
     fn flows()(
         id in any::<u64>(), vlan in any::<u16>(), l4 in any::<u8>(), client in sides(), server in sides(),
         cli2srv in directions(), srv2cli in directions(), times in any::<[i64; 2]>(),
-        icmp in any::<Option<(u8, u8)>>(), enums in (0..8u32, 0..4u32, 0..7u32), times_us in any::<[u32; 5]>(),
+        icmp in any::<Option<(u8, u8)>>(), enums in (0..8u32, 0..4u32, 0..7u32), times_us in any::<[u32; 6]>(),
     )(
         info in infos(), l7 in "[A-Za-z0-9]{0,9}", bits in any::<[bool; 2]>(), status in any::<u64>(),
         score in any::<u32>(), id in Just(id), vlan in Just(vlan), l4 in Just(l4), client in Just(client),
@@ -275,13 +281,13 @@ prop_compose! {
         rest in Just((icmp, enums, times_us)),
     ) -> FlowRecord {
         let (icmp, (state, source, end), times_us) = rest;
-        let [rtt_server_us, rtt_client_us, gap_min_us, gap_max_us, gap_deviation_us] = times_us;
+        let [rtt_server_us, rtt_client_us, gap_min_us, gap_max_us, gap_deviation_us, reply_us] = times_us;
         let kind = score as usize;
         FlowRecord {
             id, ifid: 3, vlan, l4: L4(l4), client, server, cli2srv, srv2cli,
             first_seen: Timestamp::from_ns(times[0]), last_seen: Timestamp::from_ns(times[1]),
             icmp, tcp_state: tcp_state_from_wire(state), handshake_ok: bits[0], rtt_server_us, rtt_client_us,
-            gap_min_us, gap_max_us, gap_deviation_us, fragmented: bits[1],
+            gap_min_us, gap_max_us, gap_deviation_us, reply_us, fragmented: bits[1],
             l7_category: AppCategory::ALL[kind % AppCategory::ALL.len()],
             l7_breed: Breed::ALL[kind % Breed::ALL.len()],
             l7: l7.into(), l7_source: l7_source_from_wire(source), info, status, score, collected: bits[1], export: None,

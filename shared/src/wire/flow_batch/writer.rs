@@ -47,6 +47,7 @@ pub struct FlowBatchWriter {
     gap_min: Numbers,
     gap_max: Numbers,
     gap_deviation: Numbers,
+    reply: Numbers,
     l7_category: Numbers,
     l7_breed: Numbers,
     export: Numbers,
@@ -96,6 +97,7 @@ impl Default for FlowBatchWriter {
             gap_min: Numbers::default(),
             gap_max: Numbers::default(),
             gap_deviation: Numbers::default(),
+            reply: Numbers::default(),
             l7_category: Numbers::default(),
             l7_breed: Numbers::default(),
             export: Numbers::default(),
@@ -146,6 +148,7 @@ impl FlowBatchWriter {
         self.gap_min.push(flow.gap_min_us);
         self.gap_max.push(flow.gap_max_us);
         self.gap_deviation.push(flow.gap_deviation_us);
+        self.reply.push(flow.reply_us);
         self.l7_category.push(category);
         self.l7_breed.push(breed);
         self.export.push(self.texts.export(flow.export.as_deref()));
@@ -217,6 +220,7 @@ impl FlowBatchWriter {
         self.export.finish(&mut to, 34);
         self.earlier_s.finish(&mut to, 35);
         self.geo.finish(&mut to, 36);
+        self.reply.finish(&mut to, 37);
         let flows = std::mem::take(&mut self.rows) as usize;
         WrittenBatch { producer, flows, columns: to.into() }
     }
@@ -290,6 +294,9 @@ fn direction(column: &mut Blobs, counters: &DirectionCounters) {
         counters.out_of_order.into(),
         counters.zero_windows.into(),
         counters.tcp_flags.into(),
+        counters.resets.into(),
+        counters.tos.into(),
+        counters.ip_flags.into(),
     ]);
 }
 

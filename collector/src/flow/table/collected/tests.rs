@@ -1,6 +1,7 @@
 use std::net::IpAddr;
 
-use shared::model::{FlowRecord, LocalNetworks, TcpState};
+use shared::model::flow::{TCP_ACK, TCP_RST, TCP_SYN};
+use shared::model::{FlowRecord, L4, LocalNetworks, TcpState};
 
 use super::*;
 use crate::flow::{RecordContext, TableConfig};
@@ -130,7 +131,7 @@ fn who_is_the_client_follows_flags_icmp_and_ports() {
     let with = |change: fn(&mut CollectedFlow)| {
         let mut flow = record(false, 1, 1, 1);
         change(&mut flow);
-        src_is_client(&flow)
+        Opening::of_record(&flow).by_client()
     };
     assert!(!with(|_| {}));
     assert!(with(|f| f.src_is_client = Some(true)));

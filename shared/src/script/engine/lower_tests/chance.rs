@@ -96,6 +96,7 @@ impl Chance {
             gap_min_us: 0,
             gap_max_us: 0,
             gap_deviation_us: 0,
+            reply_us: 0,
             fragmented: false,
             l7_category: AppCategory::Web,
             l7_breed: Breed::Safe,

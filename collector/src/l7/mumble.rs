@@ -1,13 +1,8 @@
-//! Voice chat of players: Mumble's ping (its protocol documentation, "UDP ping") and TeamSpeak 3's
-//! first datagrams.
+//! Mumble's voice chat by its ping (Mumble's protocol documentation, "UDP ping"); its control connection is TLS.
 
 use shared::model::{AppCategory, Breed, L4};
 
 use super::{Carrier, Dissector, L7Context, Probe, be32, name_only};
-
-/// What TeamSpeak's client and server begin with while they set up keys.
-const TEAMSPEAK_INIT: &[u8] = b"TS3INIT1";
-const LIST_PORT: u16 = 2010;
 
 pub(super) static MUMBLE: Dissector = Dissector {
     name: "Mumble",
@@ -16,32 +11,11 @@ pub(super) static MUMBLE: Dissector = Dissector {
     carrier: Carrier::Udp,
     first: |byte| byte == 0,
     ports: &[(L4::UDP, 64_738)],
-    probe: mumble,
+    probe,
     dissect: name_only,
 };
 
-pub(super) static TEAMSPEAK: Dissector = Dissector {
-    name: "TeamSpeak",
-    category: AppCategory::Voip,
-    breed: Breed::Acceptable,
-    carrier: Carrier::Udp,
-    first: |byte| matches!(byte, b'T' | 1),
-    ports: &[(L4::UDP, 9987), (L4::UDP, LIST_PORT)],
-    probe: teamspeak,
-    dissect: name_only,
-};
-
-fn teamspeak(bytes: &[u8], cx: &L7Context) -> Probe {
-    // Servers register in a public list: a version, a number, and a kind that has its length.
-    let registers = matches!(bytes, [1, _, _, 1]) || (matches!(bytes, [1, _, _, 2, ..]) && bytes.len() == 16);
-    match (bytes.starts_with(TEAMSPEAK_INIT), registers && cx.has_port(LIST_PORT)) {
-        (true, _) => Probe::Certain,
-        (false, true) => Probe::Maybe,
-        _ => Probe::No,
-    }
-}
-
-fn mumble(bytes: &[u8], cx: &L7Context) -> Probe {
+fn probe(bytes: &[u8], cx: &L7Context) -> Probe {
     match (be32(bytes, 0), bytes.len()) {
         // Asked with a number of eight bytes.
         (Some(0), 12) if be32(bytes, 4) != Some(0) && (cx.from_client || cx.has_port(64_738)) => Probe::Maybe,
@@ -63,18 +37,12 @@ mod tests {
 
     #[test]
     fn pings_and_their_answers() {
+        // Composed after the documentation.
         let answer = hex("00010204 1122334455667788 00000003 00000064 00011170");
         assert_eq!(Run::new(udp(50_000, 50_001)).server(&answer), Verdict::Decided("Mumble"));
         assert_eq!(Run::new(udp(50_000, 50_001)).server(&answer[..23]), Verdict::Undecided);
         let asked = hex("00000000 1122334455667788");
         assert_eq!(Run::new(udp(50_000, 64_738)).client(&asked), Verdict::Decided("Mumble"));
         assert_eq!(Run::new(udp(50_000, 50_001)).client(&asked), Verdict::Undecided);
-    }
-
-    #[test]
-    fn keys_are_set_up() {
-        let init = hex("545333494e49543100650000880dd05766005f5916e0ade7");
-        assert_eq!(Run::new(udp(50_000, 50_001)).client(&init), Verdict::Decided("TeamSpeak"));
-        assert_eq!(Run::new(udp(50_000, 9987)).client(&init[..7]), Verdict::Undecided);
     }
 }
