@@ -51,22 +51,42 @@ struct Common {
     #[arg(long, short, global = true, env = "FLOWHOOK_CONFIG")]
     config: Option<PathBuf>,
     /// How results are printed
-    #[arg(long, short = 'O', global = true, value_enum, default_value_t = Output::Text)]
-    output: Output,
+    #[arg(long, short = 'O', global = true, value_enum, default_value_t = Printed::Text)]
+    output: Printed,
     /// Show no progress on the terminal while capture files are read
     #[arg(long, global = true)]
     no_progress: bool,
 }
 
-/// How results are printed.
+/// How results are to be printed, in the words of the command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Output {
+pub enum Printed {
     /// For people.
     #[value(alias = "simple")]
     Text,
-    /// One line of JSON.
-    #[value(alias = "json-raw")]
+    /// JSON.
     Json,
+    /// JSON on one line, also where it would have several.
+    JsonRaw,
+}
+
+/// How results are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// For people.
+    Text,
+    /// One line of JSON.
+    Json,
+}
+
+impl Printed {
+    /// The same where JSON is on one line anyway.
+    pub const fn output(self) -> Output {
+        match self {
+            Self::Text => Output::Text,
+            Self::Json | Self::JsonRaw => Output::Json,
+        }
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -112,22 +132,23 @@ enum Command {
 pub fn execute(cli: Cli) -> Result<(), Failure> {
     let common = &cli.common;
     let load = || Config::load(common.config.as_deref(), std::env::vars()).map_err(Failure::config);
-    let progress = !common.no_progress && common.output == Output::Text;
+    let output = common.output.output();
+    let progress = !common.no_progress && output == Output::Text;
     match cli.command {
         Command::Run => run::run(&load()?, Roles::ALL),
         Command::Collector => run::run_alone(&load()?, Roles { collector: true, ..Roles::NONE }),
         Command::Aggregator => run::run_alone(&load()?, Roles { aggregator: true, ..Roles::NONE }),
         Command::Notifier => run::run_alone(&load()?, Roles { notifier: true, ..Roles::NONE }),
-        Command::Replay(args) => replay::replay(load()?, &args, common.output, progress),
+        Command::Replay(args) => replay::replay(load()?, &args, output, progress),
         Command::Flows(args) => flows::flows(&load()?, &args, progress),
-        Command::Check => check::check(&load()?, common.output),
-        Command::Script(command) => script::script(&command, &load()?, common.output),
-        Command::Settings(args) => settings::settings(&args, &load()?, common.output),
-        Command::Events(command) => events::events(&command, &load()?, common.output),
-        Command::Recipients(args) => recipients::recipients(&args, &load()?, common.output),
-        Command::Hook(args) => hook::hook(&args, &load()?, common.output),
+        Command::Check => check::check(&load()?, output),
+        Command::Script(command) => script::script(&command, &load()?, output),
+        Command::Settings(args) => settings::settings(&args, &load()?, output),
+        Command::Events(command) => events::events(&command, &load()?, output),
+        Command::Recipients(args) => recipients::recipients(&args, &load()?, output),
+        Command::Hook(args) => hook::hook(&args, &load()?, output),
         Command::Pubsub(args) => pubsub::pubsub(&args, &load()?, common.output),
-        Command::Config(command) => config::config(&command, &load()?, common.output),
+        Command::Config(command) => config::config(&command, &load()?, output),
     }
 }
 

@@ -151,7 +151,7 @@ pub async fn start(
     let listener = TcpListener::bind(&config.listen).await.map_err(cannot)?;
     let address = listener.local_addr().map_err(cannot)?;
     let mut events = bus.subscribe(&subjects.prefixed("event.>")).await?;
-    let mut retries = bus.subscribe(&subjects.prefixed("hook.retry.>")).await?;
+    let mut retries = bus.subscribe(&subjects.prefixed("hook.retried.>")).await?;
     let publisher = Arc::new(Publisher::new(
         usize::try_from(config.subscriber_kib << 10).unwrap_or(usize::MAX),
         config.subscriber_messages,
@@ -183,10 +183,11 @@ fn envelopes(
     clock: &SharedClock,
     config: &BridgeConfig,
 ) -> Vec<(String, String)> {
-    if let Some(hook) = subjects.parse_hook_retry(&message.subject) {
-        let arguments = STANDARD.encode(&message.payload);
+    if let Some(hook) = subjects.parse_hook_retried(&message.subject) {
+        let retried: serde_json::Value = serde_json::from_slice(&message.payload).unwrap_or_default();
+        let arguments = retried["arguments"].as_str().unwrap_or_default();
         let content = match config.content {
-            Content::Xml => STANDARD.encode(retry_xml(&hook, &arguments)),
+            Content::Xml => STANDARD.encode(retry_xml(&hook, arguments)),
             Content::Json => STANDARD.encode(&message.payload),
         };
         // An empty second word follows the content, as subscribers of retries expect.

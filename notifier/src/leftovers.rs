@@ -18,23 +18,88 @@ const ROUNDS: u32 = 200;
 
 static RUNS: AtomicU64 = AtomicU64::new(0);
 
-/// A mark that no other run of this machine has.
+/// A mark that no other run of this machine has: who starts it, and the run's number.
 pub fn mark() -> String {
-    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-    format!("{}-{}-{}", boot.trim(), std::process::id(), RUNS.fetch_add(1, Ordering::Relaxed))
+    format!("{}{}", Starter::own(), RUNS.fetch_add(1, Ordering::Relaxed))
+}
+
+/// Who starts programs: this process, among all of this machine since it was built.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Starter {
+    /// The namespace that the process number is of: containers count anew.
+    namespace: String,
+    pid: u32,
+    /// Clock ticks from the boot to its start: numbers are given again.
+    started: String,
+}
+
+impl Starter {
+    fn own() -> Self {
+        let (namespace, pid) = (namespace(), std::process::id());
+        Self { namespace, pid, started: started(pid).unwrap_or_default() }
+    }
+
+    /// Of a mark; `None` where it is no mark.
+    fn of(mark: &str) -> Option<Self> {
+        let mut parts = mark.split('-');
+        let (namespace, pid, started) = (parts.next()?, parts.next()?, parts.next()?);
+        let pid = pid.parse().ok()?;
+        Some(Self { namespace: namespace.to_owned(), pid, started: started.to_owned() })
+    }
+
+    /// Whether it has ended. What another namespace holds is not seen from here, and none of ours.
+    fn is_dead(&self, namespace: &str) -> bool {
+        self.namespace == namespace && started(self.pid).as_ref() != Some(&self.started)
+    }
+}
+
+impl std::fmt::Display for Starter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}-{}-{}-", self.namespace, self.pid, self.started)
+    }
+}
+
+/// The number of this process's namespace of processes.
+fn namespace() -> String {
+    let link = std::fs::read_link("/proc/self/ns/pid").unwrap_or_default();
+    link.to_string_lossy().chars().filter(char::is_ascii_digit).collect()
+}
+
+/// When a process was started (proc(5), field 22 of `stat`); `None` when there is no such process, or
+/// nothing of it but its exit code.
+fn started(pid: u32) -> Option<String> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name before it is in parentheses and may hold anything.
+    let (_, rest) = stat.rsplit_once(')')?;
+    let mut fields = rest.split_whitespace();
+    let state = fields.next()?;
+    (state != "Z").then(|| fields.nth(18).map(str::to_owned)).flatten()
+}
+
+/// Kills what processes that have ended left running here, say because they were killed. Reads `/proc`;
+/// blocks for as long.
+pub fn end_of_the_dead() {
+    let namespace = namespace();
+    let mut ended = 0_u32;
+    for (_, mark) in marked(|mark| Starter::of(mark).is_some_and(|starter| starter.is_dead(&namespace))) {
+        end(&mark);
+        ended += 1;
+    }
+    if ended > 0 {
+        tracing::warn!(ended, "programs that a process left running when it was killed were ended");
+    }
 }
 
 /// Kills every process with this mark. Those found are stopped first, so that none of them starts another
 /// one while its brothers are killed. Reads `/proc`; blocks for as long.
 pub fn end(mark: &str) {
-    let wanted = format!("{VARIABLE}={mark}");
     for _ in 0..ROUNDS {
-        let found = marked(&wanted);
+        let found = marked(|other| other == mark);
         if found.is_empty() {
             return;
         }
         for signal in [Signal::SIGSTOP, Signal::SIGKILL] {
-            for pid in &found {
+            for (pid, _) in &found {
                 // One that is gone is what is wanted.
                 let _ = kill(*pid, signal);
             }
@@ -43,13 +108,46 @@ pub fn end(mark: &str) {
     tracing::warn!("a program starts processes faster than they can be ended");
 }
 
-fn marked(wanted: &str) -> Vec<Pid> {
+/// Processes whose mark is one of those wanted, with it.
+fn marked(wanted: impl Fn(&str) -> bool) -> Vec<(Pid, String)> {
     let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
     let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
-    let has_mark = |pid: &i32| {
+    let mark = |pid: i32| {
         // That of other users cannot be read, and they are none of ours.
         let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-        environment.split(|byte| *byte == 0).any(|entry| entry == wanted.as_bytes())
+        let mut entries = environment.split(|byte| *byte == 0);
+        let mark = entries
+            .find_map(|entry| std::str::from_utf8(entry).ok()?.strip_prefix(VARIABLE)?.strip_prefix('='))?;
+        wanted(mark).then(|| (Pid::from_raw(pid), mark.to_owned()))
     };
-    pids.filter(has_mark).map(Pid::from_raw).collect()
+    pids.filter_map(mark).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    /// A program that sleeps, with this mark.
+    fn sleeper(mark: &str) -> std::process::Child {
+        Command::new("/bin/sleep").arg("600").env(VARIABLE, mark).spawn().unwrap()
+    }
+
+    #[test]
+    fn only_what_the_dead_left_behind_is_ended() {
+        let own = Starter::own();
+        assert_eq!(Starter::of(&own.to_string()), Some(own.clone()));
+        let dead = Starter { started: format!("{}1", own.started), ..own.clone() };
+        let abroad = Starter { namespace: format!("{}1", own.namespace), ..dead.clone() };
+        let mut children =
+            [format!("{dead}0"), format!("{own}x"), format!("{abroad}0")].map(|mark| sleeper(&mark));
+        end_of_the_dead();
+        assert!(!children[0].wait().unwrap().success(), "its starter is no more");
+        for child in &mut children[1..] {
+            assert!(child.try_wait().unwrap().is_none(), "its starter lives, or cannot be seen");
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+    }
 }

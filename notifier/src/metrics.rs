@@ -4,6 +4,7 @@ use std::sync::LazyLock;
 
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Counter, Gauge, Histogram};
+use shared::model::Timestamp;
 use shared::store::hooks::RunOutcome;
 use shared::store::{LedgerAudit, Outcome, RecipientStats};
 
@@ -28,6 +29,7 @@ struct Instruments {
     bridge_dropped_bytes: Counter<u64>,
     bridge_subscribers: Gauge<u64>,
     hook_seconds: Histogram<f64>,
+    hook_loop_age: Gauge<f64>,
 }
 
 static INSTRUMENTS: LazyLock<Instruments> = LazyLock::new(|| {
@@ -68,6 +70,11 @@ static INSTRUMENTS: LazyLock<Instruments> = LazyLock::new(|| {
         hook_seconds: meter
             .f64_histogram("flowhook.notifier.hook.duration")
             .with_description("Time an execution of a hook took")
+            .with_unit("s")
+            .build(),
+        hook_loop_age: meter
+            .f64_gauge("flowhook.notifier.hook.loop_age")
+            .with_description("Time since a loop of the hook manager went round, by loop")
             .with_unit("s")
             .build(),
         restarts: counter("flowhook.notifier.restarts", "Actors started again after a failure"),
@@ -112,6 +119,14 @@ pub fn bridge_dropped(bytes: usize) {
 /// So many subscribers the bridge has.
 pub fn bridge_subscribers(count: usize) {
     INSTRUMENTS.bridge_subscribers.record(count as u64, &[]);
+}
+
+/// When the loops of the hook manager last went round.
+pub fn hook_loops(now: Timestamp, looped: Timestamp, fetched: Timestamp) {
+    for (name, last) in [("executor", looped), ("intake", fetched)] {
+        let age = now.since(last).max(0) as f64 / 1e9;
+        INSTRUMENTS.hook_loop_age.record(age, &[KeyValue::new("loop", name)]);
+    }
 }
 
 /// An execution of a hook has ended.

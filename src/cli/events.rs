@@ -5,16 +5,21 @@ use std::io::Write;
 use anyhow::anyhow;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
-use shared::bus::{Bus, Message, nats::NatsBus};
+use shared::bus::{Bus, nats::NatsBus};
+use shared::clock::{Clock, SystemClock};
 use shared::events::schema::{EVENT_TYPES, EventType, asyncapi, event_type};
 use shared::wire::show::{Shown, show};
 use shared::wire::subject::Subjects;
 
+use super::client::{Client, Method, Where};
 use super::run::{runtime, stop_signal};
 use super::settings::shown;
 use super::{Output, print, print_json};
 use crate::config::{BusKind, Config};
 use crate::exit::{self, Failure};
+
+/// Time between looks at what came on record.
+const LOOK: std::time::Duration = std::time::Duration::from_millis(500);
 
 /// Characters of a message on a line for people.
 const LINE: usize = 400;
@@ -22,7 +27,8 @@ const LINE: usize = 400;
 /// Looks at the bus.
 #[derive(Debug, Subcommand)]
 pub enum EventsCommand {
-    /// Print what is sent on a subject from now on, until Ctrl-C; needs NATS
+    /// Print what is sent on a subject from now on, until Ctrl-C. Where the bus is inside one process, only
+    /// events that its API has on record
     Tail(TailArgs),
     /// List kinds of events with their subjects
     List,
@@ -46,6 +52,8 @@ pub struct TailArgs {
     /// Print whole messages over several lines
     #[arg(long)]
     pretty: bool,
+    #[command(flatten)]
+    at: Where,
 }
 
 /// Does what the command says.
@@ -86,17 +94,49 @@ fn schema(kind: Option<&str>, output: Output) -> Result<(), Failure> {
 }
 
 fn look(args: &TailArgs, config: &Config, output: Output) -> Result<(), Failure> {
-    if config.bus.kind == BusKind::Memory {
-        return Err(Failure::config(
-            "bus.kind: events tail needs \"nats\"; \"memory\" is inside one process",
-        ));
-    }
     if args.subject.split('.').any(|token| token.is_empty() || token.contains(char::is_whitespace)) {
         return Err(Failure::config(format!("'{}' is no subject", args.subject)));
+    }
+    if config.bus.kind == BusKind::Memory {
+        return follow(args, config, output);
     }
     // A process has one TLS provider; a second call changes nothing.
     let _ = rustls::crypto::ring::default_provider().install_default();
     runtime()?.block_on(tail(args, config, output))
+}
+
+/// Prints events as they come on record, asking again and again: nobody outside of the process hears its
+/// bus.
+fn follow(args: &TailArgs, config: &Config, output: Output) -> Result<(), Failure> {
+    let client = Client::new(&args.at, config)?;
+    let since = serde_json::to_value(SystemClock.now()).map_err(anyhow::Error::from)?;
+    let since = since.as_str().unwrap_or_default();
+    // A reader that has gone is no error.
+    let _ = writeln!(std::io::stderr(), "listening for events");
+    let (mut left, mut after) = (args.limit.unwrap_or(u64::MAX), 0);
+    while left > 0 {
+        let place = after.to_string();
+        let query = [("since", since), ("filter", &args.subject), ("after", &place), ("limit", "500")];
+        let answer = client.send(Method::GET, &["events"], &query, None, None)?;
+        for event in
+            answer["items"].as_array().into_iter().flatten().take(usize::try_from(left).unwrap_or(usize::MAX))
+        {
+            let subject = event["subject"].as_str().unwrap_or_default();
+            let bytes = event["body"].to_string().len();
+            put(
+                &Line { subject, kind: "event", bytes, headers: &[], content: event.clone() },
+                None,
+                args.pretty,
+                output,
+            )?;
+            left -= 1;
+        }
+        match answer["next"].as_u64() {
+            Some(next) => after = next,
+            None => std::thread::sleep(LOOK),
+        }
+    }
+    Ok(())
 }
 
 async fn tail(args: &TailArgs, config: &Config, output: Output) -> Result<(), Failure> {
@@ -121,25 +161,38 @@ async fn tail(args: &TailArgs, config: &Config, output: Output) -> Result<(), Fa
             message = messages.next() => message,
         };
         let Some(message) = message else { return Err(anyhow!("the connection to NATS has ended").into()) };
-        put(&subjects, &message, args.pretty, output)?;
+        let Shown { kind, content, error } = show(&subjects, &message.subject, &message.payload);
+        let (subject, bytes) = (message.subject.as_str(), message.payload.len());
+        put(&Line { subject, kind, bytes, headers: &message.headers, content }, error, args.pretty, output)?;
         left -= 1;
     }
     bus.close().await;
     Ok(())
 }
 
-fn put(subjects: &Subjects, message: &Message, pretty: bool, output: Output) -> Result<(), Failure> {
-    let Shown { kind, content, error } = show(subjects, &message.subject, &message.payload);
+/// What is printed of a message.
+struct Line<'a> {
+    subject: &'a str,
+    kind: &'a str,
+    bytes: usize,
+    headers: &'a [(String, String)],
+    content: Value,
+}
+
+fn put(line: &Line<'_>, error: Option<String>, pretty: bool, output: Output) -> Result<(), Failure> {
+    let Line { subject, kind, bytes, headers, content } = line;
     if output == Output::Json {
-        let mut line = json!({
-            "subject": message.subject, "kind": kind, "bytes": message.payload.len(), "message": content,
-        });
+        let mut line = json!({ "subject": subject, "kind": kind, "bytes": bytes, "message": content });
+        if !headers.is_empty() {
+            let headers = headers.iter().map(|(name, value)| (name.clone(), Value::from(value.as_str())));
+            line["headers"] = Value::Object(headers.collect());
+        }
         if let Some(error) = error {
             line["error"] = error.into();
         }
         return print_json(&line);
     }
-    let text = match (&content, pretty) {
+    let text = match (content, pretty) {
         (Value::String(text), _) => text.clone(),
         (content, true) => format!("\n{content:#}"),
         (content, false) => content.to_string(),
@@ -150,8 +203,8 @@ fn put(subjects: &Subjects, message: &Message, pretty: bool, output: Output) -> 
     if shown.len() < text.len() && !pretty {
         shown.push('…');
     }
-    let subject: String = message.subject.chars().map(clean).collect();
+    let subject: String = subject.chars().map(clean).collect();
     let wrong = error.map(|error| format!(" [{error}]")).unwrap_or_default();
-    print(&format!("{subject} {kind} {} bytes{wrong} {shown}\n", message.payload.len()));
+    print(&format!("{subject} {kind} {bytes} bytes{wrong} {shown}\n"));
     Ok(())
 }

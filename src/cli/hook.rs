@@ -257,7 +257,8 @@ pub fn hook(args: &HookArgs, config: &Config, output: Output) -> Result<(), Fail
         }
         HookCommand::Dead { name, execution, discard } => {
             let number = execution.map(|number| number.to_string());
-            let query: Vec<(&str, &str)> = number.iter().map(|n| ("execution", n.as_str())).collect();
+            let mut query = vec![by];
+            query.extend(number.as_deref().map(|number| ("execution", number)));
             let answer = match discard {
                 true => client.send(Method::DELETE, &["hooks", name, "dead"], &query, None, None)?,
                 false => client.send(Method::POST, &["hooks", name, "dead", "retry"], &query, None, None)?,
@@ -269,7 +270,7 @@ pub fn hook(args: &HookArgs, config: &Config, output: Output) -> Result<(), Fail
             let mut query = vec![by, ("since", since.as_str())];
             query.extend(until.as_deref().map(|until| ("until", until)));
             query.extend(dry_run.then_some(("dry_run", "true")));
-            let answer = client.send(Method::POST, &["hooks", name, "replay"], &query, None, None)?;
+            let answer = replay(&client, name, &query)?;
             shown(&answer, output, || show::replayed(&answer))
         }
         HookCommand::Test { name, event } => {
@@ -288,6 +289,29 @@ pub fn hook(args: &HookArgs, config: &Config, output: Output) -> Result<(), Fail
             }
             Ok(())
         }
+    }
+}
+
+/// Replays to the end, however many answers that takes; gives one for all.
+fn replay(client: &Client, name: &str, query: &[(&str, &str)]) -> Result<Value, Failure> {
+    let mut whole: Option<Value> = None;
+    loop {
+        let after = whole.as_ref().map_or(0, |whole| whole["next"].as_u64().unwrap_or(0)).to_string();
+        let page = [query, &[("after", after.as_str())]].concat();
+        let mut answer = client.send(Method::POST, &["hooks", name, "replay"], &page, None, None)?;
+        if let Some(before) = &whole {
+            for key in ["events", "executions"] {
+                let sum = before[key].as_u64().unwrap_or(0) + answer[key].as_u64().unwrap_or(0);
+                answer[key] = json!(sum);
+            }
+            if before["first"].as_array().is_some_and(|first| !first.is_empty()) {
+                answer["first"] = before["first"].clone();
+            }
+        }
+        if answer["next"].is_null() {
+            return Ok(answer);
+        }
+        whole = Some(answer);
     }
 }
 

@@ -1,11 +1,12 @@
 //! `flowhook pubsub`: items on nodes, and hooks on them in few words.
 
 use clap::{Args, Subcommand, ValueEnum};
+use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::Output;
 use super::client::{Client, Method, Where};
 use super::settings::shown;
+use super::{Printed, print};
 use crate::config::Config;
 use crate::exit::Failure;
 
@@ -137,12 +138,13 @@ enum SessionCommand {
 }
 
 /// Does what the command says.
-pub fn pubsub(args: &PubsubArgs, config: &Config, output: Output) -> Result<(), Failure> {
+pub fn pubsub(args: &PubsubArgs, config: &Config, printed: Printed) -> Result<(), Failure> {
+    let output = printed.output();
     let client = Client::new(&args.at, config)?;
     let profile = args.profile.as_str();
     match &args.command {
         PubsubCommand::Hook(command) | PubsubCommand::Node(NodeCommand::Hook(command)) => {
-            hook(&client, command, profile, output)
+            hook(&client, command, profile, printed)
         }
         PubsubCommand::Item(ItemCommand::Publish { on, item, payload }) => {
             let payload = serde_json::from_str(payload).unwrap_or_else(|_| Value::from(payload.as_str()));
@@ -168,7 +170,8 @@ pub fn pubsub(args: &PubsubArgs, config: &Config, output: Output) -> Result<(), 
     }
 }
 
-fn hook(client: &Client, command: &NodeHookCommand, profile: &str, output: Output) -> Result<(), Failure> {
+fn hook(client: &Client, command: &NodeHookCommand, profile: &str, printed: Printed) -> Result<(), Failure> {
+    let output = printed.output();
     let path = ["pubsub", "hooks"];
     let by = ("by", profile);
     match command {
@@ -194,9 +197,23 @@ fn hook(client: &Client, command: &NodeHookCommand, profile: &str, output: Outpu
         }
         NodeHookCommand::List => {
             let answer = client.get(&path)?.unwrap_or_default();
-            shown(&answer["items"], output, || fields(&answer["items"]))
+            let items = &answer["items"];
+            match printed {
+                Printed::Json => indented(items),
+                Printed::Text | Printed::JsonRaw => shown(items, output, || fields(items)),
+            }
         }
     }
+}
+
+/// JSON with an indent of four blanks, as the model of this command has it; an empty list is `[]`.
+fn indented(items: &Value) -> Result<(), Failure> {
+    let mut text = Vec::new();
+    let formatter = serde_json::ser::PrettyFormatter::with_indent(b"    ");
+    let mut serializer = serde_json::Serializer::with_formatter(&mut text, formatter);
+    items.serialize(&mut serializer).map_err(anyhow::Error::from)?;
+    print(&format!("{}\n", String::from_utf8_lossy(&text)));
+    Ok(())
 }
 
 /// Field by field, a blank line between two entries.

@@ -59,6 +59,12 @@ impl ApiError {
         Self::new(StatusCode::PRECONDITION_FAILED, "conflict", message)
     }
 
+    /// The bus takes nothing as large (RFC 9110 §15.5.14).
+    pub fn too_large(field: &str, message: impl Into<String>) -> Self {
+        let error = Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", message);
+        Self { field: Some(field.to_owned()), ..error }
+    }
+
     /// Others need it (RFC 9110 §15.5.10).
     pub fn in_use(message: impl Into<String>) -> Self {
         Self::new(StatusCode::CONFLICT, "in_use", message)

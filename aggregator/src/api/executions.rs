@@ -1,11 +1,14 @@
 //! Executions of hooks: what was run, and running something again.
 
+use std::time::Duration;
+
 use actix_web::{HttpRequest, HttpResponse, delete, get, post, web};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use shared::clock::Stopwatch;
 use shared::store::hooks::{RunOutcome, RunRecord, RunState};
 
-use super::hooks::{ask, time};
+use super::hooks::{ask, may_run, time};
 use super::page::Listing;
 use super::query::Parameters;
 use super::{ApiDeps, ApiError};
@@ -23,8 +26,9 @@ pub struct Retry {
 
 /// Does an execution again, with the arguments on record or with new ones.
 #[utoipa::path(post, path = "/api/v1/hooks/{name}/retry", request_body = Retry,
-    params(("name" = String, Path), ("by" = Option<String>, Query, description = "Who asks")),
-    responses((status = 200, body = Value), (status = 404, body = super::error::ErrorBody)))]
+    params(("name" = String, Path), ("by" = Option<String>, Query, description = "Who asks, where no token tells")),
+    responses((status = 200, body = Value), (status = 403, body = super::error::ErrorBody),
+              (status = 404, body = super::error::ErrorBody)))]
 #[post("/hooks/{name}/retry")]
 pub async fn do_again(
     deps: web::Data<ApiDeps>,
@@ -32,41 +36,67 @@ pub async fn do_again(
     body: web::Json<Retry>,
     request: HttpRequest,
 ) -> Result<HttpResponse, ApiError> {
-    let by = Parameters::read(&request, &["by"])?.text("by").unwrap_or_else(|| "api".to_owned());
+    let asked = Parameters::read(&request, &["by"])?;
+    let by = may_run(&deps, &request, &name, &asked).await?;
     let Retry { execution, render } = body.into_inner();
     let question = json!({ "hook": *name, "execution": execution, "render": render, "by": by });
     Ok(HttpResponse::Ok().json(ask(&deps, "hook_retry", question).await?))
 }
 
+/// How long one replay goes on before it is answered with where it stands.
+const REPLAY: Duration = Duration::from_secs(15);
+
+/// Events of a replay that are named.
+const NAMED: usize = 20;
+
 /// Runs a hook for past events: `since` (needed) and `until` as times or as how long ago. With `dry_run`
-/// nothing runs: the answer tells for how many events it would.
+/// nothing runs: the answer tells for how many events it would. Where `next` of the answer is not null,
+/// it was cut: the same question with it as `after` goes on.
 #[utoipa::path(post, path = "/api/v1/hooks/{name}/replay",
     params(("name" = String, Path), ("since" = String, Query), ("until" = Option<String>, Query),
-           ("dry_run" = Option<bool>, Query), ("by" = Option<String>, Query, description = "Who asks")),
-    responses((status = 200, body = Value), (status = 404, body = super::error::ErrorBody)))]
+           ("dry_run" = Option<bool>, Query),
+           ("after" = Option<u64>, Query, description = "`next` of the answer before"), ("by" = Option<String>, Query, description = "Who asks, where no token tells")),
+    responses((status = 200, body = Value), (status = 403, body = super::error::ErrorBody),
+              (status = 404, body = super::error::ErrorBody)))]
 #[post("/hooks/{name}/replay")]
 pub async fn replay(
     deps: web::Data<ApiDeps>,
     name: web::Path<String>,
     request: HttpRequest,
 ) -> Result<HttpResponse, ApiError> {
-    let asked = Parameters::read(&request, &["since", "until", "dry_run", "by"])?;
+    let asked = Parameters::read(&request, &["since", "until", "dry_run", "after", "by"])?;
     let since = time(&asked, "since", &deps)?;
-    let question = json!({
+    let by = may_run(&deps, &request, &name, &asked).await?;
+    let mut question = json!({
         "hook": *name,
+        "after": asked.parsed::<u64>("after")?.unwrap_or(0),
         "since": since.ok_or_else(|| ApiError::bad_field("since", "parameter 'since' is missing"))?,
         "until": time(&asked, "until", &deps)?.unwrap_or(deps.clock.now()),
         "dry_run": asked.parsed::<bool>("dry_run")?.unwrap_or(false),
-        "by": asked.text("by").unwrap_or_else(|| "api".to_owned()),
+        "by": by,
     });
-    Ok(HttpResponse::Ok().json(ask(&deps, "hook_replay", question).await?))
+    let (watch, mut events, mut executions, mut first) = (Stopwatch::start(), 0, 0, Vec::new());
+    loop {
+        let mut page = ask(&deps, "hook_replay", question.clone()).await?;
+        events += page["events"].as_u64().unwrap_or(0);
+        executions += page["executions"].as_u64().unwrap_or(0);
+        first.extend(page["first"].as_array_mut().map(std::mem::take).unwrap_or_default());
+        first.truncate(NAMED);
+        if page["next"].is_null() || watch.elapsed() > REPLAY {
+            (page["events"], page["executions"], page["first"]) =
+                (json!(events), json!(executions), json!(first));
+            return Ok(HttpResponse::Ok().json(page));
+        }
+        question["after"] = page["next"].take();
+    }
 }
 
 /// Runs a hook once for the event in the body, or for the last on record that it is for; it is not tried
 /// again when it fails.
 #[utoipa::path(post, path = "/api/v1/hooks/{name}/test", request_body = Option<Value>,
-    params(("name" = String, Path), ("by" = Option<String>, Query, description = "Who asks")),
-    responses((status = 200, body = Value), (status = 404, body = super::error::ErrorBody)))]
+    params(("name" = String, Path), ("by" = Option<String>, Query, description = "Who asks, where no token tells")),
+    responses((status = 200, body = Value), (status = 403, body = super::error::ErrorBody),
+              (status = 404, body = super::error::ErrorBody)))]
 #[post("/hooks/{name}/test")]
 pub async fn test(
     deps: web::Data<ApiDeps>,
@@ -74,7 +104,8 @@ pub async fn test(
     body: web::Bytes,
     request: HttpRequest,
 ) -> Result<HttpResponse, ApiError> {
-    let by = Parameters::read(&request, &["by"])?.text("by").unwrap_or_else(|| "api".to_owned());
+    let asked = Parameters::read(&request, &["by"])?;
+    let by = may_run(&deps, &request, &name, &asked).await?;
     let event: Option<Value> = match body.is_empty() {
         true => None,
         false => serde_json::from_slice(&body).map_err(|e| ApiError::bad_field("body", e.to_string()))?,
@@ -85,8 +116,9 @@ pub async fn test(
 
 /// Tries a hook's dead letters again, or that of one execution.
 #[utoipa::path(post, path = "/api/v1/hooks/{name}/dead/retry",
-    params(("name" = String, Path), ("execution" = Option<u64>, Query)),
-    responses((status = 200, body = Value)))]
+    params(("name" = String, Path), ("execution" = Option<u64>, Query),
+           ("by" = Option<String>, Query, description = "Who asks, where no token tells")),
+    responses((status = 200, body = Value), (status = 403, body = super::error::ErrorBody)))]
 #[post("/hooks/{name}/dead/retry")]
 pub async fn retry_dead(
     deps: web::Data<ApiDeps>,
@@ -98,8 +130,9 @@ pub async fn retry_dead(
 
 /// Forgets a hook's dead letters, or that of one execution.
 #[utoipa::path(delete, path = "/api/v1/hooks/{name}/dead",
-    params(("name" = String, Path), ("execution" = Option<u64>, Query)),
-    responses((status = 200, body = Value)))]
+    params(("name" = String, Path), ("execution" = Option<u64>, Query),
+           ("by" = Option<String>, Query, description = "Who asks, where no token tells")),
+    responses((status = 200, body = Value), (status = 403, body = super::error::ErrorBody)))]
 #[delete("/hooks/{name}/dead")]
 pub async fn discard_dead(
     deps: web::Data<ApiDeps>,
@@ -115,8 +148,10 @@ async fn dead(
     request: &HttpRequest,
     retry: bool,
 ) -> Result<HttpResponse, ApiError> {
-    let execution = Parameters::read(request, &["execution"])?.parsed::<u64>("execution")?;
-    let question = json!({ "hook": name, "execution": execution, "retry": retry });
+    let asked = Parameters::read(request, &["execution", "by"])?;
+    let execution = asked.parsed::<u64>("execution")?;
+    let by = may_run(deps, request, name, &asked).await?;
+    let question = json!({ "hook": name, "execution": execution, "retry": retry, "by": by });
     Ok(HttpResponse::Ok().json(ask(deps, "hook_dead", question).await?))
 }
 

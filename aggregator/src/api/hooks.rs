@@ -172,6 +172,20 @@ pub async fn permit(
     Ok(())
 }
 
+/// Makes sure that who asks may have a hook run or not, and tells who that is: whatever runs processes
+/// takes the same right as making it does.
+pub async fn may_run(
+    deps: &ApiDeps,
+    request: &HttpRequest,
+    name: &str,
+    asked: &Parameters,
+) -> Result<String, ApiError> {
+    if find(deps, name).await?.is_some_and(|entry| entry.hook.kind.is_process()) {
+        deps.demand(request, ApiRole::ProcessHooks, "a hook that runs a process")?;
+    }
+    Ok(deps.user(request).or(asked.text("by")).unwrap_or_else(|| "api".to_owned()))
+}
+
 /// Makes a change that is permitted.
 pub async fn put(
     deps: &ApiDeps,
@@ -242,8 +256,8 @@ pub async fn list(deps: web::Data<ApiDeps>, request: HttpRequest) -> Result<Http
     Ok(HttpResponse::Ok().json(Listing { items, next: None, missing }))
 }
 
-/// Makes a hook. With `dry_run=true` it is only checked: the answer tells its filters, and how many events
-/// on record it would be for.
+/// Makes a hook. With `dry_run=true` it is only checked: the answer tells its filters, and for how many of
+/// the newest events on record it would run.
 #[utoipa::path(post, path = "/api/v1/hooks", request_body = NewHook,
     params(("by" = Option<String>, Query, description = "Who makes it; `api` when absent"),
            ("dry_run" = Option<bool>, Query, description = "Only check it")),

@@ -3,6 +3,7 @@
 use actix_web::{HttpRequest, HttpResponse, delete, get, post, put, web};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use shared::bus::MAX_MESSAGE;
 use shared::events::{Body, Draft, ItemBody};
 use shared::hook::{Hook, HookKind, Trigger};
 use shared::model::Timestamp;
@@ -41,7 +42,8 @@ pub struct NewItem {
 /// Publishes an item on a node: the event `event.item.<service>.<node>`.
 #[utoipa::path(post, path = "/api/v1/pubsub/items", request_body = NewItem,
     params(("by" = Option<String>, Query, description = "Who publishes it")),
-    responses((status = 201, body = Value), (status = 400, body = super::error::ErrorBody)))]
+    responses((status = 201, body = Value), (status = 400, body = super::error::ErrorBody),
+              (status = 413, body = super::error::ErrorBody)))]
 #[post("/pubsub/items")]
 pub async fn publish(
     deps: web::Data<ApiDeps>,
@@ -55,10 +57,15 @@ pub async fn publish(
     let item_id = item_id.unwrap_or_else(|| format!("{:x}", deps.clock.now().ns()));
     let subject = EventSubject::Item { service: service.clone(), node: node.clone() };
     let publisher = deps.user(&request).or(by).unwrap_or_else(|| "api".to_owned());
-    let item = ItemBody { service, node, item_id: item_id.clone(), publisher, payload };
+    let body = Body::Item(ItemBody { service, node, item_id: item_id.clone(), publisher, payload });
+    let bytes = json!(body).to_string().len();
+    if bytes > MAX_MESSAGE {
+        let message = format!("an item of {bytes} bytes is larger than the bus takes: {MAX_MESSAGE}");
+        return Err(ApiError::too_large("payload", message));
+    }
     let answer = json!({ "item_id": item_id, "subject": subject.to_string() });
     let depth = super::events::depth(&request);
-    deps.events.record(vec![Draft { depth, ..Draft::new(subject, Body::Item(item)) }]).await;
+    deps.events.record(vec![Draft { depth, ..Draft::new(subject, body) }]).await;
     Ok(HttpResponse::Created().json(answer))
 }
 

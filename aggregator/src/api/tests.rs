@@ -19,6 +19,8 @@ use shared::wire::subject::Subjects;
 use super::{ApiDeps, openapi, routes};
 use crate::live::LiveState;
 
+mod hooks;
+
 fn deps() -> (ApiDeps, SqliteStore, SharedBus) {
     let store = SqliteStore::in_memory().unwrap();
     let bus: SharedBus = MemoryBus::new(MemoryConfig::default());

@@ -10,6 +10,7 @@ use shared::bus::Bus;
 use shared::bus::memory::MemoryBus;
 use shared::clock::SystemClock;
 use shared::events::{Body, Draft, Event};
+use shared::wire::subject::EventSubject;
 
 use super::*;
 use crate::testing::eventually;
@@ -148,15 +149,75 @@ async fn prefixes_choose_and_keys_and_documents_are_right() {
         "EVENT STATE HOST/ERROR//3 |<HOOK_MESSAGE><HOOK_TYPE>STATE</HOOK_TYPE><HOOK_OBJECT>HOST</HOOK_OBJECT>\
          <STATE>ERROR</STATE><RESOURCE_ID>3</RESOURCE_ID><HOST><NAME>a&lt;b</NAME></HOST></HOOK_MESSAGE>"
     );
-    let retry = setup.args.subjects.hook_retry("night");
-    setup.bus.publish(&retry, Bytes::from_static(b"{\"execution\":7}")).await.unwrap();
+    let retried = setup.args.subjects.hook_retried("night");
+    let told = json!({ "execution": 7, "arguments": STANDARD.encode("-a 'x y'") }).to_string();
+    setup.bus.publish(&retried, told.into()).await.unwrap();
     assert_eq!(
         next(&host),
-        "RETRY|<HOOK_MESSAGE><ARGUMENTS>eyJleGVjdXRpb24iOjd9</ARGUMENTS><HOOK_ID>night</HOOK_ID></HOOK_MESSAGE>"
+        "RETRY|<HOOK_MESSAGE><ARGUMENTS>LWEgJ3ggeSc=</ARGUMENTS><HOOK_ID>night</HOOK_ID></HOOK_MESSAGE>"
     );
     assert!(next(&all).starts_with("EVENT STATE HOST/ERROR//3 |"));
     assert!(next(&all).starts_with("EVENT STATE HOST/MONITORED//3 |"));
     assert!(host.is_silent(), "a prefix keeps out what it does not match");
+}
+
+/// What a parser of XML says of a document; nothing where it is one.
+fn xmllint(document: &str) -> String {
+    use std::io::Write;
+    let mut child = Command::new("/usr/bin/xmllint")
+        .args(["--noout", "-"])
+        .stdin(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(document.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    if output.status.success() { String::new() } else { format!("{document}: {told}") }
+}
+
+#[test]
+fn a_parser_of_xml_takes_every_document_whatever_is_in_it() {
+    if !has(&["/usr/bin/xmllint", "--version"], "libxml2-utils") {
+        return;
+    }
+    let controls: String = (0..0x20).map(|n| char::from_u32(n).unwrap()).collect();
+    let deep = (0..100).fold(json!("end"), |inside, _| json!({ "a": inside }));
+    for hostile in [
+        json!("a < b && c > d \" '"),
+        json!("]]><!--<![CDATA[<?xml?>&undefined;&#0;"),
+        json!(controls),
+        json!("\u{7f}\u{85}\u{fffe}\u{ffff}\u{1f600}\u{200b}"),
+        json!({ "1 odd <name>": { "": [null, { "xml:lang": "x" }, []] }, "ä": "é", "a:b": 1 }),
+        deep,
+    ] {
+        let name = hostile.as_str().unwrap_or("<x>").to_owned();
+        let api = EventSubject::Api { ns: name.clone(), object: "o".into(), verb: "v".into(), success: true };
+        let state = EventSubject::State {
+            resource: name.clone(),
+            state: name.clone(),
+            sub: Some(name.clone()),
+            id: name.clone(),
+        };
+        let item = EventSubject::Item { service: name.clone(), node: name.clone() };
+        let parameter = json!([{ "pos": 1, "name": &hostile, "value": &hostile }]);
+        let body = json!({ "in": &parameter, "out": &parameter, "extra": &hostile, "object": &hostile });
+        for subject in [api, state, item] {
+            let event = Event {
+                id: "1".to_owned(),
+                key: subject.key(),
+                subject: subject.to_string(),
+                sequence: 3,
+                at: shared::model::Timestamp::ZERO,
+                source: "/s/n".to_owned(),
+                depth: 0,
+                traceparent: None,
+                body: body.clone(),
+            };
+            assert_eq!(xmllint(&event_xml(&event)), "");
+        }
+        assert_eq!(xmllint(&retry_xml(&name, &STANDARD.encode(&name))), "");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

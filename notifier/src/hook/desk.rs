@@ -2,14 +2,14 @@
 //!
 //! | verb | question | answer |
 //! |---|---|---|
-//! | `hook_check` | `{"name", "hook"}` | `{"filters", "matched"}`: its filters, and events on record that it is for |
+//! | `hook_check` | `{"name", "hook"}` | `{"filters", "matched", "looked_at"}`: its filters, and for how many of the newest events on record it would run |
 //! | `hook_runs` | a [`RunQuery`] | `{"items", "more"}`: records, newest first, as many as fit |
 //! | `hook_run` | `{"hook", "execution"}` | one record, whole |
 //! | `hook_counts` | – | list of what hooks have done |
 //! | `hook_retry` | `{"hook", "execution", "render"?, "by"?}` | `{"execution"}` |
-//! | `hook_replay` | `{"hook", "since", "until", "dry_run"?, "by"?}` | `{"events", "executions"}` |
+//! | `hook_replay` | `{"hook", "since", "until", "after"?, "dry_run"?, "by"?}` | `{"events", "executions", "first", "next"}`: a page; `next` goes into `after`, and is null at the end |
 //! | `hook_test` | `{"hook", "event"?, "by"?}` | `{"execution"}` |
-//! | `hook_dead` | `{"hook", "execution"?, "retry"}` | `{"changed"}` |
+//! | `hook_dead` | `{"hook", "execution"?, "retry", "by"?}` | `{"changed"}` |
 //! | `hook_events` | `{"since"?, "until"?, "filter"?, "limit"?}` | list of events on record |
 //! | `hook_revision` | `{"hook"}` | `{"revision"}`: the one in force here, null when there is none |
 //! | `hook_health` | – | `{"looped_at", "fetched_at"}` |
@@ -19,21 +19,22 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use shared::events::Event;
 use shared::hook::{self, Hook};
-use shared::model::Timestamp;
-use shared::store::hooks::{NewRun, RunQuery, RunTrigger, event_key};
-use shared::wire::subject::matches;
+use shared::store::hooks::{NewRun, RunInput, RunQuery, RunRecord, RunTrigger, shortened};
 use tokio::sync::watch;
 
 use super::intake::RetryRequest;
 use super::manager::Shared;
-use super::plan::{Match, Plan, run_for};
+use super::plan::{Match, Plan};
 use super::runner::runner;
 use super::scripts::Source;
 use crate::answering::{Answers, Refusal, read};
+
+mod past;
 
 /// Records or events in one answer at most.
 const MAX_ITEMS: usize = 1000;
@@ -41,12 +42,8 @@ const MAX_ITEMS: usize = 1000;
 /// Bytes of a list in one answer at most, which has to fit into a message.
 const MAX_LIST: usize = 900 * 1024;
 
-/// Bytes of base64 that are shown of what a program was given.
+/// Bytes that are shown of each of the two that a program was given.
 const MAX_GIVEN: usize = 64 * 1024;
-
-/// Events of a replay looked at at once, and in one replay at most.
-const PAGE: usize = 500;
-const MAX_REPLAY: u64 = 1_000_000;
 
 /// Knows what questions are about.
 pub struct Desk {
@@ -78,39 +75,12 @@ struct OneRun {
 }
 
 #[derive(Deserialize)]
-struct Replay {
-    hook: String,
-    since: Timestamp,
-    until: Timestamp,
-    #[serde(default)]
-    dry_run: bool,
-    #[serde(default)]
-    by: String,
-}
-
-#[derive(Deserialize)]
-struct Test {
-    hook: String,
-    event: Option<Event>,
-    #[serde(default)]
-    by: String,
-}
-
-#[derive(Deserialize)]
 struct Dead {
     hook: String,
     execution: Option<u64>,
     retry: bool,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Recorded {
-    since: Option<Timestamp>,
-    until: Option<Timestamp>,
-    filter: Option<String>,
-    after: u64,
-    limit: Option<usize>,
+    #[serde(default)]
+    by: String,
 }
 
 #[async_trait]
@@ -146,10 +116,11 @@ impl Answers for Desk {
                 let OneRun { hook, execution, .. } = read(question)?;
                 let found = store.one_run(&hook, execution).await?;
                 let (record, input) = found.ok_or_else(|| no_execution(&hook, execution))?;
-                let mut shown = json!(record);
-                let mut stdin = json!(input)["stdin"].as_str().unwrap_or_default().to_owned();
-                stdin.truncate(MAX_GIVEN);
-                shown["stdin"] = json!(stdin);
+                let mut shown =
+                    json!(RunRecord { arguments: shortened(&record.arguments, MAX_GIVEN), ..record });
+                let given = input.stdin.get(..MAX_GIVEN).unwrap_or(&input.stdin);
+                shown["stdin"] = json!(STANDARD.encode(given));
+                shown["stdin_bytes"] = json!(input.stdin.len());
                 Ok(shown)
             }
             "hook_counts" => Ok(json!(store.hook_counts().await?)),
@@ -163,8 +134,9 @@ impl Answers for Desk {
             "hook_replay" => self.replay(read(question)?).await,
             "hook_test" => self.test(read(question)?).await,
             "hook_dead" => {
-                let Dead { hook, execution, retry } = read(question)?;
+                let Dead { hook, execution, retry, by } = read(question)?;
                 let now = self.shared.tools.clock.now();
+                let retry = retry.then_some(by.as_str());
                 let changed = store.dead_runs(&hook, execution, retry, now).await?;
                 self.shared.woken.notify_one();
                 Ok(json!({ "changed": changed }))
@@ -192,6 +164,7 @@ impl Desk {
 
     /// Makes sure that a hook can run here, and counts events on record that it would be for.
     async fn check(&self, Check { name, hook }: Check) -> Result<Value, Refusal> {
+        let plan = Arc::clone(&self.plan.borrow());
         let checked = async {
             hook::check_name(&name)?;
             hook.check()?;
@@ -201,89 +174,17 @@ impl Desk {
                 checked.await.map_err(|cause| format!("when: {cause}"))?;
             }
             runner(hook.kind).check(&name, &hook, &self.shared.tools).await?;
-            hook.filters()
+            let filters = hook.filters()?;
+            match plan.not_allowed(&filters) {
+                Some(odd) => {
+                    Err(format!("subjects: '{odd}' is not among what notifier.hooks.subjects allows"))
+                }
+                None => Ok(filters),
+            }
         };
         let filters = checked.await.map_err(Refusal::BadRequest)?;
-        let plan = Arc::clone(&self.plan.borrow());
-        let found = self.shared.store.recorded_events(Timestamp::ZERO, Timestamp::MAX, 0, 10_000).await?;
-        let matched = found.iter().filter(|(_, event)| plan.is_for(&hook, &event.subject)).count();
-        Ok(json!({ "filters": filters, "matched": matched }))
-    }
-
-    /// Queues a hook for events on record.
-    async fn replay(&self, asked: Replay) -> Result<Value, Refusal> {
-        let found = self.find(&asked.hook)?;
-        let plan = Arc::clone(&self.plan.borrow());
-        let (mut after, mut events, mut executions, mut shown) = (0, 0_u64, 0_u64, Vec::new());
-        loop {
-            let page = self.shared.store.recorded_events(asked.since, asked.until, after, PAGE).await?;
-            let Some((last, _)) = page.last() else { break };
-            after = *last;
-            let mut runs = Vec::new();
-            for (_, event) in page.iter().filter(|(_, event)| plan.is_for(&found.hook, &event.subject)) {
-                events += 1;
-                let judged = self.shared.conditioned(vec![found.clone()], event).await;
-                if judged.is_empty() {
-                    continue;
-                }
-                executions += 1;
-                if shown.len() < 20 {
-                    shown
-                        .push(json!({ "event": event_key(event), "subject": event.subject, "at": event.at }));
-                }
-                let now = self.shared.tools.clock.now();
-                // A condition that cannot be looked at leaves the event out, as when it came first.
-                let skipped = judged.into_iter().find_map(|(_, wrong)| wrong);
-                runs.push(NewRun { skipped, ..run_for(&found, event, RunTrigger::Replay, &asked.by, now) });
-            }
-            if !asked.dry_run && !runs.is_empty() {
-                self.shared.store.queue_runs(runs, self.shared.tools.clock.now()).await?;
-                self.shared.woken.notify_one();
-            }
-            if executions >= MAX_REPLAY {
-                break;
-            }
-        }
-        Ok(json!({ "events": events, "executions": executions, "dry_run": asked.dry_run, "first": shown }))
-    }
-
-    /// Runs a hook once for an event that is given, or the last on record that it is for.
-    async fn test(&self, Test { hook, event, by }: Test) -> Result<Value, Refusal> {
-        let found = self.find(&hook)?;
-        let now = self.shared.tools.clock.now();
-        let event = match event {
-            Some(mut event) => {
-                event.source = format!("/test{}", event.source);
-                event.id = format!("{}-{}", event.id, now.ns());
-                event
-            }
-            None => {
-                let plan = Arc::clone(&self.plan.borrow());
-                let events =
-                    self.shared.store.recorded_events(Timestamp::ZERO, Timestamp::MAX, 0, 100_000).await?;
-                let fits = |(_, event): &(u64, Event)| plan.is_for(&found.hook, &event.subject);
-                let last = events.into_iter().rev().find(fits).map(|(_, event)| event);
-                last.ok_or_else(|| Refusal::NotFound(format!("no event on record is one for '{hook}'")))?
-            }
-        };
-        self.shared.store.accept_events(vec![(event.clone(), Vec::new())], now).await?;
-        let run = run_for(&found, &event, RunTrigger::Test, &by, now);
-        let numbers = self.shared.store.queue_runs(vec![run], now).await?;
-        self.shared.woken.notify_one();
-        Ok(json!({ "execution": numbers.first() }))
-    }
-
-    async fn events(&self, asked: Recorded) -> Result<Value, Refusal> {
-        let since = asked.since.unwrap_or(Timestamp::ZERO);
-        let until = asked.until.unwrap_or(Timestamp::MAX);
-        let limit = asked.limit.unwrap_or(100).clamp(1, MAX_ITEMS);
-        let found = self.shared.store.recorded_events(since, until, asked.after, limit).await?;
-        let wanted = |event: &Event| asked.filter.as_deref().is_none_or(|f| matches(f, &event.subject));
-        let shown = |(_, event): &(u64, Event)| if wanted(event) { json!(event) } else { Value::Null };
-        let items = fitting(found.iter().map(shown)).0;
-        let next = items.len().checked_sub(1).and_then(|last| found.get(last)).map(|(place, _)| *place);
-        let items: Vec<Value> = items.into_iter().filter(|event| !event.is_null()).collect();
-        Ok(json!({ "items": items, "next": next }))
+        let (looked_at, matched) = self.matched(&Match { name, revision: 0, hook: Arc::new(hook) }).await?;
+        Ok(json!({ "filters": filters, "matched": matched, "looked_at": looked_at }))
     }
 }
 
@@ -294,6 +195,7 @@ impl Shared {
         let (record, input) = found.ok_or_else(|| no_execution(hook, request.execution))?;
         let now = self.tools.clock.now();
         let same = !request.render && record.started_at.is_some();
+        let given = input.clone();
         let run = NewRun {
             hook: record.hook,
             revision: record.revision,
@@ -308,7 +210,30 @@ impl Shared {
         };
         let numbers = self.store.queue_runs(vec![run], now).await?;
         self.woken.notify_one();
-        numbers.first().copied().ok_or_else(|| Refusal::NotFound("nothing was queued".to_owned()))
+        let number = numbers.first().copied();
+        let number = number.ok_or_else(|| Refusal::NotFound("nothing was queued".to_owned()))?;
+        self.tell_retried(hook, request, number, &given).await;
+        Ok(number)
+    }
+
+    /// Tells who listens that an execution was queued again, and what it had been given: its arguments as
+    /// words with blanks between them, then what it read.
+    async fn tell_retried(&self, hook: &str, request: &RetryRequest, number: u64, given: &RunInput) {
+        let mut arguments = given.arguments.join(" ").into_bytes();
+        if !arguments.is_empty() && !given.stdin.is_empty() {
+            arguments.push(b' ');
+        }
+        arguments.extend_from_slice(&given.stdin);
+        let told = json!({
+            "execution": request.execution,
+            "retry": number,
+            "by": request.by,
+            "arguments": STANDARD.encode(arguments),
+        });
+        let subject = self.tools.subjects.hook_retried(hook);
+        if let Err(error) = self.tools.bus.publish(&subject, told.to_string().into()).await {
+            tracing::debug!(%error, "nobody was told of a retry");
+        }
     }
 }
 

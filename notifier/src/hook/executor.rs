@@ -7,17 +7,17 @@ use std::time::Duration;
 use bytes::Bytes;
 use shared::backoff::unit_random;
 use shared::failpoint;
-use shared::hook::Hook;
+use shared::hook::{Hook, HookKind};
 use shared::model::Timestamp;
 use shared::store::StoreError;
-use shared::store::hooks::{ClaimedRun, RunInput, RunOutcome, RunResult, RunTrigger, SettledRun};
+use shared::store::hooks::{ClaimedRun, NewRun, RunOutcome, RunResult, RunTrigger, SettledRun};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::input;
 use super::manager::Shared;
 use super::plan::{Bucket, Plan};
-use super::runner::{Task, runner};
+use super::runner::{self, Task};
 use crate::metrics;
 
 /// How long to wait for news at most.
@@ -157,14 +157,17 @@ impl Executor {
         room
     }
 
-    fn begin(&mut self, plan: &Plan, claimed: ClaimedRun, now: Timestamp) {
+    fn begin(&mut self, plan: &Plan, mut claimed: ClaimedRun, now: Timestamp) {
         let name = claimed.run.hook.clone();
         *self.running.entry(name.clone()).or_default() += 1;
         if let Some(bucket) = self.buckets.get_mut(&name) {
             bucket.take(1);
         }
         let shared = Arc::clone(&self.shared);
-        let hook = plan.hook(&name).map(|found| found.hook);
+        let found = plan.hook(&name);
+        // What runs is what is in force now, and that is what is on record.
+        claimed.run.revision = found.as_ref().map_or(claimed.run.revision, |found| found.revision);
+        let hook = found.map(|found| found.hook);
         self.tasks.spawn(async move {
             let settled = execute(&shared, hook, claimed, now).await;
             (name, settled)
@@ -181,6 +184,7 @@ async fn execute(
 ) -> SettledRun {
     let skip = |hook: &Hook, claimed: &ClaimedRun, reason: &str| SettledRun {
         number: claimed.number,
+        revision: claimed.run.revision,
         result: RunResult {
             outcome: Some(RunOutcome::Skipped),
             reason: reason.to_owned(),
@@ -191,27 +195,29 @@ async fn execute(
         keep: (hook.keep.success, hook.keep.failure),
     };
     let Some(hook) = hook else {
-        let gone = Hook::new(shared::hook::HookKind::Exec, "");
+        let gone = Hook::new(HookKind::Exec, "");
         return skip(&gone, &claimed, "the hook is no more");
     };
-    let Some(event) = claimed.recorded.clone() else {
-        return skip(&hook, &claimed, "the event is kept no longer");
+    // A program's input may be on record while its event is not; whatever else runs is given the event.
+    let given = claimed.run.input.clone().filter(|_| hook.kind == HookKind::Exec);
+    let input = match (given, &claimed.recorded) {
+        (Some(input), _) => input,
+        (None, Some(event)) => input::render(&hook, event, claimed.attempt),
+        (None, None) => return skip(&hook, &claimed, "the event is kept no longer"),
     };
     if !hook.enabled && claimed.run.trigger == RunTrigger::Event {
         return skip(&hook, &claimed, "the hook is disabled");
     }
-    let too_old = hook.expire_s.is_some_and(|seconds| {
+    let too_old = hook.expire_s.zip(claimed.recorded.as_ref()).is_some_and(|(seconds, event)| {
         now.since(event.at) > i64::try_from(seconds).unwrap_or(i64::MAX).saturating_mul(1_000_000_000)
     });
     if too_old && claimed.run.trigger == RunTrigger::Event {
         return skip(&hook, &claimed, "expired: the event is too old");
     }
-    let input: RunInput =
-        claimed.run.input.clone().unwrap_or_else(|| input::render(&hook, &event, claimed.attempt));
     let name = claimed.run.hook.clone();
     tell(shared, &name, "started", &claimed, None).await;
     let task = Task { hook: Arc::clone(&hook), claimed, input };
-    let result = runner(hook.kind).run(&task, &shared.tools).await;
+    let result = runner::run(&task, &shared.tools).await;
     failpoint::hit("hook.after_run");
     let ended = shared.tools.clock.now();
     let outcome = result.outcome.unwrap_or(RunOutcome::Failure);
@@ -222,7 +228,8 @@ async fn execute(
         tracing::warn!(hook = ?name, execution = task.claimed.number, reason = ?result.reason, "execution given up");
     }
     let keep = (hook.keep.success, hook.keep.failure);
-    SettledRun { number: task.claimed.number, result, again_at, dead, keep }
+    let ClaimedRun { number, run: NewRun { revision, .. }, .. } = task.claimed;
+    SettledRun { number, revision, result, again_at, dead, keep }
 }
 
 /// When another try is due, and whether it is given up.
@@ -266,9 +273,6 @@ async fn tell(shared: &Shared, hook: &str, state: &str, claimed: &ClaimedRun, re
 
 #[cfg(test)]
 mod tests {
-    use shared::hook::HookKind;
-    use shared::store::hooks::NewRun;
-
     use super::*;
 
     fn claimed(attempt: u32, trigger: RunTrigger) -> ClaimedRun {

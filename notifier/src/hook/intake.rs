@@ -22,6 +22,9 @@ use crate::metrics;
 /// Messages in one transaction at most.
 const BATCH: usize = 64;
 
+/// How long to wait for events before it is noted that there are none.
+const IDLE: Duration = Duration::from_secs(5);
+
 /// Pause after the store failed.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -58,10 +61,16 @@ pub struct Intake {
 impl Intake {
     /// Takes what comes until the bus closes.
     pub async fn run(&self, mut consumer: Consumer) {
-        while let Some(first) = consumer.next().await {
+        loop {
+            let first = tokio::time::timeout(IDLE, consumer.next()).await;
+            self.shared.health.fetched(self.shared.tools.clock.now());
+            let first = match first {
+                Ok(Some(first)) => first,
+                Ok(None) => return,
+                Err(_) => continue,
+            };
             let mut queued = vec![first];
             queued.extend(consumer.ready(BATCH - 1));
-            self.shared.health.fetched(self.shared.tools.clock.now());
             self.take(queued).await;
         }
     }

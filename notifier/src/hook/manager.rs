@@ -18,9 +18,13 @@ use super::executor::Executor;
 use super::intake::Intake;
 use super::plan::Plan;
 use super::runner::Tools;
+use crate::{leftovers, metrics};
 
 /// Name of the durable consumer.
 pub const CONSUMER: &str = "hooks";
+
+/// Time between looks at whether the loops go round.
+const LOOK: Duration = Duration::from_secs(5);
 
 /// Time between looks at what may be forgotten.
 const PRUNE: Duration = Duration::from_secs(600);
@@ -52,12 +56,13 @@ impl Health {
         self.looped_ns.store(now.ns(), Ordering::Relaxed);
     }
 
-    /// Events have come.
+    /// Events have come, or it is known that there are none.
     pub fn fetched(&self, now: Timestamp) {
         self.fetched_ns.store(now.ns(), Ordering::Relaxed);
     }
 
-    /// When the executor's loop last went round, and when events last came.
+    /// When the executor's loop last went round, and when the bus was last seen to give events or to have
+    /// none.
     pub fn last(&self) -> (Timestamp, Timestamp) {
         let at = |ns: &AtomicI64| Timestamp::from_ns(ns.load(Ordering::Relaxed));
         (at(&self.looped_ns), at(&self.fetched_ns))
@@ -103,6 +108,11 @@ impl Actor for HookManager {
     ) -> Result<Self::State, ActorProcessingErr> {
         let ManagerArgs { shared, settings, config } = args;
         let tools = &shared.tools;
+        // From here on somebody waits for the loops to go round.
+        shared.health.looped(tools.clock.now());
+        shared.health.fetched(tools.clock.now());
+        // Programs of a process that was killed would run beside their next try.
+        tokio::task::spawn_blocking(leftovers::end_of_the_dead).await?;
         let released = shared.store.release_runs(&tools.node, tools.clock.now()).await?;
         if released > 0 {
             tracing::warn!(released, "executions were broken off by the last end; each is tried once more");
@@ -144,6 +154,7 @@ impl Actor for HookManager {
             }),
         );
         part("settings", Box::pin(follow(settings, sender, config.subjects.clone(), Arc::clone(&shared))));
+        part("watch", Box::pin(watch_loops(Arc::clone(&shared))));
         part("pruner", Box::pin(prune(shared, config)));
         part("questions", Box::pin(async move { drop(listeners.join_all().await) }));
         Ok(ManagerState { parts })
@@ -209,6 +220,15 @@ async fn follow(
     }
     // Nobody edits settings any more; the hooks go on.
     std::future::pending::<()>().await;
+}
+
+/// Measures how long ago the loops went round.
+async fn watch_loops(shared: Arc<Shared>) {
+    loop {
+        let (looped, fetched) = shared.health.last();
+        metrics::hook_loops(shared.tools.clock.now(), looped, fetched);
+        tokio::time::sleep(LOOK).await;
+    }
 }
 
 /// Forgets events that are too old or too many.

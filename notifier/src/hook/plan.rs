@@ -8,7 +8,7 @@ use shared::events::Event;
 use shared::hook::{Hook, Order};
 use shared::model::Timestamp;
 use shared::store::hooks::{NewRun, RunTrigger, event_key};
-use shared::wire::subject::{Filters, matches};
+use shared::wire::subject::{Filters, matches, overlap};
 
 /// Windows of suppression that are remembered at most.
 const MAX_WINDOWS: usize = 100_000;
@@ -72,6 +72,11 @@ impl Plan {
     pub fn is_for(&self, hook: &Hook, subject: &str) -> bool {
         let filters = hook.filters().unwrap_or_default();
         self.is_allowed(subject) && filters.iter().any(|filter| matches(filter, subject))
+    }
+
+    /// The first of these filters that no allowed subject matches: nothing could ever come of it.
+    pub fn not_allowed<'a>(&self, filters: &'a [String]) -> Option<&'a String> {
+        filters.iter().find(|filter| !self.allowed.iter().any(|allowed| overlap(allowed, filter)))
     }
 
     fn is_allowed(&self, subject: &str) -> bool {
@@ -228,6 +233,8 @@ mod tests {
         assert_eq!(names("event.state.HOST.ERROR._.3"), ["a"]);
         assert!(names("event.api.one.vm.create.0").is_empty(), "not an allowed subject");
         assert!(plan.is_for(&hooks["off"].1, "event.state.X.Y._.z") && plan.hook("off").is_some());
+        let filters = ["event.*.HOST.>", "event.item.>"].map(str::to_owned);
+        assert_eq!(plan.not_allowed(&filters), Some(&filters[1]));
     }
 
     #[test]

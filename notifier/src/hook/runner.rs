@@ -1,9 +1,11 @@
 //! Ways to run a hook: one file a kind.
 
+use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use futures::FutureExt as _;
 use serde_json::{Value, json};
 use shared::bus::SharedBus;
 use shared::clock::SharedClock;
@@ -77,6 +79,19 @@ pub fn runner(kind: HookKind) -> &'static dyn Runner {
     }
 }
 
+/// Runs an execution to its end.
+pub async fn run(task: &Task, tools: &Tools) -> RunResult {
+    caught(&task.hook.argument, runner(task.hook.kind).run(task, tools)).await
+}
+
+/// A panic is a failure like any other: who waits for the end of an execution has to learn of it.
+async fn caught(command: &str, running: impl Future<Output = RunResult>) -> RunResult {
+    // What was half done is the execution's own and goes with it.
+    let ended = AssertUnwindSafe(running).catch_unwind().await;
+    ended
+        .unwrap_or_else(|_| not_begun(command, "panicked: a fault of the program that runs hooks".to_owned()))
+}
+
 impl Tools {
     /// The file that a hook names, which has to be in the folder of files.
     ///
@@ -135,5 +150,17 @@ pub fn not_begun(command: &str, reason: String) -> RunResult {
         command: command.to_owned(),
         reason,
         ..RunResult::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_is_a_failure() {
+        let ended = caught("x.sh", async { panic!("a fault") }).await;
+        assert_eq!((ended.outcome, ended.command.as_str()), (Some(RunOutcome::Failure), "x.sh"));
+        assert!(ended.reason.contains("panicked"), "{ended:?}");
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use shared::bus::memory::MemoryBus;
 use shared::bus::{Bus, SharedBus};
-use shared::clock::{SharedClock, SystemClock};
+use shared::clock::{Clock, ManualClock, SharedClock, SystemClock};
 use shared::hook::{Hook, HookKind, Order, RetryPolicy};
 use shared::settings::Settings;
 use shared::store::hooks::{HookStore, RunOutcome, RunQuery, RunRecord, RunState, RunTrigger};
@@ -22,6 +22,9 @@ use super::manager::{Health, HookManager, ManagerArgs, ManagerMessage, Shared};
 use super::runner::Tools;
 use super::scripts::Scripts;
 use crate::testing::eventually;
+
+mod limits;
+mod past;
 
 struct Setup {
     bus: Arc<MemoryBus>,
@@ -99,6 +102,19 @@ impl Setup {
         let mut runs = self.store.runs(query).await.unwrap();
         runs.reverse();
         runs
+    }
+
+    async fn whole(&self, hook: &str, execution: u64) -> RunRecord {
+        self.store.one_run(hook, execution).await.unwrap().unwrap().0
+    }
+
+    /// Waits until a hook is in force.
+    async fn ready(&self, hook: &str) {
+        eventually("a hook in force", || async {
+            let answer = self.ask("hook_revision", json!({ "hook": hook })).await;
+            answer["revision"].is_u64().then_some(())
+        })
+        .await;
     }
 
     /// Waits until a hook has so many executions that are done.
@@ -276,9 +292,13 @@ async fn what_fails_is_given_up_in_the_end_and_can_be_asked_for_again() {
         (RunTrigger::Retry, "ann", Some(RunOutcome::Success))
     );
     assert_eq!(again.idempotency_key, runs[0].idempotency_key);
-    let letters = setup.ask("hook_dead", json!({ "hook": "fail", "retry": true })).await;
+    // The event outlives its time: what it is for may still be asked for again.
+    let far = shared::model::Timestamp::MAX;
+    setup.store.prune_recorded(far, 1_000_000).await.unwrap();
+    let letters = setup.ask("hook_dead", json!({ "hook": "fail", "retry": true, "by": "bob" })).await;
     assert_eq!(letters["changed"], 1);
-    assert_eq!(setup.done("fail", 4).await[3].outcome, Some(RunOutcome::Success));
+    let again = setup.done("fail", 4).await.remove(3);
+    assert_eq!((again.outcome, again.by.as_str()), (Some(RunOutcome::Success), "bob"));
     let none = setup.ask("hook_retry", json!({ "hook": "fail", "execution": 9999 })).await;
     assert_eq!(none["error"]["code"], "not_found");
 }
@@ -323,7 +343,8 @@ async fn conditions_replays_tests_and_disabled_hooks() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_hook_is_checked_where_it_would_run() {
-    let setup = Setup::new();
+    let mut setup = Setup::new();
+    setup.args.config.subjects = vec!["event.item.>".to_owned()];
     setup.file("good.sh", "#!/bin/sh\n");
     std::fs::write(setup.dir.path().join("plain.txt"), "x").unwrap();
     std::fs::write(setup.dir.path().join("no.rhai"), "fn other() {}").unwrap();
@@ -340,6 +361,10 @@ async fn a_hook_is_checked_where_it_would_run() {
         (hook(HookKind::RhaiFile, "no.rhai"), "hook(host, client, item)"),
         (hook(HookKind::RhaiCode, "let x = ;"), "line 1"),
         (Hook { when: Some("data.".into()), ..hook(HookKind::RhaiCode, "1") }, "when: "),
+        (
+            Hook { subjects: vec!["event.flow.>".into()], ..hook(HookKind::RhaiCode, "1") },
+            "subjects: 'event.flow.>' is not among what notifier.hooks.subjects allows",
+        ),
     ] {
         let wrong = check(hook).await;
         let told = wrong["error"]["message"].as_str().unwrap_or_default().to_owned();

@@ -122,7 +122,8 @@ pub async fn run(job: Job, bounds: Bounds) -> Result<Finished, String> {
     let Bounds { cpu_s, memory, file, processes, output, .. } = bounds;
     let mark = leftovers::mark();
     let mut child = Command::new(SETPRIV)
-        .args(["--no-new-privs", "--", PRLIMIT, "--core=0", "--nofile=256"])
+        // It dies with this process: the thread that starts it is one of the runtime's and lasts as long.
+        .args(["--no-new-privs", "--pdeathsig", "KILL", "--", PRLIMIT, "--core=0", "--nofile=256"])
         .arg(format!("--fsize={file}"))
         .arg(format!("--data={memory}"))
         .arg(format!("--nproc={processes}"))

@@ -126,6 +126,9 @@ pub async fn hook_store(store: &dyn HookStore) {
     hooks::the_dead_can_be_tried_again_or_forgotten(store).await;
     hooks::what_is_left_out_and_what_is_asked_for_are_on_record(store).await;
     hooks::events_are_kept_for_those_who_ask_later(store).await;
+    hooks::what_may_be_asked_for_again_keeps_its_event(store).await;
+    hooks::what_is_left_out_is_bounded_and_pushes_nothing_out(store).await;
+    hooks::a_list_shows_little_of_what_is_large(store).await;
 }
 
 /// Events, deliveries and attempts.

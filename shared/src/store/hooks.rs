@@ -61,7 +61,7 @@ impl RunOutcome {
         Self::ALL.into_iter().find(|outcome| outcome.name() == name)
     }
 
-    /// True when nothing went wrong: such records are kept apart from the others.
+    /// True when nothing went wrong.
     pub const fn is_good(self) -> bool {
         matches!(self, Self::Success | Self::Skipped)
     }
@@ -148,6 +148,27 @@ pub struct RunInput {
     pub stdin: Vec<u8>,
 }
 
+/// Arguments as an answer shows them: `most` bytes together, and each that is cut with a mark that tells
+/// how many it had.
+pub fn shortened(arguments: &[String], most: usize) -> Vec<String> {
+    let (mut left, mut shown) = (most, Vec::new());
+    for (place, argument) in arguments.iter().enumerate() {
+        if argument.len() <= left {
+            left -= argument.len();
+            shown.push(argument.clone());
+            continue;
+        }
+        let end = argument.floor_char_boundary(left);
+        shown.push(format!("{}… ({} bytes)", &argument[..end], argument.len()));
+        let more = arguments.len() - place - 1;
+        if more > 0 {
+            shown.push(format!("… ({more} more arguments)"));
+        }
+        break;
+    }
+    shown
+}
+
 /// What names an event among those of all sources.
 pub fn event_key(event: &Event) -> String {
     format!("{}#{}", event.source, event.id)
@@ -202,13 +223,16 @@ pub struct RunResult {
 pub struct SettledRun {
     /// Its number.
     pub number: u64,
+    /// Revision of the definition that was run.
+    pub revision: u64,
     /// How it went.
     pub result: RunResult,
     /// When another try is due; nothing when there is none.
     pub again_at: Option<Timestamp>,
     /// It is given up: a dead letter.
     pub dead: bool,
-    /// Good records of the hook to be kept, and others; dead letters are kept apart.
+    /// Records of successes of the hook to be kept, and of failures; dead letters and what was left out
+    /// are kept apart from both.
     pub keep: (u32, u32),
 }
 
@@ -219,7 +243,7 @@ pub struct RunRecord {
     pub execution: u64,
     /// Name of the hook.
     pub hook: String,
-    /// Revision of its definition.
+    /// Revision of the definition that ran, or that is to run while it has not.
     pub revision: u64,
     /// The event, by source and id.
     pub event: String,
@@ -367,7 +391,7 @@ pub trait HookStore: Send + Sync + 'static {
     /// try; returns how many.
     async fn release_runs(&self, node: &str, now: Timestamp) -> Result<u64, StoreError>;
 
-    /// Records, newest first; outputs shortened to 1 KiB.
+    /// Records, newest first; each output and the arguments together shortened to 1 KiB.
     async fn runs(&self, query: RunQuery) -> Result<Vec<RunRecord>, StoreError>;
 
     /// One record, whole, with what it was given.
@@ -386,16 +410,20 @@ pub trait HookStore: Send + Sync + 'static {
         limit: usize,
     ) -> Result<Vec<(u64, Event)>, StoreError>;
 
+    /// The newest events on record that came before the place `before`, newest first, with their places.
+    async fn newest_events(&self, before: u64, limit: usize) -> Result<Vec<(u64, Event)>, StoreError>;
+
     /// One event on record.
     async fn recorded_event(&self, key: &str) -> Result<Option<Event>, StoreError>;
 
-    /// Gives dead letters of a hook back to be tried again as retries, or forgets them; of one number or
-    /// all. Returns how many.
+    /// Gives dead letters of a hook back to be tried again as retries, for whom `retry` says, or forgets
+    /// them where it is nobody; of one number or all. A letter whose event is kept no longer stays. Returns
+    /// how many.
     async fn dead_runs(
         &self,
         hook: &str,
         execution: Option<u64>,
-        retry: bool,
+        retry: Option<&str>,
         now: Timestamp,
     ) -> Result<u64, StoreError>;
 
@@ -403,7 +431,8 @@ pub trait HookStore: Send + Sync + 'static {
     async fn forget_hook(&self, hook: &str) -> Result<(), StoreError>;
 
     /// Forgets events that came before `before` or are not among the newest `keep`, unless an execution
-    /// still waits for them; returns how many.
+    /// still waits for them or one on record did not succeed, which may be asked for again; returns how
+    /// many.
     async fn prune_recorded(&self, before: Timestamp, keep: u64) -> Result<u64, StoreError>;
 }
 

@@ -51,6 +51,7 @@ const HOOKS: Schema = Schema {
     steps: &[
         include_str!("migrations/sqlite/hooks_001.sql"),
         include_str!("migrations/sqlite/hooks_002.sql"),
+        include_str!("migrations/sqlite/hooks_003.sql"),
     ],
 };
 

@@ -11,7 +11,7 @@ mod event;
 mod filters;
 
 pub use event::{EventSubject, token as event_token};
-pub use filters::{Filters, check_filter};
+pub use filters::{Filters, check_filter, overlap};
 
 /// What may not stand in a token as it is.
 const ESCAPED: &AsciiSet = &CONTROLS.add(b'.').add(b'*').add(b'>').add(b' ').add(b'%').add(b'/').add(b'\\');
@@ -136,6 +136,17 @@ impl Subjects {
     /// The hook of such a subject.
     pub fn parse_hook_retry(&self, subject: &str) -> Option<String> {
         let hook = self.unprefixed(subject)?.strip_prefix("hook.retry.")?;
+        (!hook.contains('.')).then(|| event::untoken(hook))
+    }
+
+    /// Tells that an execution was queued again, with what it had been given: `hook.retried.<hook>`.
+    pub fn hook_retried(&self, hook: &str) -> String {
+        format!("{}hook.retried.{}", self.prefix, event::token(hook))
+    }
+
+    /// The hook of such a subject.
+    pub fn parse_hook_retried(&self, subject: &str) -> Option<String> {
+        let hook = self.unprefixed(subject)?.strip_prefix("hook.retried.")?;
         (!hook.contains('.')).then(|| event::untoken(hook))
     }
 

@@ -58,7 +58,10 @@ pub fn whole(entry: &Value) -> String {
 /// What a check told.
 pub fn checked(answer: &Value) -> String {
     let filters: String = items(&answer["filters"]).map(|filter| format!("  {}\n", text(filter))).collect();
-    format!("It can run, for events of\n{filters}{} events on record are among them.\n", answer["matched"])
+    format!(
+        "It can run, for events of\n{filters}It would run for {} of the newest {} events on record.\n",
+        answer["matched"], answer["looked_at"]
+    )
 }
 
 /// What a replay does.

@@ -28,7 +28,10 @@ pub async fn run(process: Process, task: &Task) -> RunResult {
     let hook = &task.hook;
     arguments.extend(input.arguments.iter().map(OsString::from));
     let folder = path.parent().unwrap_or(Path::new("/")).to_owned();
-    let environment = input::environment(hook, &task.claimed);
+    let environment = match input::environment(hook, &task.claimed) {
+        Ok(environment) => environment,
+        Err(reason) => return RunResult { input, ..not_begun(&command, reason) },
+    };
     let job = Job { path, arguments, environment, input: input.stdin.clone(), folder };
     let limits = hook.limits;
     let bounds = Bounds {

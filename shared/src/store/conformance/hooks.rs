@@ -25,7 +25,7 @@ fn run(hook: &str, event: &Event, order_key: &str) -> NewRun {
 
 fn settled(number: u64, outcome: RunOutcome) -> SettledRun {
     let result = RunResult { outcome: Some(outcome), ..RunResult::default() };
-    SettledRun { number, result, again_at: None, dead: false, keep: (2, 3) }
+    SettledRun { number, revision: 4, result, again_at: None, dead: false, keep: (2, 3) }
 }
 
 async fn accept(store: &dyn HookStore, id: &str, hook: &str, key: &str) {
@@ -136,10 +136,11 @@ pub(super) async fn a_record_keeps_any_bytes(store: &dyn HookStore) {
         ..RunResult::default()
     };
     let number = claimed[0].number;
-    let settled = SettledRun { number, result, again_at: None, dead: true, keep: (2, 3) };
+    let settled = SettledRun { number, revision: 2, result, again_at: None, dead: true, keep: (2, 3) };
     store.settle_runs(vec![settled], at(9)).await.unwrap();
     let (record, given) = store.one_run("bytes", number).await.unwrap().unwrap();
     assert_eq!((record.command, record.exit_code, given), (command, Some(3), input));
+    assert_eq!(record.revision, 2, "the one that ran");
     assert_eq!((record.stdout, record.stdout_truncated), (vec![0, 255, 254, b'&'], true));
     assert_eq!((record.stderr, record.stderr_truncated, record.cpu_ms), (b"<x>".to_vec(), false, Some(5)));
     assert_eq!(store.one_run("other", number).await.unwrap(), None);
@@ -156,11 +157,12 @@ pub(super) async fn the_dead_can_be_tried_again_or_forgotten(store: &dyn HookSto
     let dead = RunQuery { hook: Some("dead".into()), dead: Some(true), limit: 9, ..Default::default() };
     let letters = store.runs(dead.clone()).await.unwrap();
     assert_eq!(letters.len(), 2);
-    assert_eq!(store.dead_runs("dead", Some(letters[0].execution), true, at(8)).await.unwrap(), 1);
+    assert_eq!(store.dead_runs("dead", Some(letters[0].execution), Some("ann"), at(8)).await.unwrap(), 1);
     let again = claim(store, "dead", 9, 8).await;
     assert_eq!((again.len(), again[0].attempt, again[0].run.trigger), (1, 2, RunTrigger::Retry));
+    assert_eq!(again[0].run.by, "ann");
     store.settle_runs(vec![settled(again[0].number, RunOutcome::Success)], at(9)).await.unwrap();
-    assert_eq!(store.dead_runs("dead", None, false, at(9)).await.unwrap(), 1);
+    assert_eq!(store.dead_runs("dead", None, None, at(9)).await.unwrap(), 1);
     assert!(store.runs(dead).await.unwrap().is_empty());
 }
 
@@ -201,6 +203,10 @@ pub(super) async fn events_are_kept_for_those_who_ask_later(store: &dyn HookStor
     assert_eq!(found.iter().map(|(_, e)| e.id.as_str()).collect::<Vec<_>>(), ["r1", "r2"]);
     let rest = store.recorded_events(at(100), at(301), found[0].0, 1).await.unwrap();
     assert_eq!(rest[0].1.id, "r2");
+    let newest = store.newest_events(u64::MAX, 2).await.unwrap();
+    assert_eq!(newest.iter().map(|(_, e)| e.id.as_str()).collect::<Vec<_>>(), ["r3", "r2"]);
+    let older = store.newest_events(newest[1].0, 1).await.unwrap();
+    assert_eq!(older[0].1.id, "r1");
     accept(store, "open", "open", "k").await;
     assert!(store.prune_recorded(at(2000), 1000).await.unwrap() >= 3);
     assert_eq!(store.recorded_event(&event_key(&events[0])).await.unwrap(), None);
@@ -208,4 +214,83 @@ pub(super) async fn events_are_kept_for_those_who_ask_later(store: &dyn HookStor
     assert!(open[0].recorded.is_some(), "an event that something waits for stays");
     store.forget_hook("open").await.unwrap();
     store.settle_runs(vec![settled(open[0].number, RunOutcome::Success)], at(2001)).await.unwrap();
+}
+
+pub(super) async fn what_may_be_asked_for_again_keeps_its_event(store: &dyn HookStore) {
+    for id in ["failed", "dead", "good"] {
+        accept(store, id, "again later", id).await;
+    }
+    let claimed = claim(store, "again later", 9, 6).await;
+    let [failed, dead, good] = ["failed", "dead", "good"]
+        .map(|key| claimed.iter().find(|run| run.run.order_key == key).unwrap().number);
+    let ends = vec![
+        settled(failed, RunOutcome::Timeout),
+        SettledRun { dead: true, ..settled(dead, RunOutcome::Failure) },
+        settled(good, RunOutcome::Success),
+    ];
+    store.settle_runs(ends, at(7)).await.unwrap();
+    store.prune_recorded(at(3000), 1000).await.unwrap();
+    let event = |key: &str| format!("/main/n1#again later-{key}");
+    for (key, kept) in [("failed", true), ("dead", true), ("good", false)] {
+        let found = store.recorded_event(&event(key)).await.unwrap();
+        assert_eq!(found.is_some(), kept, "{key}");
+    }
+    assert_eq!(store.dead_runs("again later", None, Some("ann"), at(3001)).await.unwrap(), 1);
+    let again = claim(store, "again later", 9, 3001).await;
+    assert!(again[0].recorded.is_some() && again[0].attempt == 2, "{again:?}");
+    store.settle_runs(vec![settled(again[0].number, RunOutcome::Success)], at(3002)).await.unwrap();
+    store.forget_hook("again later").await.unwrap();
+}
+
+pub(super) async fn what_is_left_out_is_bounded_and_pushes_nothing_out(store: &dyn HookStore) {
+    accept(store, "ran", "much", "k").await;
+    let ran = claim(store, "much", 1, 6).await;
+    store.settle_runs(vec![settled(ran[0].number, RunOutcome::Success)], at(7)).await.unwrap();
+    let left_out = |number: i64| {
+        let event = event(&format!("much-{number}"), "k", 10 + number);
+        let skipped = NewRun { skipped: Some("suppressed".to_owned()), ..run("much", &event, "k") };
+        (event, vec![skipped])
+    };
+    store.accept_events((0..250).map(left_out).collect(), at(300)).await.unwrap();
+    let of = |outcome| RunQuery {
+        hook: Some("much".into()),
+        outcome: Some(outcome),
+        limit: 999,
+        ..RunQuery::default()
+    };
+    let skipped = store.runs(of(RunOutcome::Skipped)).await.unwrap();
+    assert_eq!(skipped.len(), 100, "the newest are kept");
+    assert!(skipped[0].event.ends_with("much-249"), "{:?}", skipped[0]);
+    assert_eq!(store.runs(of(RunOutcome::Success)).await.unwrap().len(), 1);
+    let good = RunQuery { good: Some(true), outcome: None, ..of(RunOutcome::Success) };
+    assert_eq!(store.runs(good).await.unwrap().len(), 101, "nothing went wrong with either");
+    let counts = store.hook_counts().await.unwrap();
+    let counts = counts.iter().find(|counts| counts.hook == "much").unwrap();
+    assert_eq!((counts.success, counts.skipped), (1, 250));
+}
+
+pub(super) async fn a_list_shows_little_of_what_is_large(store: &dyn HookStore) {
+    accept(store, "1", "large", "k").await;
+    let claimed = claim(store, "large", 1, 6).await;
+    let input = RunInput { arguments: vec!["ä".repeat(2000), "b".to_owned()], stdin: vec![0; 100_000] };
+    let result = RunResult {
+        stdout: vec![b'x'; 100_000],
+        stdout_bytes: 100_000,
+        stderr: vec![b'y'; 100_000],
+        stderr_bytes: 100_001,
+        input: input.clone(),
+        ..RunResult::default()
+    };
+    let number = claimed[0].number;
+    let ended = SettledRun { result, ..settled(number, RunOutcome::Failure) };
+    store.settle_runs(vec![ended], at(7)).await.unwrap();
+    let query = RunQuery { hook: Some("large".into()), limit: 9, ..RunQuery::default() };
+    let listed = store.runs(query).await.unwrap().remove(0);
+    assert_eq!((listed.stdout.len(), listed.stderr.len()), (1024, 1024));
+    assert!(listed.stdout.capacity() < 10_000, "what is not shown takes no room");
+    assert_eq!((listed.stdout_truncated, listed.stderr_truncated), (false, true), "on record");
+    let cut = format!("{}… (4000 bytes)", "ä".repeat(512));
+    assert_eq!(listed.arguments, [cut, "… (1 more arguments)".to_owned()]);
+    let (whole, given) = store.one_run("large", number).await.unwrap().unwrap();
+    assert_eq!((whole.stdout.len(), whole.arguments, given.clone()), (100_000, given.arguments, input));
 }

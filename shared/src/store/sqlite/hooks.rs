@@ -1,7 +1,7 @@
 //! Executions of hooks and the events they are for, in `hooks.db`.
 
 use async_trait::async_trait;
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, Rows, params};
 
 use super::{PRUNE_ROWS, SqliteHooks};
 use crate::events::Event;
@@ -110,13 +110,17 @@ impl HookStore for SqliteHooks {
             .read(move |conn| {
                 let sql = "SELECT place, json FROM hook_event
                            WHERE place > ?1 AND at >= ?2 AND at < ?3 ORDER BY place LIMIT ?4";
-                let mut statement = conn.prepare_cached(sql)?;
-                let rows = statement
-                    .query_map(params![as_i64(after), since.ns(), until.ns(), limit as i64], |row| {
-                        Ok((row.get::<_, i64>(0)?.unsigned_abs(), row.get::<_, String>(1)?))
-                    })?;
-                let rows: Vec<(u64, String)> = rows.collect::<Result<_, _>>()?;
-                rows.into_iter().map(|(place, json)| Ok((place, serde_json::from_str(&json)?))).collect()
+                let asked = params![as_i64(after), since.ns(), until.ns(), limit as i64];
+                events(conn.prepare_cached(sql)?.query(asked)?)
+            })
+            .await
+    }
+
+    async fn newest_events(&self, before: u64, limit: usize) -> Result<Vec<(u64, Event)>, StoreError> {
+        self.0
+            .read(move |conn| {
+                let sql = "SELECT place, json FROM hook_event WHERE place < ?1 ORDER BY place DESC LIMIT ?2";
+                events(conn.prepare_cached(sql)?.query(params![as_i64(before), limit as i64])?)
             })
             .await
     }
@@ -130,11 +134,11 @@ impl HookStore for SqliteHooks {
         &self,
         hook: &str,
         execution: Option<u64>,
-        retry: bool,
+        retry: Option<&str>,
         now: Timestamp,
     ) -> Result<u64, StoreError> {
-        let hook = hook.to_owned();
-        self.0.write(move |conn| settle::dead(conn, &hook, execution, retry, now)).await
+        let (hook, retry) = (hook.to_owned(), retry.map(str::to_owned));
+        self.0.write(move |conn| settle::dead(conn, &hook, execution, retry.as_deref(), now)).await
     }
 
     async fn forget_hook(&self, hook: &str) -> Result<(), StoreError> {
@@ -155,7 +159,8 @@ impl HookStore for SqliteHooks {
                 let sql = "DELETE FROM hook_event WHERE place IN (
                     SELECT place FROM hook_event e WHERE (came_at < ?1 OR place <= (
                         SELECT place FROM hook_event ORDER BY place DESC LIMIT 1 OFFSET ?2))
-                    AND NOT EXISTS (SELECT 1 FROM hook_run r WHERE r.event = e.key AND r.state <> 'done')
+                    AND NOT EXISTS (SELECT 1 FROM hook_run r
+                        WHERE r.event = e.key AND (r.state <> 'done' OR r.good = 0))
                     LIMIT ?3)";
                 let keep = as_i64(keep);
                 Ok(conn.prepare_cached(sql)?.execute(params![before.ns(), keep, PRUNE_ROWS as i64])?)
@@ -166,6 +171,16 @@ impl HookStore for SqliteHooks {
 
 fn as_i64(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+/// Events with their places.
+fn events(mut rows: Rows<'_>) -> Result<Vec<(u64, Event)>, StoreError> {
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        let json: String = row.get(1)?;
+        found.push((row.get::<_, i64>(0)?.unsigned_abs(), serde_json::from_str(&json)?));
+    }
+    Ok(found)
 }
 
 /// An event on record.
@@ -182,7 +197,7 @@ fn insert(conn: &Connection, run: &NewRun, subject: &str, now: Timestamp) -> Res
     let input = run.input.as_ref().map(serde_json::to_string).transpose()?;
     let skipped = run.skipped.is_some();
     let state = if skipped { "done" } else { "queued" };
-    let outcome = skipped.then_some(RunOutcome::Skipped.name());
+    let outcome = skipped.then_some(RunOutcome::Skipped);
     let sql = "INSERT INTO hook_run (hook, revision, event, subject, order_key, idempotency_key, attempt,
                    place, reason_for, by, state, outcome, good, queued_at, next_at, ended_at, input, given,
                    reason)
@@ -197,8 +212,8 @@ fn insert(conn: &Connection, run: &NewRun, subject: &str, now: Timestamp) -> Res
         run.trigger.name(),
         run.by,
         state,
-        outcome,
-        skipped.then_some(1),
+        outcome.map(RunOutcome::name),
+        outcome.map(settle::class),
         now.ns(),
         run.next_at.ns(),
         skipped.then_some(now.ns()),
@@ -210,6 +225,7 @@ fn insert(conn: &Connection, run: &NewRun, subject: &str, now: Timestamp) -> Res
     conn.prepare_cached("UPDATE hook_run SET place = number WHERE number = ?1")?.execute([number])?;
     if skipped {
         settle::count(conn, &run.hook, RunOutcome::Skipped)?;
+        settle::trim_skipped(conn, &run.hook)?;
     }
     Ok(number.unsigned_abs())
 }

@@ -16,6 +16,11 @@ use samples::{an_hour, at, event};
 async fn in_memory_keeps_the_contract() {
     let store = SqliteStore::in_memory().unwrap();
     conformance::store(&store).await;
+}
+
+#[tokio::test]
+async fn events_and_executions_in_memory_keep_the_contract() {
+    let store = SqliteStore::in_memory().unwrap();
     conformance::event_store(&store.hooks()).await;
     conformance::hook_store(&store.hooks()).await;
 }

@@ -95,6 +95,18 @@ pub fn check_filter(filter: &str) -> Result<(), String> {
     Ok(())
 }
 
+/// True when there are subjects that both filters match.
+pub fn overlap(one: &str, other: &str) -> bool {
+    let (mut one, mut other) = (one.split('.'), other.split('.'));
+    loop {
+        match (one.next(), other.next()) {
+            (None, None) | (Some(">"), Some(_)) | (Some(_), Some(">")) => return true,
+            (Some(a), Some(b)) if a == b || a == "*" || b == "*" => {}
+            _ => return false,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -113,6 +125,26 @@ mod tests {
             let alone: Vec<usize> =
                 (0..filters.len()).filter(|number| matches(&filters[*number], &subject)).collect();
             prop_assert_eq!(all.matching(&subject), alone);
+        }
+    }
+
+    /// Every subject of one to four tokens, each `a` or `b`.
+    fn subjects() -> Vec<String> {
+        let longer = |shorter: &Vec<String>| {
+            shorter.iter().flat_map(|s| [format!("{s}.a"), format!("{s}.b")]).collect::<Vec<_>>()
+        };
+        let of_length =
+            std::iter::successors(Some(vec!["a".to_owned(), "b".to_owned()]), |s| Some(longer(s)));
+        of_length.take(4).flatten().collect()
+    }
+
+    proptest! {
+        #[test]
+        fn filters_overlap_where_one_subject_is_of_both(
+            one in "([ab*]\\.){0,3}[ab*>]", other in "([ab*]\\.){0,3}[ab*>]",
+        ) {
+            let both = subjects().iter().any(|subject| matches(&one, subject) && matches(&other, subject));
+            prop_assert_eq!(overlap(&one, &other), both, "{} {}", one, other);
         }
     }
 

@@ -108,6 +108,29 @@ async fn every_role_may_do_its_work_and_no_more() {
     timeout(DEADLINE, questions.next()).await.unwrap().unwrap().reply.unwrap().send("[]");
     assert_eq!(answer.await.unwrap().unwrap(), Bytes::from_static(b"[]"));
 
+    // Events: everybody tells them; the notifier has hooks run for them and tells how they run.
+    let state = subjects.prefixed("event.state.HOST.ERROR._.3");
+    let mut hooks = notifier.consume(Stream::Event, "hooks", WHOLE_STREAM).await.unwrap();
+    let mut flow_events = notifier.subscribe(&subjects.prefixed("event.flow.>")).await.unwrap();
+    for (number, teller) in [&collector, &aggregator, &notifier].into_iter().enumerate() {
+        append(teller, &state, &number.to_string()).await;
+    }
+    append(&aggregator, &subjects.hook_retry("night"), "3").await;
+    for _ in 0..4 {
+        timeout(DEADLINE, hooks.next()).await.unwrap().unwrap().ack();
+    }
+    let mut told = aggregator.subscribe(&subjects.prefixed("hook.>")).await.unwrap();
+    aggregator.flush().await.unwrap();
+    collector.publish(&subjects.prefixed("event.flow.flowEnd.0"), Bytes::new()).await.unwrap();
+    timeout(DEADLINE, flow_events.next()).await.unwrap().unwrap();
+    notifier.publish(&subjects.hook_exec("night", "started"), Bytes::new()).await.unwrap();
+    notifier.publish(&subjects.hook_retried("night"), Bytes::new()).await.unwrap();
+    for _ in 0..2 {
+        timeout(DEADLINE, told.next()).await.unwrap().unwrap();
+    }
+    append(&notifier, &subjects.post("berlin"), "a hook's post").await;
+    timeout(DEADLINE, posts.next()).await.unwrap().unwrap().ack();
+
     let leases = aggregator.leases("all", crate::lease::TTL);
     let lease = leases.take("7", "a1").await.unwrap().unwrap();
     assert!(leases.renew(&lease).await.unwrap().is_some(), "it holds its partitions");
@@ -116,9 +139,22 @@ async fn every_role_may_do_its_work_and_no_more() {
     assert!(collector.consume(Stream::Alert, "spy", "al.v1.>").await.is_err());
     assert!(notifier.consume(Stream::Delta, "spy", "dl.v1.>").await.is_err());
     assert!(notifier.append(&delta, "forged", Bytes::new()).await.unwrap().stored().await.is_err());
+    // Forged events, retries in another's name, and what is another tenant's.
+    let reader = NatsBus::connect(user("", "reader")).await.unwrap();
+    let retry = subjects.hook_retry("night");
+    // Each is given up after a while: together.
+    let forged =
+        [(&reader, &state), (&reader, &retry), (&collector, &retry)].map(|(teller, subject)| async move {
+            teller.append(subject, "forged", Bytes::new()).await.unwrap().stored().await
+        });
+    assert!(futures::future::join_all(forged).await.iter().all(Result::is_err));
+    assert!(collector.consume(Stream::Event, "spy", WHOLE_STREAM).await.is_err());
     let deleted =
         tokio::time::timeout(Duration::from_secs(3), aggregator.context.delete_stream("ALERT")).await;
     assert!(!matches!(deleted, Ok(Ok(_))), "streams are an operator's");
+    let mut events_abroad = elsewhere.consume(Stream::Event, "hooks", WHOLE_STREAM).await.unwrap();
+    append(&aggregator, &state, "not for others").await;
+    assert!(timeout(Duration::from_millis(500), events_abroad.next()).await.is_err(), "nor of its events");
     let mut abroad = elsewhere.consume(Stream::Alert, "notifier", "al.v1.>").await.unwrap();
     assert!(
         timeout(Duration::from_millis(500), abroad.next()).await.is_err(),

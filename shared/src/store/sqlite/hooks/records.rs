@@ -4,20 +4,28 @@ use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
 
 use crate::model::Timestamp;
 use crate::store::StoreError;
-use crate::store::hooks::{HookCounts, RunInput, RunOutcome, RunQuery, RunRecord, RunState, RunTrigger};
+use crate::store::hooks::{
+    HookCounts, RunInput, RunOutcome, RunQuery, RunRecord, RunState, RunTrigger, shortened,
+};
 
-/// Bytes of an output in a list.
+/// Bytes of an output and of the arguments in a list.
 const SHORT: usize = 1024;
 
 const COLUMNS: &str = "number, hook, revision, event, subject, order_key, idempotency_key, attempt,
     reason_for, by, state, outcome, dead, queued_at, next_at, started_at, ended_at, exit_code, signal,
-    command, input, stdout, stdout_bytes, stderr, stderr_bytes, cpu_ms, max_rss_kib, node, reason";
+    command, node, reason, cpu_ms, max_rss_kib, stdout_bytes, stderr_bytes, length(stdout), length(stderr)";
+
+/// What a program was given and wrote, whole, and the same in a list: cut by the database, so that a list
+/// of large records costs no more than a list of small ones.
+const WHOLE: &str = "input, stdout, stderr";
+const CUT: &str = "json_object('arguments', json_extract(input, '$.arguments'), 'stdin', ''),
+    substr(stdout, 1, 1024), substr(stderr, 1, 1024)";
 
 pub(super) fn list(conn: &Connection, query: &RunQuery) -> Result<Vec<RunRecord>, StoreError> {
     let sql = format!(
-        "SELECT {COLUMNS} FROM hook_run WHERE (:hook IS NULL OR hook = :hook)
+        "SELECT {COLUMNS}, {CUT} FROM hook_run WHERE (:hook IS NULL OR hook = :hook)
              AND (:event IS NULL OR event = :event) AND (:outcome IS NULL OR outcome = :outcome)
-             AND (:good IS NULL OR good = :good) AND (:dead IS NULL OR dead = :dead)
+             AND (:good IS NULL OR (good > 0) = :good) AND (:dead IS NULL OR dead = :dead)
              AND (:state IS NULL OR state = :state) AND (:since IS NULL OR queued_at >= :since)
              AND (:until IS NULL OR queued_at < :until) AND (:before IS NULL OR number < :before)
          ORDER BY number DESC LIMIT :limit"
@@ -41,8 +49,7 @@ pub(super) fn list(conn: &Connection, query: &RunQuery) -> Result<Vec<RunRecord>
     let mut records = Vec::new();
     for row in rows {
         let (mut record, _) = row?;
-        record.stdout.truncate(SHORT);
-        record.stderr.truncate(SHORT);
+        record.arguments = shortened(&record.arguments, SHORT);
         records.push(record);
     }
     Ok(records)
@@ -53,7 +60,7 @@ pub(super) fn one(
     hook: &str,
     execution: u64,
 ) -> Result<Option<(RunRecord, RunInput)>, StoreError> {
-    let sql = format!("SELECT {COLUMNS} FROM hook_run WHERE number = ?1 AND hook = ?2");
+    let sql = format!("SELECT {COLUMNS}, {WHOLE} FROM hook_run WHERE number = ?1 AND hook = ?2");
     let mut statement = conn.prepare_cached(&sql)?;
     Ok(statement.query_row(params![super::as_i64(execution), hook], read).optional()?)
 }
@@ -87,12 +94,13 @@ fn read(row: &Row<'_>) -> rusqlite::Result<(RunRecord, RunInput)> {
     let maybe = |place| row.get::<_, Option<i64>>(place).map(|n| n.map(i64::unsigned_abs));
     let time = |place| row.get::<_, Option<i64>>(place).map(|at| at.map(Timestamp::from_ns));
     let text = |place| row.get::<_, String>(place);
-    let input: Option<String> = row.get(20)?;
+    let input: Option<String> = row.get(28)?;
     let input: RunInput = input.and_then(|json| serde_json::from_str(&json).ok()).unwrap_or_default();
     let outcome: Option<String> = row.get(11)?;
-    let stdout: Vec<u8> = row.get::<_, Option<Vec<u8>>>(21)?.unwrap_or_default();
-    let stderr: Vec<u8> = row.get::<_, Option<Vec<u8>>>(23)?.unwrap_or_default();
-    let (stdout_bytes, stderr_bytes) = (number(22)?, number(24)?);
+    let stdout: Vec<u8> = row.get::<_, Option<Vec<u8>>>(29)?.unwrap_or_default();
+    let stderr: Vec<u8> = row.get::<_, Option<Vec<u8>>>(30)?.unwrap_or_default();
+    let (stdout_bytes, stderr_bytes) = (number(24)?, number(25)?);
+    let (stdout_kept, stderr_kept) = (maybe(26)?.unwrap_or(0), maybe(27)?.unwrap_or(0));
     let record = RunRecord {
         execution: number(0)?,
         hook: text(1)?,
@@ -115,16 +123,16 @@ fn read(row: &Row<'_>) -> rusqlite::Result<(RunRecord, RunInput)> {
         signal: row.get(18)?,
         command: text(19)?,
         arguments: input.arguments.clone(),
-        stdout_truncated: stdout_bytes > stdout.len() as u64,
+        stdout_truncated: stdout_bytes > stdout_kept,
         stdout,
         stdout_bytes,
-        stderr_truncated: stderr_bytes > stderr.len() as u64,
+        stderr_truncated: stderr_bytes > stderr_kept,
         stderr,
         stderr_bytes,
-        cpu_ms: maybe(25)?,
-        max_rss_kib: maybe(26)?,
-        node: text(27)?,
-        reason: text(28)?,
+        cpu_ms: maybe(22)?,
+        max_rss_kib: maybe(23)?,
+        node: text(20)?,
+        reason: text(21)?,
     };
     Ok((record, input))
 }

@@ -9,14 +9,28 @@ use crate::store::hooks::{RunOutcome, RunResult, RunTrigger, SettledRun};
 /// Dead letters of one hook on record at most.
 const KEEP_DEAD: i64 = 1000;
 
+/// What was left out of one hook on record at most.
+const KEEP_SKIPPED: i64 = 100;
+
+/// Records are kept by class, each apart from the others: what went wrong, what went well, and what was
+/// left out, of which there may be very much.
+pub(super) const fn class(outcome: RunOutcome) -> i64 {
+    match outcome {
+        RunOutcome::Failure | RunOutcome::Timeout | RunOutcome::Killed => 0,
+        RunOutcome::Success => 1,
+        RunOutcome::Skipped => 2,
+    }
+}
+
 /// Ends an execution; one that is done already stays as it is.
 pub(super) fn settle(conn: &Connection, settled: SettledRun, now: Timestamp) -> Result<(), StoreError> {
-    let SettledRun { number, result, again_at, dead, keep } = settled;
+    let SettledRun { number, revision, result, again_at, dead, keep } = settled;
     let outcome = result.outcome.unwrap_or(RunOutcome::Failure);
     let number = number as i64;
     let sql = "UPDATE hook_run SET state = 'done', outcome = ?2, good = ?3, dead = ?4, ended_at = ?5,
                    exit_code = ?6, signal = ?7, command = ?8, input = ?9, stdout = ?10, stdout_bytes = ?11,
-                   stderr = ?12, stderr_bytes = ?13, cpu_ms = ?14, max_rss_kib = ?15, reason = ?16
+                   stderr = ?12, stderr_bytes = ?13, cpu_ms = ?14, max_rss_kib = ?15, reason = ?16,
+                   revision = ?17
                WHERE number = ?1 AND state = 'running' RETURNING hook";
     let RunResult { exit_code, signal, stdout, stdout_bytes, stderr, stderr_bytes, .. } = &result;
     let hook: Option<String> = conn
@@ -25,7 +39,7 @@ pub(super) fn settle(conn: &Connection, settled: SettledRun, now: Timestamp) -> 
             params![
                 number,
                 outcome.name(),
-                outcome.is_good(),
+                class(outcome),
                 dead,
                 now.ns(),
                 exit_code,
@@ -39,6 +53,7 @@ pub(super) fn settle(conn: &Connection, settled: SettledRun, now: Timestamp) -> 
                 result.cpu_ms.map(|ms| ms as i64),
                 result.max_rss_kib.map(|kib| kib as i64),
                 result.reason,
+                super::as_i64(revision),
             ],
             |row| row.get(0),
         )
@@ -49,15 +64,26 @@ pub(super) fn settle(conn: &Connection, settled: SettledRun, now: Timestamp) -> 
         again(conn, number, at, now)?;
     }
     let (good, other) = keep;
-    for (dead, good, keep) in [(0, 1, i64::from(good)), (0, 0, i64::from(other)), (1, 0, KEEP_DEAD)] {
-        conn.prepare_cached(
-            "DELETE FROM hook_run WHERE hook = ?1 AND state = 'done' AND dead = ?2 AND good = ?3
-                 AND number <= (SELECT number FROM hook_run
-                     WHERE hook = ?1 AND state = 'done' AND dead = ?2 AND good = ?3
-                     ORDER BY number DESC LIMIT 1 OFFSET ?4)",
-        )?
-        .execute(params![hook, dead, good, keep])?;
-    }
+    trim(conn, &hook, 0, class(RunOutcome::Success), i64::from(good))?;
+    trim(conn, &hook, 0, class(RunOutcome::Failure), i64::from(other))?;
+    trim(conn, &hook, 1, class(RunOutcome::Failure), KEEP_DEAD)?;
+    trim_skipped(conn, &hook)
+}
+
+/// Forgets what was left out of a hook but for the newest.
+pub(super) fn trim_skipped(conn: &Connection, hook: &str) -> Result<(), StoreError> {
+    trim(conn, hook, 0, class(RunOutcome::Skipped), KEEP_SKIPPED)
+}
+
+/// Forgets a hook's records of one class but for the newest.
+fn trim(conn: &Connection, hook: &str, dead: i64, class: i64, keep: i64) -> Result<(), StoreError> {
+    conn.prepare_cached(
+        "DELETE FROM hook_run WHERE hook = ?1 AND state = 'done' AND dead = ?2 AND good = ?3
+             AND number <= (SELECT number FROM hook_run
+                 WHERE hook = ?1 AND state = 'done' AND dead = ?2 AND good = ?3
+                 ORDER BY number DESC LIMIT 1 OFFSET ?4)",
+    )?
+    .execute(params![hook, dead, class, keep])?;
     Ok(())
 }
 
@@ -107,31 +133,35 @@ pub(super) fn release(conn: &Connection, node: &str, now: Timestamp) -> Result<u
     Ok(left.len() as u64)
 }
 
-/// Gives dead letters back, or forgets them.
+/// Gives dead letters back to be tried again for `retry`, or forgets them where it is nobody. One whose
+/// event is kept no longer could not run: it stays a dead letter.
 pub(super) fn dead(
     conn: &Connection,
     hook: &str,
     execution: Option<u64>,
-    retry: bool,
+    retry: Option<&str>,
     now: Timestamp,
 ) -> Result<u64, StoreError> {
     let execution = execution.map(|number| number as i64);
     let mut found = conn.prepare_cached(
         "SELECT number FROM hook_run
-         WHERE hook = ?1 AND state = 'done' AND dead = 1 AND (?2 IS NULL OR number = ?2) ORDER BY number",
+         WHERE hook = ?1 AND state = 'done' AND dead = 1 AND (?2 IS NULL OR number = ?2)
+             AND (NOT ?3 OR EXISTS (SELECT 1 FROM hook_event e WHERE e.key = hook_run.event))
+         ORDER BY number",
     )?;
-    let found: Vec<i64> =
-        found.query_map(params![hook, execution], |row| row.get(0))?.collect::<Result<_, _>>()?;
+    let found: Vec<i64> = found
+        .query_map(params![hook, execution, retry.is_some()], |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
     for number in &found {
-        if retry {
+        if let Some(by) = retry {
             conn.prepare_cached(
                 "INSERT INTO hook_run (hook, revision, event, subject, order_key, idempotency_key, attempt,
                      place, reason_for, by, state, queued_at, next_at)
-                 SELECT hook, revision, event, subject, order_key, idempotency_key, attempt + 1, place, ?2, by,
+                 SELECT hook, revision, event, subject, order_key, idempotency_key, attempt + 1, place, ?2, ?4,
                      'queued', ?3, ?3
                  FROM hook_run WHERE number = ?1",
             )?
-            .execute(params![number, RunTrigger::Retry.name(), now.ns()])?;
+            .execute(params![number, RunTrigger::Retry.name(), now.ns(), by])?;
             conn.prepare_cached("UPDATE hook_run SET dead = 0 WHERE number = ?1")?.execute([number])?;
         } else {
             conn.prepare_cached("DELETE FROM hook_run WHERE number = ?1")?.execute([number])?;

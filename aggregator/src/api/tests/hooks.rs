@@ -1,0 +1,95 @@
+//! Rights around hooks, and items.
+
+use shared::store::documents::{Change, DocumentKind, DocumentStore};
+
+use super::*;
+use crate::config::{ApiRole, ApiToken};
+
+/// Routes with two hooks, and a token for hooks that run processes.
+async fn with_hooks() -> ApiDeps {
+    let (mut deps, store, _) = deps();
+    let secret = "token-of-ann".to_owned();
+    deps.tokens = vec![ApiToken { name: "ann".to_owned(), secret, roles: vec![ApiRole::ProcessHooks] }];
+    for (name, kind) in [("program", "exec"), ("code", "rhai_code")] {
+        let value = Some(json!({ "subjects": ["event.>"], "kind": kind, "argument": "x" }));
+        let (kind, by, at) = (DocumentKind::Hooks, String::new(), Timestamp::ZERO);
+        let change = Change { kind, name: name.to_owned(), value, expected: None, by, at };
+        store.change(change).await.unwrap();
+    }
+    deps
+}
+
+/// Answers every question about hooks with the question.
+async fn echo(bus: &SharedBus) {
+    for verb in ["hook_retry", "hook_replay", "hook_test", "hook_dead"] {
+        let mut questions = bus.subscribe(&Subjects::default().request_role("notifier", verb)).await.unwrap();
+        tokio::spawn(async move {
+            while let Some(question) = questions.next().await {
+                question.reply.unwrap().send(question.payload);
+            }
+        });
+    }
+}
+
+#[actix_web::test]
+async fn to_have_a_process_run_takes_the_right_to_make_it_and_the_token_says_who_asks() {
+    let deps = with_hooks().await;
+    echo(&deps.bus).await;
+    let request = |hook: &str, way: &str| {
+        let path = format!("/api/v1/hooks/{hook}/{way}");
+        let path = format!("{path}{}by=mallory", if path.contains('?') { '&' } else { '?' });
+        let request = match way {
+            "dead" => test::TestRequest::delete(),
+            _ => test::TestRequest::post(),
+        };
+        let request = request.uri(&path);
+        if way == "retry" { request.set_json(json!({ "execution": 1 })) } else { request }
+    };
+    for way in ["retry", "replay?since=1h", "test", "dead/retry", "dead"] {
+        let (status, body) = ask(&deps, request("program", way)).await;
+        assert_eq!(status, StatusCode::FORBIDDEN, "{way}: {body}");
+        let wrong = request("program", way).insert_header(("authorization", "Bearer another"));
+        assert_eq!(ask(&deps, wrong).await.0, StatusCode::FORBIDDEN, "{way}");
+        let right = request("program", way).insert_header(("authorization", "Bearer token-of-ann"));
+        let (status, question) = ask(&deps, right).await;
+        assert_eq!((status, &question["by"]), (StatusCode::OK, &json!("ann")), "{way}: {question}");
+        let (status, question) = ask(&deps, request("code", way)).await;
+        assert_eq!((status, &question["by"]), (StatusCode::OK, &json!("mallory")), "{way}: {question}");
+    }
+}
+
+#[actix_web::test]
+async fn an_item_that_the_bus_cannot_take_is_refused_before_it_is_an_event() {
+    let (deps, _store, _bus) = deps();
+    let publish = |bytes: usize| {
+        let item = json!({ "node": "news", "payload": "x".repeat(bytes) });
+        ask(&deps, test::TestRequest::post().uri("/api/v1/pubsub/items").set_json(item))
+    };
+    let (status, body) = publish(shared::bus::MAX_MESSAGE - 10).await;
+    assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE, "{body}");
+    assert_eq!((&body["error"]["code"], &body["error"]["field"]), (&json!("too_large"), &json!("payload")));
+    assert_eq!(publish(shared::bus::MAX_MESSAGE - 1000).await.0, StatusCode::CREATED);
+}
+
+#[actix_web::test]
+async fn a_hook_manager_that_stands_still_is_no_good_health() {
+    let (mut deps, _store, _bus) = deps();
+    deps.clock = ManualClock::new(Timestamp::from_secs(1000));
+    let (_, health) = get(&deps, "/api/v1/health").await;
+    assert_eq!((&health["status"], &health["hooks"]), (&json!("ok"), &Value::Null), "none is here");
+    let mut questions =
+        deps.bus.subscribe(&Subjects::default().request_role("notifier", "hook_health")).await.unwrap();
+    let answers = [(990, 995), (969, 995), (990, 969)];
+    tokio::spawn(async move {
+        for (looped, fetched) in answers {
+            let at = Timestamp::from_secs;
+            let answer = json!({ "looped_at": at(looped), "fetched_at": at(fetched) });
+            questions.next().await.unwrap().reply.unwrap().send(answer.to_string());
+        }
+    });
+    for late in [false, true, true] {
+        let (_, health) = get(&deps, "/api/v1/health").await;
+        let status = if late { "degraded" } else { "ok" };
+        assert_eq!((&health["status"], &health["hooks"]["late"]), (&json!(status), &json!(late)), "{health}");
+    }
+}

@@ -1,0 +1,241 @@
+//! Hooks through the whole program: subscribers of the bridge, kill -9 while a program runs, and the words
+//! of the command line.
+
+use std::process::{Command, Stdio};
+
+use serde_json::{Value, json};
+
+use super::{Site, TOKEN};
+use crate::support::http::get_json;
+use crate::support::program::{Running, flowhook, run};
+use crate::support::{free_port, wait_for};
+
+/// Prints key and content of what it hears of a prefix, each in a line.
+const SUBSCRIBER: &str = "
+import base64, sys, zmq
+socket = zmq.Context().socket(zmq.SUB)
+for prefix in sys.argv[2:]:
+    socket.setsockopt(zmq.SUBSCRIBE, prefix.encode())
+socket.connect(sys.argv[1])
+while True:
+    key, content = socket.recv_multipart()
+    print(key.decode() + '|' + base64.b64decode(content).decode(), flush=True)
+";
+
+#[test]
+fn a_subscriber_of_the_bridge_hears_items_and_retries_of_the_command_line() {
+    if !Command::new("/usr/bin/python3").args(["-c", "import zmq"]).status().is_ok_and(|s| s.success()) {
+        assert!(std::env::var_os("CI").is_none(), "python3-zmq is missing, and in CI nothing is skipped");
+        eprintln!("SKIPPED: python3-zmq is not installed; ./dev test installs it");
+        return;
+    }
+    let port = free_port();
+    let site = Site::new(&format!("[notifier.bridge]\nenabled = true\nlisten = \"127.0.0.1:{port}\"\n"));
+    let _node = site.start(None);
+    site.file("show.sh", "#!/bin/sh\necho \"$@\"\n");
+    let hook = json!({ "triggers": [{ "type": "item", "service": "s", "node": "news" }], "kind": "exec",
+        "argument": "show.sh", "arguments": ["-k", "$KEY"], "input": "none" });
+    site.run(&["hook", "create", "night", &site.definition("night", &hook)]);
+    let heard = site.setup.path("heard");
+    let mut subscriber = Command::new("/usr/bin/python3");
+    subscriber.args(["-c", SUBSCRIBER, &format!("tcp://127.0.0.1:{port}"), "EVENT ITEM", "RETRY"]);
+    let out = std::fs::File::create(&heard).unwrap();
+    let _subscriber = Running(subscriber.stdout(out).stdin(Stdio::null()).spawn().unwrap());
+    let lines = || std::fs::read_to_string(&heard).unwrap_or_default();
+    // Who joins late has missed what was told before; from then on nothing.
+    wait_for("a subscriber that is connected", 30, || {
+        site.run(&["pubsub", "item", "publish", "-s", "s", "-n", "hello", "x"]);
+        lines().contains("EVENT ITEM s/hello ").then_some(())
+    });
+    site.run(&["pubsub", "item", "publish", "-s", "s", "-n", "news", "a<b"]);
+    let first = site.ended("night", 1).remove(0);
+    site.run(&["hook", "retry", "night", &first["execution"].to_string(), "--wait"]);
+    let retry =
+        "RETRY|<HOOK_MESSAGE><ARGUMENTS>LWsgcy9uZXdz</ARGUMENTS><HOOK_ID>night</HOOK_ID></HOOK_MESSAGE>";
+    wait_for("the retry", 30, || lines().lines().any(|line| line == retry).then_some(()));
+    let news = lines();
+    let news = news.lines().find(|line| line.starts_with("EVENT ITEM s/news |")).unwrap();
+    assert!(news.contains("<PAYLOAD>a&lt;b</PAYLOAD>"), "{news}");
+}
+
+/// Whether a process is there.
+fn lives(pid: &str) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(')').is_some_and(|(_, rest)| !rest.trim_start().starts_with('Z'))
+}
+
+#[test]
+fn nothing_of_a_try_runs_beside_the_next_after_kill_9() {
+    let site = Site::new("");
+    let mut node = site.start(None);
+    // The shell and what it started in a session of its own: neither hears a signal of a killed parent.
+    site.file(
+        "stay.sh",
+        "#!/bin/sh\nsetsid sleep 600 &\necho \"$$ $! $FLOWHOOK_IDEMPOTENCY_KEY\" >>tries\nwait\n",
+    );
+    let hook = json!({ "triggers": [{ "type": "item", "node": "news" }], "kind": "exec",
+        "argument": "stay.sh", "timeout_s": 3600 });
+    site.run(&["hook", "create", "stay", &site.definition("stay", &hook)]);
+    site.run(&["pubsub", "item", "publish", "-n", "news", "1"]);
+    let tries = |count: usize| {
+        wait_for(&format!("{count} tries"), 60, || {
+            let tries = std::fs::read_to_string(site.setup.path("hooks/tries")).unwrap_or_default();
+            let tries: Vec<Vec<String>> =
+                tries.lines().map(|line| line.split(' ').map(str::to_owned).collect()).collect();
+            (tries.len() == count && tries.iter().all(|words| words.len() == 3)).then_some(tries)
+        })
+    };
+    let first = tries(1).remove(0);
+    assert!(lives(&first[0]) && lives(&first[1]));
+    node.kill();
+    let mut node = site.start(None);
+    let second = tries(2).remove(1);
+    assert!(!lives(&first[0]) && !lives(&first[1]), "the first try is over before the second begins");
+    assert!(lives(&second[0]) && lives(&second[1]));
+    assert_eq!(first[2], second[2], "one key");
+    let records = site.run(&["hook", "log", "--hook", "stay"]);
+    let seen: Vec<_> = records.as_array().unwrap().iter().map(|r| (&r["attempt"], &r["state"])).collect();
+    assert_eq!(seen, [(&json!(2), &json!("running")), (&json!(1), &json!("done"))]);
+    assert_eq!(node.terminate(), Some(0));
+    wait_for("an end of everything", 10, || (!lives(&second[0]) && !lives(&second[1])).then_some(()));
+}
+
+#[test]
+fn what_was_given_up_is_found_tried_again_and_forgotten_and_definitions_go_back() {
+    let site = Site::new("");
+    let _node = site.start(None);
+    site.file("fail.sh", "#!/bin/sh\necho \"$1 && <x>\n$FLOWHOOK_SUBJECT\"\nexit 3\n");
+    let hook = json!({ "triggers": [{ "type": "item", "node": "news" }], "kind": "exec",
+        "argument": "fail.sh", "arguments": ["one"], "retry": { "attempts": 1 } });
+    site.run(&["hook", "create", "fail", &site.definition("fail", &hook)]);
+    for item in ["1", "2"] {
+        site.run(&["pubsub", "item", "publish", "-n", "news", item]);
+    }
+    let records = site.ended("fail", 2);
+    assert!(records.iter().all(|record| record["dead"] == true && record["exit_code"] == 3), "{records:?}");
+    let log = |more: &[&str]| {
+        let items = site.run(&[&["hook", "log", "--hook", "fail"], more].concat());
+        items.as_array().unwrap().len()
+    };
+    let event = records[0]["event"].as_str().unwrap();
+    for (filter, count) in [
+        (&["--dead"][..], 2),
+        (&["--error"], 2),
+        (&["--success"], 0),
+        (&["--outcome", "failure"], 2),
+        (&["--outcome", "timeout"], 0),
+        (&["--event", event], 1),
+        (&["--since", "1h"], 2),
+        (&["--until", "1h"], 0),
+        (&["--limit", "1"], 1),
+    ] {
+        assert_eq!(log(filter), count, "{filter:?}");
+    }
+    // A retry gives what was given, or what the definition in force makes of the event.
+    let part = site.definition("part", &json!({ "arguments": ["two"] }));
+    site.run(&["hook", "update", "fail", &part, "-a"]);
+    let number = records[0]["execution"].to_string();
+    for (more, said) in [(&[][..], "one && <x>"), (&["--rerender"], "two && <x>")] {
+        let at = ["--api", &site.api, "--token", TOKEN, "-O", "json"];
+        let again = run(&[&["hook", "retry", "fail", &number, "--wait"], more, &at].concat());
+        assert_eq!(again.status.code(), Some(1), "it ends as the execution did");
+        let again: Value = serde_json::from_slice(&again.stdout).unwrap();
+        assert_eq!(again["arguments"][0], said.split(' ').next().unwrap());
+        use base64::Engine as _;
+        let out =
+            base64::engine::general_purpose::STANDARD.decode(again["stdout"].as_str().unwrap()).unwrap();
+        assert_eq!(String::from_utf8(out).unwrap(), format!("{said}\nevent.item._.news\n"));
+    }
+    assert_eq!(log(&["--dead"]), 4);
+    let answer = site.run(&["hook", "dead", "fail", "-e", &number]);
+    assert_eq!(answer["changed"], 1);
+    site.ended("fail", 5);
+    wait_for("it to be given up again", 30, || (log(&["--dead"]) == 4).then_some(()));
+    assert_eq!(site.run(&["hook", "dead", "fail", "--discard"])["changed"], 4);
+    assert_eq!(log(&["--dead"]), 0);
+    // The definition goes back, and the next execution is that of the old words.
+    site.run(&["settings", "rollback", "hooks", "fail", "1"]);
+    assert_eq!(site.run(&["hook", "show", "fail"])["hook"]["arguments"], json!(["one"]));
+    let top = flowhook(&["hook", "top", "-n", "2", "-d", "1", "--api", &site.api]).output().unwrap();
+    let top = String::from_utf8(top.stdout).unwrap();
+    assert_eq!(top.matches("failure ").count(), 2, "{top}");
+}
+
+#[test]
+fn lists_of_hooks_on_nodes_are_printed_in_three_forms_to_the_byte() {
+    let site = Site::new("");
+    let _node = site.start(None);
+    let printed = |form: &str| {
+        let output = run(&["pubsub", "hook", "list", "-O", form, "--api", &site.api]);
+        assert!(output.status.success());
+        String::from_utf8(output.stdout).unwrap()
+    };
+    assert_eq!(
+        (printed("json"), printed("json-raw"), printed("simple")),
+        ("[]\n".into(), "[]\n".into(), "".into())
+    );
+    for code in ["1", "2"] {
+        site.run(&["pubsub", "hook", "create", "-n", "news", "-t", "rhai_code", "-P", code]);
+    }
+    assert_eq!(
+        printed("json-raw"),
+        "[{\"service\":\"\",\"node\":\"news\",\"type\":\"rhai_code\",\"arg\":\"1\",\"persistent\":true},\
+         {\"service\":\"\",\"node\":\"news\",\"type\":\"rhai_code\",\"arg\":\"2\",\"persistent\":true}]\n"
+    );
+    let entry = |arg: &str| {
+        format!(
+            "    {{\n        \"service\": \"\",\n        \"node\": \"news\",\n        \"type\": \"rhai_code\",\n        \
+             \"arg\": \"{arg}\",\n        \"persistent\": true\n    }}"
+        )
+    };
+    assert_eq!(printed("json"), format!("[\n{},\n{}\n]\n", entry("1"), entry("2")));
+    let simple =
+        |arg: &str| format!("service: \nnode: news\ntype: rhai_code\narg: {arg}\npersistent: true\n");
+    assert_eq!(printed("simple"), format!("{}\n{}", simple("1"), simple("2")));
+}
+
+#[test]
+fn every_event_is_what_its_schema_says_and_is_followed_as_it_comes() {
+    let site = Site::new("");
+    let _node = site.start(None);
+    let tail = site.setup.path("tail");
+    let mut command =
+        flowhook(&["events", "tail", "event.item.>", "-n", "1", "--api", &site.api, "-O", "json"]);
+    let out = std::fs::File::create(&tail).unwrap();
+    let mut tailing = Running(command.stdout(out).spawn().unwrap());
+    let hook = json!({ "subjects": ["event.item.>"], "kind": "rhai_code", "argument": "1" });
+    site.run(&["hook", "create", "x", &site.definition("x", &hook)]);
+    site.run(&["settings", "set", "pools", "lan", r#"{ "members": ["10.0.0.0/8"] }"#]);
+    wait_for("an item that is followed", 30, || {
+        site.run(&["pubsub", "item", "publish", "-n", "news", r#"{"a":1}"#]);
+        tailing.0.try_wait().unwrap()
+    });
+    let line: Value = serde_json::from_str(&std::fs::read_to_string(&tail).unwrap()).unwrap();
+    assert_eq!(
+        (&line["subject"], &line["message"]["body"]["payload"]),
+        (&json!("event.item._.news"), &json!({ "a": 1 }))
+    );
+    let events = get_json(&format!("{}/api/v1/events?limit=500", site.api));
+    let events = events["items"].as_array().unwrap();
+    for kind in ["api", "state", "item"] {
+        let schema = site.run(&["events", "schema", kind]);
+        let schema = jsonschema::validator_for(&schema).unwrap();
+        let of_kind: Vec<_> = events.iter().filter(|event| event["body"]["kind"] == kind).collect();
+        assert!(!of_kind.is_empty(), "{kind}");
+        for event in of_kind {
+            let wrong: Vec<String> = schema.iter_errors(&event["body"]).map(|e| e.to_string()).collect();
+            assert!(wrong.is_empty(), "{event}: {wrong:?}");
+        }
+    }
+    // What calls are named after follows from their routes.
+    let subjects: Vec<&str> = events.iter().map(|event| event["subject"].as_str().unwrap()).collect();
+    for subject in [
+        "event.api.flowhook.hook.create.1",
+        "event.api.flowhook.pool.update.1",
+        "event.api.flowhook.item.publish.1",
+        "event.state.HOOK.ENABLED._.x",
+        "event.item._.news",
+    ] {
+        assert!(subjects.contains(&subject), "{subject}: {subjects:?}");
+    }
+}
