@@ -145,7 +145,9 @@ fn serve(mut orders: mpsc::Receiver<Order>, clock: &SharedClock) {
             Order::Holds(conditions, event, reply) => {
                 let holds = |(name, source): (String, Source)| {
                     let condition = known(&mut compiled, &engine, &name, source);
-                    condition.and_then(|c| engine.holds(c, &event, clock.now())).map_err(|e| e.to_string())
+                    condition
+                        .and_then(|c| engine.holds_of_event(c, &event, clock.now()))
+                        .map_err(|e| e.to_string())
                 };
                 let _ = reply.send(conditions.into_iter().map(holds).collect());
             }
