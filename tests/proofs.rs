@@ -167,7 +167,7 @@ impl Proof {
             alerts.extend(output.transitions.into_iter().filter_map(|transition| match transition {
                 Transition::Engage(engaged) => Some(engaged.alert),
                 Transition::Store(alert) => Some(alert),
-                Transition::Update(_) | Transition::Release(_) => None,
+                Transition::Update(_) | Transition::Worsen(..) | Transition::Release(_) => None,
             }));
         }
         alerts

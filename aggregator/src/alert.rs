@@ -239,20 +239,26 @@ impl AlertState {
         self.update(&key, alert, damping)
     }
 
-    /// Shows what is new of an engaged alert, if it is engaged and something is.
+    /// Shows what is new of an engaged alert, if it is engaged and something is; that it has become graver
+    /// is told as well.
     fn update(&mut self, key: &Key, alert: Alert, damping: &Damping) -> Option<Transition> {
         self.restored.remove(key);
         let engaged = self.engaged.get_mut(key)?;
         engaged.quiet_since = None;
         engaged.hold_s = damping.hold_s(engaged.alert.flapping);
-        let before = &engaged.alert;
+        let (before, now) = (&engaged.alert, alert.tstamp);
         let shown =
             Alert { id: before.id.clone(), tstamp: before.tstamp, flapping: before.flapping, ..alert };
         if *before == shown {
             return None;
         }
+        let graver = shown.severity > before.severity;
         engaged.alert = shown.clone();
-        Some(Transition::Update(EngagedAlert { partition: self.partition, alert: shown }))
+        let engaged = EngagedAlert { partition: self.partition, alert: shown };
+        Some(match graver {
+            true => Transition::Worsen(engaged, now),
+            false => Transition::Update(engaged),
+        })
     }
 
     /// A script releases its alert of a type.

@@ -179,6 +179,8 @@ fn routes(config: &mut web::ServiceConfig) {
         .service(recipients::replay)
         .service(recipients::discard)
         .service(schemas::alert)
+        .service(schemas::endpoints)
+        .service(schemas::endpoint)
         .service(scripts::list)
         .service(scripts::one)
         .service(run::run)

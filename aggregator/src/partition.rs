@@ -8,7 +8,7 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 use shared::events::{Body, Draft, TimerBody};
 use shared::geo::GeoCache;
-use shared::model::{Entity, Granularity, HostPools, LocalNetworks, SystemCounters, Timestamp};
+use shared::model::{AlertAction, Entity, Granularity, HostPools, LocalNetworks, SystemCounters, Timestamp};
 use shared::script::ScriptKind;
 use shared::script::engine::ScriptEngine;
 use shared::script::registry::{Entry, Registry, ScriptSetup};
@@ -92,7 +92,9 @@ impl Output {
         let Some(traceparent) = traceparent else { return };
         for transition in &mut self.transitions {
             let alert = match transition {
-                Transition::Engage(engaged) | Transition::Update(engaged) => &mut engaged.alert,
+                Transition::Engage(engaged)
+                | Transition::Update(engaged)
+                | Transition::Worsen(engaged, _) => &mut engaged.alert,
                 Transition::Release(alert) | Transition::Store(alert) => alert,
             };
             alert.traceparent = Some(traceparent.to_owned());
@@ -378,14 +380,15 @@ impl Partition {
 
     fn tell(&mut self, transitions: Vec<Transition>, output: &mut Output) {
         for transition in &transitions {
-            let alert = match transition {
-                Transition::Engage(engaged) => &engaged.alert,
-                Transition::Release(alert) | Transition::Store(alert) => alert,
+            let (alert, action) = match transition {
+                Transition::Engage(engaged) => (&engaged.alert, AlertAction::Engage),
+                Transition::Worsen(engaged, _) => (&engaged.alert, AlertAction::Update),
+                Transition::Release(alert) | Transition::Store(alert) => (alert, alert.action),
                 Transition::Update(_) => continue,
             };
             let actions = self.report.alerts.entry(alert.alert_type.clone()).or_default();
-            *actions.entry(alert.action.to_string()).or_default() += 1;
-            if alert.action != shared::model::AlertAction::Release {
+            *actions.entry(action.to_string()).or_default() += 1;
+            if matches!(action, AlertAction::Engage | AlertAction::Store) {
                 *self.report.alerts_by_severity.entry(alert.severity.to_string()).or_default() += 1;
             }
         }

@@ -34,10 +34,12 @@ pub fn drafts(payload: &str, wanted: AlertEvents) -> Vec<Draft> {
         let draft = Draft::state("SCRIPT", &alert.script, "QUARANTINED", Some("ENABLED"), object);
         drafts.push(draft.with_id(format!("{id}/script")));
     }
-    let (state, before) = match alert.action {
-        AlertAction::Engage => ("ENGAGED", None),
-        AlertAction::Release => ("RELEASED", Some("ENGAGED")),
-        AlertAction::Store => ("STORED", None),
+    let state = match alert.action {
+        AlertAction::Engage => Some(("ENGAGED", None)),
+        AlertAction::Release => Some(("RELEASED", Some("ENGAGED"))),
+        AlertAction::Store => Some(("STORED", None)),
+        // Still engaged.
+        AlertAction::Update => None,
     };
     let told = match wanted {
         AlertEvents::Off => false,
@@ -54,13 +56,11 @@ pub fn drafts(payload: &str, wanted: AlertEvents) -> Vec<Draft> {
     };
     let traceparent = alert.traceparent.clone();
     let body: Value = serde_json::from_str(payload).unwrap_or_default();
-    let of_state = Draft::state("ALERT", &alert.id, state, before, body.clone());
+    let of_state = state.map(|(state, before)| Draft::state("ALERT", &alert.id, state, before, body.clone()));
     let body = AlertBody { action: alert.action.to_string(), alert: body };
     let of_alert = Draft::new(subject, Body::Alert(body));
-    drafts.extend([
-        Draft { traceparent: traceparent.clone(), ..of_alert.with_id(format!("{id}/alert")) },
-        Draft { traceparent, ..of_state.with_id(format!("{id}/state")) },
-    ]);
+    drafts.push(Draft { traceparent: traceparent.clone(), ..of_alert.with_id(format!("{id}/alert")) });
+    drafts.extend(of_state.map(|draft| Draft { traceparent, ..draft.with_id(format!("{id}/state")) }));
     drafts
 }
 
@@ -82,6 +82,13 @@ mod tests {
             ["event.alert.error.threshold_cross.interface", "event.state.ALERT.ENGAGED._.a1"]
         );
         assert!(subjects(&engaged, AlertEvents::Off).is_empty());
+        let worse =
+            Alert { action: AlertAction::Update, severity: shared::model::Severity::Critical, ..alert("a1") };
+        assert_eq!(
+            subjects(&worse, AlertEvents::Engaged),
+            ["event.alert.critical.threshold_cross.interface"],
+            "its state is the same"
+        );
         let down =
             Alert { action: AlertAction::Store, alert_type: "interface_down".to_owned(), ..alert("a2") };
         assert_eq!(subjects(&down, AlertEvents::Engaged), ["event.state.INTERFACE.DOWN._.n1%2Feno1"]);

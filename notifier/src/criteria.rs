@@ -1,8 +1,8 @@
 //! Which alerts a recipient gets. Pure.
 //!
 //! Seed 002 "Delivery Criteria": severity, category, entity, host pools, monitored hosts, explicit
-//! checks. Beyond those: who plays which part, what happened, where, and rules over everything else an
-//! alert says. A criterion that is absent or empty filters nothing; all others must pass.
+//! checks. Beyond those: who plays which part, what happened, where, rules over everything else an alert
+//! says, and an expression. A criterion that is absent or empty filters nothing; all others must pass.
 
 use std::sync::Arc;
 
@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize};
 use shared::model::{
     Alert, AlertAction, AlertRule, AlertRules, Category, Entity, HostPools, Party, Severity, Timestamp,
 };
+
+use crate::condition::Condition;
 
 /// What a recipient wants.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -38,7 +40,7 @@ pub struct Criteria {
     /// host are not filtered.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub roles: Vec<Part>,
-    /// What happened; empty takes all.
+    /// What happened; empty takes all but updates.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub actions: Vec<AlertAction>,
     /// Sites; empty takes all.
@@ -53,6 +55,9 @@ pub struct Criteria {
     /// Rules of which none may choose it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub except: Vec<AlertRule>,
+    /// An expression over the alert that has to be true; `None` takes all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub when: Option<String>,
 }
 
 /// A part that a host plays in an alert.
@@ -106,6 +111,7 @@ pub struct Wish {
     criteria: Arc<Criteria>,
     only: AlertRules,
     except: AlertRules,
+    when: Option<Condition>,
 }
 
 impl Wish {
@@ -123,7 +129,9 @@ impl Wish {
             }
         };
         let (only, except) = (ready("only", &criteria.only)?, ready("except", &criteria.except)?);
-        Ok(Self { criteria: Arc::new(criteria), only, except })
+        let when = criteria.when.as_deref().map(Condition::new).transpose();
+        let when = when.map_err(|cause| format!("when: {cause}"))?;
+        Ok(Self { criteria: Arc::new(criteria), only, except, when })
     }
 
     /// Decides whether `alert` is wanted and says why. Pools are those in the alert's parties; rules
@@ -140,19 +148,23 @@ impl Wish {
             hosts(alert, criteria),
             checks(alert, criteria),
             roles(alert, criteria),
-            listed("actions", alert.action.name(), &criteria.actions, |a| a.name()),
+            actions(alert, criteria),
             named("sites", &alert.site, &criteria.sites),
             named("interfaces", &alert.interface, &criteria.interfaces),
             self.rules_only(alert, pools),
             self.rules_except(alert, pools),
+            self.expression(alert),
         ];
         Verdict { passes: reasons.iter().all(|reason| reason.passes), reasons }
     }
 
     /// Decides like [`Wish::evaluate`], without the reasons.
-    pub fn passes(&self, alert: &Alert, pools: &HostPools) -> bool {
+    ///
+    /// # Errors
+    /// Why the expression could not be evaluated: the alert is not wanted, then.
+    pub fn passes(&self, alert: &Alert, pools: &HostPools) -> Result<bool, String> {
         let criteria = &*self.criteria;
-        criteria.minimum_severity.is_none_or(|minimum| alert.severity >= minimum)
+        let passes = criteria.minimum_severity.is_none_or(|minimum| alert.severity >= minimum)
             && criteria.maximum_severity.is_none_or(|maximum| alert.severity <= maximum)
             && criteria.minimum_score.is_none_or(|minimum| alert.score >= minimum)
             && (criteria.categories.is_empty() || criteria.categories.contains(&alert.category))
@@ -161,11 +173,25 @@ impl Wish {
             && hosts_pass(alert, criteria)
             && checks_pass(alert, criteria)
             && roles_pass(alert, criteria)
-            && (criteria.actions.is_empty() || criteria.actions.contains(&alert.action))
+            && actions_pass(alert, criteria)
             && (criteria.sites.is_empty() || criteria.sites.contains(&alert.site))
             && (criteria.interfaces.is_empty() || criteria.interfaces.contains(&alert.interface))
             && (self.only.is_empty() || self.only.find(alert, began(alert), pools).is_some())
-            && self.except.find(alert, began(alert), pools).is_none()
+            && self.except.find(alert, began(alert), pools).is_none();
+        match &self.when {
+            Some(when) if passes => when.holds(alert),
+            _ => Ok(passes),
+        }
+    }
+
+    fn expression(&self, alert: &Alert) -> Reason {
+        let (passes, detail) = match self.when.as_ref().map(|when| (when.text(), when.holds(alert))) {
+            None => (true, "no expression, takes all".to_owned()),
+            Some((text, Ok(true))) => (true, format!("{text} is true")),
+            Some((text, Ok(false))) => (false, format!("{text} is false")),
+            Some((text, Err(cause))) => (false, format!("{text} fails: {cause}")),
+        };
+        Reason { criterion: "when", passes, detail }
     }
 
     fn rules_only(&self, alert: &Alert, pools: &HostPools) -> Reason {
@@ -287,6 +313,24 @@ fn hosts(alert: &Alert, criteria: &Criteria) -> Reason {
         _ => "the alert is not of a monitored host".to_owned(),
     };
     Reason { criterion: "hosts", passes, detail }
+}
+
+/// Updates are told to who asks for them by name.
+fn actions_pass(alert: &Alert, criteria: &Criteria) -> bool {
+    match criteria.actions.is_empty() {
+        true => alert.action != AlertAction::Update,
+        false => criteria.actions.contains(&alert.action),
+    }
+}
+
+fn actions(alert: &Alert, criteria: &Criteria) -> Reason {
+    let passes = actions_pass(alert, criteria);
+    let wanted: Vec<&str> = criteria.actions.iter().map(|action| action.name()).collect();
+    let detail = match (wanted.is_empty(), passes) {
+        (true, false) => "no list, takes all but updates".to_owned(),
+        _ => list_detail(alert.action.name(), passes, &wanted),
+    };
+    Reason { criterion: "actions", passes, detail }
 }
 
 fn checks_pass(alert: &Alert, criteria: &Criteria) -> bool {

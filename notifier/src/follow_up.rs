@@ -81,7 +81,7 @@ pub fn promised(
         promise(FollowUpKind::Repeat, recipient, gate.repeat_s);
     }
     if let (after_s @ 1.., Some(to)) = (gate.escalate_after_s, &gate.escalate_to)
-        && alert.action != AlertAction::Release
+        && matches!(alert.action, AlertAction::Engage | AlertAction::Store)
     {
         promise(FollowUpKind::Escalation, to, after_s);
     }

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use shared::model::alert::derive_id;
-use shared::model::{Alert, Timestamp};
+use shared::model::{Alert, AlertAction, Timestamp};
 use shared::store::{Delivery, EventKind, Outcome};
 
 pub use self::config::GateConfig;
@@ -313,7 +313,9 @@ fn alert_of(delivery: &Delivery) -> Option<Alert> {
 
 /// The same for the same thing happening again.
 fn thing_key(alert: &Alert) -> String {
-    format!("thing/{}", derive_id(&[&alert.order_key(), alert.action.name()]))
+    // Becoming graver and then graver still is not the same twice.
+    let graver = if alert.action == AlertAction::Update { alert.severity.name() } else { "" };
+    format!("thing/{}", derive_id(&[&alert.order_key(), alert.action.name(), graver]))
 }
 
 /// A delivery whose message is another.

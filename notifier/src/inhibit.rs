@@ -176,7 +176,7 @@ impl<'a> Draft<'a> {
                     self.end(&prefix, &alert.id);
                     ended.push(prefix);
                 }
-                AlertAction::Engage | AlertAction::Store => {
+                AlertAction::Engage | AlertAction::Store | AlertAction::Update => {
                     let over = now.plus_secs(i64::try_from(rule.for_s).unwrap_or(i64::MAX));
                     self.changes.insert(format!("{prefix}{}", alert.id), Some(over.ns().to_string()));
                 }

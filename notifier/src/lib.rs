@@ -12,6 +12,7 @@
 pub mod alert_events;
 pub mod answering;
 pub mod bridge;
+pub mod condition;
 pub mod config;
 pub mod criteria;
 pub mod directory;

@@ -13,6 +13,7 @@ struct Instruments {
     malformed: Counter<u64>,
     silenced: Counter<u64>,
     inhibited: Counter<u64>,
+    conditions_failed: Counter<u64>,
     attempts: Counter<u64>,
     deliveries: Counter<u64>,
     attempt_seconds: Histogram<f64>,
@@ -42,6 +43,10 @@ static INSTRUMENTS: LazyLock<Instruments> = LazyLock::new(|| {
         malformed: counter("flowhook.notifier.malformed", "Messages that could not be read, by kind"),
         silenced: counter("flowhook.notifier.silenced", "Alerts that a silence kept from recipients"),
         inhibited: counter("flowhook.notifier.inhibited", "Alerts that others kept from recipients"),
+        conditions_failed: counter(
+            "flowhook.notifier.when_failed",
+            "Alerts that a recipient did not get because its expression failed, by recipient",
+        ),
         attempts: counter("flowhook.notifier.attempts", "Tries by recipient"),
         deliveries: counter("flowhook.notifier.deliveries", "Ends of tries by recipient and outcome"),
         attempt_seconds: meter
@@ -98,6 +103,11 @@ pub fn silenced() {
 /// Another alert kept an alert from its recipients.
 pub fn inhibited() {
     INSTRUMENTS.inhibited.add(1, &[]);
+}
+
+/// A recipient's expression could not be evaluated.
+pub fn condition_failed(name: &str) {
+    INSTRUMENTS.conditions_failed.add(1, &[recipient(name)]);
 }
 
 /// Events of this kind that were new to the ledger.

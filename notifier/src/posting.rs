@@ -131,7 +131,8 @@ impl<P: Posting> Poster<P> {
         Ok(answer)
     }
 
-    /// Writes the end of an alert into the message of its beginning, or notes which message that is.
+    /// Writes an update or the end of an alert into the message of its beginning, or notes which message
+    /// that is.
     async fn deliver_in_place(
         &self,
         messages: &Messages,
@@ -139,7 +140,7 @@ impl<P: Posting> Poster<P> {
         alert: &Alert,
     ) -> Result<(), DeliveryError> {
         let to = &group.recipient;
-        if alert.action == AlertAction::Release
+        if matches!(alert.action, AlertAction::Release | AlertAction::Update)
             && let Some(message) = messages.of(to, &alert.id).await
             && let Some(url) = self.0.message_url(&message)
         {
@@ -148,13 +149,16 @@ impl<P: Posting> Poster<P> {
                 Err(DeliveryError::Permanent { .. }) => {}
                 Err(error) => return Err(error),
                 Ok(_) => {
-                    messages.forget(to, &alert.id).await;
+                    if alert.action == AlertAction::Release {
+                        messages.forget(to, &alert.id).await;
+                    }
                     return Ok(());
                 }
             }
         }
         let answer = self.send(self.0.post(group)).await?;
-        if let Some(message) = self.0.message(&answer).filter(|_| alert.action == AlertAction::Engage) {
+        let goes_on = matches!(alert.action, AlertAction::Engage | AlertAction::Update);
+        if let Some(message) = self.0.message(&answer).filter(|_| goes_on) {
             messages.note(to, &alert.id, message).await;
         }
         Ok(())

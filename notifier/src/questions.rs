@@ -2,6 +2,7 @@
 //!
 //! | verb | question | answer |
 //! |---|---|---|
+//! | `kinds` | `{"kind"?}` | list of the kinds of endpoints that may be configured: `{"kind", "schema", "sample", "documentation"}` |
 //! | `recipients` | – | list of recipients with criteria, counts and breaker |
 //! | `test` | `{"recipient"}` | `{"ok", "detail"}` |
 //! | `explain` | `{"alert", "recipient"}` | `{"passes", "reasons", "delivery"?}` |
@@ -9,7 +10,6 @@
 //! | `dead_letters` | `{"recipient"?, "limit"?}` | list of dead letters, newest first |
 //! | `replay_dead` | `{"recipient", "event"?}` | `{"replayed"}` |
 //! | `discard_dead` | `{"recipient", "event"?}` | `{"discarded"}` |
-//!
 //! | `of_file` | – | `{"endpoints", "recipients"}` of the configuration file and the built-in ones, by name |
 //! | `check_settings` | `{"before", "after", "move"?}` | `{"wrong"}`: what documents would be wrong afterwards and were not before |
 //!
@@ -29,7 +29,7 @@ use shared::store::{Ledger, RecipientStats};
 use crate::answering::{Answers, Refusal, read};
 use crate::criteria::Reason;
 use crate::directory::Directory;
-use crate::endpoint::EndpointDeps;
+use crate::endpoint::{self, EndpointDeps, Kind};
 use crate::inhibit;
 use crate::lane::HORIZON;
 use crate::roster::{Known, LiveRoster, Roster};
@@ -53,6 +53,12 @@ pub struct Desk {
     pub ledger: Arc<dyn Ledger>,
     /// Wall clock.
     pub clock: SharedClock,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct AboutKind {
+    kind: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -103,6 +109,7 @@ struct Letters {
 #[async_trait]
 impl Answers for Desk {
     const VERBS: &'static [&'static str] = &[
+        "kinds",
         "recipients",
         "test",
         "explain",
@@ -116,6 +123,7 @@ impl Answers for Desk {
 
     async fn answer(&self, verb: &str, question: &[u8]) -> Result<Value, Refusal> {
         match verb {
+            "kinds" => kinds(&read(question)?),
             "recipients" => self.recipients().await,
             "test" => {
                 let roster = self.roster();
@@ -219,6 +227,27 @@ impl Desk {
     }
 }
 
+/// The kinds of endpoints, or the one that is asked for.
+fn kinds(question: &AboutKind) -> Result<Value, Refusal> {
+    let wanted = |kind: &&&dyn Kind| question.kind.as_deref().is_none_or(|name| name == kind.name());
+    let known = endpoint::KINDS.iter().filter(|kind| !kind.is_builtin());
+    let found: Vec<Value> = known.filter(wanted).map(|kind| about(*kind)).collect();
+    match (&question.kind, found.is_empty()) {
+        (Some(name), true) => Err(Refusal::NotFound(format!("there is no kind of endpoint {name:?}"))),
+        _ => Ok(Value::Array(found)),
+    }
+}
+
+/// What a form for an endpoint of this kind is drawn from.
+fn about(kind: &dyn Kind) -> Value {
+    json!({
+        "kind": kind.name(),
+        "schema": kind.schema(),
+        "sample": kind.sample(),
+        "documentation": format!("docs/endpoints.md#{}", kind.name()),
+    })
+}
+
 fn find<'a>(roster: &'a Roster, name: &str) -> Result<&'a Known, Refusal> {
     let found = roster.recipients.iter().find(|known| known.name == name);
     found.ok_or_else(|| no_recipient(name))
@@ -230,6 +259,7 @@ async fn test(known: &Known) -> Value {
         Err(error) => json!({ "ok": false, "detail": error.to_string() }),
     }
 }
+
 fn no_recipient(name: &str) -> Refusal {
     Refusal::NotFound(format!("there is no recipient {name:?}"))
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use prost::Message;
 use shared::model::alert::derive_id;
 use shared::model::pool::parse_mac;
-use shared::model::{Alert, HostPools, Severity, Timestamp};
+use shared::model::{Alert, AlertAction, HostPools, Severity, Timestamp};
 use shared::settings::{LiveSettings, Settings};
 use shared::store::{EventKind, LedgerEvent};
 use shared::wire::WireError;
@@ -43,15 +43,29 @@ struct Wanting {
     gate: GateConfig,
 }
 
+impl Wanting {
+    fn wants(&self, alert: &Alert, pools: &HostPools) -> bool {
+        self.wish.passes(alert, pools).unwrap_or_else(|cause| {
+            metrics::condition_failed(&self.name);
+            // As many as there are alerts, and `explain` tells the cause of each.
+            tracing::debug!(recipient = self.name, alert = ?alert.id, ?cause, "when: cannot be evaluated");
+            false
+        })
+    }
+}
+
 impl Router {
     /// The configured recipients and the built-in ones; criteria that cannot be were told by the check of
     /// the configuration, and want nothing here.
     pub fn new(config: &NotifierConfig, settings: LiveSettings) -> Self {
-        let recipients = config.recipient.iter().map(|recipient| Wanting {
-            name: recipient.name.clone(),
-            enabled: recipient.enabled && Wish::new(recipient.criteria()).is_ok(),
-            wish: Wish::new(recipient.criteria()).unwrap_or_default(),
-            gate: recipient.gate.clone(),
+        let recipients = config.recipient.iter().map(|recipient| {
+            let wish = Wish::new(recipient.criteria());
+            Wanting {
+                name: recipient.name.clone(),
+                enabled: recipient.enabled && wish.is_ok(),
+                wish: wish.unwrap_or_default(),
+                gate: recipient.gate.clone(),
+            }
         });
         // Secrets are hidden in it, and do not decide anything.
         let written = serde_json::to_string(&config.recipient).unwrap_or_default();
@@ -76,9 +90,11 @@ impl Router {
         if silent {
             metrics::silenced();
         }
-        let wants = |r: &&Wanting| !silent && r.enabled && r.wish.passes(&alert, &settings.pools);
+        let wants = |r: &&Wanting| !silent && r.enabled && r.wants(&alert, &settings.pools);
         let wanting: Vec<&Wanting> = self.recipients.iter().filter(wants).collect();
-        let mut recipients = vec![ALERT_STORE.to_owned()];
+        // The history keeps beginnings and ends; what an update says stands in the end as well.
+        let kept = alert.action != AlertAction::Update;
+        let mut recipients: Vec<String> = kept.then(|| ALERT_STORE.to_owned()).into_iter().collect();
         recipients.extend(wanting.iter().map(|recipient| recipient.name.clone()));
         let event = LedgerEvent {
             id: alert.transition_id(),
@@ -177,7 +193,6 @@ fn silence(alert: &Alert, settings: &Settings) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use shared::model::AlertAction;
     use shared::model::pool::HostPool;
     use shared::settings::FileSettings;
     use shared::store::documents::{Document, DocumentKind};
@@ -241,6 +256,48 @@ mod tests {
         assert!(!verdict.passes && verdict.reasons[0].detail.contains("night"), "{verdict:?}");
     }
 
+    /// A window of maintenance: of some hosts, for some weeks, at a time of the week.
+    #[test]
+    fn a_window_of_maintenance_is_silent_for_its_hosts_while_it_lasts() {
+        let config: NotifierConfig =
+            toml::from_str("[[recipient]]\nname = \"ops\"\nendpoint = \"e\"").unwrap();
+        let servers =
+            HostPool { name: "servers".to_owned(), members: vec!["192.168.1.100".parse().unwrap()] };
+        let mut files = FileSettings { pools: vec![servers], ..FileSettings::default() };
+        let window = serde_json::json!({
+            "pools": ["servers"],
+            "weekly": [{ "days": ["sunday"], "from": "02:00", "to": "04:00" }], "time_zone": "Europe/Berlin",
+            "from": "2026-06-01T00:00:00Z", "until": "2026-07-01T00:00:00Z",
+        });
+        files.set(DocumentKind::Silences, "patching", &window).unwrap();
+        let (settings, wrong) = files.with(&[], &Settings::default());
+        assert!(wrong.is_empty(), "{wrong:?}");
+        let router = Router::new(&config, tokio::sync::watch::channel(Arc::new(settings)).1);
+        let told = |alert: &Alert| {
+            let events = router.alert(&serde_json::to_vec(alert).unwrap(), Timestamp::ZERO).unwrap();
+            events[0].recipients.len() > 1
+        };
+        let at = |time: &str| Alert { tstamp: time.parse().unwrap(), ..flow_alert("a") };
+        // Sundays; Berlin is two hours ahead of UTC in summer.
+        for (time, silent) in [
+            ("2026-06-14T00:30:00Z", true),
+            ("2026-06-14T02:30:00Z", false),
+            ("2026-06-15T00:30:00Z", false),
+            ("2026-07-05T00:30:00Z", false),
+        ] {
+            assert_eq!(told(&at(time)), !silent, "{time}");
+        }
+        let mut other = at("2026-06-14T00:30:00Z");
+        other.client.as_mut().unwrap().ip = "192.168.1.101".parse().unwrap();
+        assert!(told(&other), "another host");
+        let end = Alert {
+            action: AlertAction::Release,
+            engaged_at: Some("2026-06-14T00:30:00Z".parse().unwrap()),
+            ..at("2026-06-14T03:00:00Z")
+        };
+        assert!(!told(&end), "who was not told of the beginning is not told of the end");
+    }
+
     #[test]
     fn pools_are_filled_before_deciding_and_kept_in_the_payload() {
         let event = router()
@@ -253,6 +310,35 @@ mod tests {
         assert_eq!(kept.server.unwrap().pool, "default");
         assert_eq!((event.id.as_str(), event.kind), ("a/store", EventKind::Alert));
         assert_eq!(event.config_version.len(), 16);
+    }
+
+    #[test]
+    fn an_update_goes_to_those_who_ask_for_it_and_not_into_the_history() {
+        let config: NotifierConfig = toml::from_str(
+            r#"
+            [[recipient]]
+            name = "all"
+            endpoint = "e"
+            [[recipient]]
+            name = "eager"
+            endpoint = "e"
+            actions = ["engage", "update"]
+            minimum_severity = "critical"
+            "#,
+        )
+        .unwrap();
+        let router = Router::new(&config, tokio::sync::watch::channel(Arc::default()).1);
+        let update = |severity, secs| {
+            let tstamp = Timestamp::from_secs(secs);
+            let alert = Alert { action: AlertAction::Update, severity, tstamp, ..alert("a") };
+            let events = router.alert(&serde_json::to_vec(&alert).unwrap(), Timestamp::ZERO).unwrap();
+            assert_eq!(events.len(), 1);
+            (events[0].id.clone(), events[0].recipients.clone())
+        };
+        let (first, nobody) = update(Severity::Error, 60);
+        let (second, eager) = update(Severity::Critical, 120);
+        assert!(nobody.is_empty() && eager == ["eager"], "{nobody:?} {eager:?}");
+        assert_ne!(first, second);
     }
 
     #[test]

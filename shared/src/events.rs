@@ -182,7 +182,7 @@ pub struct TimerBody {
 /// An alert's transition.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct AlertBody {
-    /// `engage`, `release` or `store`.
+    /// `engage`, `update`, `release` or `store`.
     pub action: String,
     /// The alert, see its own schema.
     pub alert: Value,

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use crate::model::query::{AlertQuery, FlowQuery, Page, StoredAlert};
-use crate::model::{Alert, FlowRecord, Timestamp};
+use crate::model::{Alert, AlertAction, FlowRecord, Timestamp};
 
 pub mod conformance;
 pub mod documents;
@@ -110,6 +110,14 @@ pub struct EngagedAlert {
     pub alert: Alert,
 }
 
+impl EngagedAlert {
+    /// What is told when it has become graver.
+    pub fn update(&self, at: Timestamp) -> Alert {
+        let engaged_at = Some(self.alert.tstamp);
+        Alert { action: AlertAction::Update, tstamp: at, engaged_at, ..self.alert.clone() }
+    }
+}
+
 /// A change of the engaged set together with the transition to tell.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Transition {
@@ -117,6 +125,8 @@ pub enum Transition {
     Engage(EngagedAlert),
     /// Replace what is shown of an engaged alert; tells nobody.
     Update(EngagedAlert),
+    /// Replace what is shown of an engaged alert, and tell that it has become graver at this time.
+    Worsen(EngagedAlert, Timestamp),
     /// Remove the engaged alert with the alert's id, and tell the transition.
     Release(Alert),
     /// Tell a one-shot alert.

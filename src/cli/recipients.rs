@@ -21,6 +21,11 @@ pub struct RecipientsArgs {
 enum RecipientsCommand {
     /// List recipients with what they have received
     List,
+    /// List the kinds of endpoints, or show a configuration of one to start from
+    Kinds {
+        /// Which kind
+        kind: Option<String>,
+    },
     /// Send a test message and tell what the far end said
     Test {
         /// Which recipient
@@ -66,6 +71,14 @@ pub fn recipients(args: &RecipientsArgs, config: &Config, output: Output) -> Res
         RecipientsCommand::List => {
             let answer = send(Method::GET, &["recipients"], Vec::new())?;
             shown(&answer["items"], output, |items| lines(items, recipient_line))
+        }
+        RecipientsCommand::Kinds { kind: None } => {
+            let answer = send(Method::GET, &["schemas", "endpoints"], Vec::new())?;
+            shown(&answer["items"], output, |items| lines(items, kind_line))
+        }
+        RecipientsCommand::Kinds { kind: Some(kind) } => {
+            let answer = send(Method::GET, &["schemas", "endpoints", kind], Vec::new())?;
+            shown(&answer, output, |answer| sample(&answer["sample"]))
         }
         RecipientsCommand::Test { name } => {
             let answer = send(Method::POST, &["recipients", name, "test"], Vec::new())?;
@@ -113,6 +126,24 @@ fn lines(items: &Value, line: impl Fn(&Value) -> String) -> String {
 fn text(value: &Value) -> String {
     let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
+}
+
+fn kind_line(kind: &Value) -> String {
+    let names = |part: &str| {
+        let names = kind["schema"]["properties"][part]["properties"].as_object();
+        names.into_iter().flatten().map(|(name, _)| name.clone()).collect::<Vec<_>>().join(", ")
+    };
+    format!(
+        "{:<14} endpoint: {}; recipient: {}\n",
+        text(&kind["kind"]),
+        names("endpoint"),
+        names("recipient")
+    )
+}
+
+/// A sample of configuration, in whose lines nothing controls a terminal.
+fn sample(sample: &Value) -> String {
+    sample.as_str().into_iter().flat_map(str::lines).map(|line| text(&Value::from(line)) + "\n").collect()
 }
 
 fn recipient_line(recipient: &Value) -> String {

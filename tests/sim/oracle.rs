@@ -66,6 +66,11 @@ impl Expected {
                 self.engaged.insert(engaged.alert.id.clone(), engaged.alert);
                 return;
             }
+            Transition::Worsen(engaged, at) => {
+                let told = engaged.update(at);
+                self.engaged.insert(engaged.alert.id.clone(), engaged.alert);
+                told
+            }
             Transition::Release(alert) => {
                 self.engaged.remove(&alert.id);
                 alert

@@ -98,6 +98,13 @@ impl PartitionStore for NodeStore {
                         }
                         continue;
                     }
+                    Transition::Worsen(engaged, at) => {
+                        let told = engaged.update(at);
+                        if let Some(known) = tables.engaged.get_mut(&engaged.alert.id) {
+                            *known = engaged;
+                        }
+                        told
+                    }
                     Transition::Release(alert) => {
                         tables.engaged.remove(&alert.id);
                         alert

@@ -87,6 +87,33 @@ fn an_episode_engages_once_updates_and_is_released_under_one_id() {
 }
 
 #[test]
+fn what_becomes_graver_is_told_as_an_update_and_what_becomes_milder_is_not() {
+    use shared::model::Severity;
+    let mut state = AlertState::new(5, Vec::new());
+    let mut of = |severity, now| {
+        let request = AlertRequest { severity: Some(severity), ..AlertRequest::default() };
+        state.trigger(&request, &meta(), &subject("a"), G, at(now), &AT_ONCE)
+    };
+    let id = engaged_id(of(Severity::Warning, 60));
+    for (severity, now, told) in
+        [(Severity::Error, 120, true), (Severity::Warning, 180, false), (Severity::Critical, 240, true)]
+    {
+        match of(severity, now) {
+            Some(Transition::Worsen(shown, at_now)) if told => {
+                let alert = &shown.alert;
+                assert_eq!((&alert.id, alert.tstamp, alert.action), (&id, at(60), AlertAction::Engage));
+                let update = shown.update(at_now);
+                assert_eq!((&update.id, update.tstamp, update.engaged_at), (&id, at(now), Some(at(60))));
+                assert_eq!((update.action, update.severity), (AlertAction::Update, severity));
+            }
+            Some(Transition::Update(shown)) if !told => assert_eq!(shown.alert.severity, severity),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(of(Severity::Critical, 300).is_none(), "nothing new to show");
+}
+
+#[test]
 fn the_same_happening_gives_the_same_id_on_every_node() {
     let ids: Vec<_> =
         (0..2).map(|_| engaged_id(trigger(&mut AlertState::new(5, Vec::new()), "a", 10.0, 60))).collect();

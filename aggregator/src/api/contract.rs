@@ -62,6 +62,8 @@ use super::query::Parameters;
         super::recipients::replay,
         super::recipients::discard,
         super::schemas::alert,
+        super::schemas::endpoints,
+        super::schemas::endpoint,
         super::scripts::list,
         super::scripts::one,
         super::run::run,

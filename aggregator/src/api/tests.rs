@@ -152,6 +152,8 @@ async fn every_documented_path_has_a_route_and_the_other_way_round() {
         "/api/v1/recipients/{name}/explain",
         "/api/v1/recipients/{name}/test",
         "/api/v1/schemas/alert",
+        "/api/v1/schemas/endpoints",
+        "/api/v1/schemas/endpoints/{kind}",
         "/api/v1/scripts",
         "/api/v1/scripts/{key}",
         "/api/v1/scripts/{key}/run",
@@ -368,6 +370,9 @@ async fn recipients_are_asked_of_the_notifier() {
         while let Some(question) = questions.next().await {
             let answer = match question.subject.as_str() {
                 "rq.v1._role.notifier.recipients" => json!([{ "name": "ops" }]),
+                "rq.v1._role.notifier.kinds" if !question.payload.windows(3).any(|w| w == b"fax") => {
+                    json!([{ "kind": "slack", "schema": {} }])
+                }
                 _ if question.payload == r#"{"recipient":"ops"}"# => json!({ "ok": true, "detail": "200" }),
                 _ => json!({ "error": { "code": "not_found", "message": "no recipient" } }),
             };
@@ -376,6 +381,10 @@ async fn recipients_are_asked_of_the_notifier() {
     });
     let (_, list) = get(&deps, "/api/v1/recipients").await;
     assert_eq!(list["items"][0]["name"], "ops");
+    let (_, kinds) = get(&deps, "/api/v1/schemas/endpoints").await;
+    assert_eq!(kinds["items"][0]["kind"], "slack");
+    assert_eq!(get(&deps, "/api/v1/schemas/endpoints/slack").await.1["kind"], "slack");
+    assert_eq!(get(&deps, "/api/v1/schemas/endpoints/fax").await.0.as_u16(), 404);
     let (_, tested) = ask(&deps, test::TestRequest::post().uri("/api/v1/recipients/ops/test")).await;
     assert_eq!(tested["ok"], true);
     let (status, _) = ask(&deps, test::TestRequest::post().uri("/api/v1/recipients/gone/test")).await;

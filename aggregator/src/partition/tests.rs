@@ -104,7 +104,7 @@ pub(super) fn transitions(outputs: &[Output]) -> Vec<(AlertAction, String, i64)>
         let alert = match transition {
             Transition::Engage(engaged) => &engaged.alert,
             Transition::Release(alert) | Transition::Store(alert) => alert,
-            Transition::Update(_) => return None,
+            Transition::Update(_) | Transition::Worsen(..) => return None,
         };
         Some((alert.action, alert.entity_value.clone(), alert.tstamp.secs() - START))
     };

@@ -9,8 +9,8 @@ use crate::testing::{alert, flow_alert};
 fn refusing(alert: &Alert, criteria: &Criteria) -> Vec<&'static str> {
     let wish = Wish::new(criteria.clone()).unwrap();
     let verdict = wish.evaluate(alert, &HostPools::default());
-    assert_eq!(verdict.passes, wish.passes(alert, &HostPools::default()), "{verdict:?}");
-    assert_eq!(verdict.reasons.len(), 14);
+    assert_eq!(verdict.passes, wish.passes(alert, &HostPools::default()).unwrap_or(false), "{verdict:?}");
+    assert_eq!(verdict.reasons.len(), 15);
     verdict.reasons.into_iter().filter(|r| !r.passes).map(|r| r.criterion).collect()
 }
 
@@ -114,12 +114,13 @@ fn every_criterion_that_refuses_is_told() {
         interfaces: strings(&["z"]),
         only: vec![rule(json!({ "types": ["z"] }))],
         except: vec![rule(json!({ "entities": ["flow"] }))],
+        when: Some("alert.score > 1000".to_owned()),
     };
     let mut alert = flow_alert("a");
     alert.client.as_mut().unwrap().local = true;
     let refusing = refusing(&alert, &criteria);
     let all = "minimum_severity maximum_severity minimum_score categories entities host_pools checks roles \
-               actions sites interfaces only except";
+               actions sites interfaces only except when";
     assert_eq!(refusing, all.split_whitespace().collect::<Vec<_>>());
 }
 
@@ -157,6 +158,32 @@ fn rules_choose_by_anything_and_at_times() {
         Alert { engaged_at: Some(alert.tstamp), tstamp: "2026-01-06T12:00:00Z".parse().unwrap(), ..alert };
     let night = json!({ "weekly": [{ "from": "22:00", "to": "06:00" }] });
     assert!(refusing(&end, &only(night)).is_empty(), "who was told of the beginning is told of the end");
+}
+
+#[test]
+fn updates_are_for_those_who_ask_for_them() {
+    let update = Alert { action: AlertAction::Update, ..alert("a") };
+    assert_eq!(refusing(&update, &Criteria::default()), ["actions"]);
+    let with = |actions: &[AlertAction]| Criteria { actions: actions.to_vec(), ..Criteria::default() };
+    assert_eq!(refusing(&update, &with(&[AlertAction::Engage, AlertAction::Release])), ["actions"]);
+    assert!(refusing(&update, &with(&[AlertAction::Engage, AlertAction::Update])).is_empty());
+}
+
+#[test]
+fn an_expression_has_to_be_true_and_one_that_fails_refuses() {
+    let with = |text: &str| Criteria { when: Some(text.to_owned()), ..Criteria::default() };
+    assert!(refusing(&alert("a"), &with("alert.score == 100 && alert.ifid == 0")).is_empty());
+    assert_eq!(refusing(&alert("a"), &with("alert.flow?.l7 == \"TLS\"")), ["when"]);
+    assert_eq!(refusing(&alert("a"), &with("alert.flow.l7 == \"TLS\"")), ["when"]);
+    let wish = Wish::new(with("alert.flow.l7 == \"TLS\"")).unwrap();
+    let reason = wish.evaluate(&alert("a"), &HostPools::default()).reasons.pop().unwrap();
+    assert!(reason.criterion == "when" && reason.detail.contains("fails: "), "{reason:?}");
+    assert!(wish.passes(&alert("a"), &HostPools::default()).is_err(), "it is counted");
+    let refused = Criteria { minimum_score: Some(500), ..with("alert.flow.l7 == \"TLS\"") };
+    let wish = Wish::new(refused).unwrap();
+    assert_eq!(wish.passes(&alert("a"), &HostPools::default()), Ok(false), "asked last");
+    let wrong = Wish::new(with("alert.score >")).unwrap_err();
+    assert!(wrong.starts_with("when: line 1"), "{wrong}");
 }
 
 #[test]

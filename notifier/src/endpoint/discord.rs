@@ -65,8 +65,8 @@ pub struct DiscordRecipient {
     /// Name that messages are shown under; the webhook's own when absent. At most 80 characters.
     #[serde(default)]
     username: Username,
-    /// The end of an alert is written into the message of its beginning, which then stands for one alert
-    /// alone; off, it is a message of its own.
+    /// Updates and the end of an alert are written into the message of its beginning, which then stands for
+    /// one alert alone; off, they are messages of their own.
     #[serde(default)]
     edit_in_place: bool,
 }

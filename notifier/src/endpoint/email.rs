@@ -27,7 +27,7 @@ use crate::http::params::TlsParams;
 use crate::params::{SecretText, Within, schema_is};
 use crate::posting::TEST_TEXT;
 
-mod message;
+pub(super) mod message;
 mod session;
 
 /// After so many tries an address that still asks to wait is left out, so that the others get it.

@@ -183,7 +183,7 @@ impl Fail2ban {
 
     async fn act(&self, alert: &Alert) -> Result<(), DeliveryError> {
         let verb = match alert.action {
-            AlertAction::Engage | AlertAction::Store => "banip",
+            AlertAction::Engage | AlertAction::Store | AlertAction::Update => "banip",
             AlertAction::Release if self.recipient.unban_on_release => "unbanip",
             AlertAction::Release => return Ok(()),
         };

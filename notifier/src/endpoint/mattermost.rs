@@ -66,8 +66,8 @@ pub struct MattermostParams {
 pub struct MattermostRecipient {
     /// Id of the channel, as its menu "View Info" shows it.
     channel_id: String,
-    /// The end of an alert is written into the message of its beginning, which then stands for one alert
-    /// alone; off, it is a message of its own.
+    /// Updates and the end of an alert are written into the message of its beginning, which then stands for
+    /// one alert alone; off, they are messages of their own.
     #[serde(default)]
     edit_in_place: bool,
 }

@@ -30,6 +30,9 @@ const CONNECTOR: Sink = Sink { max: TEXT_BYTES, unit: Unit::Bytes, escape: html,
 /// Text of an adaptive card's `TextRun`, in which nothing is.
 const WORKFLOW: Sink = Sink { max: TEXT_BYTES, unit: Unit::Bytes, escape: plain, line_end: "\n" };
 
+/// Longest id in a footer.
+const MAX_ID: usize = 64;
+
 /// The kind `msteams`.
 pub struct MsteamsKind;
 
@@ -100,7 +103,7 @@ impl Posting for Msteams {
                 "themeColor": colour(group.severity()),
                 "summary": title,
                 "title": title,
-                "sections": [{ "text": group.lines.join(CONNECTOR.line_end), "markdown": false }],
+                "sections": sections(group),
             }),
             Card::AdaptiveCard => json!({
                 "type": "message",
@@ -145,13 +148,25 @@ fn title(group: &Group) -> String {
     }
 }
 
+/// What the alerts of a card are known by: a card that comes twice has the same. Nothing in a test.
+fn footer(group: &Group, sink: &Sink) -> Option<String> {
+    let ids: Vec<_> = group.alerts.iter().map(|a| sink.line_within(&a.transition_id(), MAX_ID)).collect();
+    (!ids.is_empty()).then(|| ids.join(", "))
+}
+
+fn sections(group: &Group) -> Vec<Value> {
+    let text = json!({ "text": group.lines.join(CONNECTOR.line_end), "markdown": false });
+    let ids = footer(group, &CONNECTOR).map(|ids| json!({ "text": ids, "markdown": false }));
+    [text].into_iter().chain(ids).collect()
+}
+
 fn blocks(title: &str, group: &Group) -> Vec<Value> {
-    let block = |text: &str, weight: &str| {
-        let run = json!({ "type": "TextRun", "text": text, "weight": weight });
-        json!({ "type": "RichTextBlock", "inlines": [run] })
-    };
-    let lines = group.lines.iter().map(|line| block(line, "Default"));
-    [block(title, "Bolder")].into_iter().chain(lines).collect()
+    let block = |run: Value| json!({ "type": "RichTextBlock", "inlines": [run] });
+    let run = |text: &str, weight: &str| json!({ "type": "TextRun", "text": text, "weight": weight });
+    let small = |ids: String| json!({ "type": "TextRun", "text": ids, "size": "Small", "isSubtle": true });
+    let lines = group.lines.iter().map(|line| block(run(line, "Default")));
+    let ids = footer(group, &WORKFLOW).map(|ids| block(small(ids)));
+    [block(run(title, "Bolder"))].into_iter().chain(lines).chain(ids).collect()
 }
 
 /// A connector repeats what Teams itself answered, as "… returned HTTP error 429 with …".

@@ -96,7 +96,7 @@ impl Posting for Pagerduty {
         };
         match alert.action {
             AlertAction::Release => self.event("resolve", &alert.id, Value::Null),
-            AlertAction::Engage | AlertAction::Store => {
+            AlertAction::Engage | AlertAction::Store | AlertAction::Update => {
                 let summary = group.lines.first().map_or("", String::as_str);
                 self.event("trigger", &alert.id, payload(alert, summary))
             }

@@ -70,6 +70,9 @@ pub struct ShellRecipient {
     execution: Execution,
 }
 
+/// In a folder with this bit, nobody but its owner replaces a file.
+const STICKY: u32 = 0o1000;
+
 /// When a script is run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -165,8 +168,8 @@ impl Shell {
 
 /// The path of a script that nobody but root and this process's user can have put there.
 ///
-/// The folder's own rights are looked at too, because who may write to it may replace any file at any
-/// time.
+/// The rights of the folder, and of every folder that it is in, are looked at too, because who may write to
+/// one may put something else into its place at any time. In a sticky one, such as `/tmp`, others cannot.
 fn confined(folder: &Path, name: &str) -> Result<PathBuf, String> {
     let path = folder.join(name);
     let look = |path: &Path| {
@@ -187,6 +190,18 @@ fn confined(folder: &Path, name: &str) -> Result<PathBuf, String> {
         }
         if found.mode() & 0o022 != 0 {
             return wrong(path, "can be written by others");
+        }
+    }
+    for above in folder.ancestors().skip(1) {
+        let found = look(above)?;
+        if !found.is_dir() {
+            return wrong(above, "is not a folder; links are not followed");
+        }
+        if found.uid() != 0 && found.uid() != own {
+            return wrong(above, "belongs to neither root nor flowhook's user");
+        }
+        if found.mode() & 0o022 != 0 && found.mode() & STICKY == 0 {
+            return wrong(above, "can be written by others");
         }
     }
     match file.mode() & 0o111 {

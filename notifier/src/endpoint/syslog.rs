@@ -14,7 +14,7 @@ use jiff::tz::TimeZone;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use shared::clock::SharedClock;
-use shared::model::Severity;
+use shared::model::{Alert, Severity};
 use shared::store::Delivery;
 
 use self::line::{Format, Header};
@@ -27,7 +27,7 @@ use crate::params::Within;
 use crate::posting::TEST_TEXT;
 use crate::tls::Connector;
 
-mod line;
+pub(super) mod line;
 mod transport;
 
 /// Longest datagram, in bytes: what every receiver should take (RFC 5424 §6.1).
@@ -75,11 +75,15 @@ impl EndpointKind for SyslogKind {
             }
         };
         let transport = transport.within(deps.http.targets());
+        if params.structured_data && params.format != Format::TextRfc5424 {
+            return Err("'structured_data' needs format 'text_rfc5424'".to_owned());
+        }
         let header = Header {
             facility: u8::try_from(params.facility.get()).unwrap_or(14),
             host: line::name(&deps.node, 255),
             pid: std::process::id(),
             zone: TimeZone::system(),
+            with_ids: params.structured_data,
         };
         let clock = Arc::clone(&deps.clock);
         Ok(Arc::new(Syslog { header, format: params.format, max, transport, clock, batch: deps.batch }))
@@ -103,6 +107,10 @@ pub struct SyslogParams {
     /// What a line looks like.
     #[serde(default)]
     format: Format,
+    /// Lines of `text_rfc5424` carry `[flowhook@32473 id="…"]`, by which a receiver can tell a line that
+    /// comes twice.
+    #[serde(default)]
+    structured_data: bool,
     /// Syslog facility, 0 to 23 (RFC 5424 §6.2.1).
     #[serde(default)]
     facility: Within<0, 23, 14>,
@@ -141,7 +149,7 @@ impl std::fmt::Debug for Syslog {
 impl Syslog {
     fn line(&self, delivery: &Delivery) -> Result<String, DeliveryError> {
         let alert = alert_of(delivery)?;
-        Ok(self.header.alert(self.format, &alert, self.clock.now(), self.max))
+        Ok(self.header.alert(self.format, &alert, &delivery.event_id, self.clock.now(), self.max))
     }
 }
 
@@ -158,8 +166,12 @@ impl Endpoint for Syslog {
         merged(&lines, same_for_all(batch, &ended))
     }
 
+    /// Sends what an alert would look like, in the format that was chosen.
     async fn test(&self) -> Result<String, DeliveryError> {
-        let line = self.header.line(self.format, Severity::Info, self.clock.now(), TEST_TEXT);
+        let (id, now) = ("flowhook-test", self.clock.now());
+        let alert = Alert::internal(id.to_owned(), "test", Severity::Info, TEST_TEXT.to_owned(), now);
+        let alert = Alert { node: self.header.host.clone(), ..alert };
+        let line = self.header.alert(self.format, &alert, id, now, self.max);
         self.transport.send(vec![line]).await?;
         Ok(format!("sent one line to {}; syslog does not answer", self.transport.target()))
     }

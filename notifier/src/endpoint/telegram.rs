@@ -73,8 +73,8 @@ pub struct TelegramRecipient {
     /// Messages make a sound.
     #[serde(default)]
     sound: bool,
-    /// The end of an alert is written into the message of its beginning, which then stands for one alert
-    /// alone; off, it is a message of its own.
+    /// Updates and the end of an alert are written into the message of its beginning, which then stands for
+    /// one alert alone; off, they are messages of their own.
     #[serde(default)]
     edit_in_place: bool,
 }

@@ -55,8 +55,33 @@ fn every_sample_builds_and_unknown_parameters_are_named() {
         assert!(kind.build(&odd, &recipient, &deps()).is_err());
     }
     let kinds = configurable_kinds();
-    assert_eq!(kinds.len(), 14, "fifteen with the store, of which checkmk is a format of syslog: {kinds:?}");
     assert!(kinds.is_sorted(), "{kinds:?}");
+}
+
+/// Of every kind one, and of syslog in Checkmk's format, which is a kind of its own for users of ntopng.
+#[test]
+fn every_configuration_that_is_shipped_can_be_used() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../config/endpoints");
+    let mut names = Vec::new();
+    for file in std::fs::read_dir(folder).unwrap() {
+        let path = file.unwrap().path();
+        let config: toml::Table = table(&std::fs::read_to_string(&path).unwrap());
+        let config: crate::NotifierConfig = config["notifier"].clone().try_into().unwrap();
+        assert_eq!(config.check(), Vec::<String>::new(), "{}", path.display());
+        assert!(!config.recipient.is_empty(), "{}", path.display());
+        for recipient in &config.recipient {
+            let endpoint = config.endpoint_of(recipient).unwrap();
+            let kind = super::kind(&endpoint.kind).unwrap();
+            let built = kind.build(&endpoint.params.0, &recipient.params.0, &deps());
+            assert!(built.is_ok(), "{} {}: {built:?}", path.display(), recipient.name);
+        }
+        names.push(path.file_stem().unwrap().to_str().unwrap().to_owned());
+    }
+    names.sort();
+    let mut expected: Vec<_> = configurable_kinds().into_iter().chain(["syslog-checkmk"]).collect();
+    expected.sort_unstable();
+    assert_eq!(names, expected);
+    assert_eq!(names.len(), 15);
 }
 
 #[test]
@@ -65,7 +90,7 @@ fn samples_are_whole_configurations_and_name_every_parameter() {
         let config: toml::Table = table(kind.sample())["notifier"].as_table().unwrap().clone();
         let config: crate::NotifierConfig = config.try_into().unwrap();
         assert_eq!(config.check(), Vec::<String>::new(), "{}", kind.name());
-        assert_eq!(config.endpoint[0].kind, kind.name());
+        assert!(config.endpoint.iter().all(|endpoint| endpoint.kind == kind.name()));
         for part in ["endpoint", "recipient"] {
             let schema = kind.schema();
             let names = schema["properties"][part]["properties"].as_object().cloned().unwrap_or_default();
@@ -165,7 +190,13 @@ fn parameters_that_do_not_go_together_are_refused() {
             "to = ['b@x.org']",
             "allow_clear_text_login",
         ),
+        ("slack", "", "", "give 'webhook_url' or 'token'"),
+        ("slack", "webhook_url = 'http://x/'\ntoken = 't'", "channel = 'c'", "exclude each other"),
+        ("slack", "webhook_url = 'http://x/'", "channel = 'c'", "needs the endpoint's 'token'"),
+        ("slack", "webhook_url = 'http://x/'", "edit_in_place = true", "cannot change messages"),
+        ("slack", "token = 't'", "", "the recipient's 'channel'"),
         ("syslog", "host = 'x'\npath = '/dev/log'", "", "give one"),
+        ("syslog", "host = 'x'\nstructured_data = true", "", "text_rfc5424"),
     ] {
         let built = super::kind(kind).unwrap().build(&table(params), &table(recipient), &deps());
         let error = built.unwrap_err();
@@ -180,8 +211,11 @@ fn webhook(url: &str, more: &str) -> Arc<dyn Endpoint> {
     build("webhook", &format!("url = '{url}'\n{more}"), "")
 }
 
+mod all_kinds;
+mod editing;
 mod faults;
-mod hostile;
+pub(super) mod hostile;
+mod limits;
 mod meaning;
 mod page;
 mod requests;
@@ -308,70 +342,4 @@ async fn posts_go_to_their_own_urls() {
     assert_eq!(of("/json").header("idempotency-key"), Some("1/r"));
     assert_eq!(of("/text").header("content-type"), Some("text/plain; charset=utf-8"));
     assert_eq!(of("/text").body, "hello");
-}
-
-/// The end of an alert is written into the message of its beginning, where that is still there.
-#[tokio::test]
-async fn an_end_is_written_into_the_message_of_its_beginning() {
-    for (kind, params, recipient, answer, edit) in [
-        (
-            "discord",
-            "webhook_url = 'URL/hooks/1/hunter2?thread_id=5'",
-            "",
-            "{\"id\":\"77\"}",
-            "PATCH /hooks/1/hunter2/messages/77?thread_id=5",
-        ),
-        (
-            "mattermost",
-            "url = 'URL/api/v4/posts'\ntoken = 'hunter2'",
-            "channel_id = 'c1'",
-            "{\"id\":\"77\"}",
-            "PUT /api/v4/posts/77/patch",
-        ),
-        (
-            "telegram",
-            "token = '1:hunter2'\nurl = 'URL'",
-            "channel = -100",
-            "{\"ok\":true,\"result\":{\"message_id\":77}}",
-            "POST /bot1:hunter2/editMessageText",
-        ),
-    ] {
-        let server = Server::start(move |_, request| {
-            match request.body.contains("deleted") && request.body.contains("Released") {
-                // Somebody has deleted the message of this one.
-                true if !request.head.starts_with("POST") || request.head.contains("edit") => {
-                    Script::Answer(404, "")
-                }
-                _ => Script::json(200, answer),
-            }
-        })
-        .await;
-        let recipient = format!("{recipient}\nedit_in_place = true");
-        let endpoint = build(kind, &params.replace("URL", &server.url("")), &recipient);
-        let of = |id: &str, action| {
-            let message = format!("about {id}");
-            delivery(&Alert { action, message, ..alert(id) })
-        };
-        use shared::model::AlertAction::{Engage, Release};
-        let batch = [
-            of("a", Engage),
-            of("deleted", Engage),
-            of("a", Release),
-            of("deleted", Release),
-            of("b", Release),
-        ];
-        for result in endpoint.deliver(&batch).await {
-            assert_eq!(result, Ok(()), "{kind}");
-        }
-        let heads: Vec<String> =
-            server.requests().iter().map(|r| r.head.lines().next().unwrap().to_owned()).collect();
-        let edits = heads.iter().filter(|head| head.starts_with(edit)).count();
-        assert_eq!((heads.len(), edits), (6, 2), "{kind}: {heads:#?}");
-        let third = &server.requests()[2];
-        assert!(third.head.starts_with(edit) && third.body.contains("about a"), "{kind}: {}", third.head);
-        assert!(!third.body.contains("hunter2"), "{kind}");
-        // Its end was told once: another one is a message of its own.
-        endpoint.deliver(&[of("a", Release)]).await.remove(0).unwrap();
-        assert!(!server.requests()[6].head.starts_with(edit), "{kind}");
-    }
 }

@@ -128,6 +128,7 @@ impl Thehive {
         let title = format!("{}: {}", text::type_label(&alert.alert_type), alert.message);
         let (source_ref, label) = match alert.action {
             AlertAction::Release => (format!("{}-release", alert.id), "[Released] "),
+            AlertAction::Update => (alert.transition_id(), "[Updated] "),
             AlertAction::Engage | AlertAction::Store => (alert.id.clone(), ""),
         };
         let tags = [

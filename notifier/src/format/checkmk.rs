@@ -31,6 +31,7 @@ fn comment(alert: &Alert) -> String {
     let action = match alert.action {
         AlertAction::Engage => " (Engaged)",
         AlertAction::Release => " (Released)",
+        AlertAction::Update => " (Updated)",
         AlertAction::Store => "",
     };
     one_line(&format!(
@@ -55,7 +56,7 @@ fn entity_value(alert: &Alert) -> String {
 }
 
 /// The value of a parameter of structured data (RFC 5424 §6.3.3).
-fn value(text: &str) -> String {
+pub fn value(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         if matches!(c, '"' | '\\' | ']') {

@@ -60,6 +60,7 @@ fn short(alert: &Alert) -> String {
     let action = match alert.action {
         AlertAction::Engage => " engaged",
         AlertAction::Release => " released",
+        AlertAction::Update => " updated",
         AlertAction::Store => "",
     };
     let (kind, value) = (type_label(&alert.alert_type), shown_value(alert));

@@ -33,6 +33,7 @@ pub fn line(alert: &Alert) -> String {
     match alert.action {
         AlertAction::Engage => line.push_str("[Engaged]"),
         AlertAction::Release => line.push_str("[Released]"),
+        AlertAction::Update => line.push_str("[Updated]"),
         AlertAction::Store => {}
     }
     line.push(' ');
@@ -140,6 +141,7 @@ mod tests {
         };
         check(&alert("a"), &text("Engaged"));
         check(&Alert { action: AlertAction::Release, ..alert("a") }, &text("Released"));
+        check(&Alert { action: AlertAction::Update, ..alert("a") }, &text("Updated"));
     }
 
     #[test]

@@ -170,7 +170,9 @@ impl Worker {
             Order::Holds(conditions, event, reply) => {
                 let holds = |(name, source): (String, Source)| {
                     let condition = known(compiled, engine, &name, source);
-                    condition.and_then(|c| engine.holds(c, &event, clock.now())).map_err(|e| e.to_string())
+                    condition
+                        .and_then(|c| engine.holds_of_event(c, &event, clock.now()))
+                        .map_err(|e| e.to_string())
                 };
                 let _ = reply.send(conditions.into_iter().map(holds).collect());
             }

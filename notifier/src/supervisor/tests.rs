@@ -137,6 +137,14 @@ async fn questions_are_answered() {
     assert_eq!((&recipients[0]["builtin"], &recipients[3]["enabled"]), (&json!(true), &json!(false)));
     assert_eq!((&recipients[2]["kind"], &recipients[2]["breaker"]), (&json!("webhook"), &json!("closed")));
 
+    let kinds = setup.ask("kinds", "").await;
+    let names: Vec<&str> = kinds.as_array().unwrap().iter().map(|k| k["kind"].as_str().unwrap()).collect();
+    assert_eq!(names, crate::endpoint::configurable_kinds());
+    let kind = setup.ask("kinds", "{\"kind\":\"slack\"}").await;
+    let secret = &kind[0]["schema"]["properties"]["endpoint"]["properties"]["webhook_url"];
+    assert!(secret.to_string().contains("\"writeOnly\":true"), "{kind}");
+    assert_eq!(kind[0]["documentation"], "docs/endpoints.md#slack");
+
     for name in ["alert_store", "script_http", "ops"] {
         let answer = setup.ask("test", json!({ "recipient": name }).to_string()).await;
         assert_eq!(answer["ok"], true, "{name}: {answer}");
@@ -164,6 +172,7 @@ async fn hostile_questions_get_an_error() {
     let setup = Setup::new(&webhook(&server));
     let _running = spawn(setup.deps.clone()).await.unwrap();
     for (verb, question, code) in [
+        ("kinds", "{\"kind\":\"alert_store\"}", "not_found"),
         ("test", "", "bad_request"),
         ("test", "[]", "bad_request"),
         ("test", "{\"recipient\":7}", "bad_request"),

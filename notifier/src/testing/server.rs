@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 
 use super::eventually;
 
@@ -24,7 +24,7 @@ pub enum Script {
     Close,
     /// Promises a body and sends a byte of it now and then, without end.
     SlowDrip(u16),
-    /// Promises a body and closes in the middle of it.
+    /// Promises a body and resets the connection in the middle of it.
     CutBody(u16),
     /// Promises a body of 10 GiB and sends as much as is taken.
     Endless(u16),
@@ -155,7 +155,25 @@ struct Desk {
     taken: Arc<AtomicU64>,
 }
 
-async fn serve(mut socket: impl AsyncRead + AsyncWrite + Unpin, desk: Desk) {
+/// A connection that can be broken.
+trait Connection: AsyncRead + AsyncWrite + Unpin {
+    /// Closed from now on, it tells the other side that it is broken (RST) in place of done (FIN).
+    fn break_off(&self);
+}
+
+impl Connection for TcpStream {
+    fn break_off(&self) {
+        self.set_zero_linger().unwrap();
+    }
+}
+
+impl Connection for tokio_rustls::server::TlsStream<TcpStream> {
+    fn break_off(&self) {
+        self.get_ref().0.break_off();
+    }
+}
+
+async fn serve(mut socket: impl Connection, desk: Desk) {
     while let Some(request) = read_request(&mut socket).await {
         let number = {
             let mut record = desk.record.lock().unwrap();
@@ -175,6 +193,7 @@ async fn serve(mut socket: impl AsyncRead + AsyncWrite + Unpin, desk: Desk) {
             Script::CutBody(status) => {
                 let _ = socket.write_all(promise(status, 1000).as_bytes()).await;
                 let _ = socket.write_all(b"{\"errors\":false,\"errcode\":0,").await;
+                socket.break_off();
                 return;
             }
             Script::Endless(status) => endless(&mut socket, status, &desk.taken).await,

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 pub enum AlertEvents {
     /// None.
     Off,
-    /// Those that engage and release.
+    /// Those that engage, become graver and release.
     #[default]
     Engaged,
     /// Every one, also those of flows, which can be many.

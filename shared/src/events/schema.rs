@@ -56,7 +56,7 @@ pub const EVENT_TYPES: [EventType; 6] = [
         kind: "alert",
         subject: "event.alert.{severity}.{type}.{entity}",
         filter: "event.alert.*.*.*",
-        summary: "An alert was engaged, released or stored",
+        summary: "An alert was engaged, updated, released or stored",
         schema: || schema::<AlertBody>("alert"),
     },
     EventType {

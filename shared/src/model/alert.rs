@@ -29,6 +29,8 @@ pub enum AlertAction {
     Release,
     /// One shot: it happened.
     Store,
+    /// What goes on has become graver. Told only to those who ask for it.
+    Update,
 }
 
 impl AlertAction {
@@ -38,12 +40,13 @@ impl AlertAction {
             Self::Engage => "engage",
             Self::Release => "release",
             Self::Store => "store",
+            Self::Update => "update",
         }
     }
 
     /// Reads a lower-case name.
     pub fn parse(name: &str) -> Option<Self> {
-        [Self::Engage, Self::Release, Self::Store].into_iter().find(|a| a.name() == name)
+        [Self::Engage, Self::Release, Self::Store, Self::Update].into_iter().find(|a| a.name() == name)
     }
 }
 
@@ -126,7 +129,7 @@ pub struct AlertFlow {
 pub struct Alert {
     /// Version of this form, [`ALERT_SCHEMA_VERSION`].
     pub schema_version: u32,
-    /// The episode: engage and release of one alert share it; 32 hexadecimal digits. Derived from
+    /// The episode: engage, updates and release of one alert share it; 32 hexadecimal digits. Derived from
     /// what happened, so every node that sees the same thing gives the same id.
     pub id: String,
     /// What happened.
@@ -147,7 +150,7 @@ pub struct Alert {
     /// Event time of this transition.
     #[schema(value_type = String)]
     pub tstamp: Timestamp,
-    /// Event time of the engage, on a release.
+    /// Event time of the engage, on an update or a release.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub engaged_at: Option<Timestamp>,
@@ -242,9 +245,12 @@ impl Alert {
         format!("{}|{}|{}|{}|{}", self.site, self.entity, self.entity_value, self.alert_type, self.script)
     }
 
-    /// Unique per transition: `<id>/<action>`.
+    /// Unique per transition: `<id>/<action>`, of updates, of which there may be several, with the time.
     pub fn transition_id(&self) -> String {
-        format!("{}/{}", self.id, self.action)
+        match self.action {
+            AlertAction::Update => format!("{}/{}/{}", self.id, self.action, self.tstamp.ns()),
+            _ => format!("{}/{}", self.id, self.action),
+        }
     }
 }
 
@@ -269,5 +275,16 @@ mod tests {
         assert_eq!(derive_id(&["a", "b"]), derive_id(&["a", "b"]));
         assert_ne!(derive_id(&["ab", ""]), derive_id(&["a", "b"]));
         assert_eq!(derive_id(&["a"]).len(), 32);
+    }
+
+    #[test]
+    fn each_update_of_an_episode_is_a_transition_of_its_own() {
+        let mut alert = Alert::internal("a".to_owned(), "t", Severity::Error, String::new(), Timestamp::ZERO);
+        assert_eq!(alert.transition_id(), "a/store");
+        alert.action = AlertAction::Update;
+        let first = alert.transition_id();
+        alert.tstamp = Timestamp::from_secs(60);
+        assert_ne!(first, alert.transition_id());
+        assert_eq!(AlertAction::parse("update"), Some(AlertAction::Update));
     }
 }

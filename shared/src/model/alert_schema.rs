@@ -77,10 +77,11 @@ mod tests {
     }
 
     /// Alerts as this version was first told them; no later program may read or write them otherwise.
-    const GOLDEN: [&str; 3] = [
+    const GOLDEN: [&str; 4] = [
         include_str!("../../../tests/data/golden/alert_v1_flow.json"),
         include_str!("../../../tests/data/golden/alert_v1_engage.json"),
         include_str!("../../../tests/data/golden/alert_v1_release.json"),
+        include_str!("../../../tests/data/golden/alert_v1_update.json"),
     ];
 
     #[test]

@@ -61,7 +61,7 @@ pub fn run(
                 let alert = match transition {
                     Transition::Engage(engaged) => engaged.alert,
                     Transition::Store(alert) => alert,
-                    Transition::Update(_) | Transition::Release(_) => continue,
+                    Transition::Update(_) | Transition::Worsen(..) | Transition::Release(_) => continue,
                 };
                 if alert.action != AlertAction::Release {
                     *trial.alerts.entry(alert.alert_type).or_default() += 1;

@@ -65,6 +65,18 @@ async fn the_attacker_is_banned_and_nobody_else() {
 }
 
 #[tokio::test]
+async fn hostile_text_is_no_argument() {
+    let bench = bench("", "jail = 'j'\nmax_per_minute = 10000", "");
+    for alert in crate::endpoint::tests::hostile::hostile_alerts(200) {
+        let party = attack("203.0.113.9", AlertAction::Store).client;
+        assert_eq!(bench.deliver(&Alert { client: party, ..alert }).await, Ok(()));
+    }
+    let log = bench.log();
+    assert_eq!(log.len(), 200);
+    assert!(log.iter().all(|line| line == "set j banip 203.0.113.9"), "{log:?}");
+}
+
+#[tokio::test]
 async fn a_release_lifts_the_ban_where_that_is_chosen() {
     let bench = bench("", "jail = 'j'\nunban_on_release = true", "");
     assert_eq!(bench.deliver(&attack("203.0.113.9", AlertAction::Release)).await, Ok(()));

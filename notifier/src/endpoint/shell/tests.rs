@@ -42,6 +42,21 @@ async fn the_seeds_script_runs_unmodified() {
 }
 
 #[tokio::test]
+async fn hostile_text_comes_as_it_is_on_standard_input() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = dir.path().join("log");
+    add(dir.path(), "log.sh", &format!("#!/bin/sh\ncat - >> {}\n", log.display()), 0o755);
+    let alerts = crate::endpoint::tests::hostile::hostile_alerts(200);
+    let batch: Vec<_> = alerts.iter().map(delivery).collect();
+    assert!(shell(dir.path(), "log.sh", "").deliver(&batch).await.iter().all(Result::is_ok));
+    let text = std::fs::read_to_string(log).unwrap();
+    let lines: Vec<Alert> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(lines == alerts, "one line an alert, and each as it was");
+    let there: Vec<_> = std::fs::read_dir(dir.path()).unwrap().collect();
+    assert_eq!(there.len(), 2, "{there:?}");
+}
+
+#[tokio::test]
 async fn options_are_arguments_and_nothing_more() {
     let dir = folder_with("args.sh", "#!/bin/sh\nfor a in \"$@\"; do echo \"<$a>\"; done\n", 0o700);
     let endpoint = shell(dir.path(), "args.sh", "options = ['-v', 'a b; id', '$(touch pwned)']");
@@ -112,6 +127,55 @@ async fn what_is_not_surely_the_operators_is_not_run() {
     let error = shell(dir.path(), "good.sh", "").test().await.unwrap_err().to_string();
     assert!(error.contains("written by others"), "{error}");
     assert!(!marker.path().join("ran").exists());
+}
+
+#[tokio::test]
+async fn folders_above_are_looked_at_as_well() {
+    let outer = tempfile::tempdir().unwrap();
+    let folder = outer.path().join("inner/scripts");
+    std::fs::create_dir_all(&folder).unwrap();
+    add(&folder, "good.sh", "#!/bin/sh\n", 0o755);
+    symlink(outer.path().join("inner"), outer.path().join("link")).unwrap();
+    let set = |mode| {
+        let rights = std::fs::Permissions::from_mode(mode);
+        std::fs::set_permissions(outer.path().join("inner"), rights).unwrap();
+    };
+    for (mode, word) in [(0o755, None), (0o777, Some("written by others")), (0o1777, None)] {
+        set(mode);
+        let told = shell(&folder, "good.sh", "").test().await.map_err(|e| e.to_string());
+        match (&told, word) {
+            (Ok(_), None) => {}
+            (Err(told), Some(word)) => assert!(told.contains(word) && told.contains("inner "), "{told}"),
+            _ => panic!("{mode:o}: {told:?}"),
+        }
+    }
+    let error = shell(&outer.path().join("link/scripts"), "good.sh", "").test().await.unwrap_err();
+    assert!(error.to_string().contains("links are not followed"), "{error}");
+}
+
+#[tokio::test]
+async fn what_belongs_to_somebody_else_is_not_run() {
+    /// Neither root nor whoever runs this.
+    const SOMEBODY: u32 = 54_321;
+    let outer = tempfile::tempdir().unwrap();
+    let folder = outer.path().join("scripts");
+    std::fs::create_dir(&folder).unwrap();
+    add(&folder, "good.sh", "#!/bin/sh\n", 0o755);
+    if std::os::unix::fs::chown(folder.join("good.sh"), Some(SOMEBODY), None).is_err() {
+        assert!(std::env::var_os("CI").is_none(), "no file may be given away, and in CI nothing is skipped");
+        eprintln!("SKIPPED: root alone gives files away");
+        return;
+    }
+    let refused = async || shell(&folder, "good.sh", "").test().await.unwrap_err().to_string();
+    let word = "belongs to neither root nor flowhook's user";
+    assert!(refused().await.contains(&format!("good.sh {word}")), "{}", refused().await);
+    for given in [folder.as_path(), outer.path()] {
+        std::os::unix::fs::chown(folder.join("good.sh"), Some(0), None).unwrap();
+        std::os::unix::fs::chown(given, Some(SOMEBODY), None).unwrap();
+        assert!(refused().await.contains(&format!("{} {word}", given.display())), "{}", refused().await);
+        std::os::unix::fs::chown(given, Some(0), None).unwrap();
+    }
+    assert!(shell(&folder, "good.sh", "").test().await.is_ok());
 }
 
 #[test]

@@ -5,10 +5,16 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use shared::model::{Alert, Severity, Timestamp};
 
-use crate::format::{checkmk, cut, ecs, json, text};
+use crate::format::{checkmk, cut, ecs, json, one_line, text};
 
 /// What calls itself by this name in logs (`TAG`, `APP-NAME`).
 const APP_NAME: &str = "flowhook";
+
+/// Name of our structured data; the number is the one that RFC 5612 sets aside for such uses.
+const DATA_ID: &str = "flowhook@32473";
+
+/// Longest id in structured data, in bytes.
+const MAX_ID: usize = 256;
 
 /// What a line looks like.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
@@ -41,12 +47,15 @@ pub struct Header {
     pub pid: u32,
     /// Zone of RFC 3164's time, which names none.
     pub zone: TimeZone,
+    /// [`Format::TextRfc5424`] has the line's id as structured data.
+    pub with_ids: bool,
 }
 
 impl Header {
-    /// The line of an alert sent at `now`, at most `max` bytes as far as cutting its texts helps.
-    pub fn alert(&self, format: Format, alert: &Alert, now: Timestamp, max: usize) -> String {
-        let head = self.head(format, alert.severity, now);
+    /// The line of an alert, known by `id`, sent at `now`: at most `max` bytes as far as cutting its texts
+    /// helps.
+    pub fn alert(&self, format: Format, alert: &Alert, id: &str, now: Timestamp, max: usize) -> String {
+        let head = self.head(format, alert.severity, id, now);
         let room = max.saturating_sub(head.len());
         let body = match format {
             Format::Text | Format::TextRfc5424 => cut(&text::line(alert), room),
@@ -58,19 +67,17 @@ impl Header {
         head + body.as_str()
     }
 
-    /// A line with this text, which must be safe already.
-    pub fn line(&self, format: Format, severity: Severity, now: Timestamp, text: &str) -> String {
-        let nothing = if format == Format::Checkmk { "- " } else { "" };
-        self.head(format, severity, now) + nothing + text
-    }
-
-    fn head(&self, format: Format, severity: Severity, now: Timestamp) -> String {
+    fn head(&self, format: Format, severity: Severity, id: &str, now: Timestamp) -> String {
         let priority = u32::from(self.facility) * 8 + u32::from(severity.syslog());
         let (host, pid) = (&self.host, self.pid);
         match format {
-            // Version, time, host, app name, process id, no message id, no structured data.
+            // Version, time, host, app name, process id, no message id, structured data.
             Format::TextRfc5424 => {
-                format!("<{priority}>1 {} {host} {APP_NAME} {pid} - - ", now.rfc3339_millis())
+                let data = match self.with_ids {
+                    true => format!("[{DATA_ID} id=\"{}\"]", checkmk::value(&cut(&one_line(id), MAX_ID))),
+                    false => "-".to_owned(),
+                };
+                format!("<{priority}>1 {} {host} {APP_NAME} {pid} - {data} ", now.rfc3339_millis())
             }
             // The same up to the structured data, which the line begins with.
             Format::Checkmk => {
@@ -94,11 +101,21 @@ mod tests {
     use crate::testing::{alert, flow_alert};
 
     fn header() -> Header {
-        Header { facility: 14, host: "devel".to_owned(), pid: 4783, zone: TimeZone::UTC }
+        Header { facility: 14, host: "devel".to_owned(), pid: 4783, zone: TimeZone::UTC, with_ids: false }
     }
 
     fn line(format: Format, alert: &Alert) -> String {
-        header().alert(format, alert, Timestamp::from_secs(1_536_247_325), 2048)
+        header().alert(format, alert, &alert.transition_id(), Timestamp::from_secs(1_536_247_325), 2048)
+    }
+
+    #[test]
+    fn structured_data_has_the_id_where_it_is_asked_for() {
+        let header = Header { with_ids: true, ..header() };
+        let line = |id: &str| header.alert(Format::TextRfc5424, &alert("a"), id, Timestamp::ZERO, 2048);
+        let told = line("a/engage");
+        assert!(told.contains(" flowhook 4783 - [flowhook@32473 id=\"a/engage\"] [2018-"), "{told}");
+        let hostile = line("a\"] x=\\\r\n");
+        assert!(hostile.contains("[flowhook@32473 id=\"a\\\"\\] x=\\\\\\\\r\\\\n\"] [2018-"), "{hostile}");
     }
 
     #[test]
@@ -138,8 +155,6 @@ mod tests {
         let start =
             "<115>1 2018-09-06T15:22:05.000Z devel flowhook 4783 - [Checkmk@18662 sl=\"3\" comment=\"";
         assert!(checkmk.starts_with(start), "{checkmk}");
-        let test = header().line(Format::Checkmk, Severity::Info, Timestamp::ZERO, "x");
-        assert!(test.ends_with(" - - x"), "{test}");
         let ecs = line(Format::Ecs, &flow_alert("a"));
         let (_, json) = ecs.split_once("]: ").unwrap();
         let json: serde_json::Value = serde_json::from_str(json).unwrap();
@@ -157,7 +172,8 @@ mod tests {
             (Severity::Info, 118),
             (Severity::Debug, 119),
         ] {
-            let line = header().line(Format::Text, severity, Timestamp::ZERO, "x");
+            let line =
+                header().alert(Format::Text, &Alert { severity, ..alert("a") }, "a", Timestamp::ZERO, 2048);
             assert!(line.starts_with(&format!("<{priority}>Jan  1 00:00:00 ")), "{line}");
         }
     }

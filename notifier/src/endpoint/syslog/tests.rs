@@ -11,7 +11,7 @@ use super::*;
 use crate::testing::{alert, certificate, delivery, eventually, flow_alert, golden};
 
 fn syslog(transport: Transport, max: usize) -> Syslog {
-    let header = Header { facility: 14, host: "n1".to_owned(), pid: 1, zone: TimeZone::UTC };
+    let header = Header { facility: 14, host: "n1".to_owned(), pid: 1, zone: TimeZone::UTC, with_ids: false };
     let clock = ManualClock::new(Timestamp::from_secs(1_536_247_325));
     Syslog { header, format: Format::Text, max, transport, clock, batch: 64 }
 }
@@ -51,16 +51,136 @@ fn seeds() -> Vec<Alert> {
     vec![device, alert("a"), released, flow_alert("f"), process]
 }
 
+/// The seed's own lines, less the header; ours have a time in the first brackets, and addresses in place of
+/// names.
+#[test]
+fn the_seeds_lines_are_written_as_the_seed_has_them() {
+    let header =
+        Header { facility: 14, host: "devel".to_owned(), pid: 1, zone: TimeZone::UTC, with_ids: false };
+    let written = |format, alert: &Alert| {
+        let line = header.alert(format, alert, "", Timestamp::ZERO, STREAM_BYTES);
+        match format {
+            Format::Checkmk => line.split_once(" flowhook 1 - ").unwrap().1.to_owned(),
+            _ => line.split_once(" flowhook[1]: ").unwrap().1.to_owned(),
+        }
+    };
+    let [device, engaged, _, flow, _] = &seeds()[..] else { panic!() };
+    for (alert, line) in [
+        (
+            device,
+            "[][Info][Device Connection][Device][58:40:4E:CE:28:29] The device Apple_CE:28:29 has connected to \
+             the network.",
+        ),
+        (
+            engaged,
+            "[][Error][Threshold Cross][Interface][iface_0][Engaged] Minute traffic crossed by interface eno1 \
+             [1.08 MB > 2 Bytes]",
+        ),
+        (
+            flow,
+            "[][Warning][Remote to Remote Flow][Flow] Remote client and remote server \
+             [Flow: 192.168.1.100:138 192.168.1.255:138] [L4 Protocol: UDP]",
+        ),
+    ] {
+        let time = alert.tstamp.rfc3339_millis();
+        assert_eq!(written(Format::Text, alert).replacen(&time, "", 1), line);
+    }
+    let process = Alert {
+        action: AlertAction::Store,
+        severity: Severity::Info,
+        alert_type: "process_notification".to_owned(),
+        entity: Entity::Host,
+        entity_value: "ntopng".to_owned(),
+        ifid: 1,
+        alert_key: None,
+        tstamp: Timestamp::from_secs(1_536_245_738),
+        message:
+            "[]][Process] Stopped ntopng v.3.7.180906 (CentOS Linux release 7.5.1804 (Core) ) [pid: 4783]\
+                  [options: --interface \"eno1\" --interface \"lo\" --dump-flows \"[hidden]\" --https-port \
+                  \"4433\" --dont-change-user ]"
+                .to_owned(),
+        ..alert("p")
+    };
+    let threshold = Alert {
+        message: "[][Threshold Cross][Engaged] Minute traffic crossed by interface eno1 [891.58 KB > 1 Byte]"
+            .to_owned(),
+        ..alert("t")
+    };
+    for (alert, line) in [
+        (
+            &process,
+            r#"{"entity_value":"ntopng","ifid":1,"action":"store","tstamp":1536245738,"type":"process_notification","entity_type":"host","message":"[]][Process] Stopped ntopng v.3.7.180906 (CentOS Linux release 7.5.1804 (Core) ) [pid: 4783][options: --interface \"eno1\" --interface \"lo\" --dump-flows \"[hidden]\" --https-port \"4433\" --dont-change-user ]","severity":"info"}"#,
+        ),
+        (
+            &threshold,
+            r#"{"message":"[][Threshold Cross][Engaged] Minute traffic crossed by interface eno1 [891.58 KB > 1 Byte]","entity_value":"iface_0","ifid":0,"alert_key":"min_bytes","tstamp":1536247320,"type":"threshold_cross","action":"engage","severity":"error","entity_type":"interface"}"#,
+        ),
+    ] {
+        let read = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap();
+        assert_eq!(read(&written(Format::Json, alert)), read(line));
+    }
+    let message = "Binary file/data transfer (attempt)".to_owned();
+    let mut transfer = Alert {
+        interface: "enp0s3".to_owned(),
+        alert_type: "binary_data_transfer".to_owned(),
+        category: shared::model::Category::System,
+        message,
+        ..flow_alert("b")
+    };
+    let (client, server) = (transfer.client.as_mut().unwrap(), transfer.server.as_mut().unwrap());
+    (client.ip, client.port) = ("192.0.2.10".parse().unwrap(), 43972);
+    (server.ip, server.port) = ("198.51.100.80".parse().unwrap(), 80);
+    let line = written(Format::Checkmk, &transfer);
+    let named = line.replace("192.0.2.10", "vbox").replace("198.51.100.80:80", "it.archive.ubuntu.com:80");
+    assert_eq!(
+        named.replace("(Binary Data Transfer)", "(Binary file/data transfer (attempt))"),
+        "[Checkmk@18662 sl=\"4\" comment=\" (Interface: enp0s3) (Severity: Warning) (Flow) \
+         (Binary file/data transfer (attempt)) (vbox:43972 -> it.archive.ubuntu.com:80) \
+         Binary file/data transfer (attempt)\" severity=\"Warning\"] Binary file/data transfer (attempt)"
+    );
+}
+
 #[test]
 fn every_line_of_the_seed_is_in_every_format_as_recorded() {
-    let header = Header { facility: 14, host: "devel".to_owned(), pid: 4783, zone: TimeZone::UTC };
+    let header =
+        Header { facility: 14, host: "devel".to_owned(), pid: 4783, zone: TimeZone::UTC, with_ids: false };
     let now = Timestamp::from_secs(1_536_247_325);
     let formats =
         [Format::Text, Format::TextRfc5424, Format::Json, Format::JsonFull, Format::Ecs, Format::Checkmk];
     let lines = formats.iter().flat_map(|format| {
-        seeds().into_iter().map(|alert| header.alert(*format, &alert, now, STREAM_BYTES) + "\n")
+        seeds()
+            .into_iter()
+            .map(|alert| header.alert(*format, &alert, &alert.transition_id(), now, STREAM_BYTES) + "\n")
     });
     golden("syslog.txt", lines.collect::<String>().as_bytes());
+}
+
+/// What a test sends shows that the receiver reads what alerts look like.
+#[tokio::test]
+async fn a_test_is_a_line_of_the_format_that_was_chosen() {
+    let server = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let port = server.local_addr().unwrap().port();
+    for (format, begin, inside) in [
+        (Format::Text, "<118>Sep  6 15:22:05 n1 flowhook[1]: [2018-", "] Test message"),
+        (Format::TextRfc5424, "<118>1 2018-", " - - [2018-09-06T15:22:05.000Z][Info][Test]"),
+        (Format::Json, "<118>Sep ", "{\"entity_type\":\"system\""),
+        (Format::JsonFull, "<118>Sep ", "{\"schema_version\":1,\"id\":\"flowhook-test\""),
+        (Format::Ecs, "<118>Sep ", "\"ecs\":{\"version\":\"1.6.0\"}"),
+        (Format::Checkmk, "<118>1 2018-", " - [Checkmk@18662 sl=\""),
+    ] {
+        let transport = Transport::udp("127.0.0.1".to_owned(), port);
+        let endpoint = Syslog { format, ..syslog(transport, UDP_BYTES) };
+        endpoint.test().await.unwrap();
+        let mut bytes = [0; 4096];
+        let size = server.recv(&mut bytes).await.unwrap();
+        let line = String::from_utf8(bytes[..size].to_vec()).unwrap();
+        assert!(line.starts_with(begin) && line.contains(inside), "{format:?}: {line}");
+        assert!(line.contains(TEST_TEXT), "{format:?}: {line}");
+        if let Some((_, json)) = line.split_once("]: {") {
+            let json = serde_json::from_str::<serde_json::Value>(&format!("{{{json}")).unwrap();
+            assert_eq!(json["message"], TEST_TEXT);
+        }
+    }
 }
 
 #[tokio::test]

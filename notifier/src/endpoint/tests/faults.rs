@@ -8,17 +8,18 @@ use super::requests::{HTTP_KINDS, built};
 use super::*;
 use crate::testing::certificate;
 
+/// What comes of a delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Class {
+pub enum Class {
     Delivered,
     Retry,
     Unknown,
     Permanent,
 }
 
-use Class::{Delivered, Permanent, Retry, Unknown};
+pub use Class::{Delivered, Permanent, Retry, Unknown};
 
-fn class(result: &Result<(), DeliveryError>) -> Class {
+pub fn class(result: &Result<(), DeliveryError>) -> Class {
     match result {
         Ok(()) => Delivered,
         Err(DeliveryError::Retry { .. }) => Retry,
@@ -28,8 +29,8 @@ fn class(result: &Result<(), DeliveryError>) -> Class {
 }
 
 /// The answer's body decides, not its status alone.
-fn reads_the_body(kind: &str) -> bool {
-    matches!(kind, "elasticsearch" | "wechat")
+pub fn reads_the_body(row: &str) -> bool {
+    matches!(row, "elasticsearch" | "slack-api" | "wechat")
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -45,7 +46,7 @@ async fn every_kind_knows_what_every_status_means() {
             let result = endpoint.deliver(&[delivery(&alert("a"))]).await.remove(0);
             let expected = match status {
                 // These two have no body.
-                204 | 205 if reads_the_body(row.0) => Retry,
+                204 | 205 if reads_the_body(row.4) => Retry,
                 200..=299 => Delivered,
                 408 | 425 | 429 | 500..=599 => Retry,
                 _ => Permanent,
@@ -98,7 +99,7 @@ async fn every_kind_comes_through_every_fault() {
             let expected = match row.4 {
                 // A connector tells failures by 200 and a sentence.
                 "msteams" if said_something => Permanent,
-                _ if reads_the_body(row.0) => by_body,
+                _ if reads_the_body(row.4) => by_body,
                 _ => by_status,
             };
             assert_eq!(class(&result), expected, "{} {script:?}: {result:?}", row.4);
@@ -128,23 +129,41 @@ async fn every_kind_waits_as_long_as_it_is_asked_to() {
     }
 }
 
+/// Of every kind, also of those that trust certificates of one's own.
 #[tokio::test]
 async fn a_certificate_that_has_expired_is_not_accepted() {
-    let expired = certificate(2001, 2002);
-    let server = Server::start_tls(|_, _| Script::Answer(200, ""), Some(expired.config)).await;
-    for trusted in ["", "tls = { ca_file = 'CA' }"] {
-        let trusted = trusted.replace("CA", expired.ca_file.to_str().unwrap());
-        let params = format!("url = 'https://localhost:{}/'\n{trusted}", server.port);
-        let result = build("webhook", &params, "").deliver(&[delivery(&alert("a"))]).await.remove(0);
-        let Err(DeliveryError::Retry { after: None, reason }) = result else { panic!("{result:?}") };
-        assert!(reason.contains("certificate"), "{reason}");
+    let mut with_own = Vec::new();
+    for row in &HTTP_KINDS {
+        let answer = row.3;
+        let kind = super::kind(row.0).unwrap();
+        let schema = kind.schema();
+        let takes_own = schema["properties"]["endpoint"]["properties"]["tls"].is_object();
+        for (until, trusted) in [(2002, false), (2002, true), (2100, true)] {
+            if trusted && !takes_own {
+                continue;
+            }
+            let shown = certificate(2001, until);
+            let server = Server::start_tls(move |_, _| Script::json(200, answer), Some(shown.config)).await;
+            let mut params = table(&row.1.replace("URL", &format!("https://localhost:{}", server.port)));
+            if trusted {
+                let tls = table(&format!("ca_file = '{}'", shown.ca_file.display()));
+                params.insert("tls".to_owned(), tls.into());
+            }
+            let endpoint = kind.build(&params, &table(row.2), &deps()).unwrap();
+            let result = endpoint.deliver(&[delivery(&alert("a"))]).await.remove(0);
+            if until == 2100 {
+                assert_eq!(result, Ok(()), "{}: one that is valid is", row.4);
+                with_own.push(row.4);
+                continue;
+            }
+            let Err(DeliveryError::Retry { after: None, reason }) = result else {
+                panic!("{}: {result:?}", row.4)
+            };
+            assert!(reason.contains("certificate") && !reason.contains("hunter2"), "{}: {reason}", row.4);
+            assert!(server.requests().is_empty(), "{}", row.4);
+        }
     }
-    assert!(server.requests().is_empty());
-    let valid = certificate(2001, 2100);
-    let server = Server::start_tls(|_, _| Script::Answer(200, ""), Some(valid.config)).await;
-    let tls = format!("tls = {{ ca_file = '{}' }}", valid.ca_file.display());
-    let params = format!("url = 'https://localhost:{}/'\n{tls}", server.port);
-    assert_eq!(build("webhook", &params, "").deliver(&[delivery(&alert("a"))]).await, [Ok(())]);
+    assert_eq!(with_own, ["elasticsearch", "mattermost", "thehive", "webhook"]);
 }
 
 #[tokio::test]

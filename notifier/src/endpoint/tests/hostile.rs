@@ -6,8 +6,11 @@ use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, TestRunner};
 use serde_json::Value;
 
+use super::editing::EDITING;
 use super::requests::HTTP_KINDS;
 use super::*;
+use crate::endpoint::email::message;
+use crate::endpoint::syslog::line::{Format, Header};
 use crate::format::{chat, checkmk, ecs, json, mail, template, text};
 
 /// Alerts that are tried.
@@ -165,6 +168,9 @@ fn check(alert: &Alert) -> Result<(), TestCaseError> {
         letter.html
     );
 
+    mail_keeps_its_parts(alert, letter)?;
+    syslog_keeps_its_header(alert)?;
+
     let own = template::Template::parse("{\"a\":\"${message}\",\"b\":\"${name}\"}").unwrap();
     let body: Value = serde_json::from_str(&own.fill(alert, template::json_inside)).unwrap();
     prop_assert_eq!(&body["a"], &alert.message);
@@ -174,10 +180,87 @@ fn check(alert: &Alert) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-/// Names of the parameters of one element of structured data, sorted (RFC 5424 §6.3).
+/// The headers of a mail are those of any other, and so are its parts.
+fn mail_keeps_its_parts(alert: &Alert, mail: mail::Mail) -> Result<(), TestCaseError> {
+    let sender = "Flowhook <flowhook@example.com>".parse().unwrap();
+    let keys = [alert.message.clone()];
+    let draft = message::draft(&message::Parts {
+        sender: &sender,
+        to: vec!["ops@example.org".parse().unwrap()],
+        cc: Vec::new(),
+        mail,
+        date: alert.tstamp,
+        keys: &keys,
+        thread: Some(&alert.entity_value),
+    });
+    let text = String::from_utf8(draft.unwrap().bytes).unwrap();
+    prop_assert!(text.is_ascii(), "{text}");
+    let (head, body) = text.split_once("\r\n\r\n").unwrap();
+    let names: Vec<&str> = head
+        .split("\r\n")
+        .filter(|line| !line.starts_with([' ', '\t']))
+        .map(|line| line.split(':').next().unwrap())
+        .collect();
+    let mut sorted = names.clone();
+    sorted.sort_unstable();
+    let expected = [
+        "Auto-Submitted",
+        "Content-Type",
+        "Date",
+        "From",
+        "In-Reply-To",
+        "MIME-Version",
+        "Message-ID",
+        "References",
+        "Subject",
+        "To",
+    ];
+    prop_assert_eq!(sorted, expected, "{}", head);
+    let (_, rest) = head.split_once("boundary=\"").unwrap();
+    let boundary = format!("--{}", rest.split('"').next().unwrap());
+    prop_assert_eq!(body.lines().filter(|line| line.starts_with(&boundary)).count(), 3, "{}", body);
+    prop_assert!(!body.contains("\n.\r\n") && !body.replace("\r\n", "").contains(['\r', '\n']), "{body}");
+    Ok(())
+}
+
+/// One line, its header the same as of any other alert, in every format.
+fn syslog_keeps_its_header(alert: &Alert) -> Result<(), TestCaseError> {
+    let header =
+        Header { facility: 14, host: "n1".to_owned(), pid: 7, zone: jiff::tz::TimeZone::UTC, with_ids: true };
+    let priority = 112 + u32::from(alert.severity.syslog());
+    let old = format!("<{priority}>Jan  1 00:00:00 n1 flowhook[7]: ");
+    let new = format!("<{priority}>1 1970-01-01T00:00:00.000Z n1 flowhook 7 - ");
+    for format in
+        [Format::Text, Format::TextRfc5424, Format::Json, Format::JsonFull, Format::Ecs, Format::Checkmk]
+    {
+        let line = header.alert(format, alert, &alert.message, Timestamp::ZERO, 2048);
+        prop_assert!(one_clean_line(&line), "{line}");
+        let start = if matches!(format, Format::TextRfc5424 | Format::Checkmk) { &new } else { &old };
+        let Some(rest) = line.strip_prefix(start.as_str()) else {
+            return Err(TestCaseError::fail(format!("{format:?}: {line}")));
+        };
+        match format {
+            Format::TextRfc5424 => {
+                prop_assert_eq!(parameters(rest, "[flowhook@32473"), ["id"], "{}", rest);
+            }
+            Format::Json | Format::JsonFull | Format::Ecs => {
+                prop_assert!(serde_json::from_str::<Value>(rest).unwrap().is_object());
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Names of the parameters of Checkmk's structured data.
 fn structured_data(line: &str) -> Vec<String> {
+    parameters(line, "[Checkmk@18662")
+}
+
+/// Names of the parameters of one element of structured data, sorted (RFC 5424 §6.3).
+fn parameters(line: &str, element: &str) -> Vec<String> {
     let mut names = Vec::new();
-    let Some(mut rest) = line.strip_prefix("[Checkmk@18662") else { return names };
+    let Some(mut rest) = line.strip_prefix(element) else { return names };
     while let Some(after) = rest.strip_prefix(' ') {
         let Some((name, value)) = after.split_once("=\"") else { return Vec::new() };
         names.push(name.to_owned());
@@ -221,26 +304,57 @@ fn shape(value: &Value) -> Vec<String> {
     out
 }
 
+/// So many alerts of an attacker's text.
+pub fn hostile_alerts(count: usize) -> Vec<Alert> {
+    let mut runner = TestRunner::new(Config { failure_persistence: None, ..Config::default() });
+    (0..count).map(|_| hostile_alert().new_tree(&mut runner).unwrap().current()).collect()
+}
+
+/// The same alert with harmless text. Escapes change with a text's length, structure does not.
+fn calm(alert: &Alert) -> Alert {
+    let mut calm = if alert.flow.is_some() { flow_alert("a") } else { alert.clone() };
+    calm.message = "m".to_owned();
+    if let (Some(flow), Some(hostile)) = (&mut calm.flow, &alert.flow) {
+        flow.name = if hostile.name.is_empty() { String::new() } else { "n".to_owned() };
+        (flow.l4, flow.l7) = (flow.name.clone(), flow.name.clone());
+    }
+    calm
+}
+
+/// An update that is written into a message that is there has the structure of one with harmless text.
+#[tokio::test(flavor = "multi_thread")]
+async fn hostile_text_never_changes_an_edit() {
+    use shared::model::AlertAction::{Engage, Update};
+    for (kind, params, recipient, answer, edit) in EDITING {
+        let server = Server::start(move |_, _| Script::json(200, answer)).await;
+        let recipient = format!("{recipient}\nedit_in_place = true");
+        let endpoint = build(kind, &params.replace("URL", &server.url("")), &recipient);
+        endpoint.deliver(&[delivery(&Alert { action: Engage, ..alert("a") })]).await.remove(0).unwrap();
+        for alert in hostile_alerts(100) {
+            let before = server.requests().len();
+            for told in [&alert, &calm(&alert)] {
+                let update = Alert { action: Update, id: "a".to_owned(), ..told.clone() };
+                assert_eq!(endpoint.deliver(&[delivery(&update)]).await, [Ok(())], "{kind}: {told:?}");
+            }
+            let requests = server.requests();
+            let [hostile, calm] = &requests[before..] else { panic!("{kind}: one request each") };
+            assert!(hostile.head.starts_with(edit), "{kind}: {}", hostile.head);
+            assert_eq!(shape(&hostile.json()), shape(&calm.json()), "{kind}: {}", hostile.body);
+            let text = ["content", "message", "text"].map(|key| hostile.json()[key].clone());
+            let text = text.iter().find_map(Value::as_str).unwrap();
+            assert!(one_clean_line(text), "{kind}: {text}");
+        }
+    }
+}
+
 /// One request an alert, as sent: the same headers and the same JSON structure as for harmless text.
 #[tokio::test(flavor = "multi_thread")]
 async fn hostile_text_never_changes_a_request() {
-    let mut runner = TestRunner::new(Config { failure_persistence: None, ..Config::default() });
-    let alerts: Vec<Alert> =
-        (0..300).map(|_| hostile_alert().new_tree(&mut runner).unwrap().current()).collect();
+    let alerts = hostile_alerts(if std::env::var_os("CI").is_some() { 1000 } else { 300 });
     for row in &HTTP_KINDS {
         let answer = row.3;
         let server = Server::start(move |_, _| Script::json(200, answer)).await;
         let endpoint = super::requests::built(row, &server);
-        // Escapes change with a text's length, structure does not.
-        let calm = |alert: &Alert| {
-            let mut calm = if alert.flow.is_some() { flow_alert("a") } else { alert.clone() };
-            calm.message = "m".to_owned();
-            if let (Some(flow), Some(hostile)) = (&mut calm.flow, &alert.flow) {
-                flow.name = if hostile.name.is_empty() { String::new() } else { "n".to_owned() };
-                (flow.l4, flow.l7) = (flow.name.clone(), flow.name.clone());
-            }
-            calm
-        };
         for alert in &alerts {
             let before = server.requests().len();
             for told in [alert, &calm(alert)] {

@@ -26,6 +26,23 @@ async fn words_of_the_far_end_decide_where_the_status_does_not() {
         ("discord", 404, "{\"message\":\"Unknown Webhook\"}", permanent("answered 404: Unknown Webhook")),
         ("slack", 403, "invalid_token", permanent("answered 403: invalid_token")),
         ("slack", 500, "rollup_error", retry("answered 500: rollup_error")),
+        ("slack-api", 200, "{\"ok\":false,\"error\":\"ratelimited\"}", waits(1.0, "refused: ratelimited")),
+        (
+            "slack-api",
+            429,
+            "{\"ok\":false,\"error\":\"ratelimited\"}",
+            waits(1.0, &format!("{too_many}: ratelimited")),
+        ),
+        ("slack-api", 200, "{\"ok\":false,\"error\":\"internal_error\"}", retry("refused: internal_error")),
+        ("slack-api", 200, "{\"ok\":false,\"error\":\"invalid_auth\"}", permanent("refused: invalid_auth")),
+        (
+            "slack-api",
+            200,
+            "{\"ok\":false,\"error\":\"channel_not_found\"}",
+            permanent("refused: channel_not_found"),
+        ),
+        ("slack-api", 200, "{\"ok\":false}", retry("answered 200 with what cannot be understood")),
+        ("slack-api", 200, "ok", retry("answered 200 with what cannot be understood")),
         ("mattermost", 403, "{\"message\":\"no channel\"}", permanent("answered 403: no channel")),
         ("telegram", 429, "{\"ok\":false,\"parameters\":{\"retry_after\":35}}", waits(35.0, too_many)),
         ("telegram", 200, "{\"ok\":false,\"description\":\"x\"}", permanent("refused: x")),
@@ -75,6 +92,12 @@ async fn words_of_the_far_end_decide_where_the_status_does_not() {
     }
     let limited = Script::Reply(429, "x-ratelimit-reset: 12\r\n".to_owned(), Vec::new());
     assert_eq!(answered("mattermost", limited).await, waits(12.0, too_many));
+    let limited = Script::Reply(
+        200,
+        "retry-after: 30\r\n".to_owned(),
+        b"{\"ok\":false,\"error\":\"ratelimited\"}".to_vec(),
+    );
+    assert_eq!(answered("slack-api", limited).await, waits(30.0, "refused: ratelimited"));
 }
 
 #[tokio::test]

@@ -17,7 +17,7 @@ fn nasty() -> Alert {
 }
 
 /// What a kind needs besides the server's address, and what the far end says when all is well.
-pub const HTTP_KINDS: [(&str, &str, &str, &str, &str); 11] = [
+pub const HTTP_KINDS: [(&str, &str, &str, &str, &str); 12] = [
     ("discord", "webhook_url = 'URL/api/webhooks/1/hunter2'", "username = 'flowhook'", "{}", "discord"),
     ("elasticsearch", "url = 'URL/es'\nusername = 'u'\npassword = 'hunter2'", "", ES_OK, "elasticsearch"),
     (
@@ -37,6 +37,13 @@ pub const HTTP_KINDS: [(&str, &str, &str, &str, &str); 11] = [
         "pagerduty",
     ),
     ("slack", "webhook_url = 'URL/services/T/B/hunter2'\nsender_username = 'fh'", "", "ok", "slack"),
+    (
+        "slack",
+        "token = 'hunter2'\nurl = 'URL/api'\nsender_username = 'fh'",
+        "channel = 'C1'",
+        "{\"ok\":true,\"channel\":\"C1\",\"ts\":\"1.2\"}",
+        "slack-api",
+    ),
     (
         "telegram",
         "token = '1:hunter2'\nurl = 'URL'",
@@ -127,6 +134,57 @@ async fn version_four_of_thehive_has_its_own_path_and_observables() {
     let artifacts = request.json()["artifacts"].clone();
     assert_eq!(artifacts[0]["data"], "192.168.1.100");
     assert_eq!(artifacts[0]["tags"], serde_json::json!(["client", "attacker"]));
+}
+
+/// A flow of which everything is known.
+fn known_flow() -> Alert {
+    let place = |asn, city: &str, continent: &str, country: &str, name: &str, latitude, longitude| {
+        shared::model::GeoPlace {
+            asn,
+            city: city.to_owned(),
+            continent: continent.to_owned(),
+            country: country.to_owned(),
+            country_name: name.to_owned(),
+            latitude: Some(latitude),
+            longitude: Some(longitude),
+            ..Default::default()
+        }
+        .into()
+    };
+    let mut alert = flow_alert("c");
+    let (client, server) = (alert.client.as_mut().unwrap(), alert.server.as_mut().unwrap());
+    (client.ip, client.port, client.vlan) = ("203.0.113.7".parse().unwrap(), 60952, 42);
+    client.geo = Some(place(64_496, "Pisa", "EU", "IT", "Italy", 43.7, 10.4));
+    (server.ip, server.port, server.vlan) = ("2001:db8::53".parse().unwrap(), 443, 42);
+    server.geo = Some(place(64_511, "Boston", "NA", "US", "United States", 42.4, -71.1));
+    let flow = alert.flow.as_mut().unwrap();
+    (flow.l4, flow.l7) = ("TCP".to_owned(), "TLS".to_owned());
+    flow.community_id = "1:fUGQhJ6nxu/LILCAW+Lb8dF4sKU=".to_owned();
+    alert
+}
+
+/// Every field that seed 002 lists is in the document of a flow of which everything is known.
+#[tokio::test]
+async fn elasticsearch_gets_every_field_of_a_flow() {
+    let server = Server::start(|_, _| Script::json(200, ES_OK)).await;
+    let endpoint = build("elasticsearch", &format!("url = '{}'", server.url("")), "");
+    assert_eq!(endpoint.deliver(&[delivery(&known_flow()), delivery(&alert("a"))]).await, [Ok(()), Ok(())]);
+    let request = server.requests().remove(0);
+    golden("elasticsearch-flow.txt", &request.recorded());
+    let document: serde_json::Value = serde_json::from_str(request.body.lines().nth(1).unwrap()).unwrap();
+    let common = "@timestamp message ecs.version event.category event.created event.dataset event.kind \
+                  event.module event.risk_score event.severity event.severity_label organization.name \
+                  rule.name network.community_id network.protocol network.transport network.vlan.id";
+    let of_a_side = "ip port as.number geo.city_name geo.continent_name geo.country_name \
+                     geo.country_iso_code geo.location.lat geo.location.lon";
+    let sides = ["source", "destination"];
+    let sided =
+        sides.iter().flat_map(|side| of_a_side.split_whitespace().map(move |f| format!("{side}.{f}")));
+    for field in common.split_whitespace().map(str::to_owned).chain(sided) {
+        let path = format!("/{}", field.replace('.', "/"));
+        let value = document.pointer(&path).unwrap_or(&serde_json::Value::Null);
+        assert!(!value.is_null() && *value != "", "{field} is missing: {document}");
+    }
 }
 
 #[tokio::test]

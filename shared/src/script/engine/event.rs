@@ -74,7 +74,7 @@ impl ScriptEngine {
         (CallResult { effects: self.host.take_effects(), error, cost }, answer)
     }
 
-    /// Compiles a condition: an expression over `event`, `subject` and `data`.
+    /// Compiles a condition: an expression over the variables that [`Self::holds`] will be given.
     ///
     /// # Errors
     /// Where the syntax is wrong.
@@ -83,17 +83,36 @@ impl ScriptEngine {
         Ok(EventScript { name: name.to_owned(), ast, is_code: true })
     }
 
-    /// Whether a condition is true of an event.
+    /// Whether a condition is true of an event: of `subject`, `data` and the whole `event`.
+    ///
+    /// # Errors
+    /// As [`Self::holds`].
+    pub fn holds_of_event(
+        &self,
+        condition: &EventScript,
+        event: &Value,
+        now: Timestamp,
+    ) -> Result<bool, ScriptError> {
+        let variables = [("subject", &event["subject"]), ("data", &event["data"]), ("event", event)];
+        self.holds(condition, &variables, now)
+    }
+
+    /// Whether a condition is true of these variables.
     ///
     /// # Errors
     /// It fails, or its answer is neither true nor false.
-    pub fn holds(&self, condition: &EventScript, event: &Value, now: Timestamp) -> Result<bool, ScriptError> {
+    pub fn holds(
+        &self,
+        condition: &EventScript,
+        variables: &[(&'static str, &Value)],
+        now: Timestamp,
+    ) -> Result<bool, ScriptError> {
         self.host.begin(None, 0, now);
         let answer = self.guarded(|| {
             let mut scope = Scope::new();
-            scope.push_dynamic("subject", from_json(&event["subject"]));
-            scope.push_dynamic("data", from_json(&event["data"]));
-            scope.push_dynamic("event", from_json(event));
+            for (name, value) in variables {
+                scope.push_dynamic(*name, from_json(value));
+            }
             self.engine.eval_ast_with_scope::<Dynamic>(&mut scope, &condition.ast)
         });
         // A condition asks for nothing.
@@ -153,7 +172,7 @@ mod tests {
         let event = json!({ "subject": "event.state.A.B._.c", "data": { "prev": { "state": "X" }, "n": 3 } });
         let holds = |text: &str| {
             let condition = engine.compile_condition("when", text).unwrap();
-            engine.holds(&condition, &event, Timestamp::ZERO)
+            engine.holds_of_event(&condition, &event, Timestamp::ZERO)
         };
         assert_eq!(holds("data.prev.state == \"X\" && data.n > 2"), Ok(true));
         assert_eq!(holds("subject.contains(\".D.\")"), Ok(false));

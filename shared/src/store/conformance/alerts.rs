@@ -7,7 +7,7 @@ use crate::model::query::{AlertQuery, DEFAULT_LIMIT, MAX_LIMIT};
 use crate::model::{Alert, AlertAction, Category, Entity, Severity};
 use crate::store::{AlertMark, AlertStore, EngagedAlert, Transition};
 
-use AlertAction::{Engage, Release, Store};
+use AlertAction::{Engage, Release, Store, Update};
 
 /// The rows of the history that `query` selects, on all pages, as (episode message, action).
 async fn selected(store: &dyn AlertStore, mut query: AlertQuery) -> Vec<Alert> {
@@ -153,6 +153,14 @@ pub(super) async fn engage_update_release(store: &dyn AlertStore) {
         .unwrap();
     assert_eq!(store.engaged(None).await.unwrap(), [engaged(3, &worse), engaged(4, &b)], "same place");
     assert!(tell_all(store).await.is_empty(), "an update tells nobody");
+
+    let graver = Alert { severity: crate::model::Severity::Emergency, ..worse.clone() };
+    let told = Alert { action: Update, tstamp: at(5), engaged_at: Some(a.tstamp), ..graver.clone() };
+    let worsen = || vec![Transition::Worsen(engaged(3, &graver), at(5))];
+    store.apply(worsen()).await.unwrap();
+    store.apply(worsen()).await.unwrap();
+    assert_eq!(store.engaged(None).await.unwrap(), [engaged(3, &graver), engaged(4, &b)]);
+    assert_eq!(tell_all(store).await, [told], "one that is graver is told, once");
 
     let released = alert("set-a", Release, 9);
     store.apply(vec![Transition::Release(released.clone())]).await.unwrap();

@@ -34,6 +34,16 @@ struct Fate {
     shown: Option<(i64, String)>,
 }
 
+/// Shows something else of an alert, unless it is gone.
+fn show(fates: &mut HashMap<String, Fate>, engaged: EngagedAlert) -> Result<(), StoreError> {
+    let json = serde_json::to_string(&engaged.alert)?;
+    let fate = fates.entry(engaged.alert.id).or_default();
+    if !fate.gone || fate.engages.is_some() {
+        fate.shown = Some((i64::from(engaged.partition), json));
+    }
+    Ok(())
+}
+
 impl Changes {
     /// Adds up transitions, which come in their order.
     pub fn of(transitions: Vec<Transition>) -> Result<Self, StoreError> {
@@ -47,12 +57,10 @@ impl Changes {
                     fate.engages.get_or_insert(place);
                     fate.shown = Some((i64::from(partition), json));
                 }
-                Transition::Update(EngagedAlert { partition, alert }) => {
-                    let json = serde_json::to_string(&alert)?;
-                    let fate = fates.entry(alert.id).or_default();
-                    if !fate.gone || fate.engages.is_some() {
-                        fate.shown = Some((i64::from(partition), json));
-                    }
+                Transition::Update(engaged) => show(&mut fates, engaged)?,
+                Transition::Worsen(engaged, at) => {
+                    changes.tell(&engaged.update(at))?;
+                    show(&mut fates, engaged)?;
                 }
                 Transition::Release(alert) => {
                     changes.tell(&alert)?;

@@ -195,7 +195,7 @@ pub(super) fn changes(transitions: Vec<Transition>) -> Result<Vec<Change>, Store
 /// A transition with the JSON of what it writes.
 pub(super) enum Change {
     Engage { partition: u32, alert: Alert, json: String },
-    Update { partition: u32, id: String, json: String },
+    Update { partition: u32, id: String, json: String, told: Option<(String, Alert)> },
     Release { alert: Alert, json: String },
     Store { alert: Alert, json: String },
 }
@@ -207,7 +207,13 @@ impl Change {
                 Self::Engage { partition, json: serde_json::to_string(&alert)?, alert }
             }
             Transition::Update(EngagedAlert { partition, alert }) => {
-                Self::Update { partition, json: serde_json::to_string(&alert)?, id: alert.id }
+                Self::Update { partition, json: serde_json::to_string(&alert)?, id: alert.id, told: None }
+            }
+            Transition::Worsen(engaged, at) => {
+                let update = engaged.update(at);
+                let told = Some((serde_json::to_string(&update)?, update));
+                let EngagedAlert { partition, alert } = engaged;
+                Self::Update { partition, json: serde_json::to_string(&alert)?, id: alert.id, told }
             }
             Transition::Release(alert) => Self::Release { json: serde_json::to_string(&alert)?, alert },
             Transition::Store(alert) => Self::Store { json: serde_json::to_string(&alert)?, alert },
@@ -225,11 +231,11 @@ impl Change {
                 engage.execute(params![alert.id, partition, json])?;
                 tell(conn, alert, json)
             }
-            Self::Update { partition, id, json } => {
+            Self::Update { partition, id, json, told } => {
                 let mut update =
                     conn.prepare_cached("UPDATE engaged SET part = ?2, json = ?3 WHERE id = ?1")?;
                 update.execute(params![id, partition, json])?;
-                Ok(())
+                told.iter().try_for_each(|(json, alert)| tell(conn, alert, json))
             }
             Self::Release { alert, json } => {
                 conn.prepare_cached("DELETE FROM engaged WHERE id = ?1")?.execute([&alert.id])?;
