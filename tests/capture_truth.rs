@@ -285,7 +285,7 @@ fn fingerprints_of_tls_are_those_of_tshark() {
             })
             .collect();
         assert_eq!(ours, theirs, "{name}");
-        assert!(ours.len() > 10, "{}", ours.len());
+        assert!(ours.len() > 3, "{}", ours.len());
     }
 }
 

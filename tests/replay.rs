@@ -173,6 +173,6 @@ fn applications_of_the_users_own_name_flows_with_category_and_breed() {
     assert_eq!(named("www.shop.example", "dns", "query"), [["DNS.WebShop", "shopping", "acceptable"]]);
 
     std::fs::write(setup.path("more.tsv"), "shop.example\tShop\tshopping\n").unwrap();
-    let error = run_fails(&["check", "-c", &config], 2);
+    let error = run_fails(&["check", "-c", &config], 3);
     assert!(error.contains("more.tsv: line 1: 3 fields instead of"), "{error}");
 }

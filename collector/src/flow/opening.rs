@@ -107,7 +107,8 @@ impl<'a> Opening<'a> {
         let known = |port| l7::guess_by_port(self.l4, 0, port).is_some();
         let privileged = |port| (1..FIRST_FREE).contains(&port);
         match (known(src), known(dst)) {
-            (true, false) => return false,
+            // Who speaks first from a service's port may yet be a client that was given it.
+            (true, false) if !self.may_be_first || dst >= FIRST_EPHEMERAL => return false,
             (false, true) => return true,
             _ if self.may_be_first => return !(privileged(src) && dst >= FIRST_FREE),
             _ => {}

@@ -388,16 +388,17 @@ impl FlowRecord {
             L4::TCP | L4::UDP | SCTP => (Some(self.client.port), Some(self.server.port)),
             _ => (None, None),
         };
-        community_id::calculate_community_id(
-            0,
-            self.client.ip,
-            self.server.ip,
-            client,
-            server,
-            self.l4.0,
-            false,
-        )
-        .unwrap_or_default()
+        // The message is the flow's first. An answer that was seen first came from the server, unless it
+        // went to a group.
+        let answers = match (self.l4, self.icmp) {
+            (L4::ICMP, Some((0 | 14 | 18, _))) | (L4::ICMPV6, Some((129 | 134 | 136, _))) => {
+                !self.server.ip.is_multicast()
+            }
+            _ => false,
+        };
+        let (from, to) = if answers { (&self.server, &self.client) } else { (&self.client, &self.server) };
+        community_id::calculate_community_id(0, from.ip, to.ip, client, server, self.l4.0, false)
+            .unwrap_or_default()
     }
 
     /// Mean time between packets in microseconds; 0 for a single packet.

@@ -1,4 +1,5 @@
-//! Protocols inside TLS that have a name of their own: by port, after STARTTLS, or by the hello.
+//! Protocols inside TLS that have a name of their own: by port, after STARTTLS (RFC 2595, RFC 3207, RFC
+//! 4217), or by the hello.
 
 use std::collections::HashSet;
 use std::sync::LazyLock;
