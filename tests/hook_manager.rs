@@ -167,7 +167,7 @@ fn a_hook_is_made_run_retried_changed_and_deleted() {
     ];
     // What is told goes over the bus before it is on record.
     wait_for("every state on record", 30, || {
-        let events = get_json(&format!("{}/api/v1/events?filter=event.state.HOOK.*.*.*", site.api));
+        let events = get_json(&format!("{}/api/v1/events?limit=500&filter=event.state.HOOK.*.*.*", site.api));
         let subject = |event: &Value| event["subject"].as_str().unwrap().to_owned();
         let states: Vec<String> = events["items"].as_array()?.iter().map(subject).collect();
         let states: Vec<&str> =
