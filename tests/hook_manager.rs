@@ -157,24 +157,23 @@ fn a_hook_is_made_run_retried_changed_and_deleted() {
     site.run(&["hook", "delete", "other"]);
     assert_eq!(site.run(&["hook", "list"]), json!([]));
     assert!(site.fails(&["hook", "show", "other"], 1).contains("other"));
-    let states: Vec<String> = get_json(&format!("{}/api/v1/events?filter=event.state.HOOK.*.*.*", site.api))
-        ["items"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|event| event["subject"].as_str().unwrap().trim_start_matches("event.state.HOOK.").to_owned())
-        .collect();
-    assert_eq!(
-        states,
-        [
-            "ENABLED._.on-set",
-            "DISABLED._.on-set",
-            "DISABLED._.other",
-            "DELETED._.on-set",
-            "ENABLED._.other",
-            "DELETED._.other"
-        ]
-    );
+    let told = [
+        "ENABLED._.on-set",
+        "DISABLED._.on-set",
+        "DISABLED._.other",
+        "DELETED._.on-set",
+        "ENABLED._.other",
+        "DELETED._.other",
+    ];
+    // What is told goes over the bus before it is on record.
+    wait_for("every state on record", 30, || {
+        let events = get_json(&format!("{}/api/v1/events?limit=500&filter=event.state.HOOK.*.*.*", site.api));
+        let subject = |event: &Value| event["subject"].as_str().unwrap().to_owned();
+        let states: Vec<String> = events["items"].as_array()?.iter().map(subject).collect();
+        let states: Vec<&str> =
+            states.iter().map(|state| state.trim_start_matches("event.state.HOOK.")).collect();
+        (states == told).then_some(())
+    });
 }
 
 #[test]

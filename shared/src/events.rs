@@ -251,6 +251,14 @@ impl Draft {
         Self { id: Some(id.into()), ..self }
     }
 
+    /// The same because of a call with this id.
+    pub fn in_call(mut self, id: Option<String>) -> Self {
+        if let Body::State(body) = &mut self.body {
+            body.request_id = id;
+        }
+        self
+    }
+
     /// The same by somebody, as revision `rev`.
     pub fn by(mut self, user: &str, via: &str, rev: u64) -> Self {
         if let Body::State(body) = &mut self.body {

@@ -3,6 +3,7 @@
 use actix_web::HttpRequest;
 use actix_web::http::header::AUTHORIZATION;
 
+use super::query::Parameters;
 use super::{ApiDeps, ApiError};
 use crate::config::{ApiRole, ApiToken};
 
@@ -39,4 +40,18 @@ impl ApiDeps {
             ))),
         }
     }
+}
+
+/// Makes sure that who asks may have a hook run or not, and tells who that is: whatever runs processes
+/// takes the same right as making it does.
+pub async fn may_run(
+    deps: &ApiDeps,
+    request: &HttpRequest,
+    name: &str,
+    asked: &Parameters,
+) -> Result<String, ApiError> {
+    if super::hooks::find(deps, name).await?.is_some_and(|entry| entry.hook.kind.is_process()) {
+        deps.demand(request, ApiRole::ProcessHooks, "a hook that runs a process")?;
+    }
+    Ok(deps.user(request).or(asked.text("by")).unwrap_or_else(|| "api".to_owned()))
 }

@@ -8,7 +8,7 @@ use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
 use actix_web::http::Method;
 use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::middleware::Next;
-use actix_web::{HttpRequest, HttpResponse, get, web};
+use actix_web::{HttpMessage as _, HttpRequest, HttpResponse, get, web};
 use bytes::Bytes;
 use serde_json::{Value, json};
 use shared::events::mask::{HIDDEN, masked};
@@ -35,6 +35,14 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Header with how many hooks stand between the call and what people did.
 const DEPTH: &str = "x-flowhook-depth";
 
+/// The id of a call, for the events of what it changes.
+struct CallId(String);
+
+/// The id that the event of this call has.
+pub fn id_of(request: &HttpRequest) -> Option<String> {
+    request.extensions().get::<CallId>().map(|id| id.0.clone())
+}
+
 /// What a call is.
 struct Call {
     object: String,
@@ -51,6 +59,7 @@ pub async fn tell(
     let wanted = deps.filter(|deps| !reads || deps.events.config().reads);
     let Some(deps) = wanted else { return Ok(next.call(request).await?.map_into_boxed_body()) };
     let id = request_id(&request, &deps.node);
+    request.extensions_mut().insert(CallId(id.clone()));
     let given = match reads {
         true => Bytes::new(),
         false => {
@@ -163,7 +172,7 @@ const MAX_TOLD: usize = 256 * 1024;
 
 /// A body without the values of endpoints' and recipients' parameters: a wrong call may have a secret
 /// under any key.
-fn without_parameters(body: Value) -> Value {
+pub fn without_parameters(body: Value) -> Value {
     match body {
         Value::Object(map) => map
             .into_iter()
@@ -294,8 +303,8 @@ pub async fn schema(event: web::Path<String>, request: HttpRequest) -> Result<Ht
 pub async fn recorded(deps: web::Data<ApiDeps>, request: HttpRequest) -> Result<HttpResponse, ApiError> {
     let asked = Parameters::read(&request, &["since", "until", "filter", "after", "limit"])?;
     let question = json!({
-        "since": super::hooks::time(&asked, "since", &deps)?,
-        "until": super::hooks::time(&asked, "until", &deps)?,
+        "since": super::query::time(&asked, "since", &deps)?,
+        "until": super::query::time(&asked, "until", &deps)?,
         "filter": asked.text("filter"),
         "after": asked.parsed::<u64>("after")?.unwrap_or(0),
         "limit": asked.parsed::<usize>("limit")?,

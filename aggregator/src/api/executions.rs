@@ -8,9 +8,10 @@ use serde_json::{Value, json};
 use shared::clock::Stopwatch;
 use shared::store::hooks::{RunOutcome, RunRecord, RunState};
 
-use super::hooks::{ask, may_run, time};
+use super::access::may_run;
+use super::hooks::ask;
 use super::page::Listing;
-use super::query::Parameters;
+use super::query::{Parameters, time};
 use super::{ApiDeps, ApiError};
 
 /// Which execution is done again, and how.

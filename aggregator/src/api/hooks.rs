@@ -60,30 +60,6 @@ pub async fn ask(deps: &ApiDeps, verb: &str, question: Value) -> Result<Value, A
     super::recipients::ask(deps, verb, question.to_string().into(), PATIENCE).await
 }
 
-/// A parameter that is a time: RFC 3339, or how long ago (`90s`, `15m`, `2h`, `7d`).
-pub fn time(asked: &Parameters, name: &str, deps: &ApiDeps) -> Result<Option<Timestamp>, ApiError> {
-    let Some(text) = asked.text(name) else { return Ok(None) };
-    let wrong = || {
-        ApiError::bad_field(
-            name,
-            format!("parameter '{name}': '{text}' is no time (RFC 3339) and no 2h or 7d"),
-        )
-    };
-    if let Ok(at) = serde_json::from_value(Value::String(text.clone())) {
-        return Ok(Some(at));
-    }
-    let unit = text.chars().last().ok_or_else(wrong)?;
-    let seconds = match unit {
-        's' => 1,
-        'm' => 60,
-        'h' => 3600,
-        'd' => 86_400,
-        _ => return Err(wrong()),
-    };
-    let number: i64 = text.trim_end_matches(unit).parse().map_err(|_| wrong())?;
-    Ok(Some(deps.clock.now().plus_secs(-number.saturating_mul(seconds))))
-}
-
 /// Every hook: of the configuration file, and edited ones over them, without counts.
 pub async fn entries(deps: &ApiDeps) -> Result<Vec<HookEntry>, ApiError> {
     let mut entries: std::collections::BTreeMap<String, HookEntry> = deps
@@ -110,7 +86,8 @@ fn entry(document: Document) -> Result<HookEntry, serde_json::Error> {
     Ok(HookEntry { name, revision, by: Some(by), at: Some(at), hook, counts: None })
 }
 
-async fn find(deps: &ApiDeps, name: &str) -> Result<Option<HookEntry>, ApiError> {
+/// The hook of this name, where there is one.
+pub async fn find(deps: &ApiDeps, name: &str) -> Result<Option<HookEntry>, ApiError> {
     Ok(entries(deps).await?.into_iter().find(|entry| entry.name == name))
 }
 
@@ -172,20 +149,6 @@ pub async fn permit(
     Ok(())
 }
 
-/// Makes sure that who asks may have a hook run or not, and tells who that is: whatever runs processes
-/// takes the same right as making it does.
-pub async fn may_run(
-    deps: &ApiDeps,
-    request: &HttpRequest,
-    name: &str,
-    asked: &Parameters,
-) -> Result<String, ApiError> {
-    if find(deps, name).await?.is_some_and(|entry| entry.hook.kind.is_process()) {
-        deps.demand(request, ApiRole::ProcessHooks, "a hook that runs a process")?;
-    }
-    Ok(deps.user(request).or(asked.text("by")).unwrap_or_else(|| "api".to_owned()))
-}
-
 /// Makes a change that is permitted.
 pub async fn put(
     deps: &ApiDeps,
@@ -215,7 +178,8 @@ pub async fn put(
     if before != Some(after) {
         let object = json!(new.as_ref().or(old.as_ref().map(|old| &old.hook)));
         let draft = Draft::state("HOOK", name, after, before, shared::events::mask::masked(object));
-        deps.events.record(vec![draft.by(&by, "rest", document.revision)]).await;
+        let draft = draft.by(&by, "rest", document.revision).in_call(super::events::id_of(request));
+        deps.events.record(vec![draft]).await;
     }
     // Who misses it looks by himself a while later.
     let _ = deps.bus.publish(&deps.subjects.settings_edited(), kind.name().into()).await;

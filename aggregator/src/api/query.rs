@@ -6,8 +6,11 @@ use std::str::FromStr;
 
 use actix_web::HttpRequest;
 use actix_web::web::Query;
+use serde_json::Value;
+use shared::model::Timestamp;
 use shared::model::query::{DEFAULT_LIMIT, MAX_LIMIT};
 
+use super::ApiDeps;
 use super::error::ApiError;
 
 /// The parameters of one request.
@@ -75,4 +78,28 @@ impl Parameters {
             _ => Err(ApiError::bad_field("limit", format!("limit must be between 1 and {MAX_LIMIT}"))),
         }
     }
+}
+
+/// A parameter that is a time: RFC 3339, or how long ago (`90s`, `15m`, `2h`, `7d`).
+pub fn time(asked: &Parameters, name: &str, deps: &ApiDeps) -> Result<Option<Timestamp>, ApiError> {
+    let Some(text) = asked.text(name) else { return Ok(None) };
+    let wrong = || {
+        ApiError::bad_field(
+            name,
+            format!("parameter '{name}': '{text}' is no time (RFC 3339) and no 2h or 7d"),
+        )
+    };
+    if let Ok(at) = serde_json::from_value(Value::String(text.clone())) {
+        return Ok(Some(at));
+    }
+    let unit = text.chars().last().ok_or_else(wrong)?;
+    let seconds = match unit {
+        's' => 1,
+        'm' => 60,
+        'h' => 3600,
+        'd' => 86_400,
+        _ => return Err(wrong()),
+    };
+    let number: i64 = text.trim_end_matches(unit).parse().map_err(|_| wrong())?;
+    Ok(Some(deps.clock.now().plus_secs(-number.saturating_mul(seconds))))
 }

@@ -11,7 +11,6 @@ use actix_web::http::header::{ETAG, IF_MATCH};
 use actix_web::{HttpRequest, HttpResponse, delete, get, post, put, web};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use shared::events::Draft;
 use shared::model::Timestamp;
 use shared::script::engine::ScriptEngine;
 use shared::script::registry::{ScriptSettings, ScriptSetup, wrong_config};
@@ -19,11 +18,13 @@ use shared::settings::FileSettings;
 use shared::store::documents::{Change, Document, DocumentKind, Put};
 
 use self::notifiers::Edit;
+use self::told::told;
 use super::page::Listing;
 use super::query::Parameters;
 use super::{ApiDeps, ApiError};
 
 pub mod notifiers;
+mod told;
 pub mod whole;
 
 /// Versions of a document in one answer.
@@ -334,11 +335,7 @@ async fn change(
     }
     match store(deps, kind, &name, value, expected, by.as_deref()).await? {
         Put::Done(document) => {
-            if let (DocumentKind::Scripts, Some(on)) = (kind, document.value["enabled"].as_bool()) {
-                let state = if on { "ENABLED" } else { "DISABLED" };
-                let draft = Draft::state("SCRIPT", &document.name, state, None, document.value.clone());
-                deps.events.record(vec![draft.by(&document.by, "rest", document.revision)]).await;
-            }
+            told(deps, request, &document).await;
             tell(deps, kind).await;
             Ok(tagged(HttpResponse::Ok(), Entry::edited(deps, document)))
         }

@@ -40,6 +40,13 @@ impl SupervisorState {
         self.deps.events.tell(Draft::state("SHARD", &partition.to_string(), state, None, object));
     }
 
+    /// Tells that the lease of a partition is in another state here.
+    pub(super) fn tell_lease(&self, partition: u32, state: &str) {
+        let object =
+            serde_json::json!({ "site": self.deps.site, "node": self.deps.node, "group": self.deps.group });
+        self.deps.events.tell(Draft::state("LEASE", &partition.to_string(), state, None, object));
+    }
+
     fn shard_args(&self, partition: u32, fence: u64) -> ShardArgs {
         let carrier = Carrier {
             bus: Arc::clone(&self.deps.bus),

@@ -108,6 +108,7 @@ impl SupervisorState {
                     }
                     Effect::Start(partition, fence) => {
                         tracing::debug!(partition, fence, "partition taken");
+                        self.tell_lease(partition, "TAKEN");
                         if let Err(error) = self.start_shard(partition, fence, myself).await {
                             if is_stale(&error) {
                                 events.extend([Event::Stale(partition), Event::Ended(partition)]);
@@ -124,6 +125,7 @@ impl SupervisorState {
                         Some(shard) => {
                             tracing::error!(partition, "lease lost: the shard is ended");
                             metrics::lease_lost();
+                            self.tell_lease(partition, "LOST");
                             shard.kill();
                         }
                         None => events.push_back(Event::Ended(partition)),
@@ -151,8 +153,10 @@ impl SupervisorState {
                 tracing::error!(partition, "a shard did not stop within 10 s");
                 continue;
             }
+            self.tell_shard(partition, "STOPPED");
             for effect in self.keeper.step(self.watch.elapsed(), Event::Ended(partition)) {
                 if let Effect::GiveUp(lease) = effect {
+                    self.tell_lease(partition, "RELEASED");
                     let leases = Arc::clone(&self.deps.leases);
                     given.push(async move { tokio::time::timeout(GIVE_UP, leases.give_up(&lease)).await });
                 }
@@ -172,7 +176,9 @@ impl SupervisorState {
         stale: bool,
         myself: &ActorRef<AggregatorMessage>,
     ) -> Result<(), ActorProcessingErr> {
-        self.shards.remove(&partition);
+        if self.shards.remove(&partition).is_some() {
+            self.tell_shard(partition, "STOPPED");
+        }
         self.live.set(self.shards.clone());
         if stale {
             self.keeper_step(Event::Stale(partition), myself).await?;

@@ -11,6 +11,7 @@ use shared::store::documents::{Document, DocumentKind, Put};
 
 use super::super::hooks;
 use super::notifiers::Edit;
+use super::told::told;
 use super::{ApiDeps, ApiError, Parameters, check, kind, store, tell};
 
 /// The form of an export.
@@ -147,8 +148,13 @@ async fn make(
     for (kind, name, value) in changes {
         if kind == DocumentKind::Hooks {
             hooks::put(deps, request, &name, hook_of(value.as_ref())?, None, by.clone()).await?;
-        } else if let Put::Conflict(_) = store(deps, kind, &name, value, None, by.as_deref()).await? {
-            tracing::info!(kind = kind.name(), name, "was deleted by somebody else meanwhile");
+            continue;
+        }
+        match store(deps, kind, &name, value, None, by.as_deref()).await? {
+            Put::Done(document) => told(deps, request, &document).await,
+            Put::Conflict(_) => {
+                tracing::info!(kind = kind.name(), name, "was deleted by somebody else meanwhile");
+            }
         }
     }
     tell(deps, DocumentKind::Endpoints).await;

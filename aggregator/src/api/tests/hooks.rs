@@ -93,3 +93,51 @@ async fn a_hook_manager_that_stands_still_is_no_good_health() {
         assert_eq!((&health["status"], &health["hooks"]["late"]), (&json!(status), &json!(late)), "{health}");
     }
 }
+
+#[actix_web::test]
+async fn edits_of_scripts_and_endpoints_are_told_with_the_call_and_without_secrets() {
+    use shared::bus::Stream;
+    use shared::events::{Emitter, Outlet, config::EventsConfig};
+    let (mut deps, store, bus) = deps();
+    let mut told = bus.consume(Stream::Event, "test", "event.state.>").await.unwrap();
+    (deps.events, _) = Emitter::start(Outlet {
+        bus: Arc::clone(&bus),
+        store: None,
+        subjects: Subjects::default(),
+        clock: ManualClock::new(Timestamp::from_secs(1)),
+        source: "/s/n".to_owned(),
+        config: EventsConfig::default(),
+    });
+    let mut documents = vec![
+        ("scripts", "s", json!({ "enabled": false, "config": { "password": "hunter2" } })),
+        ("endpoints", "hook", json!({ "type": "webhook", "params": { "url": "https://x/hunter2" } })),
+    ];
+    let at = Timestamp::ZERO;
+    let change = |(kind, name, value): (&str, &str, Value)| {
+        let (kind, name) = (DocumentKind::parse(kind).unwrap(), name.to_owned());
+        Change { kind, name, value: Some(value), expected: None, by: "ann".to_owned(), at }
+    };
+    for document in documents.drain(..) {
+        store.change(change(document)).await.unwrap();
+    }
+    // Nobody checks endpoints here.
+    let check = Subjects::default().request_role("notifier", "check_settings");
+    let mut questions = bus.subscribe(&check).await.unwrap();
+    tokio::spawn(async move {
+        while let Some(question) = questions.next().await {
+            question.reply.unwrap().send("{}");
+        }
+    });
+    let reset =
+        test::TestRequest::post().uri("/api/v1/settings/reset").insert_header(("x-request-id", "r-7"));
+    let (reset, _) = tokio::join!(ask(&deps, reset), async {
+        for subject in ["event.state.ENDPOINT.DELETED._.hook", "event.state.SCRIPT.RESET._.s"] {
+            let queued = told.next().await.unwrap();
+            assert_eq!(queued.subject, subject);
+            let body: Value = serde_json::from_slice(&queued.payload).unwrap();
+            assert_eq!(body["request_id"], "r-7", "{body}");
+            queued.ack();
+        }
+    });
+    assert_eq!(reset.0, StatusCode::OK, "{}", reset.1);
+}

@@ -1,0 +1,30 @@
+//! What edits of settings tell.
+
+use actix_web::HttpRequest;
+use serde_json::Value;
+use shared::events::Draft;
+use shared::events::mask::masked;
+use shared::store::documents::{Document, DocumentKind};
+
+use super::super::ApiDeps;
+use super::super::events::{id_of, without_parameters};
+
+/// Tells what is in another state by an edit: scripts that are switched, endpoints that are changed, and
+/// both where what the configuration file says is in force again.
+pub async fn told(deps: &ApiDeps, request: &HttpRequest, document: &Document) {
+    let (resource, state) = match (document.kind, &document.value) {
+        (DocumentKind::Scripts, Value::Null) => ("SCRIPT", "RESET"),
+        (DocumentKind::Scripts, value) => match value["enabled"].as_bool() {
+            Some(true) => ("SCRIPT", "ENABLED"),
+            Some(false) => ("SCRIPT", "DISABLED"),
+            None => return,
+        },
+        (DocumentKind::Endpoints, Value::Null) => ("ENDPOINT", "DELETED"),
+        (DocumentKind::Endpoints, _) => ("ENDPOINT", "CHANGED"),
+        _ => return,
+    };
+    let object = masked(without_parameters(document.value.clone()));
+    let draft = Draft::state(resource, &document.name, state, None, object);
+    let draft = draft.by(&document.by, "rest", document.revision).in_call(id_of(request));
+    deps.events.record(vec![draft]).await;
+}
