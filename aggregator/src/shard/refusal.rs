@@ -76,12 +76,12 @@ mod tests {
         let origin = ["s", "4", "n", "0"].map(str::to_owned);
         let mut told = |secs| teller.output(4, &origin, "why", Timestamp::from_secs(secs)).transitions;
         assert_eq!([told(7200).len(), told(7300).len(), told(10_800).len()], [1, 0, 1]);
-        let of = |teller: &mut Teller, secs| match teller.output(4, &origin, "x", Timestamp::from_secs(secs))
-        {
-            Output { transitions, .. } => match transitions.as_slice() {
+        let of = |teller: &mut Teller, secs| {
+            let told = teller.output(4, &origin, "x", Timestamp::from_secs(secs)).transitions;
+            match told.as_slice() {
                 [Transition::Store(alert)] => (alert.id.clone(), alert.site.clone(), alert.node.clone()),
                 other => panic!("{other:?}"),
-            },
+            }
         };
         let (first, second) = (of(&mut Teller::default(), 7300), of(&mut Teller::default(), 7900));
         assert_eq!(first, second, "others give the same");
