@@ -20,6 +20,7 @@ use shared::events::{Draft, Emitter, Outlet};
 use shared::lease::Leases;
 use shared::lease::memory::MemoryLeases;
 use shared::model::LocalNetworks;
+use shared::presence;
 use shared::script::engine::ScriptEngine;
 use shared::script::registry::Registry;
 use shared::script::source::ScriptSource;
@@ -27,6 +28,7 @@ use shared::store::Store;
 use shared::store::documents::DocumentStore;
 use shared::store::events::EventStore;
 use shared::store::sqlite::SqliteHooks;
+use shared::wire::partition::PARTITIONS;
 use shared::wire::subject::Subjects;
 
 use crate::config::{BusKind, Config, StoreKind};
@@ -35,9 +37,13 @@ use crate::scripts::{self, Lifecycle};
 use crate::settings::{self, Keeper};
 use crate::store_watch::{self, Teller};
 
+mod answers;
 mod error;
+mod group;
+mod identity;
 mod open;
 mod stop;
+mod waits;
 
 pub use error::NodeError;
 pub use open::{geo_bases, script_lists, script_sources};
@@ -93,6 +99,8 @@ pub struct Node {
     /// The node's name and the roles it plays, for events of their states.
     name: String,
     roles: Roles,
+    /// Tells it from another node of its name.
+    instance: String,
     /// Look after settings and scripts.
     watchers: Vec<tokio::task::JoinHandle<()>>,
     /// What scripts have to say at the end.
@@ -123,8 +131,8 @@ impl Node {
         let name = config.node_name();
         let clock: SharedClock = SystemClock::shared();
         let subjects = Subjects::new(&config.bus.prefix);
-        let Opened { store, local, lock } = match roles.aggregator || roles.notifier {
-            true => open_store(config, roles).await?,
+        let Opened { store, local, lock, instance } = match roles.aggregator || roles.notifier {
+            true => open_store(config, roles, options.seed).await?,
             false => Opened::default(),
         };
         let mut server = None;
@@ -133,6 +141,8 @@ impl Node {
             BusKind::Nats => {
                 let mut nats = config.bus.nats.clone();
                 nats.prefix.clone_from(&config.bus.prefix);
+                // Under a prefix that is written wrong a collector would make streams that nobody reads.
+                nats.create_streams.get_or_insert(roles.aggregator);
                 let nats = NatsBus::connect(nats).await?;
                 server = Some(Arc::clone(&nats));
                 nats
@@ -161,6 +171,7 @@ impl Node {
             roles,
             watchers: Vec::new(),
             last_words: None,
+            instance,
             _lock: lock,
         };
         let started = node.start_roles(config, roles, options, sources, name, clock, subjects).await;
@@ -208,6 +219,10 @@ impl Node {
         if let Some(troubles) = self.bus.troubles() {
             self.watchers.push(tokio::spawn(store_watch::bus(teller, troubles)));
         }
+        if self.nats.is_some() && !roles.aggregator {
+            let (bus, known) = (Arc::clone(&self.bus), subjects.clone());
+            self.watchers.push(tokio::spawn(answers::until_answered(bus, known, config.bus.prefix.clone())));
+        }
         let file = settings::of_file(config);
         let (bus, known) = (Arc::clone(&self.bus), subjects.clone());
         let (settings, keeper) = Keeper::start(file.clone(), documents.clone(), bus, known).await?;
@@ -236,8 +251,14 @@ impl Node {
                 config: config.notifier.clone(),
                 site: config.node.site.clone(),
                 owner: name.clone(),
+                instance: self.instance.clone(),
             };
             self.notifier = Some(notifier::spawn(deps).await?);
+            if self.nats.is_some() {
+                let word = identity::notifier(&name, &config.node.site, clock.now());
+                let (bus, clock) = (Arc::clone(&self.bus), Arc::clone(&clock));
+                self.watchers.push(tokio::spawn(presence::say(bus, subjects.clone(), clock, word)));
+            }
         }
         if let (true, Some(store), Some(local), Some(documents)) =
             (roles.aggregator, self.store.clone(), self.local.clone(), documents)
@@ -246,8 +267,15 @@ impl Node {
                 true => format!("site {}", config.node.site),
                 false => GROUP.to_owned(),
             };
+            if shared_store {
+                group::claim(&*store, &group).await?;
+            }
             let leases: Arc<dyn Leases> = match &self.nats {
-                Some(nats) => nats.leases(&group, shared::lease::TTL),
+                Some(nats) => {
+                    let leases = nats.leases(&group, shared::lease::TTL, PARTITIONS);
+                    leases.check().await?;
+                    leases
+                }
                 // Nobody else could take them: they do not run out, whatever the clock does.
                 None => {
                     let last = store.highest_fence().await?;
@@ -294,7 +322,7 @@ impl Node {
                 scripts,
                 bus: Arc::clone(&self.bus),
                 subjects,
-                epoch: u64::try_from(clock.now().ns()).unwrap_or(0),
+                epoch: self.epoch(&config.node.state_dir, clock.now())?,
                 clock,
                 seed: options.seed,
                 flow_sink: options.flow_sink,
@@ -318,65 +346,6 @@ impl Node {
     /// The collector role.
     pub fn collector(&self) -> Option<&Collector> {
         self.collector.as_ref()
-    }
-
-    /// Waits until every capture file has been read, or a role has ended.
-    pub async fn captured(&self) {
-        let Some(collector) = &self.collector else { return };
-        let mut finished = collector.finished.clone();
-        let files = async {
-            // An error means that the supervisor is gone, which `failed` tells.
-            let _ = finished.wait_for(|done| *done).await;
-        };
-        tokio::select! {
-            () = files => {}
-            () = self.failed() => {}
-        }
-    }
-
-    /// Waits until what was captured has gone all the way: bus, alert state, ledger. Gives up at
-    /// `deadline`, when an endpoint does not answer; returns whether all had gone.
-    pub async fn drained(&self, deadline: Duration) -> bool {
-        let all = async {
-            loop {
-                if self.is_drained().await {
-                    return;
-                }
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-        };
-        tokio::time::timeout(deadline, all).await.is_ok()
-    }
-
-    async fn is_drained(&self) -> bool {
-        if self.bus.outstanding().unwrap_or(0) > 0 {
-            return false;
-        }
-        if let Some(aggregator) = &self.aggregator
-            && !aggregator.is_idle().await
-        {
-            return false;
-        }
-        match &self.store {
-            Some(store) => {
-                let owed = store.outstanding().await.unwrap_or(0);
-                owed == 0 && self.bus.outstanding().unwrap_or(0) == 0
-            }
-            None => true,
-        }
-    }
-
-    /// Waits until a role has ended by itself, which it does only when it has given up.
-    pub async fn failed(&self) {
-        loop {
-            let ended = self.collector.as_ref().is_some_and(|c| c.handle.is_finished())
-                || self.aggregator.as_ref().is_some_and(|a| a.handle.is_finished())
-                || self.notifier.as_ref().is_some_and(|(_, handle)| handle.is_finished());
-            if ended {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
     }
 
     /// What this process has done.

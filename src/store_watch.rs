@@ -107,6 +107,8 @@ mod tests {
 
     use shared::bus::Stream;
     use shared::bus::memory::{MemoryBus, MemoryConfig};
+    use shared::bus::nats::{NatsBus, NatsConfig, StreamLimits};
+    use shared::bus::test_server::NatsServer;
     use shared::clock::ManualClock;
 
     use super::*;
@@ -138,5 +140,51 @@ mod tests {
         assert_eq!((kind.as_str(), message.contains("after 40 s")), ("store_recovered", true), "{message}");
         drop(sender);
         running.await.unwrap();
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_stream_that_is_deleted_or_shrunk_or_full_is_an_alert() {
+        let Some(server) = NatsServer::start("a_stream_that_is_deleted_is_an_alert").await else { return };
+        let post = StreamLimits { max_bytes: Some(100_000), ..StreamLimits::default() };
+        let (servers, prefix) = (vec![server.url.clone()], "lost".to_owned());
+        let config = NatsConfig { servers, prefix, post, ..NatsConfig::default() };
+        let bus: SharedBus = NatsBus::connect(config).await.unwrap();
+        let subjects = Subjects::new("lost");
+        let mut told = bus.consume(Stream::Alert, "test", &subjects.all("al")).await.unwrap();
+        let clock: SharedClock = ManualClock::new(Timestamp::from_secs(1_800_000_000));
+        let (site, node) = ("s".to_owned(), "n".to_owned());
+        let teller = Teller { bus: Arc::clone(&bus), subjects: subjects.clone(), clock, site, node };
+        tokio::spawn(super::bus(teller, bus.troubles().unwrap()));
+        // As an operator would, by the server's own interface.
+        let operator = async |verb: &str, stream: &str, body: String| {
+            let subject = format!("$JS.API.STREAM.{verb}.LOST_{stream}");
+            let answer = bus.request(&subject, body.into(), Duration::from_secs(10)).await.unwrap();
+            serde_json::from_slice::<serde_json::Value>(&answer).unwrap()
+        };
+        let mut next = async || {
+            let queued = tokio::time::timeout(Duration::from_secs(60), told.next()).await.unwrap().unwrap();
+            let alert: Alert = serde_json::from_slice(&queued.payload).unwrap();
+            queued.ack();
+            (alert.alert_type, alert.message)
+        };
+        assert_eq!(operator("DELETE", "FLOW", String::new()).await["success"], true);
+        let (kind, message) = next().await;
+        assert_eq!((kind.as_str(), message.contains("LOST_FLOW")), ("stream_lost", true), "{message}");
+
+        let mut limits = operator("INFO", "DELTA", String::new()).await["config"].take();
+        limits["max_bytes"] = serde_json::json!(50_000);
+        let answer = operator("UPDATE", "DELTA", limits.to_string()).await;
+        assert!(answer["error"].is_null(), "{answer}");
+        let (kind, message) = next().await;
+        assert_eq!((kind.as_str(), message.contains("50000")), ("stream_changed", true), "{message}");
+
+        for number in 0..9 {
+            let (subject, id) = (subjects.post("s"), format!("p{number}"));
+            let receipt = bus.append(&subject, &id, vec![b'x'; 10_000].into()).await.unwrap();
+            receipt.stored().await.unwrap();
+        }
+        let (kind, message) = next().await;
+        assert_eq!((kind.as_str(), message.contains("LOST_POST")), ("stream_full", true), "{message}");
+        bus.close().await;
     }
 }

@@ -1,9 +1,9 @@
 //! Three role processes joined by a real NATS server.
 
 use serde_json::Value;
-use shared::bus::SharedBus;
 use shared::bus::nats::{NatsBus, NatsConfig};
 use shared::bus::test_server::NatsServer;
+use shared::bus::{Bus, SharedBus};
 use shared::model::alert::{ALERT_SCHEMA_VERSION, derive_id};
 use shared::model::{Alert, AlertAction, Category, Entity, Severity, Timestamp};
 use shared::store::EngagedAlert;
@@ -54,6 +54,7 @@ pub fn alert(number: usize) -> Alert {
         traceparent: None,
         mitre: Vec::new(),
         flapping: false,
+        other: Default::default(),
     }
 }
 
@@ -142,4 +143,61 @@ fn a_bus_that_cannot_be_reached_is_named() {
 fn a_role_alone_needs_a_bus_between_processes() {
     let stderr = crate::support::program::run_fails(&["notifier"], 3);
     assert!(stderr.contains("bus.kind"), "{stderr}");
+}
+
+#[test]
+fn under_a_wrong_prefix_nothing_is_made_and_everybody_says_so_until_an_aggregator_comes() {
+    let Some(nats) = nats_server("wrong_prefix") else { return };
+    let capture = data("demo.pcap");
+    let port = free_port();
+    let setup = |name: &str, more: &str| {
+        Setup::new(&format!(
+            "[node]\nname = \"{name}\"\nstate_dir = \"{{dir}}/state\"\n[bus]\nkind = \"nats\"\nprefix = \"typo\"\n\
+             [bus.nats]\nservers = [\"{}\"]\n[aggregator.api]\nlisten = \"127.0.0.1:{port}\"\n{more}",
+            nats.url
+        ))
+    };
+    let interface = format!("[[collector.interface]]\nname = \"file\"\nfiles = [\"{}\"]\n", text(&capture));
+    let (collector, notifier) = (setup("c", &interface), setup("n", ""));
+    let start = |role: &str, setup: &Setup| {
+        Running::start(flowhook(&[role, "-c", &setup.config()]), &setup.path("log"))
+    };
+    let mut collecting = start("collector", &collector);
+    let mut notifying = start("notifier", &notifier);
+    for setup in [&collector, &notifier] {
+        wait_for("what is wrong in the log", 40, || {
+            let log = std::fs::read_to_string(setup.path("log")).ok()?;
+            log.contains("nobody answers under prefix 'typo'").then_some(())
+        });
+    }
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let config = NatsConfig {
+            servers: vec![nats.url.clone()],
+            prefix: "typo".to_owned(),
+            create_streams: Some(false),
+            ..NatsConfig::default()
+        };
+        let bus = NatsBus::connect(config).await.unwrap();
+        let second = std::time::Duration::from_secs(5);
+        let streams = bus.request("$JS.API.STREAM.NAMES", Default::default(), second).await.unwrap();
+        let streams: Value = serde_json::from_slice(&streams).unwrap();
+        assert_eq!(streams["total"], 0, "{streams}");
+    });
+    let aggregator = setup("a", "");
+    let mut aggregating = start("aggregator", &aggregator);
+    let api = format!("http://127.0.0.1:{port}/api/v1");
+    wait_for("what was captured", 60, || {
+        let (status, body) = ask("GET", &format!("{api}/interfaces"))?;
+        let body: Value = serde_json::from_str(&body).ok().filter(|_| status == 200)?;
+        (body["items"][0]["stats"]["packets"] == 3529).then_some(())
+    });
+    wait_for("an alert that the notifier brought into the history", 60, || {
+        let (status, body) = ask("GET", &format!("{api}/alerts"))?;
+        let body: Value = serde_json::from_str(&body).ok().filter(|_| status == 200)?;
+        (!body["items"].as_array()?.is_empty()).then_some(())
+    });
+    for process in [&mut collecting, &mut notifying, &mut aggregating] {
+        assert_eq!(process.terminate(), Some(0));
+    }
 }

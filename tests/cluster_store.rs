@@ -200,3 +200,55 @@ fn a_store_that_cannot_be_used_is_named_at_the_start() {
     let output = String::from_utf8(dump.output().unwrap().stdout).unwrap();
     assert!(output.contains("postgres") && !output.contains("hunter2"), "{output}");
 }
+
+#[test]
+fn sites_that_keep_to_themselves_have_a_schema_each_and_count_their_own() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let Some(nats) = crate::cluster::nats_server("own sites") else { return };
+    let Some(postgres) = postgres_server(&runtime, "own sites") else { return };
+    runtime.block_on(postgres.database("sites"));
+    let setup = |site: &str, schema: &str, port: u16, more: &str| {
+        Setup::new(&format!(
+            "[node]\nname = \"{site}-{port}\"\nsite = \"{site}\"\nstate_dir = \"{{dir}}/state\"\n
+             secret_key = \"env:TEST_KEY\"\n[bus]\nkind = \"nats\"\nprefix = \"sites\"\n
+             [bus.nats]\nservers = [\"{}\"]\n[store]\nkind = \"postgres\"\n
+             [store.postgres]\nurl = \"env:TEST_DATABASE\"\nschema = \"{schema}\"\n
+             [aggregator]\nonly_own_site = true\n[aggregator.api]\nlisten = \"127.0.0.1:{port}\"\n{more}",
+            nats.url
+        ))
+    };
+    let command = |role: &str, setup: &Setup| {
+        let mut command = flowhook(&[role, "-c", &setup.config()]);
+        command.env("TEST_DATABASE", postgres.url("sites")).env("TEST_KEY", "5a".repeat(32));
+        command
+    };
+    let start = |role: &str, setup: &Setup| Running::start(command(role, setup), &setup.path("log"));
+    let ports = [free_port(), free_port()];
+    let sites = ["berlin", "oslo"];
+    let aggregators = [0, 1].map(|n| setup(sites[n], sites[n], ports[n], ""));
+    let mut running: Vec<Running> = aggregators.iter().map(|setup| start("aggregator", setup)).collect();
+    let capture = data("demo.pcap");
+    let files = format!("[[collector.interface]]\nname = \"file\"\nfiles = [\"{}\"]\n", text(&capture));
+    let collectors = sites.map(|site| setup(site, site, free_port(), &files));
+    running.extend(collectors.iter().map(|setup| start("collector", setup)));
+    for (site, port) in sites.iter().zip(ports) {
+        let api = format!("http://127.0.0.1:{port}/api/v1");
+        wait_for("the own site, and no other", 60, || {
+            let (status, body) = ask("GET", &format!("{api}/interfaces"))?;
+            let body: Value = serde_json::from_str(&body).ok().filter(|_| status == 200)?;
+            let rows = body["items"].as_array()?;
+            let whole = rows.first().is_some_and(|row| row["stats"]["packets"] == 3529);
+            assert!(rows.iter().all(|row| row["site"] == *site), "{body}");
+            whole.then_some(())
+        });
+    }
+    // The schema of one site is no other's.
+    let intruder = setup("oslo", "berlin", free_port(), "");
+    let output = command("aggregator", &intruder).output().unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert!(stderr.contains("'site berlin'") && stderr.contains("'site oslo'"), "{stderr}");
+    for process in &mut running {
+        assert_eq!(process.terminate(), Some(0));
+    }
+}

@@ -16,8 +16,11 @@ pub enum Verdict {
     New,
     /// It was applied before.
     Duplicate,
-    /// It is of an earlier run of its producer, which was given up.
-    Stale,
+    /// It is of the run before the one at hand, which was given up: it is late, or comes once more.
+    Late,
+    /// It is of a run that says to have begun before those that are known, and was never heard: nothing
+    /// of it can be applied. True for the first of that run.
+    Stale(bool),
 }
 
 #[derive(Clone, Debug, Default)]
@@ -27,6 +30,10 @@ struct Run {
     last: u64,
     /// Lower numbers not seen yet: on NATS a batch that was not acknowledged comes again later.
     missing: BTreeSet<u64>,
+    /// The epoch of the run before.
+    before: u64,
+    /// The last epoch that was [`Verdict::Stale`].
+    stale: u64,
 }
 
 /// Producers by site, node and interface.
@@ -37,6 +44,8 @@ pub struct Ingest {
     pub lost: u64,
     /// Batches that came twice.
     pub duplicates: u64,
+    /// Batches of runs that could not be taken, because they say to have begun earlier than others.
+    pub stale: u64,
 }
 
 impl Ingest {
@@ -46,13 +55,24 @@ impl Ingest {
         let new = !self.producers.contains_key(&key);
         let run = self.producers.entry(key).or_default();
         if !new && producer.epoch < run.epoch {
-            return Verdict::Stale;
+            if producer.epoch == run.before {
+                return Verdict::Late;
+            }
+            self.stale = self.stale.saturating_add(1);
+            let first = std::mem::replace(&mut run.stale, producer.epoch) != producer.epoch;
+            return Verdict::Stale(first);
         }
         if new || producer.epoch > run.epoch {
             self.lost = self.lost.saturating_add(run.missing.len() as u64);
             // Who starts listening in the middle of a run has missed nothing that it was to hear.
             let before = if new { producer.sequence.saturating_sub(1) } else { 0 };
-            *run = Run { epoch: producer.epoch, last: before, missing: BTreeSet::new() };
+            *run = Run {
+                epoch: producer.epoch,
+                last: before,
+                missing: BTreeSet::new(),
+                before: run.epoch,
+                stale: run.stale,
+            };
         }
         if producer.sequence > run.last {
             let gap = producer.sequence - run.last - 1;
@@ -84,17 +104,20 @@ impl Ingest {
             epoch: run.epoch,
             last: run.last,
             missing: run.missing.iter().copied().collect(),
+            before: run.before,
+            stale: run.stale,
         });
         saved.collect()
     }
 
     /// Puts back what [`Ingest::save`] gave.
-    pub fn restore(&mut self, saved: Vec<snapshot::Producer>, lost: u64, duplicates: u64) {
+    pub fn restore(&mut self, saved: Vec<snapshot::Producer>, lost: u64, duplicates: u64, stale: u64) {
         let run = |saved: snapshot::Producer| {
-            let snapshot::Producer { site, node, ifid, epoch, last, missing } = saved;
-            ((site, node, ifid), Run { epoch, last, missing: missing.into_iter().collect() })
+            let snapshot::Producer { site, node, ifid, epoch, last, missing, before, stale } = saved;
+            let missing = missing.into_iter().collect();
+            ((site, node, ifid), Run { epoch, last, missing, before, stale })
         };
-        *self = Self { producers: saved.into_iter().map(run).collect(), lost, duplicates };
+        *self = Self { producers: saved.into_iter().map(run).collect(), lost, duplicates, stale };
     }
 
     /// Numbers that have not come, lost or only late.
@@ -147,8 +170,23 @@ mod tests {
         judge(&mut ingest, 7, 1);
         judge(&mut ingest, 7, 3);
         assert_eq!(judge(&mut ingest, 8, 1), Verdict::New);
-        assert_eq!(judge(&mut ingest, 7, 2), Verdict::Stale);
+        assert_eq!(judge(&mut ingest, 7, 2), Verdict::Late);
         assert_eq!(ingest.missing(), 1, "what the ended run still owed is lost");
+    }
+
+    #[test]
+    fn a_run_that_says_to_be_older_is_refused_and_counted() {
+        let mut ingest = Ingest::default();
+        judge(&mut ingest, 7, 1);
+        judge(&mut ingest, 9, 1);
+        assert_eq!(judge(&mut ingest, 5, 1), Verdict::Stale(true));
+        let (saved, stale) = (ingest.save(), ingest.stale);
+        let mut ingest = Ingest::default();
+        ingest.restore(saved, 0, 0, stale);
+        assert_eq!(judge(&mut ingest, 5, 2), Verdict::Stale(false), "told once, also after a takeover");
+        assert_eq!(judge(&mut ingest, 7, 2), Verdict::Late, "a copy of what is known is no loss");
+        assert_eq!((ingest.stale, ingest.missing()), (2, 0));
+        assert_eq!(judge(&mut ingest, 9, 2), Verdict::New);
     }
 
     #[test]

@@ -14,7 +14,7 @@ use shared::wire::subject::Subjects;
 use tokio::sync::oneshot;
 
 use crate::monitor::{MonitorMessage, MonitorRow};
-use crate::nodes::{NodeRow, Nodes};
+use crate::nodes::{NodeRow, Nodes, Notice};
 use crate::partition::{RunAnswer, RunRequest};
 use crate::report::AggregatorReport;
 use crate::shard::ShardMessage;
@@ -82,9 +82,9 @@ impl LiveState {
         Self { others: Some(Others::new(bus, subjects, node)), ..self }
     }
 
-    /// A process says that it is there; true when that shows for the first time that two share its name.
-    pub fn heard(&self, beat: &Heartbeat, now: Timestamp) -> bool {
-        self.nodes.write().is_ok_and(|mut nodes| nodes.heard(beat, now))
+    /// A process says that it is there: what of that everybody should know.
+    pub fn heard(&self, beat: &Heartbeat, now: Timestamp) -> Vec<Notice> {
+        self.nodes.write().map(|mut nodes| nodes.heard(beat, now)).unwrap_or_default()
     }
 
     /// Processes that say that they are there.
@@ -206,6 +206,7 @@ impl LiveState {
         let held = self.shards();
         match serde_json::from_slice(question) {
             Ok(Question::Interfaces) => remote::answer(self.ask_rows(ShardMessage::Interfaces).await, held),
+            Ok(Question::Monitored) => remote::answer(self.monitored_here().await, held),
             Ok(Question::Networks) => remote::answer(self.ask_rows(ShardMessage::Networks).await, held),
             Ok(Question::Hosts(query)) => {
                 let mut answers = self.ask_rows(|reply| ShardMessage::Hosts(query.clone(), reply)).await;
@@ -241,8 +242,25 @@ impl LiveState {
         (report, missing)
     }
 
-    /// Hosts that are probed, by what identifies them.
+    /// Hosts that are probed, by what identifies them; of each what the aggregator says that probes it.
     pub async fn monitored(&self) -> Answers<MonitorRow> {
+        let Some(others) = &self.others else { return self.monitored_here().await };
+        let (mut answers, far) =
+            tokio::join!(self.monitored_here(), others.ask::<MonitorRow>(&Question::Monitored));
+        answers.rows.extend(far.rows);
+        answers.missing.extend(far.missing);
+        let rows = &mut answers.rows;
+        rows.sort_by(|a, b| {
+            (&a.value, a.prober.is_none(), &a.prober).cmp(&(&b.value, b.prober.is_none(), &b.prober))
+        });
+        // Who does not probe it says less than who does.
+        rows.dedup_by(|next, kept| {
+            next.value == kept.value && (next.prober.is_none() || next.prober == kept.prober)
+        });
+        answers
+    }
+
+    async fn monitored_here(&self) -> Answers<MonitorRow> {
         match ask_one(&self.monitor, PATIENCE, MonitorMessage::Rows).await {
             Some(None) => Answers { rows: Vec::new(), missing: vec!["monitor".to_owned()] },
             rows => Answers { rows: rows.flatten().unwrap_or_default(), missing: Vec::new() },

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use ractor::thread_local::ThreadLocalActor;
 use ractor::{ActorProcessingErr, ActorRef};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use shared::clock::SharedClock;
 use shared::model::{MonitorHost, Timestamp};
 use shared::settings::{LiveSettings, Settings};
@@ -70,7 +70,7 @@ pub enum MonitorMessage {
 }
 
 /// A monitored host as the API shows it.
-#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct MonitorRow {
     /// What identifies it, `measure@host`: the value of its alerts and series.
     pub value: String,
@@ -84,7 +84,7 @@ pub struct MonitorRow {
     /// The last round; absent before the first.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last: Option<LastRow>,
-    /// Name of the aggregator that probes it; absent while none is chosen, or another answers.
+    /// Name of the aggregator that probes it; absent while nobody is known to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prober: Option<String>,
     /// Counters by name.
@@ -92,7 +92,7 @@ pub struct MonitorRow {
 }
 
 /// A round as the API shows it.
-#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct LastRow {
     /// When it ended.
     #[schema(value_type = String)]

@@ -7,6 +7,7 @@ use serde::Serialize;
 use shared::model::Timestamp;
 use shared::model::time::NS_PER_S;
 use shared::wire::heartbeat::Heartbeat;
+use shared::wire::partition::PARTITIONS;
 
 /// Words of one node whose times are compared: the one that was fastest under way tells most.
 const COMPARED: usize = 16;
@@ -20,6 +21,21 @@ const BY_TURNS_S: i64 = 10;
 /// Seconds after which one that is not heard any more is forgotten.
 const FORGOTTEN_S: i64 = 3600;
 
+/// Words of one run that have to be heard before its clock is judged: one alone may have been under way for
+/// long.
+const JUDGED_BY: usize = 3;
+
+/// Something that everybody should know about a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// Another process has its name.
+    SameName,
+    /// Its clock is ahead by so many milliseconds; negative when it is behind.
+    ClockOff(i64),
+    /// It divides interfaces into so many partitions, which is another number than here.
+    OtherPartitions(u32),
+}
+
 /// A process as the API shows it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct NodeRow {
@@ -27,7 +43,7 @@ pub struct NodeRow {
     pub node: String,
     /// Its site.
     pub site: String,
-    /// `collector` or `aggregator`.
+    /// `collector`, `aggregator` or `notifier`.
     pub role: String,
     /// When it was heard last.
     #[schema(value_type = String)]
@@ -52,6 +68,8 @@ struct Known {
     rival: Option<Timestamp>,
     /// Its clock less ours, with the way between, of the last words.
     offsets: VecDeque<i64>,
+    /// The hour in which it was told last that its clock is off, and that its partitions are others.
+    told: [i64; 2],
 }
 
 /// Processes by role and name.
@@ -59,8 +77,8 @@ struct Known {
 pub struct Nodes(BTreeMap<(String, String), Known>);
 
 impl Nodes {
-    /// A word was heard at `now`; true when that shows for the first time that two share its name.
-    pub fn heard(&mut self, beat: &Heartbeat, now: Timestamp) -> bool {
+    /// A word was heard at `now`: what of that everybody should know, each at most once an hour.
+    pub fn heard(&mut self, beat: &Heartbeat, now: Timestamp) -> Vec<Notice> {
         self.0.retain(|_, known| now.since(known.heard) < FORGOTTEN_S * NS_PER_S);
         let key = (beat.role.clone(), beat.node.clone());
         let known = self.0.entry(key).or_insert_with(|| Known {
@@ -70,16 +88,19 @@ impl Nodes {
             before: None,
             rival: None,
             offsets: VecDeque::new(),
+            told: [i64::MIN; 2],
         });
         let recent = |at: Timestamp| now.since(at) <= BY_TURNS_S * NS_PER_S;
-        let mut new = false;
+        let mut notices = Vec::new();
         if beat.run != known.run {
             let by_turns = known.before.is_some_and(|(run, at)| run == beat.run && recent(at));
             known.before = Some((known.run, known.heard));
             known.run = beat.run;
             known.offsets.clear();
             if by_turns {
-                new = known.rival.is_none_or(|at| !recent(at));
+                if known.rival.is_none_or(|at| !recent(at)) {
+                    notices.push(Notice::SameName);
+                }
                 known.rival = Some(now);
             }
         }
@@ -88,7 +109,17 @@ impl Nodes {
             known.offsets.pop_front();
         }
         known.offsets.push_back(beat.sent.since(now));
-        new
+        let hour = now.secs().div_euclid(3600);
+        let mut once = |of: usize| std::mem::replace(&mut known.told[of], hour) != hour;
+        let judged = known.offsets.len() >= JUDGED_BY;
+        let offset = known.offsets.iter().copied().max().unwrap_or(0);
+        if judged && offset.abs() > MOST_OFF_NS && once(0) {
+            notices.push(Notice::ClockOff(offset / 1_000_000));
+        }
+        if ![0, PARTITIONS].contains(&beat.partitions) && once(1) {
+            notices.push(Notice::OtherPartitions(beat.partitions));
+        }
+        notices
     }
 
     /// All that are known at `now`, by role and name.
@@ -159,14 +190,27 @@ mod tests {
     }
 
     #[test]
+    fn a_clock_that_is_off_and_other_partitions_are_told_once_an_hour() {
+        let mut nodes = Nodes::default();
+        let mut told = |second: i64| {
+            let word = Heartbeat { partitions: 128, ..beat(1, second * 1000 - 3000) };
+            nodes.heard(&word, at(second * 1000))
+        };
+        assert_eq!(told(0), [Notice::OtherPartitions(128)], "one word says nothing of the clock");
+        assert_eq!([told(1), told(2), told(3)].concat(), [Notice::ClockOff(-3000)]);
+        let later = [told(3600), told(3601), told(3602)].concat();
+        assert_eq!(later, [Notice::ClockOff(-3000), Notice::OtherPartitions(128)]);
+        assert_eq!(nodes.heard(&beat(9, 0), at(0)), [], "a new run is judged anew");
+    }
+
+    #[test]
     fn a_restart_is_no_second_node_but_two_that_speak_by_turns_are() {
         let mut nodes = Nodes::default();
         for (second, run) in [(0, 1), (1, 1), (2, 5), (3, 5)] {
-            assert!(!nodes.heard(&beat(run, second * 1000), at(second * 1000)), "{second}");
+            assert_eq!(nodes.heard(&beat(run, second * 1000), at(second * 1000)), [], "{second}");
         }
-        let told: Vec<bool> =
-            [(4, 1), (5, 5), (6, 1)].map(|(s, run)| nodes.heard(&beat(run, s * 1000), at(s * 1000))).to_vec();
-        assert_eq!(told, [true, false, false], "told once");
+        let told = [(4, 1), (5, 5), (6, 1)].map(|(s, run)| nodes.heard(&beat(run, s * 1000), at(s * 1000)));
+        assert_eq!(told, [vec![Notice::SameName], vec![], vec![]], "told once");
         assert!(nodes.rows(at(6000))[0].same_name);
         assert!(!nodes.rows(at(30_000))[0].same_name, "one of them has gone");
     }

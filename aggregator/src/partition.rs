@@ -34,6 +34,7 @@ mod monitored;
 mod on_demand;
 pub(crate) mod saved;
 mod series;
+mod stale;
 
 pub use monitored::{ACTIVE_MONITORING, Station};
 pub use on_demand::{CallRow, RunAnswer, RunRequest};
@@ -211,6 +212,7 @@ impl Partition {
         };
         error("delta_gaps", self.ingest.missing());
         error("delta_duplicates", self.ingest.duplicates);
+        error("summaries_stale", self.ingest.stale);
         error("alerts_refused", self.alerts.refused);
         error("hosts_evicted", self.interfaces.values().map(|i| i.hosts.evicted()).sum());
         error("windows_jumped", self.interfaces.values().map(|i| i.schedule.jumped).sum());
@@ -243,8 +245,13 @@ impl Partition {
             return output;
         }
         let (missing, refused) = (self.ingest.missing(), self.alerts.refused);
-        if self.ingest.judge(&delta.producer) != Verdict::New {
-            return output;
+        match self.ingest.judge(&delta.producer) {
+            Verdict::New => {}
+            Verdict::Stale(first) => {
+                self.refuse_stale(delta, first, &mut output);
+                return output;
+            }
+            Verdict::Duplicate | Verdict::Late => return output,
         }
         let key = (delta.producer.site.clone(), delta.producer.ifid);
         let mut state = self.interfaces.remove(&key).unwrap_or_else(|| self.new_interface(&delta.producer));

@@ -4,6 +4,7 @@
 //! into it, at most `CREDIT` at a time. It answers questions about live elements. It begins with the state
 //! that the store keeps ([`state`]) and goes through what came after it again, where the bus still has it.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -11,7 +12,8 @@ use std::time::Duration;
 use ractor::thread_local::ThreadLocalActor;
 use ractor::{ActorProcessingErr, ActorRef};
 use shared::bus::Queued;
-use shared::model::LocalNetworks;
+use shared::clock::SharedClock;
+use shared::model::{LocalNetworks, Position};
 use shared::script::engine::ScriptEngine;
 use shared::script::live::LiveScripts;
 use shared::script::registry::Registry;
@@ -25,8 +27,10 @@ use crate::live::{HostQuery, HostRow, InterfaceRow, NetworkRow};
 use crate::partition::{Partition, RunAnswer, RunRequest};
 use crate::report::AggregatorReport;
 
+mod refusal;
 pub mod state;
 
+use refusal::Poison;
 use state::ShardState;
 
 /// How long to wait before a store that failed is asked again.
@@ -57,6 +61,10 @@ pub struct ShardArgs {
     pub scripts: LiveScripts,
     /// Counts deltas under way in all shards.
     pub backlog: Backlog,
+    /// Wall clock, for what is told of messages that cannot be taken.
+    pub clock: SharedClock,
+    /// Deltas that no state of the partition survived: they are left out.
+    pub refused: BTreeSet<Position>,
     /// It consumes when it has started: on a bus inside the process nobody keeps what comes before.
     pub at_once: bool,
 }
@@ -157,6 +165,15 @@ pub struct ShardActor;
 /// Hands deltas on; ends with the shard.
 pub struct Pump(tokio::task::JoinHandle<()>);
 
+impl Pump {
+    /// Ends it: when this returns it hands over nothing more.
+    async fn end(mut self) {
+        self.0.abort();
+        // That it was cut short is what was wanted.
+        let _ = (&mut self.0).await;
+    }
+}
+
 impl Drop for Pump {
     fn drop(&mut self) {
         self.0.abort();
@@ -189,6 +206,22 @@ impl Shard {
         });
         self.begun = Some((state, Pump(pump)));
         Ok(())
+    }
+
+    /// Begins anew where the kept state ends, and leaves out the delta that spoiled this one.
+    async fn begin_anew(
+        &mut self,
+        poison: &Poison,
+        myself: &ActorRef<ShardMessage>,
+    ) -> Result<(), ActorProcessingErr> {
+        tracing::error!(partition = self.args.partition, %poison, "the partition begins anew without it");
+        self.args.refused.retain(|at| !at.is_done_at(poison.kept));
+        self.args.refused.insert(poison.at);
+        // What the pump has handed over comes before the begin, and is passed by: the bus gives it again.
+        if let Some((_, pump)) = self.begun.take() {
+            pump.end().await;
+        }
+        Ok(myself.cast(ShardMessage::Begin)?)
     }
 }
 
@@ -226,8 +259,13 @@ impl ThreadLocalActor for ShardActor {
         match message {
             ShardMessage::Begin => {}
             ShardMessage::Delta(delta, credit) => {
-                state.delta(delta).await?;
+                let taken = state.delta(delta).await;
                 drop(credit);
+                match taken.map_err(|error| error.downcast::<Poison>()) {
+                    Ok(()) => {}
+                    Err(Ok(poison)) => shard.begin_anew(&poison, &myself).await?,
+                    Err(Err(error)) => return Err(error),
+                }
             }
             ShardMessage::StreamEnded => return Err("the stream of deltas has ended".into()),
             ShardMessage::Interfaces(reply) => drop(reply.send(state.rows(InterfaceRow::of))),

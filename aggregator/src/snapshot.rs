@@ -36,6 +36,8 @@ pub struct State {
     pub memories: Vec<Memory>,
     #[prost(message, repeated, tag = "9")]
     pub noted: Vec<Noted>,
+    #[prost(uint64, tag = "10")]
+    pub stale: u64,
     #[prost(message, repeated, tag = "20")]
     pub hosts: Vec<Host>,
 }
@@ -210,6 +212,10 @@ pub struct Producer {
     pub last: u64,
     #[prost(uint64, repeated, tag = "6")]
     pub missing: Vec<u64>,
+    #[prost(uint64, tag = "7")]
+    pub before: u64,
+    #[prost(uint64, tag = "8")]
+    pub stale: u64,
 }
 
 #[derive(Clone, PartialEq, Message)]

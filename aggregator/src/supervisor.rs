@@ -26,6 +26,7 @@ use crate::syslog::listen::Sockets;
 mod children;
 mod deps;
 mod leases;
+mod notices;
 mod stop;
 mod tasks;
 #[cfg(test)]

@@ -66,6 +66,7 @@ pub fn build(
         geo: located(role),
         is_attacker: attacker == Some(role),
         is_victim: victim == Some(role),
+        other: Default::default(),
     };
     Alert {
         schema_version: ALERT_SCHEMA_VERSION,
@@ -105,10 +106,12 @@ pub fn build(
             // Known when the alert is counted.
             score: 0,
             predominant: false,
+            other: Default::default(),
         }),
         traceparent,
         mitre: meta.mitre.clone(),
         flapping: false,
+        other: Default::default(),
     }
 }
 

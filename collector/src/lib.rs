@@ -11,6 +11,7 @@ pub mod capture_thread;
 pub mod config;
 pub mod decode;
 pub mod delivery;
+pub mod epoch;
 pub mod flow;
 pub mod flow_alert;
 pub mod hooks;

@@ -103,7 +103,6 @@ servers = ["nats://127.0.0.1:$nats_port"]
 user = "$role"
 password = "file:$dir/${upper}_PASSWORD"
 inbox_prefix = "_INBOX.$role"
-create_streams = $([ "$role" = aggregator ] && echo true || echo false)
 TOML
   if [ "$role" != collector ]; then
     printf '[store]\nkind = "postgres"\n[store.postgres]\nurl = "file:%s/DATABASE"\n' "$dir"

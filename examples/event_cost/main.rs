@@ -135,6 +135,7 @@ async fn dispatch() {
         config: toml::from_str("[hooks]\nconcurrency = 64").expect("a configuration"),
         site: "bench".to_owned(),
         owner: "n".to_owned(),
+        instance: String::new(),
     };
     let _ = rustls::crypto::ring::default_provider().install_default();
     let (actor, _) = notifier::spawn(deps).await.expect("a notifier");

@@ -117,6 +117,7 @@ impl Role {
             sealer: Arc::new(Sealer::of_nobody().unwrap()),
             config: toml::from_str(&format!("allow_private_targets = true\n{config}")).unwrap(),
             owner: "bench".to_owned(),
+            instance: String::new(),
         };
         let (actor, handle) = notifier::spawn(deps).await.unwrap();
         Self { bus, subjects, actor, handle, _dir: dir }

@@ -5,7 +5,7 @@
 //! under way; a message that cannot be read is counted, logged and acknowledged, so that it blocks
 //! nobody.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -83,6 +83,8 @@ pub struct DispatcherState {
     args: DispatcherArgs,
     /// What mutes and what is muted, as the ledger notes it.
     inhibition: State,
+    /// In which hour it was told last that messages of a stream are refused.
+    refused: BTreeMap<&'static str, i64>,
     /// End with the state.
     _pumps: JoinSet<()>,
 }
@@ -105,7 +107,7 @@ impl Actor for Dispatcher {
             let consumer = args.bus.consume(stream, CONSUMER, &args.subjects.all(stream.kind())).await?;
             pumps.spawn(pump(stream, consumer, args.batch, myself.clone()));
         }
-        Ok(DispatcherState { args, inhibition: State::new(), _pumps: pumps })
+        Ok(DispatcherState { args, inhibition: State::new(), refused: BTreeMap::new(), _pumps: pumps })
     }
 
     async fn handle(
@@ -139,6 +141,8 @@ impl DispatcherState {
         let mut draft = Draft::new(&self.args.rules, &self.inhibition);
         let mut events = Vec::with_capacity(queued.len());
         let mut readable = Vec::with_capacity(queued.len());
+        let hour = now.secs().div_euclid(3600);
+        let mut silent = self.refused.get(stream.kind()) == Some(&hour);
         for message in queued {
             match read(&roster, stream, &message, now) {
                 Ok(read) => {
@@ -150,7 +154,12 @@ impl DispatcherState {
                     let error = error.to_string();
                     // Written with escapes: the text may quote the message.
                     tracing::warn!(subject = ?message.subject, ?error, "message dropped");
-                    message.ack();
+                    if std::mem::replace(&mut silent, true) {
+                        message.ack();
+                        continue;
+                    }
+                    events.extend(refusal(&roster, stream, &error, now));
+                    readable.push(message);
                 }
             }
         }
@@ -171,6 +180,9 @@ impl DispatcherState {
             metrics::ledger_failed("accept");
             tracing::warn!(%error, messages = readable.len(), "the ledger failed, trying again");
             return readable;
+        }
+        if silent {
+            self.refused.insert(stream.kind(), hour);
         }
         // After the commit and before the acknowledgement: what a kill interrupts is told again.
         self.args.events.record(told).await;
@@ -250,6 +262,14 @@ fn inhibited(
     }
     events.extend(told);
     events
+}
+
+/// The alert that messages of a stream are left out.
+fn refusal(roster: &Roster, stream: Stream, cause: &str, now: Timestamp) -> Vec<LedgerEvent> {
+    let place = stream.name();
+    let message = format!("Messages of {place} cannot be read and are left out: {cause}");
+    let alert = serde_json::to_vec(&Alert::message_refused(place, message, now));
+    alert.ok().and_then(|alert| roster.router.alert(&alert, now).ok()).unwrap_or_default()
 }
 
 fn read(

@@ -246,7 +246,7 @@ impl Plan {
         let fallback = policy.fallback.as_deref().map(|name| handle(&mut self.handles, name));
         RecipientArgs {
             name: name.to_owned(),
-            owner: format!("{}/{name}", self.deps.owner),
+            owner: format!("{}#{}/{name}", self.deps.owner, self.deps.instance),
             ledger: Arc::clone(&self.deps.ledger),
             events: self.deps.events.clone(),
             clock: Arc::clone(&self.deps.clock),

@@ -67,6 +67,9 @@ pub struct NotifierDeps {
     pub site: String,
     /// Name of this node, in whose name deliveries are claimed.
     pub owner: String,
+    /// Tells it from another node of that name, and stays the same over its restarts: what it had claimed
+    /// when it died it gives back when it starts, and nothing of the other's.
+    pub instance: String,
 }
 
 /// Why the notifier cannot start.

@@ -42,6 +42,7 @@ pub fn alert(id: &str) -> Alert {
         traceparent: None,
         mitre: Vec::new(),
         flapping: false,
+        other: Default::default(),
     }
 }
 
@@ -57,6 +58,7 @@ pub fn flow_alert(id: &str) -> Alert {
         geo: None,
         is_attacker: false,
         is_victim: false,
+        other: Default::default(),
     };
     Alert {
         action: AlertAction::Store,
@@ -82,6 +84,7 @@ pub fn flow_alert(id: &str) -> Alert {
             community_id: String::new(),
             score: 50,
             predominant: true,
+            other: Default::default(),
         }),
         ..alert(id)
     }

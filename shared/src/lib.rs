@@ -2,7 +2,7 @@
 //! the script engine and a few small helpers.
 //!
 //! The arrows inside this crate point one way: `model ← wire ← bus`, `model ← store`,
-//! `model ← script`; `lease` stands beside `bus`, `hook` over `wire`, `settings` over `hook`, `store` and
+//! `model ← script`; `lease` and `presence` stand beside `bus`, `hook` over `wire`, `settings` over `hook`, `store` and
 //! `script`, `events` over `bus` and `store`. `clock`, `counting`, `failpoint`, `backoff`, `supervise`, `secret`, `metrics` and `telemetry` import
 //! nothing of ours. This crate never names a role. Start reading at [`model`].
 
@@ -17,6 +17,7 @@ pub mod hook;
 pub mod lease;
 pub mod metrics;
 pub mod model;
+pub mod presence;
 pub mod redact;
 pub mod script;
 pub mod seal;

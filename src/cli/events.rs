@@ -143,7 +143,7 @@ async fn tail(args: &TailArgs, config: &Config, output: Output) -> Result<(), Fa
     let mut nats = config.bus.nats.clone();
     nats.prefix.clone_from(&config.bus.prefix);
     // Who only looks makes nothing.
-    nats.create_streams = false;
+    nats.create_streams = Some(false);
     let bus = NatsBus::connect(nats).await.map_err(anyhow::Error::from)?;
     let subject = match config.bus.prefix.as_str() {
         "" => args.subject.clone(),

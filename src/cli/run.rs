@@ -34,11 +34,18 @@ pub fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
 }
 
 async fn serve(config: &Config, roles: Roles, telemetry: &Telemetry) -> Result<(), Failure> {
-    let stop = stop_signal()?;
+    let mut stop = std::pin::pin!(stop_signal()?);
     let seed = std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), "seed");
     let options =
         NodeOptions { metrics: Some(telemetry.prometheus_source()), seed, ..NodeOptions::default() };
-    let node = Node::start(config, roles, options).await?;
+    // It may wait for others, for ever.
+    let node = tokio::select! {
+        started = Node::start(config, roles, options) => started?,
+        () = &mut stop => {
+            tracing::info!("stopped before everything had started");
+            return Ok(());
+        }
+    };
     match node.api_address() {
         Some(address) => {
             tracing::info!("API at http://{address}/api/v1/, metrics at http://{address}/metrics");
@@ -46,7 +53,7 @@ async fn serve(config: &Config, roles: Roles, telemetry: &Telemetry) -> Result<(
         None => tracing::info!("started"),
     }
     let gave_up = tokio::select! {
-        () = stop => false,
+        () = &mut stop => false,
         () = node.failed() => true,
     };
     tracing::info!("stopping");

@@ -25,6 +25,25 @@ pub enum NodeError {
         /// Why.
         cause: String,
     },
+    /// Which run of the node it is cannot be kept.
+    #[error("state directory {path}: the number of this run cannot be kept: {cause}")]
+    Epoch {
+        /// Which directory.
+        path: String,
+        /// Why, with the file.
+        cause: String,
+    },
+    /// The store is that of other aggregators.
+    #[error(
+        "store.postgres.schema is that of the aggregators '{theirs}', and this one is of '{ours}': give each \
+         its own schema (aggregator.only_own_site)"
+    )]
+    Group {
+        /// Whose it is.
+        theirs: String,
+        /// Who wants it.
+        ours: String,
+    },
     /// The bus cannot be reached.
     #[error(transparent)]
     Bus(#[from] BusError),

@@ -49,17 +49,21 @@ pub(super) struct Opened {
     pub(super) store: Option<Arc<dyn Store>>,
     pub(super) local: Option<SqliteHooks>,
     pub(super) lock: Option<File>,
+    /// Tells this node from another of its name.
+    pub(super) instance: String,
 }
 
 /// Opens the store, and the files that are of this process alone with the lock that keeps others from them:
-/// with a server, roles of one node may run beside each other.
-pub(super) async fn open_store(config: &Config, roles: Roles) -> Result<Opened, NodeError> {
+/// with a server, roles of one node may run beside each other. Same `seed`, same name of the instance, where
+/// the files are new.
+pub(super) async fn open_store(config: &Config, roles: Roles, seed: u64) -> Result<Opened, NodeError> {
     let dir = &config.node.state_dir;
     if config.store.kind == StoreKind::Sqlite {
         let lock = lock(dir)?;
         let files = SqliteStore::open(dir)?;
         let local = Some(files.hooks());
-        return Ok(Opened { store: Some(Arc::new(files)), local, lock: Some(lock) });
+        let instance = instance(dir, seed)?;
+        return Ok(Opened { store: Some(Arc::new(files)), local, lock: Some(lock), instance });
     }
     let role = match (roles.aggregator, roles.notifier) {
         (true, true) => "both",
@@ -70,13 +74,29 @@ pub(super) async fn open_store(config: &Config, roles: Roles) -> Result<Opened, 
     let lock = lock(&own)?;
     let store = PostgresStore::open(&config.store.postgres).await?;
     let local = SqliteHooks::open(&own)?;
-    Ok(Opened { store: Some(Arc::new(store)), local: Some(local), lock: Some(lock) })
+    let instance = instance(&own, seed)?;
+    Ok(Opened { store: Some(Arc::new(store)), local: Some(local), lock: Some(lock), instance })
 }
 
 /// What seals the secrets of edited settings.
 pub(super) fn sealer(config: &Config) -> Result<Arc<Sealer>, NodeError> {
     let loaded = Sealer::load(&config.node.secret_key, &config.node.state_dir);
     loaded.map(Arc::new).map_err(|cause| NodeError::Config(vec![format!("node.secret_key: {cause}")]))
+}
+
+/// What tells whoever uses these files from everybody else of its name; made once, and kept among them.
+fn instance(dir: &Path, seed: u64) -> Result<String, NodeError> {
+    let path = dir.join("instance");
+    let wrong =
+        |e: std::io::Error| NodeError::StateDir { path: path.display().to_string(), cause: e.to_string() };
+    match std::fs::read_to_string(&path) {
+        Ok(text) if !text.trim().is_empty() => return Ok(text.trim().to_owned()),
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(wrong(error)),
+        _ => {}
+    }
+    let made = format!("{seed:016x}");
+    std::fs::write(&path, &made).map_err(wrong)?;
+    Ok(made)
 }
 
 /// Makes sure that one process alone uses the state directory.

@@ -1,6 +1,6 @@
 //! Aggregators: the keeper's effects, shards and the outbox, without the actors around them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -194,6 +194,8 @@ impl Aggregator {
             config: config(),
             scripts: setup().into(),
             backlog: Backlog::default(),
+            clock: shared::clock::ManualClock::new(Timestamp::from_secs(collectors::START)),
+            refused: BTreeSet::new(),
             at_once: false,
         }
     }

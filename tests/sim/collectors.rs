@@ -72,6 +72,12 @@ fn delta(ifid: u32, epoch: u64, sequence: u64, at: i64) -> Delta {
     }
 }
 
+/// Which run of a node begins now, by its own clock, right or wrong.
+pub fn epoch(world: &World, node: &str) -> u64 {
+    let now = START + world.now().as_secs() as i64 + world.trouble(node).clock_s;
+    collector::epoch::begin(&world.dir.path().join("state").join(node), Timestamp::from_secs(now)).unwrap()
+}
+
 /// One run of a collector, from second `from` of the wire on; it dies with the set.
 pub fn start(world: &Arc<World>, node: &'static str, run: u64, from: i64) -> JoinSet<()> {
     let mut tasks = JoinSet::new();
@@ -117,7 +123,7 @@ pub fn start(world: &Arc<World>, node: &'static str, run: u64, from: i64) -> Joi
             }
             let now = world.now();
             let handed = batch.into_iter().map(|id| (now, id));
-            world.lock().handed.entry(run).or_default().extend(handed);
+            world.lock().handed.entry((node, run)).or_default().extend(handed);
             if items.send(out).await.is_err() {
                 return;
             }

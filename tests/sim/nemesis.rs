@@ -20,7 +20,7 @@ const QUIET: Duration = Duration::from_secs(600);
 struct Cluster {
     world: Arc<World>,
     runs: u64,
-    /// The last run of each node.
+    /// The last run of each collector.
     run_of: BTreeMap<&'static str, u64>,
     processes: BTreeMap<&'static str, JoinSet<()>>,
 }
@@ -28,10 +28,13 @@ struct Cluster {
 impl Cluster {
     fn start(&mut self, node: &'static str) {
         self.runs += 1;
-        self.run_of.insert(node, self.runs);
         let process = match node.as_bytes()[0] {
             b'a' => aggregators::start(&self.world, node, self.runs),
-            b'c' => collectors::start(&self.world, node, self.runs, collectors::wire(&self.world)),
+            b'c' => {
+                let epoch = collectors::epoch(&self.world, node);
+                self.run_of.insert(node, epoch);
+                collectors::start(&self.world, node, epoch, collectors::wire(&self.world))
+            }
             _ => notifiers::start(&self.world, node),
         };
         self.processes.insert(node, process);
@@ -43,7 +46,7 @@ impl Cluster {
             process.abort_all();
             if let Some(run) = self.run_of.get(node) {
                 let now = self.world.now();
-                self.world.lock().killed.insert(*run, now);
+                self.world.lock().killed.insert((node, *run), now);
             }
         }
     }

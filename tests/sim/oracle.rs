@@ -151,7 +151,7 @@ pub fn check(world: &World) -> Result<(), String> {
         let lost = |(at, id): &&(Duration, String)| !arrived.contains(id) && !may_be_lost(at);
         let lost: Vec<_> = handed.iter().filter(lost).collect();
         if !lost.is_empty() {
-            return Err(format!("run {run}, killed at {killed:?}, lost {lost:?}"));
+            return Err(format!("run {run:?}, killed at {killed:?}, lost {lost:?}"));
         }
     }
     if !shared.counts.iter().all(|(kind, count)| kind == "spool_damaged" || *count == 0) {

@@ -42,9 +42,9 @@ pub struct Shared {
     pub tables: Tables,
     pub deliveries: Deliveries,
     /// Summaries and alerts that each run of a collector has handed to its publisher, and when.
-    pub handed: BTreeMap<u64, Vec<(Duration, String)>>,
-    /// Runs that were killed, and when.
-    pub killed: BTreeMap<u64, Duration>,
+    pub handed: BTreeMap<(&'static str, u64), Vec<(Duration, String)>>,
+    /// Runs of collectors that were killed, and when.
+    pub killed: BTreeMap<(&'static str, u64), Duration>,
     /// What collectors counted.
     pub counts: BTreeMap<String, u64>,
 }

@@ -96,6 +96,7 @@ pub(super) fn build(
         traceparent: None,
         mitre: meta.mitre.clone(),
         flapping: false,
+        other: Default::default(),
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::net::IpAddr;
 
 use jiff::tz::TimeZone;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use shared::model::time::NS_PER_S;
 use shared::model::{
     Category, Entity, Granularity, MonitorCounters, MonitorHost, Party, Severity, Timestamp,
@@ -16,7 +16,7 @@ use super::{Interface, Tally};
 use crate::alert::Subject;
 
 /// How bad a host is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Level {
     /// Within its limits.
@@ -276,6 +276,7 @@ impl Watch {
             geo: None,
             is_attacker: false,
             is_victim: false,
+            other: Default::default(),
         });
         Subject {
             entity: Entity::AmHost,

@@ -24,6 +24,8 @@ pub(super) enum Question {
     Hosts(HostQuery),
     /// Its networks.
     Networks,
+    /// The hosts that it probes.
+    Monitored,
 }
 
 impl Question {

@@ -197,6 +197,7 @@ impl<'a> Elements<'a> {
             geo: host.geo.clone(),
             is_attacker: false,
             is_victim: false,
+            other: Default::default(),
         })
     }
 }

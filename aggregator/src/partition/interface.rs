@@ -143,12 +143,23 @@ impl InterfaceState {
     /// A batch has come, and with it `missing` more are known not to have come; of one that was missing so
     /// far, -1.
     pub(super) fn counts_batch(&mut self, node: &str, missing: i64) {
-        self.named.add_batches(missing);
+        self.count_batch(node, 1, missing);
+    }
+
+    /// A batch of this node was refused: nothing of it is counted.
+    pub(super) fn refuses_batch(&mut self, node: &str) {
+        self.health.total.summaries_missing += 1;
+        self.count_batch(node, 0, 1);
+    }
+
+    /// In the sums of the interface, and in those of the node that numbers them.
+    fn count_batch(&mut self, node: &str, received: u64, missing: i64) {
+        self.named.add_batches(node, received, missing);
         let batches = match self.batches.get_mut(node) {
             Some(batches) => batches,
             None => self.batches.entry(node.to_owned()).or_default(),
         };
-        batches.received = batches.received.saturating_add(1);
+        batches.received = batches.received.saturating_add(received);
         batches.missing = batches.missing.saturating_add_signed(missing);
     }
 

@@ -95,6 +95,7 @@ impl Partition {
             geo: None,
             is_attacker: false,
             is_victim: false,
+            other: Default::default(),
         };
         let client = about.client.unwrap_or(event.source);
         let server = about.client.and(about.server);
@@ -112,6 +113,7 @@ impl Partition {
                 community_id: String::new(),
                 score,
                 predominant: true,
+                other: Default::default(),
             };
             (party(server, about.server_port), flow)
         });

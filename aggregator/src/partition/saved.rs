@@ -25,6 +25,7 @@ impl Partition {
             producers: self.ingest.save(),
             lost: self.ingest.lost,
             duplicates: self.ingest.duplicates,
+            stale: self.ingest.stale,
             alerts: Some(self.alerts.save()),
             failing: self.states.save_failures(),
             memories: self.states.save_memories(),
@@ -67,7 +68,7 @@ impl Partition {
             self.states.restore_memories(state.memories)?;
         }
         self.states.restore_failures(state.failing);
-        self.ingest.restore(state.producers, state.lost, state.duplicates);
+        self.ingest.restore(state.producers, state.lost, state.duplicates, state.stale);
         self.noted = Noted::restore(state.noted);
         for network in self.networks.iter() {
             for interface in &mut interfaces {

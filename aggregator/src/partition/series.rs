@@ -51,10 +51,15 @@ impl Noted {
 pub(super) struct Named(pub(super) Metrics);
 
 impl Named {
-    /// Adds a batch that has come, and how many more are known not to have come; negative when one comes
-    /// late. The sums over all windows are right, whenever each has come.
-    pub(super) fn add_batches(&mut self, missing: i64) {
-        let (received, missing) = (1.0, missing as f64);
+    /// Adds how many batches have come, and how many more are known not to have come; negative when one
+    /// comes late. The sums over all windows are right, whenever each has come. What is missing is counted by
+    /// `node` too, where anything is.
+    pub(super) fn add_batches(&mut self, node: &str, received: u64, missing: i64) {
+        if missing != 0 {
+            let metric = Metric { gauge: false, sum: missing as f64, count: 1 };
+            self.0.entry(format!("batches.{node}.missing")).or_default().add(&metric);
+        }
+        let (received, missing) = (received as f64, missing as f64);
         for (name, count) in [("expected", received + missing), ("received", received), ("missing", missing)]
         {
             let metric = Metric { gauge: false, sum: count, count: 1 };

@@ -218,6 +218,24 @@ fn what_comes_twice_changes_nothing() {
 }
 
 #[test]
+fn summaries_of_a_run_that_says_to_be_older_are_counted_as_missing_and_told_once() {
+    let mut partition = partition(builtin(), serde_json::json!({}));
+    let of_run = |epoch: u64, at: i64| {
+        let mut delta = delta(at, &[("10.0.0.1", 10)]);
+        delta.producer.epoch = epoch;
+        delta
+    };
+    partition.apply(&of_run(9, 0));
+    let outputs: Vec<Output> = (1..4).map(|at| partition.apply(&of_run(5, at))).collect();
+    let told = transitions(&outputs);
+    assert_eq!(told, [(AlertAction::Store, "n".to_owned(), 1)], "with the time that is known");
+    assert_eq!(partition.report().errors["summaries_stale"], 3);
+    let state = partition.interfaces().next().unwrap();
+    assert_eq!((state.batches["n"].received, state.batches["n"].missing), (1, 3));
+    assert_eq!((state.health.total.summaries_missing, state.interface.tally.total.bytes), (3, 10));
+}
+
+#[test]
 fn networks_and_interfaces_have_their_hooks_too() {
     let text = |kind: &str| {
         format!(

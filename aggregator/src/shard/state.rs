@@ -10,6 +10,7 @@ use shared::wire::delta::Delta;
 use tokio::time::Instant;
 
 use super::ShardArgs;
+use super::refusal::{Poison, Teller, guarded};
 use crate::metrics;
 use crate::partition::{InterfaceState, Output, Partition, RunAnswer, RunRequest};
 use crate::report::AggregatorReport;
@@ -46,6 +47,7 @@ pub struct ShardState {
     /// Errors that are not the partition's.
     errors: std::collections::BTreeMap<&'static str, u64>,
     published: AggregatorReport,
+    refusals: Teller,
 }
 
 impl ShardState {
@@ -77,6 +79,7 @@ impl ShardState {
             cost: Duration::ZERO,
             errors: std::collections::BTreeMap::new(),
             published: AggregatorReport::default(),
+            refusals: Teller::default(),
         };
         if snapshot.is_some() {
             state.load().await?;
@@ -124,7 +127,8 @@ impl ShardState {
     /// Applies a delta; acknowledges it when what it caused is stored.
     ///
     /// # Errors
-    /// Bus or store are closed, or the partition is another's by now.
+    /// Bus or store are closed, or the partition is another's by now; or [`Poison`]: the state is spoiled,
+    /// and is to be begun anew without this delta.
     pub async fn delta(&mut self, queued: Queued) -> Result<(), ActorProcessingErr> {
         let at = Position { stream: self.begin.stream, sequence: queued.sequence };
         if self.partition.is_none() {
@@ -134,15 +138,14 @@ impl ShardState {
             queued.ack();
             return Ok(());
         }
-        let delta = match Delta::decode(&queued.payload) {
-            Ok(delta) => delta,
-            Err(error) => {
-                // It will not get better by coming again.
-                tracing::error!(%error, subject = queued.subject, sequence = queued.sequence, "delta dropped");
-                self.count("deltas_malformed");
-                queued.ack();
-                return Ok(());
-            }
+        if self.args.refused.contains(&at) {
+            return self.refuse(queued, at, "deltas_refused", "the aggregator fails at them").await;
+        }
+        // It will not get better by coming again.
+        let delta = match guarded(|| Delta::decode(&queued.payload)) {
+            Ok(Ok(delta)) => delta,
+            Ok(Err(error)) => return self.refuse(queued, at, "deltas_malformed", &error.to_string()).await,
+            Err(cause) => return self.refuse(queued, at, "deltas_refused", &cause).await,
         };
         let Some(partition) = &mut self.partition else { return Ok(()) };
         if !self.reconciled && !at.is_done_at(self.done) {
@@ -152,13 +155,45 @@ impl ShardState {
         if let Some(scripts) = self.args.scripts.news() {
             partition.reload_scripts(&scripts);
         }
-        let output = partition.apply(&delta);
+        let applied = guarded(|| {
+            #[cfg(test)]
+            assert_ne!(delta.producer.interface, "poison", "a test says so");
+            partition.apply(&delta)
+        });
+        let output = match applied {
+            Ok(output) => output,
+            Err(cause) => {
+                self.partition = None;
+                return Err(Poison { at, kept: self.kept, cause }.into());
+            }
+        };
         self.at = at;
         self.settle(output).await?;
         queued.ack();
         if delta.watermark.secs() % 60 == 0 || delta.end_of_stream {
             self.publish();
         }
+        Ok(())
+    }
+
+    /// Leaves a delta out: counted, told, and never met again.
+    async fn refuse(
+        &mut self,
+        queued: Queued,
+        at: Position,
+        kind: &'static str,
+        cause: &str,
+    ) -> Result<(), ActorProcessingErr> {
+        // Written with escapes: the cause may quote the message.
+        tracing::error!(?cause, subject = ?queued.subject, sequence = at.sequence, "delta left out");
+        self.count(kind);
+        self.at = at;
+        if !at.is_done_at(self.done) {
+            let origin = self.args.carrier.subjects.parse("dl", &queued.subject).unwrap_or_default();
+            let output = self.refusals.output(self.args.partition, &origin, cause, self.args.clock.now());
+            self.store(output, true).await?;
+        }
+        queued.ack();
         Ok(())
     }
 

@@ -1,5 +1,6 @@
 //! Starts the actors: shards, who probes hosts, and who reads log lines.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use ractor::thread_local::{ThreadLocalActor, ThreadLocalActorSpawner};
@@ -67,6 +68,8 @@ impl SupervisorState {
             config: self.deps.config.clone(),
             scripts: self.deps.scripts.clone(),
             backlog: self.backlog.clone(),
+            clock: Arc::clone(&self.deps.clock),
+            refused: BTreeSet::new(),
             at_once: self.deps.alone,
         }
     }

@@ -6,13 +6,10 @@ use std::time::Duration;
 
 use ractor::{ActorProcessingErr, ActorRef};
 use shared::bus::BusError;
-use shared::model::alert::derive_id;
-use shared::model::{Alert, Severity};
-use shared::store::Transition;
 use shared::wire::heartbeat::Heartbeat;
 use shared::wire::partition::PARTITIONS;
 
-use super::{AggregatorDeps, AggregatorMessage, Child, SupervisorState, is_stale};
+use super::{AggregatorMessage, Child, SupervisorState, is_stale, notices};
 use crate::keeper::{Effect, Event, Renewal};
 use crate::metrics;
 
@@ -34,8 +31,8 @@ impl SupervisorState {
             self.hearing = Some(tokio::spawn(async move {
                 while let Some(word) = words.next().await {
                     let Ok(beat) = Heartbeat::decode(&word.payload) else { continue };
-                    if live.heard(&beat, deps.clock.now()) {
-                        tell_same_name(&deps, &beat).await;
+                    for notice in live.heard(&beat, deps.clock.now()) {
+                        notices::tell(&deps, &beat, notice).await;
                     }
                     if beat.role != ROLE || beat.group != deps.group {
                         continue;
@@ -240,27 +237,6 @@ impl SupervisorState {
         }
         tracing::error!(node, "another aggregator has this one's name; give each node its own node.name");
         Ok(())
-    }
-}
-
-/// Tells everybody that two processes share a name. Every aggregator notices; the alert's id is the same.
-async fn tell_same_name(deps: &AggregatorDeps, beat: &Heartbeat) {
-    let Heartbeat { node, role, site, .. } = beat;
-    tracing::error!(node, role, "two processes have this name; give each its own node.name");
-    let now = deps.clock.now();
-    let hour = (now.secs() / 3600).to_string();
-    let id = derive_id(&["same_name", site, role, node, &hour]);
-    let message = format!("Two processes of role {role} are called {node}: what one of them tells is lost");
-    let alert = Alert {
-        entity_value: node.clone(),
-        site: site.clone(),
-        node: node.clone(),
-        interface: "system".to_owned(),
-        script: "cluster".to_owned(),
-        ..Alert::internal(id, "same_name", Severity::Error, message, now)
-    };
-    if let Err(error) = deps.alerts.apply(vec![Transition::Store(alert)]).await {
-        tracing::error!(%error, "an alert cannot be stored");
     }
 }
 

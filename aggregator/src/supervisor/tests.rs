@@ -23,6 +23,7 @@ use crate::keeper::Times;
 
 mod faults;
 mod http;
+mod others;
 mod parts;
 mod takeover;
 
@@ -158,6 +159,7 @@ async fn silence_engages_an_alert_that_survives_a_restart_and_is_released_under_
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_malformed_delta_is_counted_and_harms_nobody() {
     let (bus, store) = (bus(), SqliteStore::in_memory().unwrap());
+    let mut alerts = bus.consume(Stream::Alert, "test", "al.v1.>").await.unwrap();
     let aggregator = start(&bus, &store).await;
     let subject = Subjects::default().delta("s", partition::of_interface("s", 0), "n", 0);
     let receipt = bus.append(&subject, "bad", "\u{ff}no delta".into()).await.unwrap();
@@ -165,5 +167,7 @@ async fn a_malformed_delta_is_counted_and_harms_nobody() {
     minute(&bus, 0, 10).await;
     let report = aggregator.report().await;
     assert_eq!(report.errors["deltas_malformed"], 1);
+    let told = next(&mut alerts).await;
+    assert_eq!((told.alert_type.as_str(), told.node.as_str()), ("message_refused", "n"));
     stop(aggregator).await;
 }

@@ -1,44 +1,34 @@
 //! What others ask of this node, and what it says of itself unasked.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use ractor::{ActorProcessingErr, ActorRef};
 use shared::bus::Message;
+use shared::model::Timestamp;
 use shared::model::query::FlowQuery;
+use shared::presence;
 use shared::wire::heartbeat::Heartbeat;
+use shared::wire::partition::PARTITIONS;
 use tokio::task::JoinHandle;
 
 use super::{CollectorDeps, CollectorMessage, Slot, SupervisorState};
 use crate::interface::InterfaceMessage;
 use crate::script_answer::ScriptAnswer;
 
-/// Between two words of this node.
-const BEAT: Duration = Duration::from_secs(1);
-
 /// Says once a second that this node is there.
 pub(super) fn beat(deps: &CollectorDeps) -> JoinHandle<()> {
+    let word = Heartbeat {
+        node: deps.node.clone(),
+        site: deps.site.clone(),
+        role: "collector".to_owned(),
+        group: String::new(),
+        run: deps.epoch,
+        partitions: PARTITIONS,
+        leaves: false,
+        sent: Timestamp::ZERO,
+    };
     let (bus, clock) = (Arc::clone(&deps.bus), Arc::clone(&deps.clock));
-    let subject = deps.subjects.heartbeat(&deps.node);
-    let (node, site, run) = (deps.node.clone(), deps.site.clone(), deps.epoch);
-    tokio::spawn(async move {
-        loop {
-            let beat = Heartbeat {
-                node: node.clone(),
-                site: site.clone(),
-                role: "collector".to_owned(),
-                group: String::new(),
-                run,
-                partitions: 0,
-                leaves: false,
-                sent: clock.now(),
-            };
-            if let Err(error) = bus.publish(&subject, beat.encode()).await {
-                tracing::debug!(%error, "heartbeat lost");
-            }
-            tokio::time::sleep(BEAT).await;
-        }
-    })
+    tokio::spawn(presence::say(bus, deps.subjects.clone(), clock, word))
 }
 
 /// Passes this node's questions to its supervisor.

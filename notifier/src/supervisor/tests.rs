@@ -40,6 +40,7 @@ impl Setup {
             config: toml::from_str(config).unwrap(),
             site: "main".to_owned(),
             owner: "n1".to_owned(),
+            instance: String::new(),
         };
         Self { bus, store, settings, deps }
     }
@@ -115,6 +116,24 @@ async fn alerts_go_from_the_bus_to_the_webhook_and_the_history() {
         .map(|a| a["idempotency_key"].as_str().unwrap().to_owned())
         .collect();
     assert!(tries.iter().filter(|key| *key == "a/engage/ops").count() >= 2, "{tries:?}");
+    actor.stop(None);
+    handle.await.unwrap();
+}
+
+#[tokio::test]
+async fn what_a_later_collector_tells_reaches_the_endpoint() {
+    let server = Server::start(|_, _| Script::Answer(200, "")).await;
+    let setup = Setup::new(&webhook(&server));
+    setup.aggregator().await;
+    let (actor, handle) = spawn(setup.deps.clone()).await.unwrap();
+    let mut later = flow_alert("later");
+    later.other.insert("tenant".to_owned(), json!({ "name": "x" }));
+    later.client.as_mut().unwrap().other.insert("owner".to_owned(), json!(7));
+    setup.append(&later).await;
+    setup.drained().await;
+    let told = &server.requests()[0].json()["alerts"][0];
+    assert_eq!((&told["tenant"]["name"], &told["client"]["owner"]), (&json!("x"), &json!(7)), "{told}");
+    assert_eq!(told["client"]["pool"], "default", "what this one knows is filled in");
     actor.stop(None);
     handle.await.unwrap();
 }

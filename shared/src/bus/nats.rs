@@ -76,7 +76,7 @@ pub struct NatsBus {
 const TROUBLES: usize = 64;
 
 impl NatsBus {
-    /// Connects and creates the streams.
+    /// Connects and creates the streams, unless `create_streams` is off.
     ///
     /// # Errors
     /// [`BusError::Unreachable`] names the servers that do not answer; [`BusError::Other`] tells
@@ -85,12 +85,13 @@ impl NatsBus {
         let (client, disconnected) = connection::open(&config).await?;
         let context =
             ContextBuilder::new().timeout(ACK_TIMEOUT).max_ack_inflight(APPEND_WINDOW).build(client.clone());
-        if config.create_streams {
+        let create_streams = config.create_streams.unwrap_or(true);
+        if create_streams {
             streams::create(&context, &config).await?;
         }
         let outbox = Outbox::start(client.clone());
         let (closed, _) = watch::channel(false);
-        let (replicas, create_streams) = (config.replicas, config.create_streams);
+        let replicas = config.replicas;
         let troubles = Arc::new(broadcast::Sender::new(TROUBLES));
         let prefix = config.prefix.clone();
         if create_streams {
@@ -224,7 +225,11 @@ impl Bus for NatsBus {
             // Servers before 2.10 take no filter that covers several of a stream's subjects.
             filter: if filter == WHOLE_STREAM { String::new() } else { filter.to_owned() },
         };
-        self.open(puller.ensure()).await?;
+        match self.create_streams {
+            true => self.open(puller.ensure()).await?,
+            // Whoever makes the streams may come later.
+            false => self.open(puller.ensure_in_time()).await?,
+        };
         Ok(puller.start(self.closed.subscribe()))
     }
 

@@ -17,6 +17,9 @@ use super::time::{Granularity, Timestamp};
 /// Version of the alert's JSON form.
 pub const ALERT_SCHEMA_VERSION: u32 = 1;
 
+/// Fields by name that this version knows nothing of.
+pub type Unknown = serde_json::Map<String, serde_json::Value>;
+
 /// What happened to an alert.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, utoipa::ToSchema,
@@ -87,6 +90,10 @@ pub struct Party {
     /// It is attacked.
     #[serde(default)]
     pub is_victim: bool,
+    /// What a later version tells and this one does not know: passed on as it came.
+    #[serde(flatten)]
+    #[schema(ignore)]
+    pub other: Unknown,
 }
 
 /// What a flow alert tells of its flow.
@@ -122,6 +129,10 @@ pub struct AlertFlow {
     /// No alert of the flow before this one weighed as much: it is what the flow is known for.
     #[serde(default)]
     pub predominant: bool,
+    /// What a later version tells and this one does not know: passed on as it came.
+    #[serde(flatten)]
+    #[schema(ignore)]
+    pub other: Unknown,
 }
 
 /// One transition of an alert, as told to everybody.
@@ -197,6 +208,10 @@ pub struct Alert {
     /// It engages and releases again and again; it is held engaged until it has been quiet for long.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub flapping: bool,
+    /// What a later version tells and this one does not know: passed on as it came.
+    #[serde(flatten)]
+    #[schema(ignore)]
+    pub other: Unknown,
 }
 
 impl Alert {
@@ -237,6 +252,20 @@ impl Alert {
             traceparent: None,
             mitre: Vec::new(),
             flapping: false,
+            other: Unknown::new(),
+        }
+    }
+
+    /// Tells that messages of `place` (a stream, a partition) are left out because they cannot be taken;
+    /// whoever sees one within the same hour gives the same id.
+    pub fn message_refused(place: &str, message: String, now: Timestamp) -> Self {
+        let hour = now.secs().div_euclid(3600).to_string();
+        let id = derive_id(&["message_refused", place, &hour]);
+        Self {
+            entity_value: place.to_owned(),
+            interface: "system".to_owned(),
+            script: "cluster".to_owned(),
+            ..Self::internal(id, "message_refused", Severity::Error, message, now)
         }
     }
 

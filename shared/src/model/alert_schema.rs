@@ -97,6 +97,18 @@ mod tests {
     }
 
     #[test]
+    fn what_a_later_version_tells_is_passed_on() {
+        let mut later: Value = serde_json::from_str(GOLDEN[0]).unwrap();
+        later["tenant"] = json!({ "name": "x", "n": 18_446_744_073_709_551_615_u64 });
+        for part in ["client", "server", "flow"] {
+            later[part]["owner"] = json!("y");
+        }
+        let alert: Alert = serde_json::from_slice(&serde_json::to_vec(&later).unwrap()).unwrap();
+        assert_eq!(serde_json::to_value(&alert).unwrap(), later);
+        assert!(jsonschema::validator_for(&alert_schema()).unwrap().is_valid(&later));
+    }
+
+    #[test]
     fn the_schema_refuses_what_is_no_alert() {
         let validator = jsonschema::validator_for(&alert_schema()).unwrap();
         let good: Value = serde_json::from_str(GOLDEN[0]).unwrap();

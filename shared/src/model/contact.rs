@@ -35,6 +35,19 @@ impl ContactKind {
         Self::Country,
     ];
 
+    /// The name that programs show.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Peer => "peer",
+            Self::Service => "service",
+            Self::DnsServer => "dns_server",
+            Self::NtpServer => "ntp_server",
+            Self::SmtpServer => "smtp_server",
+            Self::Name => "name",
+            Self::Country => "country",
+        }
+    }
+
     /// What is counted, for people.
     pub const fn doc(self) -> &'static str {
         match self {

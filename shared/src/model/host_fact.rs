@@ -16,6 +16,14 @@ pub enum FactKind {
 impl FactKind {
     /// All kinds in order of their numbers.
     pub const ALL: [Self; 2] = [Self::Name, Self::Os];
+
+    /// The name that programs show.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Name => "name",
+            Self::Os => "os",
+        }
+    }
 }
 
 /// Something learned of one host.

@@ -89,8 +89,11 @@ pub async fn memory_store(store: &dyn MemoryStore) {
 ///
 /// # Panics
 /// When the store does not keep the contract of [`PartitionStore`].
-pub async fn partition_store(store: &(impl PartitionStore + AlertStore + MemoryStore + ?Sized)) {
+pub async fn partition_store(
+    store: &(impl PartitionStore + AlertStore + MemoryStore + SeriesStore + ?Sized),
+) {
     partitions::whoever_claims_last_is_the_only_one_who_writes(store).await;
+    partitions::a_refused_step_adds_no_samples(store).await;
 }
 
 /// Time series.

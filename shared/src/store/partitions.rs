@@ -63,8 +63,8 @@ pub trait PartitionStore: Send + Sync + 'static {
     /// [`StoreError::StaleFence`] when it was claimed under a higher one.
     async fn claim(&self, partition: u32, fence: u64) -> Result<Saved, StoreError>;
 
-    /// Does everything a step causes, or nothing. Time series may be added before the rest: their keys
-    /// keep them from being added twice.
+    /// Does everything a step causes, or nothing. Where time series are kept apart from the rest they may be
+    /// added before it, but not those of a step that is refused; their keys keep them from being added twice.
     ///
     /// # Errors
     /// [`StoreError::StaleFence`] when the partition was claimed under a higher fence; nothing is done.

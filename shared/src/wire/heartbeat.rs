@@ -19,7 +19,8 @@ pub struct Heartbeat {
     pub group: String,
     /// Tells this run from other ones of the same name.
     pub run: u64,
-    /// Of an aggregator: how many partitions it knows.
+    /// Of an aggregator and of a collector: into how many partitions it divides the interfaces; 0 where
+    /// nothing is said.
     #[serde(default)]
     pub partitions: u32,
     /// It gives up what it holds, and goes.
@@ -62,6 +63,10 @@ mod tests {
             sent: Timestamp::from_secs(1),
         };
         assert_eq!(Heartbeat::decode(&beat.encode()).unwrap(), beat);
+        // Words of version 1: whoever reads them finds every field where it was.
+        let golden = r#"{"node":"n","site":"s","role":"aggregator","group":"all","run":7,"partitions":64,"leaves":true,"sent":"1970-01-01T00:00:01Z"}"#;
+        assert_eq!(beat.encode(), golden.as_bytes());
+        assert_eq!(Heartbeat::decode(golden.as_bytes()).unwrap(), beat);
         let later =
             r#"{"node":"n","site":"s","role":"collector","run":1,"sent":"2026-01-01T00:00:00Z","load":3}"#;
         assert!(!Heartbeat::decode(later.as_bytes()).unwrap().leaves);

@@ -77,8 +77,11 @@ fn metrics(metrics: &Metrics) -> Value {
 
 fn delta(delta: &Delta) -> Value {
     let l7 = delta.interface.l7.iter();
-    let l7: Map<String, Value> =
-        l7.map(|(name, c)| (name.clone(), json!({ "flows": c.flows, "bytes": c.bytes }))).collect();
+    let l7: Map<String, Value> = l7
+        .map(|(name, c)| {
+            (name.clone(), json!({ "flows": c.flows, "bytes": c.bytes, "category": c.category }))
+        })
+        .collect();
     let host = |host: &super::delta::HostDelta| {
         json!({
             "ip": host.key.ip.to_string(),
@@ -95,8 +98,22 @@ fn delta(delta: &Delta) -> Value {
             "counters": counters(NetworkCounters::NAMES, &network.counters.values()),
         })
     };
+    // Rows of hosts refer to them by their place.
+    let of = |host: u32| delta.hosts.get(host as usize).map(|host| host.key.to_string());
+    let contacts = delta.contacts.iter().map(|contact| {
+        json!({
+            "host": of(contact.host), "kind": contact.kind.name(), "hash": format!("{:016x}", contact.hash),
+        })
+    });
+    let categories = delta.categories.iter().map(
+        |row| json!({ "host": of(row.host), "category": row.category, "sent": row.sent, "rcvd": row.rcvd }),
+    );
+    let facts = delta.facts.iter().map(
+        |fact| json!({ "host": of(fact.host), "kind": fact.kind.name(), "text": fact.text.to_string() }),
+    );
     json!({
         "producer": producer(&delta.producer),
+        "traceparent": delta.traceparent,
         "from": time(delta.from),
         "to": time(delta.to),
         "watermark": time(delta.watermark),
@@ -104,12 +121,16 @@ fn delta(delta: &Delta) -> Value {
         "interface": {
             "counters": counters(InterfaceCounters::NAMES, &delta.interface.counters.values()),
             "live_flows": delta.interface.live_flows,
+            "collected": delta.interface.collected,
             "l7": l7,
             "hooks": delta.interface.hooks,
             "metrics": metrics(&delta.interface.metrics),
         },
         "hosts": delta.hosts.iter().map(host).collect::<Vec<_>>(),
         "networks": delta.networks.iter().map(network).collect::<Vec<_>>(),
+        "contacts": contacts.collect::<Vec<_>>(),
+        "categories": categories.collect::<Vec<_>>(),
+        "facts": facts.collect::<Vec<_>>(),
     })
 }
 
@@ -155,6 +176,11 @@ mod tests {
         assert!(
             delta.content["hosts"].as_array().unwrap().iter().any(|h| h["counters"]["bytes_sent"] == 1000)
         );
+        let full = shown("x.dl.v1.main.7.n1.3", &golden("delta_v1_full.bin")).content;
+        assert_eq!(full["contacts"][0]["kind"], "dns_server", "{full}");
+        assert_eq!(full["facts"][0], json!({ "host": "192.0.2.1", "kind": "os", "text": "Linux" }));
+        assert_eq!(full["categories"][0]["sent"], 7);
+        assert_eq!((&full["interface"]["collected"], full["traceparent"].is_string()), (&json!(true), true));
         let flows = shown("x.fr.v1.main.n1.3", &golden("flows_v1.bin"));
         assert_eq!((flows.kind, flows.error.as_deref()), ("flows", None));
         assert!(!flows.content["flows"].as_array().unwrap().is_empty());
@@ -170,6 +196,28 @@ mod tests {
         assert_eq!(shown("x.sc.v1.main.hello", b"good day").kind, "text");
         assert_eq!(shown("other", &[0xff, 0x00]).content, json!("ff00"));
         assert_eq!(shown("other", b"").kind, "text");
+    }
+
+    /// Set FLOWHOOK_BLESS to write it again.
+    #[test]
+    fn the_golden_post_of_version_1_reads_and_is_written_as_it_was() {
+        let text = str::to_owned;
+        let post = proto::HttpPost {
+            id: text("p1"),
+            site: text("main"),
+            script: text("check"),
+            url: text("https://example.com/x"),
+            body: text("hello"),
+            asked_ns: 1_700_000_000_000_000_000,
+            traceparent: text("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"),
+        };
+        if std::env::var_os("FLOWHOOK_BLESS").is_some() {
+            let path = format!("{}/../tests/data/golden/post_v1.bin", env!("CARGO_MANIFEST_DIR"));
+            std::fs::write(path, post.encode_to_vec()).unwrap();
+        }
+        let bytes = golden("post_v1.bin");
+        assert_eq!(proto::HttpPost::decode(bytes.as_slice()).unwrap(), post);
+        assert_eq!(post.encode_to_vec(), bytes);
     }
 
     #[test]

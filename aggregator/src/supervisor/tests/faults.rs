@@ -205,3 +205,27 @@ async fn a_post_that_the_bus_does_not_take_is_appended_again() {
     delta.await.unwrap();
     stop(aggregator).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn deltas_that_no_state_survives_are_left_out_and_told_and_end_nothing() {
+    let (bus, store) = (bus(), SqliteStore::in_memory().unwrap());
+    let mut alerts = bus.consume(Stream::Alert, "test", "al.v1.>").await.unwrap();
+    let aggregator = start(&bus, &store).await;
+    minute(&bus, 0, 10).await;
+    // More of them than failures of a shard would be forgiven.
+    for number in 1..9 {
+        let mut poison = of_minute("s", number, 10);
+        poison.producer.interface = "poison".to_owned();
+        put(&bus, &poison).await;
+    }
+    minute(&bus, 9, 10).await;
+    let told = next(&mut alerts).await;
+    assert_eq!((told.alert_type.as_str(), told.node.as_str()), ("message_refused", "n"));
+    let report = aggregator.report().await;
+    assert_eq!(report.errors["deltas_refused"], 1, "since the shard began anew: {:?}", report.errors);
+    // In process nobody keeps what was acknowledged since the kept state; on NATS nothing of it is lost.
+    let rows = aggregator.live.interfaces().await.rows;
+    assert_eq!(rows[0].stats["packets"], 10, "{rows:?}");
+    assert!(!aggregator.handle.is_finished());
+    stop(aggregator).await;
+}

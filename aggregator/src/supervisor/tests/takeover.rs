@@ -90,7 +90,7 @@ impl Group {
         let mortal = Mortal::new(&self.store);
         // Who is blind is deaf too.
         let group = if leases.is_some() { "deaf" } else { "all" };
-        let leases = leases.unwrap_or_else(|| bus.leases("all", SHORT));
+        let leases = leases.unwrap_or_else(|| bus.leases("all", SHORT, shared::wire::partition::PARTITIONS));
         let bus: SharedBus = bus;
         let known = deps(&bus, &self.store);
         let own = AggregatorDeps {
@@ -322,7 +322,8 @@ impl Leases for Blind {
 async fn one_that_does_not_know_that_it_lost_its_leases_is_refused_and_lets_go() {
     let Some(server) = NatsServer::start("one_that_does_not_know").await else { return };
     let group = Group::new(&server, "blind").await;
-    let leases = connect(&server.url, "blind").await.leases("all", SHORT);
+    let leases =
+        connect(&server.url, "blind").await.leases("all", SHORT, shared::wire::partition::PARTITIONS);
     let (blind, mortal) = group.start("blind", Some(Arc::new(Blind(leases)))).await;
     until("it holds all", async || held(&blind) == 64).await;
     group.put(0..130).await;

@@ -39,8 +39,9 @@ pub struct NatsConfig {
     /// File with the certificate authority of the servers, in PEM; else the system's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls_ca: Option<PathBuf>,
-    /// Create and update the streams. Off where only an operator may.
-    pub create_streams: bool,
+    /// Create and update the streams; where nothing is said, whoever plays the aggregator does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub create_streams: Option<bool>,
     /// Copies of every stream in the cluster: 1, 3 or 5.
     pub replicas: usize,
     /// Limits of the stream of summaries.
@@ -81,7 +82,7 @@ impl Default for NatsConfig {
             inbox_prefix: "_INBOX".to_owned(),
             tls_required: false,
             tls_ca: None,
-            create_streams: true,
+            create_streams: None,
             replicas: 1,
             delta: StreamLimits::default(),
             flow: StreamLimits::default(),

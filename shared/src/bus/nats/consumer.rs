@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use async_nats::jetstream::ErrorCode;
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, PullConsumer, ReplayPolicy, pull};
+use async_nats::jetstream::stream::{ConsumerError, ConsumerErrorKind};
 use async_nats::jetstream::{AckKind, Message, context::Context};
 use futures::{FutureExt, StreamExt};
 use tokio::sync::{mpsc, watch};
@@ -28,6 +30,9 @@ pub(super) const AGAIN: Backoff = Backoff { base: Duration::from_millis(200), ca
 /// learn first that its pull has ended, or it gives the message to that.
 const HANDOVER: Duration = Duration::from_millis(100);
 
+/// Between two looks whether the stream has been made.
+const UNTIL_MADE: Duration = Duration::from_millis(500);
+
 /// How often a message is dropped unsettled before it comes again with a wait.
 const FREE_DROPS: u64 = 3;
 
@@ -43,6 +48,10 @@ pub(super) struct Puller {
     pub(super) filter: String,
 }
 
+fn is_without_stream(error: &ConsumerError) -> bool {
+    matches!(error.kind(), ConsumerErrorKind::JetStream(cause) if cause.error_code() == ErrorCode::STREAM_NOT_FOUND)
+}
+
 enum End {
     /// The bus has closed.
     Closed,
@@ -53,17 +62,37 @@ enum End {
 }
 
 impl Puller {
+    /// The same as [`Puller::ensure`], as soon as there is the stream.
+    pub(super) async fn ensure_in_time(&self) -> Result<PullConsumer, BusError> {
+        loop {
+            match self.make().await {
+                Ok(made) => return made,
+                Err(error) if is_without_stream(&error) => tokio::time::sleep(UNTIL_MADE).await,
+                Err(error) => return Err(self.not_made(error)),
+            }
+        }
+    }
+
     /// Makes sure that the consumer exists with this filter.
     pub(super) async fn ensure(&self) -> Result<PullConsumer, BusError> {
+        self.make().await.unwrap_or_else(|error| Err(self.not_made(error)))
+    }
+
+    fn not_made(&self, error: ConsumerError) -> BusError {
+        other(format!("cannot create consumer {} of {}", self.name, self.stream), error)
+    }
+
+    async fn make(&self) -> Result<Result<PullConsumer, BusError>, ConsumerError> {
         let existing: Result<PullConsumer, _> =
             self.context.get_consumer_from_stream(&self.name, &self.stream).await;
         if let Ok(consumer) = existing {
             let theirs = &consumer.cached_info().config.filter_subject;
             if *theirs != self.filter {
                 let Self { name, filter, .. } = self;
-                return Err(BusError::Other(format!("consumer {name} has filter {theirs}, not {filter}")));
+                let cause = format!("consumer {name} has filter {theirs}, not {filter}");
+                return Ok(Err(BusError::Other(cause)));
             }
-            return Ok(consumer);
+            return Ok(Ok(consumer));
         }
         let config = pull::Config {
             durable_name: Some(self.name.clone()),
@@ -76,8 +105,7 @@ impl Puller {
             max_deliver: -1,
             ..pull::Config::default()
         };
-        let created = self.context.create_consumer_on_stream(config, &self.stream).await;
-        created.map_err(|e| other(format!("cannot create consumer {} of {}", self.name, self.stream), e))
+        self.context.create_consumer_on_stream(config, &self.stream).await.map(Ok)
     }
 
     /// Starts pulling.

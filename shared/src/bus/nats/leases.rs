@@ -20,6 +20,9 @@ use crate::lease::{Lease, Leases};
 /// go on growing when somebody deletes the bucket. At 100 renewals a second they last for 2 years.
 const REVISION_BITS: u32 = 33;
 
+/// How a bucket's description begins; the number of partitions follows.
+const OF_PARTITIONS: &str = "partitions: ";
+
 /// 2020-01-01T00:00:00Z in seconds since 1970: fences fit into 63 bits until 2054.
 const FIRST_SECOND: i64 = 1_577_836_800;
 
@@ -28,6 +31,8 @@ pub struct NatsLeases {
     context: Context,
     bucket: String,
     ttl: Duration,
+    /// How many partitions the leases are of.
+    partitions: u32,
     replicas: usize,
     create: bool,
     /// The bucket and when it was made; opened anew after a failure.
@@ -35,13 +40,14 @@ pub struct NatsLeases {
 }
 
 impl NatsBus {
-    /// Leases that last for `ttl`, of the nodes of one `group`.
-    pub fn leases(&self, group: &str, ttl: Duration) -> Arc<NatsLeases> {
+    /// Leases that last for `ttl`, of the nodes of one `group` that divide their work into `partitions`.
+    pub fn leases(&self, group: &str, ttl: Duration, partitions: u32) -> Arc<NatsLeases> {
         let bucket = streams::prefixed(&self.prefix, "LEASE");
         Arc::new(NatsLeases {
             context: self.context.clone(),
             bucket: format!("{bucket}_{}", consumer::encode_name(group)),
             ttl,
+            partitions,
             replicas: self.replicas,
             create: self.create_streams,
             open: Mutex::new(None),
@@ -50,6 +56,14 @@ impl NatsBus {
 }
 
 impl NatsLeases {
+    /// Makes sure that the bucket is there, and is of as many partitions.
+    ///
+    /// # Errors
+    /// It cannot be opened, or says another number: what was kept under that one this group would not find.
+    pub async fn check(&self) -> Result<(), BusError> {
+        self.bucket().await.map(drop)
+    }
+
     async fn bucket(&self) -> Result<(Store, u64), BusError> {
         let mut open = self.open.lock().await;
         if let Some(open) = &*open {
@@ -68,7 +82,8 @@ impl NatsLeases {
             let made = self.context.get_or_create_stream(wanted.clone()).await;
             let stream = made.map_err(|e| other(format!("cannot create bucket {bucket}"), e))?;
             let is = &stream.cached_info().config;
-            if is.max_age != wanted.max_age {
+            self.compare(is)?;
+            if is.max_age != wanted.max_age || is.description != wanted.description {
                 self.context
                     .update_stream(wanted)
                     .await
@@ -79,12 +94,27 @@ impl NatsLeases {
         let store = store.map_err(|e| other(format!("cannot open bucket {bucket}"), e))?;
         let stream = self.context.get_stream(&store.stream_name).await;
         let stream = stream.map_err(|e| other(format!("cannot open bucket {bucket}"), e))?;
+        self.compare(&stream.cached_info().config)?;
         let made = stream.cached_info().created.unix_timestamp() - FIRST_SECOND;
         Ok((store, u64::try_from(made).unwrap_or(0) << REVISION_BITS))
     }
 
+    /// Refuses a bucket that is of another number of partitions; one that says none is of an earlier release.
+    fn compare(&self, is: &Config) -> Result<(), BusError> {
+        let Self { bucket, partitions, .. } = self;
+        let said = is.description.as_deref().and_then(|text| text.strip_prefix(OF_PARTITIONS));
+        match said.and_then(|number| number.parse::<u32>().ok()) {
+            Some(theirs) if theirs != *partitions => Err(BusError::Other(format!(
+                "bucket {bucket} is of a cluster with {theirs} partitions, and this program has {partitions}: \
+                 their number must not change in a running cluster"
+            ))),
+            _ => Ok(()),
+        }
+    }
+
     fn settings(&self) -> Config {
         Config {
+            description: Some(format!("{OF_PARTITIONS}{}", self.partitions)),
             name: format!("KV_{}", self.bucket),
             subjects: vec![format!("$KV.{}.>", self.bucket)],
             retention: RetentionPolicy::Limits,

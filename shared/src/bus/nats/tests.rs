@@ -30,7 +30,7 @@ async fn leases_pass_the_suite() {
     };
     let bus = NatsBus::connect(config(&server, "suite.2")).await.unwrap();
     let ttl = Duration::from_secs(2);
-    let leases = bus.leases("Zürich 1", ttl);
+    let leases = bus.leases("Zürich 1", ttl, 64);
     crate::lease::conformance::run(&*leases, async || {
         let free = async {
             while leases.holder("forgotten").await.unwrap().is_some() {
@@ -41,7 +41,12 @@ async fn leases_pass_the_suite() {
     })
     .await;
     // Another group knows nothing of them.
-    let other = bus.leases("other", ttl);
+    let other = bus.leases("other", ttl, 64);
+    other.check().await.unwrap();
+    let changed = bus.leases("other", ttl, 128);
+    let refused = changed.check().await.unwrap_err().to_string();
+    assert!(refused.contains("with 64 partitions") && refused.contains("has 128"), "{refused}");
+    assert!(changed.take("p.1", "z").await.is_err(), "and gives nothing");
     let first = other.take("p.1", "x").await.unwrap().unwrap();
     // Fences grow although somebody deletes the bucket and its numbers begin anew.
     let made = SystemClock.now().secs();

@@ -146,7 +146,8 @@ pub(super) async fn a_claim_that_runs_out_is_claimable(store: &dyn Ledger) {
     let lost = store.claim("expire", "lost", at(0), at(60), 10).await.unwrap();
     assert!(claim(store, "expire", 59).await.is_empty());
     let again = store.claim("expire", "other", at(60), at(120), 10).await.unwrap();
-    assert_eq!(again, lost, "the same delivery, not counted as tried");
+    let same = Delivery { claimed_by: "other".to_owned(), ..lost[0].clone() };
+    assert_eq!(again, [same], "the same delivery, not counted as tried");
     assert_eq!(store.release_claims("lost").await.unwrap(), 0, "it is the other's");
     assert!(claim(store, "expire", 119).await.is_empty());
     settle(store, &again[0], Outcome::Delivered, 119).await;
@@ -162,5 +163,7 @@ pub(super) async fn an_owners_claims_can_be_released(store: &dyn Ledger) {
     assert_eq!(store.release_claims("crashed").await.unwrap(), 1);
     assert_eq!(store.release_claims("crashed").await.unwrap(), 0);
     assert_eq!(store.next_due("release").await.unwrap(), Some(at(0)));
-    assert_eq!(claim(store, "release", 1).await, first, "due at once, not counted as tried");
+    let again = claim(store, "release", 1).await;
+    let same = Delivery { claimed_by: again[0].claimed_by.clone(), ..first[0].clone() };
+    assert_eq!(again, [same], "due at once, not counted as tried");
 }

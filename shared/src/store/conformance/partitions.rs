@@ -1,9 +1,11 @@
 //! Partitions: fences, positions, states.
 
 use super::samples::alert;
-use crate::model::{AlertAction, Position};
+use super::series::{batch, query, sample};
+use crate::model::{AlertAction, Granularity, Position};
 use crate::store::memory::{MemoryStore, Remembered};
 use crate::store::partitions::{PartitionStore, Saved, Snapshot, Step};
+use crate::store::series::SeriesStore;
 use crate::store::{AlertStore, EngagedAlert, StoreError, Transition};
 
 fn at(sequence: u64) -> Position {
@@ -64,4 +66,25 @@ pub async fn whoever_claims_last_is_the_only_one_who_writes(
     assert_eq!(store.claim(partition, 12).await.unwrap(), Saved { fence: 12, ..later });
     assert_eq!(store.claim(6, 2).await.unwrap().done, Position::default(), "others know nothing of it");
     assert_eq!(store.highest_fence().await.unwrap(), 12);
+}
+
+pub async fn a_refused_step_adds_no_samples(store: &(impl PartitionStore + SeriesStore + ?Sized)) {
+    let partition = 7;
+    store.claim(partition, 4).await.unwrap();
+    let step = |fence| Step {
+        partition,
+        fence,
+        at: at(1),
+        samples: vec![batch("fenced/1", 60, vec![sample("fenced", 1, &[3])])],
+        ..Step::default()
+    };
+    let refused = store.commit(step(3)).await.unwrap_err();
+    assert!(matches!(refused, StoreError::StaleFence { .. }), "{refused}");
+    let series = async || store.series(query("fenced", Granularity::Min)).await.unwrap();
+    assert!(series().await.iter().all(|series| series.points.is_empty()), "it was refused");
+    store.commit(step(4)).await.unwrap();
+    store.commit(step(4)).await.unwrap();
+    let counted: Vec<u64> =
+        series().await[0].points.iter().map(|point| point.counters.values().map(|(_, n)| n).sum()).collect();
+    assert_eq!(counted, [3], "once, by whoever holds the partition");
 }

@@ -45,6 +45,7 @@ pub fn alert(name: &str, action: AlertAction, secs: i64) -> Alert {
         traceparent: None,
         mitre: Vec::new(),
         flapping: false,
+        other: Default::default(),
     }
 }
 

@@ -6,18 +6,18 @@ use crate::model::packed::Packed;
 use crate::model::{Entity, Granularity, Timestamp};
 use crate::store::series::{ElementId, Sample, SampleBatch, Series, SeriesQuery, SeriesStore, TopQuery};
 
-fn sample(value: &str, ifid: u32, counters: &[u64]) -> Sample {
+pub(super) fn sample(value: &str, ifid: u32, counters: &[u64]) -> Sample {
     let element = ElementId { site: "s".to_owned(), ifid, entity: Entity::Host, value: value.to_owned() };
     Sample { element, counters: Packed::new(counters), metrics: Metrics::new() }
 }
 
 /// A batch of the minute that ends at second `minute`, which belongs to the hour that ends at 3600.
-fn batch(key: &str, minute: i64, samples: Vec<Sample>) -> SampleBatch {
+pub(super) fn batch(key: &str, minute: i64, samples: Vec<Sample>) -> SampleBatch {
     let windows = vec![(Granularity::Min, at(minute)), (Granularity::Hour, at(3600))];
     SampleBatch { key: key.to_owned(), windows, samples }
 }
 
-fn query(value: &str, period: Granularity) -> SeriesQuery {
+pub(super) fn query(value: &str, period: Granularity) -> SeriesQuery {
     SeriesQuery {
         entity: Entity::Host,
         value: value.to_owned(),

@@ -128,49 +128,53 @@ impl PostgresStore {
     }
 
     async fn add(&self, batch: &SampleBatch) -> Result<(), Failed> {
-        let at = batch.windows.first().map_or(Timestamp::ZERO, |(_, at)| *at);
         let mut connection = self.database.get().await?;
         let transaction = connection.transaction().await?;
-        let sql = "INSERT INTO series_batch (key, at) VALUES ($1, $2) ON CONFLICT (key) DO NOTHING";
-        let sql = transaction.prepare_cached(sql).await?;
-        if transaction.execute(&sql, &[&clean(&batch.key), &at.ns()]).await? == 0 {
-            return Ok(());
-        }
-        // Whoever adds to the same interface comes after this one: what is there is read, added to and
-        // written.
-        transaction.execute(&format!("SELECT pg_advisory_xact_lock_shared({ELEMENTS})"), &[]).await?;
-        let interfaces: BTreeSet<_> =
-            batch.samples.iter().map(|s| (&s.element.site, s.element.ifid)).collect();
-        for (site, ifid) in interfaces {
-            let lock = "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))";
-            transaction.execute(lock, &[&format!("flowhook series {ifid}/{}", clean(site))]).await?;
-        }
-        let mut sums: BTreeMap<&ElementId, (Packed, Metrics)> = BTreeMap::new();
-        for sample in &batch.samples {
-            let (counters, metrics) = sums.entry(&sample.element).or_default();
-            *counters = counters.plus(&sample.counters);
-            for (name, metric) in &sample.metrics {
-                metrics.entry(name.clone()).or_insert(Metric { sum: 0.0, count: 0, ..*metric }).add(metric);
-            }
-        }
-        let elements: Vec<&ElementId> = sums.keys().copied().collect();
-        let numbers = numbers(&transaction, &elements).await?;
-        let mut rows = Vec::new();
-        for ((counters, metrics), number) in sums.values().zip(numbers) {
-            rows.extend(batch.windows.iter().map(|(period, at)| Window {
-                element: number,
-                period: period.seconds(),
-                at: at.ns(),
-                counters,
-                metrics,
-            }));
-        }
-        rows.sort_unstable_by_key(Window::key);
-        add_counters(&transaction, &rows).await?;
-        add_metrics(&transaction, &rows).await?;
+        add_in(&transaction, batch).await?;
         transaction.commit().await?;
         Ok(())
     }
+}
+
+/// Adds a batch that has not been added yet.
+pub(super) async fn add_in(transaction: &Transaction<'_>, batch: &SampleBatch) -> Result<(), Failed> {
+    let at = batch.windows.first().map_or(Timestamp::ZERO, |(_, at)| *at);
+    let sql = "INSERT INTO series_batch (key, at) VALUES ($1, $2) ON CONFLICT (key) DO NOTHING";
+    let sql = transaction.prepare_cached(sql).await?;
+    if transaction.execute(&sql, &[&clean(&batch.key), &at.ns()]).await? == 0 {
+        return Ok(());
+    }
+    // Whoever adds to the same interface comes after this one: what is there is read, added to and
+    // written.
+    transaction.execute(&format!("SELECT pg_advisory_xact_lock_shared({ELEMENTS})"), &[]).await?;
+    let interfaces: BTreeSet<_> = batch.samples.iter().map(|s| (&s.element.site, s.element.ifid)).collect();
+    for (site, ifid) in interfaces {
+        let lock = "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))";
+        transaction.execute(lock, &[&format!("flowhook series {ifid}/{}", clean(site))]).await?;
+    }
+    let mut sums: BTreeMap<&ElementId, (Packed, Metrics)> = BTreeMap::new();
+    for sample in &batch.samples {
+        let (counters, metrics) = sums.entry(&sample.element).or_default();
+        *counters = counters.plus(&sample.counters);
+        for (name, metric) in &sample.metrics {
+            metrics.entry(name.clone()).or_insert(Metric { sum: 0.0, count: 0, ..*metric }).add(metric);
+        }
+    }
+    let elements: Vec<&ElementId> = sums.keys().copied().collect();
+    let numbers = numbers(transaction, &elements).await?;
+    let mut rows = Vec::new();
+    for ((counters, metrics), number) in sums.values().zip(numbers) {
+        rows.extend(batch.windows.iter().map(|(period, at)| Window {
+            element: number,
+            period: period.seconds(),
+            at: at.ns(),
+            counters,
+            metrics,
+        }));
+    }
+    rows.sort_unstable_by_key(Window::key);
+    add_counters(transaction, &rows).await?;
+    add_metrics(transaction, &rows).await
 }
 
 /// What one element counted in one window.

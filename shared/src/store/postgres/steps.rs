@@ -3,11 +3,10 @@
 use async_trait::async_trait;
 
 use super::pool::{Connection, Failed, settled};
-use super::{PostgresStore, engaged, memory};
+use super::{PostgresStore, engaged, memory, series};
 use crate::model::Position;
 use crate::store::StoreError;
 use crate::store::partitions::{PartitionStore, Saved, Snapshot, Step};
-use crate::store::series::SeriesStore;
 
 #[async_trait]
 impl PartitionStore for PostgresStore {
@@ -28,10 +27,6 @@ impl PartitionStore for PostgresStore {
 
     async fn commit(&self, step: Step) -> Result<(), StoreError> {
         let changes = engaged::Changes::of(step.transitions.clone())?;
-        // Their keys keep batches from being added twice, also by whoever holds the partition next.
-        for batch in &step.samples {
-            self.add_samples(batch.clone()).await?;
-        }
         settled(|| self.write_step(&step, &changes)).await
     }
 
@@ -52,6 +47,10 @@ impl PostgresStore {
         let sql = "SELECT fence FROM partition WHERE part = $1 FOR UPDATE";
         let row = transaction.query_one(&transaction.prepare_cached(sql).await?, &[&part]).await?;
         check(step.partition, step.fence, row.try_get::<_, i64>(0)?.cast_unsigned())?;
+        // Their keys keep batches from being added twice, also by whoever holds the partition next.
+        for batch in &step.samples {
+            series::add_in(&transaction, batch).await?;
+        }
         changes.apply_in(&transaction).await?;
         memory::remember_in(&transaction, &step.remembered).await?;
         let (stream, sequence) = (step.at.stream, step.at.sequence.cast_signed());

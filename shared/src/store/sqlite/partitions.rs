@@ -32,13 +32,17 @@ impl PartitionStore for SqliteStore {
 
     async fn commit(&self, step: Step) -> Result<(), StoreError> {
         let changes = alerts::changes(step.transitions)?;
+        let Step { partition, fence, .. } = step;
+        if !step.samples.is_empty() {
+            let known = self.saved(partition).await?.unwrap_or_default();
+            check(partition, fence, known.fence)?;
+        }
         // Another file cannot be in one transaction with the ledger. A step that is done again brings the
-        // same batches, which are added once; so are those of one that is refused, because whoever holds
-        // the partition now has gone through the same step.
+        // same batches, which are added once.
         for batch in step.samples {
             self.add_samples(batch).await?;
         }
-        let Step { partition, fence, at, remembered, state, .. } = step;
+        let Step { at, remembered, state, .. } = step;
         self.ledger
             .write(move |conn| {
                 let known = conn

@@ -76,6 +76,36 @@ fn the_golden_file_of_version_1_still_reads() {
     assert_eq!(Delta::decode(&bytes).unwrap(), sample());
 }
 
+/// With everything that a summary of version 1 may hold.
+fn full() -> Delta {
+    let whole = sample();
+    let metrics = [("dns.slow".to_owned(), Metric { gauge: true, sum: 2.5, count: 3 })];
+    let l7 = L7Counters { flows: 2, bytes: 300, category: AppCategory::ALL[3] };
+    Delta {
+        interface: InterfaceDelta {
+            collected: true,
+            metrics: metrics.into(),
+            l7: [("DNS".to_owned(), l7)].into(),
+            ..whole.interface
+        },
+        contacts: vec![Contact { host: 0, kind: ContactKind::DnsServer, hash: u64::MAX - 1 }],
+        categories: vec![CategoryBytes { host: 1, category: AppCategory::ALL[5], sent: 7, rcvd: 8 }],
+        facts: vec![HostFact { host: 0, kind: FactKind::Os, text: "Linux".into() }],
+        ..whole
+    }
+}
+
+#[test]
+fn a_golden_file_with_everything_reads_and_is_written_as_it_was() {
+    let path = GOLDEN.replace("delta_v1.bin", "delta_v1_full.bin");
+    if std::env::var_os("FLOWHOOK_BLESS").is_some() {
+        std::fs::write(&path, full().encode()).unwrap();
+    }
+    let bytes = std::fs::read(&path).unwrap();
+    assert_eq!(Delta::decode(&bytes).unwrap(), full());
+    assert_eq!(full().encode(), bytes, "readers of version 1 find every field where it was");
+}
+
 #[test]
 fn counters_that_are_zero_everywhere_are_left_out() {
     let hosts = hosts::write(&sample());

@@ -73,7 +73,7 @@ async fn every_role_may_do_its_work_and_no_more() {
         user: Some(format!("{account}{role}")),
         password: Some(Secret::new(format!("secret-{}", role.to_uppercase()))),
         inbox_prefix: format!("_INBOX.{role}"),
-        create_streams: role == "aggregator",
+        create_streams: Some(role == "aggregator"),
         ..config(&server, "")
     };
     let aggregator = NatsBus::connect(user("", "aggregator")).await.unwrap();
@@ -131,7 +131,7 @@ async fn every_role_may_do_its_work_and_no_more() {
     append(&notifier, &subjects.post("berlin"), "a hook's post").await;
     timeout(DEADLINE, posts.next()).await.unwrap().unwrap().ack();
 
-    let leases = aggregator.leases("all", crate::lease::TTL);
+    let leases = aggregator.leases("all", crate::lease::TTL, 64);
     let lease = leases.take("7", "a1").await.unwrap().unwrap();
     assert!(leases.renew(&lease).await.unwrap().is_some(), "it holds its partitions");
 
