@@ -168,6 +168,11 @@ impl Wish {
             && self.except.find(alert, began(alert), pools).is_none()
     }
 
+    /// True when this action is among those that are wanted.
+    pub fn takes(&self, action: AlertAction) -> bool {
+        self.criteria.actions.is_empty() || self.criteria.actions.contains(&action)
+    }
+
     fn rules_only(&self, alert: &Alert, pools: &HostPools) -> Reason {
         let (passes, detail) = match self.only.find(alert, began(alert), pools) {
             _ if self.only.is_empty() => (true, "no rules, takes all".to_owned()),

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use prost::Message;
 use shared::model::alert::derive_id;
 use shared::model::pool::parse_mac;
-use shared::model::{Alert, HostPools, Severity, Timestamp};
+use shared::model::{Alert, AlertAction, HostPools, Severity, Timestamp};
 use shared::settings::{LiveSettings, Settings};
-use shared::store::{EventKind, LedgerEvent};
+use shared::store::{Dropped, EventKind, LedgerEvent};
 use shared::wire::WireError;
 use shared::wire::proto::HttpPost;
 
@@ -17,6 +17,7 @@ use crate::endpoint::http_post::StoredPost;
 use crate::follow_up;
 use crate::gate::GateConfig;
 use crate::metrics;
+use crate::trouble;
 
 /// The built-in recipient that keeps the history; it gets every alert.
 pub const ALERT_STORE: &str = "alert_store";
@@ -76,8 +77,15 @@ impl Router {
         if silent {
             metrics::silenced();
         }
-        let wants = |r: &&Wanting| !silent && r.enabled && r.wish.passes(&alert, &settings.pools);
-        let wanting: Vec<&Wanting> = self.recipients.iter().filter(wants).collect();
+        let about = trouble::about(&alert);
+        let wants = |r: &&Wanting| {
+            r.enabled && about != Some(r.name.as_str()) && r.wish.passes(&alert, &settings.pools)
+        };
+        let mut wanting: Vec<&Wanting> = self.recipients.iter().filter(wants).collect();
+        let mut spared = Vec::new();
+        if silent {
+            spared.extend(wanting.drain(..).map(|recipient| (recipient.name.clone(), Dropped::Silenced)));
+        }
         let mut recipients = vec![ALERT_STORE.to_owned()];
         recipients.extend(wanting.iter().map(|recipient| recipient.name.clone()));
         let event = LedgerEvent {
@@ -90,6 +98,7 @@ impl Router {
             recipients,
             config_version: self.config_version.clone(),
             not_before: None,
+            spared,
         };
         let promised =
             wanting.iter().flat_map(|r| follow_up::promised(&event, &alert, &r.name, &r.gate, now)).collect();
@@ -117,6 +126,7 @@ impl Router {
             recipients: vec![SCRIPT_HTTP.to_owned()],
             config_version: self.config_version.clone(),
             not_before: None,
+            spared: Vec::new(),
         })
     }
 
@@ -148,6 +158,18 @@ impl Router {
         Some(verdict)
     }
 
+    /// Version of the configuration that decides.
+    pub fn config_version(&self) -> &str {
+        &self.config_version
+    }
+
+    /// True when `recipient` may be told of the end of what it was told the beginning of: it is there, and
+    /// does not ask for other actions alone.
+    pub fn takes_end(&self, recipient: &str) -> bool {
+        let found = self.recipients.iter().find(|wanting| wanting.name == recipient);
+        found.is_some_and(|wanting| wanting.enabled && wanting.wish.takes(AlertAction::Release))
+    }
+
     /// The host pools.
     pub fn pools(&self) -> Arc<HostPools> {
         Arc::clone(&self.settings.borrow().pools)
@@ -177,7 +199,6 @@ fn silence(alert: &Alert, settings: &Settings) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use shared::model::AlertAction;
     use shared::model::pool::HostPool;
     use shared::settings::FileSettings;
     use shared::store::documents::{Document, DocumentKind};

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::json;
 use shared::model::Severity;
 
-use super::{DeliveryError, Endpoint, EndpointDeps, EndpointKind, NoParams};
+use super::{DeliveryError, Endpoint, EndpointDeps, EndpointKind, NoParams, Repetition};
 use crate::format::chat::{Sink, Unit, slack};
 use crate::http::answer::Answer;
 use crate::http::params::SecretUrl;
@@ -59,6 +59,19 @@ struct Slack {
 impl Posting for Slack {
     fn http(&self) -> &HttpClient {
         &self.http
+    }
+
+    fn has_text(&self) -> bool {
+        true
+    }
+
+    fn repetition(&self) -> Repetition {
+        Repetition::Told
+    }
+
+    /// One a second for each webhook.
+    fn per_minute(&self) -> Option<u32> {
+        Some(60)
     }
 
     fn batch(&self) -> usize {
