@@ -21,8 +21,12 @@ cluster-down:
     config/cluster/down.sh
 
 # Formatting, lints, and all tests
-test: fmt-check lint
+test: fmt-check lint previous
     cargo test --workspace --quiet --no-fail-fast
+
+# Build the previous program, which the upgrade is tested with
+previous:
+    tests/upgrade/build.sh
 
 # What CI runs
 ci: test

@@ -43,8 +43,8 @@ pub struct Keeper {
     subjects: Subjects,
     edited: Subscription,
     sender: watch::Sender<Arc<Settings>>,
-    /// What was in force the last time.
-    known: Vec<Document>,
+    /// What was in force the last time; `None` as long as it is not known.
+    known: Option<Vec<Document>>,
     /// What was wrong the last time, which need not be told again.
     told: Vec<String>,
 }
@@ -62,8 +62,7 @@ impl Keeper {
     ) -> Result<(LiveSettings, Self), shared::bus::BusError> {
         let edited = bus.subscribe(&subjects.settings_edited()).await?;
         let (sender, receiver) = watch::channel(Arc::new(files.alone()));
-        let mut keeper =
-            Self { files, store, bus, subjects, edited, sender, known: Vec::new(), told: Vec::new() };
+        let mut keeper = Self { files, store, bus, subjects, edited, sender, known: None, told: Vec::new() };
         keeper.look().await;
         Ok((receiver, keeper))
     }
@@ -85,10 +84,10 @@ impl Keeper {
             None => self.ask().await,
         };
         match documents {
-            Ok(documents) if documents == self.known => {}
+            Ok(documents) if self.known.as_ref() == Some(&documents) => {}
             Ok(documents) => {
                 self.apply(&documents);
-                self.known = documents;
+                self.known = Some(documents);
             }
             Err(cause) => tracing::warn!(cause, "edited settings cannot be read; those known stay in force"),
         }

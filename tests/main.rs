@@ -38,3 +38,4 @@ mod syn_flood;
 mod syslog;
 mod takeover;
 mod telemetry;
+mod upgrade;

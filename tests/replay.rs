@@ -30,7 +30,10 @@ fn replay_demo(name: &str) -> (Value, String, Vec<Value>) {
     let capture = data(name);
     let config = setup.config();
     let args = ["replay", text(&capture), "-c", &config, "-O", "json", "--flows-out", text(&flows)];
-    let report = run_json(&args);
+    let output = run(&args);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && !said.contains("still owed"), "everything is through: {said}");
+    let report = serde_json::from_slice(&output.stdout).unwrap();
     let flows = std::fs::read_to_string(flows).unwrap();
     let mut alerts: Vec<Value> = recorder
         .requests_to("/alerts")

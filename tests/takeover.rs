@@ -7,15 +7,16 @@ use shared::wire::delta::{Delta, InterfaceDelta, Producer};
 use shared::wire::partition;
 use shared::wire::subject::Subjects;
 
-use crate::support::http::get_json;
+use crate::support::http::{ask, get_json};
 use crate::support::program::{Running, Setup, flowhook};
 use crate::support::{free_port, wait_for};
 
-const INTERFACES: u32 = 8;
+/// Interfaces of which [`put`] tells.
+pub const INTERFACES: u32 = 8;
 
-/// A second in which each interface saw as many packets as its id says, and ten more.
-async fn put(bus: &SharedBus, seconds: std::ops::Range<i64>) {
-    let subjects = Subjects::new("takeover");
+/// Seconds in each of which each interface saw as many packets as its id says, and ten more.
+pub async fn put(bus: &SharedBus, prefix: &str, seconds: std::ops::Range<i64>) {
+    let subjects = Subjects::new(prefix);
     let mut receipts = Vec::new();
     for second in seconds {
         for ifid in 0..INTERFACES {
@@ -46,10 +47,17 @@ async fn put(bus: &SharedBus, seconds: std::ops::Range<i64>) {
     }
 }
 
+/// What [`put`] of so many seconds makes each interface's packets.
+pub fn counted(seconds: u64) -> Vec<u64> {
+    (0..u64::from(INTERFACES)).map(|id| (id + 10) * seconds).collect()
+}
+
 /// The packets of each interface, when all are known and nothing is missing.
-fn packets(api: &str) -> Option<Vec<u64>> {
-    let answer: Value = get_json(&format!("{api}/interfaces"));
-    let items = answer["items"].as_array()?;
+pub fn packets(api: &str) -> Option<Vec<u64>> {
+    let (_, body) = ask("GET", &format!("{api}/interfaces")).filter(|(status, _)| *status == 200)?;
+    let answer: Value = serde_json::from_str(&body).ok()?;
+    let items = answer["items"].as_array()?.iter().filter(|row| row["site"] == "s");
+    let items: Vec<&Value> = items.collect();
     let whole = items.len() == INTERFACES as usize && answer["missing"].as_array().is_none_or(Vec::is_empty);
     whole.then(|| items.iter().map(|row| row["stats"]["packets"].as_u64().unwrap()).collect())
 }
@@ -80,19 +88,17 @@ fn an_aggregator_process_that_is_killed_is_taken_over_with_everything_it_had_cou
     let bus = runtime.block_on(crate::cluster::connect(&nats.url, "takeover"));
     for api in &apis {
         wait_for("both know each other", 40, || {
-            let up = crate::support::http::ask("GET", &format!("{api}/health"))?;
+            let up = ask("GET", &format!("{api}/health"))?;
             let nodes = (up.0 == 200).then(|| get_json(&format!("{api}/nodes")))?;
             (nodes["items"].as_array()?.len() == 2).then_some(())
         });
     }
-    runtime.block_on(put(&bus, 0..100));
-    let counted =
-        |seconds: u64| -> Vec<u64> { (0..u64::from(INTERFACES)).map(|id| (id + 10) * seconds).collect() };
+    runtime.block_on(put(&bus, "takeover", 0..100));
     for api in &apis {
         wait_for("either knows everything", 60, || (packets(api)? == counted(100)).then_some(()));
     }
     running[0].kill();
-    runtime.block_on(put(&bus, 100..130));
+    runtime.block_on(put(&bus, "takeover", 100..130));
     wait_for("the other has taken over", 40, || (packets(&apis[1])? == counted(130)).then_some(()));
     let row = &get_json(&format!("{}/interfaces/3", apis[1]))["batches"]["c"];
     assert_eq!((row["expected"].as_u64(), row["missing"].as_u64()), (Some(130), Some(0)), "{row}");
