@@ -31,6 +31,7 @@ fn events(numbers: &mut u64, count: usize, recipient: &str) -> Vec<LedgerEvent> 
             recipients: vec![recipient.to_owned()],
             config_version: "1".to_owned(),
             not_before: None,
+            spared: Vec::new(),
         }
     };
     (0..count).map(|_| next()).collect()
@@ -66,9 +67,10 @@ fn ledger(criterion: &mut Criterion) {
             |()| {
                 runtime.block_on(async {
                     let until = NOW.plus_secs(60);
-                    let claimed = store.claim("claimed", "bench", NOW, until, CLAIM).await.expect("claimed");
+                    let claimed =
+                        store.claim("claimed", "bench", NOW, until, CLAIM, 0).await.expect("claimed");
                     assert_eq!(claimed.len(), CLAIM);
-                    let ends = claimed.into_iter().map(|delivery| (delivery, Outcome::Delivered)).collect();
+                    let ends = claimed.into_iter().map(|delivery| (delivery, Outcome::DELIVERED)).collect();
                     store.settle(ends, NOW).await.expect("settled");
                 });
             },

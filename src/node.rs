@@ -29,13 +29,14 @@ use shared::store::documents::DocumentStore;
 use shared::store::events::EventStore;
 use shared::store::sqlite::SqliteHooks;
 use shared::wire::partition::PARTITIONS;
+use shared::teller::Teller;
 use shared::wire::subject::Subjects;
 
 use crate::config::{BusKind, Config, StoreKind};
 use crate::report::Report;
 use crate::scripts::{self, Lifecycle};
 use crate::settings::{self, Keeper};
-use crate::store_watch::{self, Teller};
+use crate::store_watch;
 
 mod answers;
 mod error;

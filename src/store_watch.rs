@@ -1,34 +1,12 @@
 //! Tells when the store's server fails and when it works again, and what is wrong with the bus: an alert
 //! each, straight to the bus, because what goes through the store cannot say that the store fails.
 
-use std::time::Duration;
-
-use shared::bus::{BusError, SharedBus, Trouble};
-use shared::clock::SharedClock;
-use shared::model::alert::derive_id;
-use shared::model::{Alert, Severity, Timestamp};
+use shared::bus::Trouble;
+use shared::model::{Severity, Timestamp};
 use shared::store::StoreHealth;
-use shared::wire::subject::Subjects;
+use shared::teller::Teller;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, watch};
-
-/// How long an alert waits that the bus did not take.
-const RETRY: Duration = Duration::from_secs(1);
-
-/// Where and by whom it is told.
-#[derive(Clone)]
-pub struct Teller {
-    /// The bus.
-    pub bus: SharedBus,
-    /// Subjects.
-    pub subjects: Subjects,
-    /// Wall clock.
-    pub clock: SharedClock,
-    /// Site of this node.
-    pub site: String,
-    /// Name of this node.
-    pub node: String,
-}
 
 /// Tells every trouble of the bus, until it is closed.
 pub async fn bus(teller: Teller, mut troubles: broadcast::Receiver<Trouble>) {
@@ -68,48 +46,18 @@ pub async fn store(teller: Teller, mut health: watch::Receiver<StoreHealth>) {
     }
 }
 
-impl Teller {
-    /// Appends an alert until it is safe; its id keeps it from being told twice.
-    async fn tell(&self, alert: Alert) {
-        let subject = self.subjects.alert(&alert.site, alert.entity, alert.severity, alert.action);
-        let Ok(json) = serde_json::to_vec(&alert) else { return };
-        loop {
-            let appended = self.bus.append(&subject, &alert.transition_id(), json.clone().into()).await;
-            let stored = match appended {
-                Ok(receipt) => receipt.stored().await,
-                Err(error) => Err(error),
-            };
-            match stored {
-                Ok(()) | Err(BusError::Closed) => return,
-                Err(error) => {
-                    tracing::warn!(%error, "an alert about store or bus cannot be told, trying again");
-                }
-            }
-            tokio::time::sleep(RETRY).await;
-        }
-    }
-
-    fn alert(&self, kind: &str, part: &str, severity: Severity, message: String, now: Timestamp) -> Alert {
-        let id = derive_id(&[&self.site, &self.node, kind, &message, &now.ns().to_string()]);
-        Alert {
-            entity_value: self.node.clone(),
-            site: self.site.clone(),
-            node: self.node.clone(),
-            script: part.to_owned(),
-            ..Alert::internal(id, kind, severity, message, now)
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
+    use std::time::Duration;
 
-    use shared::bus::Stream;
     use shared::bus::memory::{MemoryBus, MemoryConfig};
     use shared::bus::nats::{NatsBus, NatsConfig, StreamLimits};
     use shared::bus::test_server::NatsServer;
-    use shared::clock::ManualClock;
+    use shared::bus::{SharedBus, Stream};
+    use shared::clock::{ManualClock, SharedClock};
+    use shared::model::Alert;
+    use shared::wire::subject::Subjects;
 
     use super::*;
 

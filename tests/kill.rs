@@ -224,6 +224,71 @@ fn nothing_gets_lost_at_any_failpoint() {
     assert_eq!(accepted(&setup.path("state")), expected, "and every one is in the history");
 }
 
+/// A chat has taken the message of a beginning, and the process dies before it has noted which: the beginning
+/// is told again, and the end is written into the message that is known then.
+#[test]
+fn an_end_is_written_into_a_message_that_is_known_also_when_a_kill_has_lost_another() {
+    use std::os::unix::process::ExitStatusExt;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use shared::model::{Alert, AlertAction};
+    let told = AtomicUsize::new(0);
+    let chat = Recorder::answering_with(move |request| match request.method.as_str() {
+        "POST" if told.fetch_add(1, Ordering::SeqCst) == 0 => (200, "{\"id\":\"lost\"}"),
+        "POST" => (200, "{\"id\":\"known\"}"),
+        _ => (200, "{}"),
+    });
+    let (recorder, port) = (Recorder::start(), free_port());
+    let Some(nats) = crate::cluster::nats_server("messages") else { return };
+    let talk = format!(
+        "[[notifier.endpoint]]\nname = 'chat'\nkind = 'discord'\nparams = {{ webhook_url = '{}/hooks/1/x' }}\n\
+         [[notifier.recipient]]\nname = 'talk'\nendpoint = 'chat'\nparams = {{ edit_in_place = true }}\n",
+        chat.url()
+    );
+    let setup = setup(&nats.url, port, &recorder, &talk);
+    let start = |point: &str| {
+        let mut command = flowhook(&["run", "-c", &setup.config()]);
+        if !point.is_empty() {
+            command.env(notifier::failpoint::VARIABLE, format!("{point}:1"));
+        }
+        Running::start(command, &setup.path("log"))
+    };
+    let health = format!("http://127.0.0.1:{port}/api/v1/health");
+    let up = || ask("GET", &health).filter(|(status, _)| *status == 200);
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let publish = |alert: &Alert| {
+        let subject = shared::wire::subject::Subjects::new("kill");
+        let subject = subject.alert(&alert.site, alert.entity, alert.severity, alert.action);
+        let json = serde_json::to_vec(alert).unwrap();
+        runtime.block_on(async {
+            let bus = crate::cluster::connect(&nats.url, "kill").await;
+            let receipt = bus.append(&subject, &alert.transition_id(), json.into()).await.unwrap();
+            receipt.stored().await.unwrap();
+        });
+    };
+    let of = |method: &str| -> Vec<String> {
+        let requests = chat.requests().into_iter().filter(|request| request.method == method);
+        requests.map(|request| request.path).collect()
+    };
+    let mut dying = start(notifier::failpoint::BEFORE_MESSAGE_NOTE);
+    wait_for("the API", 30, up);
+    let began = Alert { action: AlertAction::Engage, ..unlike(1) };
+    publish(&began);
+    let status = wait_for("its death", 60, || dying.0.try_wait().unwrap());
+    assert_eq!(status.signal(), Some(9), "{status}");
+    assert_eq!(of("POST").len(), 1);
+    let mut running = start("");
+    wait_for("the API", 30, up);
+    wait_for("the beginning again", 60, || (of("POST").len() == 2).then_some(()));
+    nothing_owed(port);
+    publish(&Alert { action: AlertAction::Release, ..began });
+    wait_for("the end", 60, || (!of("PATCH").is_empty()).then_some(()));
+    nothing_owed(port);
+    assert_eq!((of("POST").len(), of("PATCH").len()), (2, 1));
+    assert!(of("PATCH")[0].starts_with("/hooks/1/x/messages/known"), "{:?}", of("PATCH"));
+    assert_eq!(running.terminate(), Some(0));
+}
+
 #[test]
 fn engaged_alerts_survive_a_kill_and_are_released_under_the_same_id() {
     let runtime = tokio::runtime::Runtime::new().unwrap();

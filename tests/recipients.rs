@@ -190,7 +190,7 @@ fn no_secret_of_any_kind_is_ever_seen() {
         let fails = request.body.len() % 3;
         match fails {
             0 => (500, "{\"errcode\":1}"),
-            1 => (403, "no"),
+            1 => (400, "no"),
             _ => (
                 200,
                 "{\"ok\":true,\"errcode\":0,\"errors\":false,\"items\":[],\"version\":{\"number\":\"8.1.0\"}}",
@@ -297,4 +297,101 @@ fn no_secret_of_any_kind_is_ever_seen() {
     for path in files(setup.dir.path()) {
         assert_unseen(&path.display().to_string(), &std::fs::read(&path).unwrap());
     }
+}
+
+/// A far end that refuses us, then what we say, then nothing any more.
+#[test]
+fn what_is_refused_is_kept_and_what_is_given_up_is_looked_at_tried_again_and_forgotten() {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU16, Ordering};
+
+    let status = Arc::new(AtomicU16::new(403));
+    let answers = Arc::clone(&status);
+    let far = Recorder::answering(move |_, _| answers.load(Ordering::SeqCst));
+    let recorder = Recorder::start();
+    let setup = demo_config(&recorder);
+    let hook = |path: &str| {
+        let url = format!("{}{path}?key={MARK}", far.url());
+        json!({ "kind": "webhook", "params": { "url": url, "batch": 1 } })
+    };
+    let (mut node, api) = start(&setup);
+    let cli = Cli { api: &api };
+    cli.set("endpoints", "far", &hook("/first"));
+    cli.set("recipients", "one", &json!({ "endpoint": "far" }));
+    assert_eq!(node.terminate(), Some(0));
+    let (demo, config, state) = (data("demo.pcap"), setup.config(), setup.path("state"));
+    run_json(&["replay", text(&demo), "-c", &config, "--state", text(&state), "-O", "json", "--drain", "2"]);
+
+    let (_node, api) = start(&setup);
+    let cli = Cli { api: &api };
+    let one = || {
+        let known = cli.json(&["recipients", "list"]);
+        known.as_array().unwrap().iter().find(|r| r["name"] == "one").cloned().unwrap_or_default()
+    };
+    let until = |what: &str, reached: &dyn Fn(&Value) -> bool| {
+        crate::support::wait_for(what, 30, || Some(one()).filter(|one| reached(one)))
+    };
+    let refused = until("the refusal", &|one| one["breaker"] == "open");
+    let owed = refused["stats"]["pending"].as_u64().unwrap();
+    assert!(owed > 2 && refused["stats"]["dead"] == 0, "nothing is given up: {refused}");
+
+    // Each alert of the history that the recipient is owed, and the one that was tried.
+    let rows: Vec<Value> =
+        get_json(&format!("{api}/api/v1/alerts?limit=100"))["items"].as_array().unwrap().clone();
+    let explain = |alert: &Value| cli.json(&["recipients", "explain", &alert["row"].to_string(), "one"]);
+    let tried = |alert: &&Value| {
+        let attempts = &explain(alert)["delivery"]["attempts"];
+        attempts.as_array().is_some_and(|attempts| !attempts.is_empty())
+    };
+    let alert = rows.iter().find(tried).expect("one was tried");
+    let verdict = explain(alert);
+    assert_eq!((&verdict["passes"], &verdict["delivery"]["state"]), (&json!(true), &json!("pending")));
+    let attempt = &verdict["delivery"]["attempts"][0];
+    assert_eq!((&attempt["outcome"], &attempt["reason"]), (&json!("retry"), &json!("answered 403")));
+    assert!(attempt["took_ms"].is_u64() && attempt["started"].is_string(), "{attempt}");
+    assert!(verdict["configuration"].is_null(), "{verdict}");
+    let url = format!("{api}/api/v1/recipients/one/explain?alert={}", alert["row"]);
+    assert_eq!(get_json(&url), verdict);
+    cli.set("recipients", "one", &json!({ "endpoint": "far", "minimum_severity": "debug" }));
+    crate::support::wait_for("the edit to be in force", 10, || {
+        explain(alert)["configuration"].as_str()?.starts_with("decided with configuration ").then_some(())
+    });
+
+    // The endpoint is edited: everything is tried at once, and refused for what it says.
+    status.store(400, Ordering::SeqCst);
+    cli.set("endpoints", "far", &hook("/second"));
+    let given_up = until("everything to be given up", &|one| one["stats"]["pending"] == 0);
+    assert_eq!(given_up["stats"]["dead"], given_up["stats"]["dropped"]["refused"]);
+    let letters = cli.json(&["recipients", "dead", "one"]);
+    let events: Vec<String> =
+        letters.as_array().unwrap().iter().map(|l| l["event_id"].as_str().unwrap().to_owned()).collect();
+    assert!(events.len() as u64 >= owed, "{letters}");
+    let event = format!("{}/{}", alert["id"].as_str().unwrap(), alert["action"].as_str().unwrap());
+    let shown = cli.json(&["recipients", "show", "one", &event]);
+    assert_eq!((&shown["kind"], &shown["payload"]["id"]), (&json!("alert"), &alert["id"]));
+    let attempts = shown["delivery"]["attempts"].as_array().unwrap();
+    assert_eq!(attempts.last().unwrap()["reason"], "answered 400");
+    assert!(!shown.to_string().contains(MARK), "{shown}");
+    assert_eq!(get_json(&format!("{api}/api/v1/recipients/one/dead/{event}")), shown);
+    let unknown = ask("GET", &format!("{api}/api/v1/recipients/one/dead/nothing/engage")).unwrap();
+    assert_eq!(unknown.0, 404, "{}", unknown.1);
+
+    // One is tried again, one is forgotten, and then the rest.
+    status.store(202, Ordering::SeqCst);
+    assert_eq!(cli.json(&["recipients", "replay", "one", &event]), json!({ "replayed": 1 }));
+    until("the delivery", &|one| one["stats"]["delivered"] == 1 && one["stats"]["last_success"].is_string());
+    let told = explain(alert)["delivery"].clone();
+    let last = told["attempts"].as_array().unwrap().last().unwrap().clone();
+    assert_eq!((&last["outcome"], &last["answer"]), (&json!("delivered"), &json!("answered 202")));
+    let all = get_json(&format!("{api}/api/v1/alerts/{}/deliveries", alert["row"]));
+    assert!(all["items"].as_array().unwrap().contains(&told), "{all}");
+    let other = events.iter().find(|other| **other != event).unwrap();
+    assert_eq!(cli.json(&["recipients", "discard", "one", other]), json!({ "discarded": 1 }));
+    assert_eq!(cli.json(&["recipients", "dead", "one"]).as_array().unwrap().len(), events.len() - 2);
+    let (code, answer) = ask("POST", &format!("{api}/api/v1/recipients/one/dead/replay")).unwrap();
+    assert_eq!((code, answer), (200, format!("{{\"replayed\":{}}}", events.len() - 2)));
+    until("the rest", &|one| one["stats"]["delivered"].as_u64() >= Some(events.len() as u64 - 1));
+    let (code, answer) = ask("DELETE", &format!("{api}/api/v1/recipients/one/dead")).unwrap();
+    assert_eq!((code, answer.as_str()), (200, "{\"discarded\":0}"));
+    assert!(far.requests().iter().any(|request| request.path.starts_with("/second")));
 }

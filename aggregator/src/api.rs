@@ -176,6 +176,7 @@ fn routes(config: &mut web::ServiceConfig) {
         .service(recipients::explain)
         .service(recipients::deliveries)
         .service(recipients::dead)
+        .service(recipients::dead_letter)
         .service(recipients::replay)
         .service(recipients::discard)
         .service(schemas::alert)

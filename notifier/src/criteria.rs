@@ -194,6 +194,11 @@ impl Wish {
         Reason { criterion: "when", passes, detail }
     }
 
+    /// True when this action is among those that are wanted.
+    pub fn takes(&self, action: AlertAction) -> bool {
+        self.criteria.actions.is_empty() || self.criteria.actions.contains(&action)
+    }
+
     fn rules_only(&self, alert: &Alert, pools: &HostPools) -> Reason {
         let (passes, detail) = match self.only.find(alert, began(alert), pools) {
             _ if self.only.is_empty() => (true, "no rules, takes all".to_owned()),

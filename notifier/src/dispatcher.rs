@@ -138,15 +138,14 @@ impl DispatcherState {
             tracing::warn!(%error, messages = queued.len(), "the ledger failed, trying again");
             return queued;
         }
-        let mut draft = Draft::new(&self.args.rules, &self.inhibition);
-        let mut events = Vec::with_capacity(queued.len());
+        let mut all_read = Vec::with_capacity(queued.len());
         let mut readable = Vec::with_capacity(queued.len());
         let hour = now.secs().div_euclid(3600);
         let mut silent = self.refused.get(stream.kind()) == Some(&hour);
         for message in queued {
             match read(&roster, stream, &message, now) {
                 Ok(read) => {
-                    events.extend(inhibited(&mut draft, &self.args.rules, &roster, read, now));
+                    all_read.push(read);
                     readable.push(message);
                 }
                 Err(error) => {
@@ -163,9 +162,19 @@ impl DispatcherState {
                 }
             }
         }
-        if events.is_empty() {
+        if readable.is_empty() {
             return Vec::new();
         }
+        for read in &mut all_read {
+            if let Err(error) = told_the_end(&*self.args.ledger, read, &roster).await {
+                metrics::ledger_failed("deliveries");
+                tracing::warn!(%error, messages = readable.len(), "the ledger failed, trying again");
+                return readable;
+            }
+        }
+        let mut draft = Draft::new(&self.args.rules, &self.inhibition);
+        let mut inhibit = |read| inhibited(&mut draft, &self.args.rules, &roster, read, now);
+        let events: Vec<LedgerEvent> = all_read.into_iter().flat_map(&mut inhibit).collect();
         let wanted = self.args.events.config().alerts;
         let told = match stream {
             // What is promised for later is the same alert.
@@ -270,6 +279,33 @@ fn refusal(roster: &Roster, stream: Stream, cause: &str, now: Timestamp) -> Vec<
     let message = format!("Messages of {place} cannot be read and are left out: {cause}");
     let alert = serde_json::to_vec(&Alert::message_refused(place, message, now));
     alert.ok().and_then(|alert| roster.router.alert(&alert, now).ok()).unwrap_or_default()
+}
+
+/// Adds to the end of an alert whoever was told of its beginning without asking for it: as a fallback,
+/// or because nobody had acknowledged it.
+async fn told_the_end(
+    ledger: &dyn Ledger,
+    events: &mut [LedgerEvent],
+    roster: &Roster,
+) -> Result<(), StoreError> {
+    let Some(event) = events.first_mut().filter(|event| event.kind == EventKind::Alert) else {
+        return Ok(());
+    };
+    let Some(alert) = event.id.strip_suffix("/release") else { return Ok(()) };
+    let beginning = format!("{alert}/engage");
+    for record in ledger.deliveries(&beginning).await? {
+        let told = match record.state.as_str() {
+            "delivered" | "merged" | "claimed" => true,
+            // It comes first, in its order; what is promised for later is kept no more.
+            "pending" => record.event_id == beginning,
+            _ => false,
+        };
+        if told && !event.recipients.contains(&record.recipient) && roster.router.takes_end(&record.recipient)
+        {
+            event.recipients.push(record.recipient);
+        }
+    }
+    Ok(())
 }
 
 fn read(

@@ -16,6 +16,7 @@ use shared::model::Alert;
 use shared::store::{Delivery, Ledger};
 use shared::wire::subject::Subjects;
 
+pub use self::error::{DeliveryError, Told};
 use crate::gate::GateConfig;
 use crate::http::HttpClient;
 use crate::messages::Messages;
@@ -26,6 +27,7 @@ pub mod alert_store;
 pub mod discord;
 pub mod elasticsearch;
 pub mod email;
+mod error;
 pub mod fail2ban;
 pub mod http_post;
 pub mod mattermost;
@@ -69,49 +71,6 @@ pub fn configurable_kinds() -> Vec<&'static str> {
     KINDS.iter().filter(|kind| !kind.is_builtin()).map(|kind| kind.name()).collect()
 }
 
-/// Why a delivery did not arrive.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum DeliveryError {
-    /// It may arrive next time.
-    #[error("{reason}")]
-    Retry {
-        /// How long the far end asks everybody to wait; it is alive. `None` counts as a failure of
-        /// the endpoint.
-        after: Option<Duration>,
-        /// Why, without secrets.
-        reason: String,
-    },
-    /// It was sent, and whether it arrived is not known.
-    #[error("{reason}")]
-    Unknown {
-        /// Why it is not known, without secrets.
-        reason: String,
-    },
-    /// It will not arrive next time either.
-    #[error("{reason}")]
-    Permanent {
-        /// Why, without secrets.
-        reason: String,
-    },
-}
-
-impl DeliveryError {
-    /// To be tried again because of `reason`.
-    pub fn retry(reason: impl std::fmt::Display) -> Self {
-        Self::Retry { after: None, reason: reason.to_string() }
-    }
-
-    /// Perhaps arrived; why that is not known.
-    pub fn unknown(reason: impl std::fmt::Display) -> Self {
-        Self::Unknown { reason: reason.to_string() }
-    }
-
-    /// To be given up because of `reason`.
-    pub fn permanent(reason: impl std::fmt::Display) -> Self {
-        Self::Permanent { reason: reason.to_string() }
-    }
-}
-
 /// How a lane treats an endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Manners {
@@ -126,8 +85,22 @@ pub struct Manners {
     pub backoff_cap: Option<Duration>,
     /// It shows text to people, so that several alerts may become one.
     pub has_text: bool,
-    /// The far end can tell a repetition by its key: what may have arrived is safely sent again.
-    pub knows_repetitions: bool,
+    /// What becomes of what the far end gets a second time.
+    pub repetition: Repetition,
+    /// Requests in a minute that the far end takes, where its vendor names a bound.
+    pub per_minute: Option<u32>,
+}
+
+/// What becomes of what the far end gets a second time, because nobody knows whether it had come the
+/// first time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Repetition {
+    /// The far end tells it by its key, or has done already what it is asked to do.
+    Known,
+    /// Programs read it twice, which is better than not at all.
+    Harmless,
+    /// People are told twice.
+    Told,
 }
 
 impl Manners {
@@ -139,7 +112,8 @@ impl Manners {
             never_gives_up: false,
             backoff_cap: None,
             has_text: false,
-            knows_repetitions: true,
+            repetition: Repetition::Known,
+            per_minute: None,
         }
     }
 
@@ -166,6 +140,12 @@ pub trait Endpoint: Send + Sync + std::fmt::Debug + 'static {
     /// Delivers; one result for each of `batch`, in its order.
     async fn deliver(&self, batch: &[Delivery]) -> Vec<Result<(), DeliveryError>>;
 
+    /// As [`Self::deliver`], with what the far end answered to what it took, where it answers something
+    /// that an operator may want to see; without secrets.
+    async fn deliver_told(&self, batch: &[Delivery]) -> Vec<Told> {
+        self.deliver(batch).await.into_iter().map(|result| result.map(|()| None)).collect()
+    }
+
     /// Sends something harmless and says what the far end answered.
     async fn test(&self) -> Result<String, DeliveryError>;
 }
@@ -181,10 +161,10 @@ pub fn alert_of(delivery: &Delivery) -> Result<Alert, DeliveryError> {
 
 /// Results of a batch in which some deliveries could not even be sent (`Err`) and the others ended,
 /// in their order, as `sent` says.
-pub fn merged<T>(
+pub fn merged<T, R>(
     prepared: &[Result<T, DeliveryError>],
-    sent: Vec<Result<(), DeliveryError>>,
-) -> Vec<Result<(), DeliveryError>> {
+    sent: Vec<Result<R, DeliveryError>>,
+) -> Vec<Result<R, DeliveryError>> {
     let mut sent = sent.into_iter();
     let unsaid = || Err(DeliveryError::retry("the endpoint did not say how it ended"));
     let result = |one: &Result<T, DeliveryError>| match one {

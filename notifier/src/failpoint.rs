@@ -15,9 +15,11 @@ pub const AFTER_CLAIM: &str = "after_claim";
 pub const AFTER_NOTES: &str = "after_notes";
 /// The far end has answered, and the ledger does not know.
 pub const AFTER_ANSWER: &str = "after_answer";
+/// A chat has taken the message of an alert's beginning, and which message it is was not noted.
+pub const BEFORE_MESSAGE_NOTE: &str = "before_message_note";
 /// The ledger knows the answer, and the lane has not gone on.
 pub const AFTER_RECORD: &str = "after_record";
 
-/// Every point.
+/// Every point that each delivery passes.
 pub const ALL: [&str; 6] =
     [BEFORE_ACCEPT, AFTER_ACCEPT, AFTER_CLAIM, AFTER_NOTES, AFTER_ANSWER, AFTER_RECORD];

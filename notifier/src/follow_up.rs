@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use shared::bus::SharedBus;
 use shared::model::{Alert, AlertAction, Timestamp};
-use shared::store::{Delivery, EventKind, Ledger, LedgerEvent, StoreError};
+use shared::store::{Delivery, Dropped, EventKind, Ledger, LedgerEvent, StoreError};
 use shared::wire::subject::Subjects;
 
 use crate::gate::GateConfig;
@@ -110,6 +110,7 @@ fn made(
         order_key: format!("{}{suffix}", alert.order_key()),
         payload: payload.to_string(),
         recipients: vec![to.to_owned()],
+        spared: Vec::new(),
         not_before: Some(now.plus_secs(i64::try_from(*after_s).unwrap_or(i64::MAX / 2_000_000_000))),
         ..event.clone()
     })
@@ -140,10 +141,10 @@ impl FollowUps {
         let Ok(mut alert) = serde_json::from_str::<Alert>(&delivery.payload) else { return Ok(None) };
         let released = Alert { action: AlertAction::Release, ..alert.clone() }.transition_id();
         if alert.action == AlertAction::Engage && !ledger.deliveries(&released).await?.is_empty() {
-            return Ok(Some("it is released".to_owned()));
+            return Ok(Some(Dropped::Released.begins().to_owned()));
         }
         if self.is_acknowledged(&alert).await {
-            return Ok(Some("it is acknowledged".to_owned()));
+            return Ok(Some(Dropped::Acknowledged.begins().to_owned()));
         }
         if follow_up.kind == FollowUpKind::Repeat {
             #[derive(Deserialize)]
@@ -164,6 +165,7 @@ impl FollowUps {
                 recipients: Vec::new(),
                 config_version: String::new(),
                 not_before: None,
+                spared: Vec::new(),
             };
             let next = made(&event, &alert, &delivery.recipient, &next, now);
             ledger.accept(next.into_iter().collect(), now, crate::lane::horizon).await?;

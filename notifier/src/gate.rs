@@ -16,6 +16,7 @@ pub use self::config::GateConfig;
 use crate::field;
 use crate::follow_up;
 use crate::format::digest::{chain, digest};
+use crate::lane;
 
 mod config;
 
@@ -27,6 +28,12 @@ pub const BEHIND_AT_MOST: usize = 256;
 
 /// Entries remembered at most; the oldest are forgotten first.
 const REMEMBERED: usize = 10_000;
+
+/// Why something waits.
+const DUPLICATE: &str = "held back as a duplicate of what was told last";
+const GROUP: &str = "waits for others of its group";
+const RATE: &str = "more is due than may be told now";
+const WITH_OTHER: &str = "told with another, which is tried again";
 
 /// A delivery that is due, with those that wait behind it in its order key.
 #[derive(Clone, Debug)]
@@ -60,13 +67,15 @@ impl Telling {
         let merged = || Outcome::Merged { into: into.clone() };
         let with = self.with.into_iter().map(|delivery| {
             let end = match outcome {
-                Outcome::Delivered => merged(),
-                Outcome::Retry { at, .. } | Outcome::Unknown { at, .. } => Outcome::Postponed { at: *at },
+                Outcome::Delivered { .. } => merged(),
+                Outcome::Retry { at, .. } | Outcome::Unknown { at, .. } => {
+                    Outcome::Postponed { at: *at, reason: WITH_OTHER }
+                }
                 other => other.clone(),
             };
             (delivery, end)
         });
-        let told = matches!(outcome, Outcome::Delivered);
+        let told = matches!(outcome, Outcome::Delivered { .. });
         let behind = self.behind.into_iter().filter(|_| told).map(|delivery| (delivery, merged()));
         with.chain(behind).collect()
     }
@@ -124,18 +133,24 @@ impl Gate {
         self.config.duplicate_window_s > 0 || self.config.collapse_after_s > 0
     }
 
-    /// Decides about what is due. At most `most` messages.
-    pub fn plan(&mut self, due: Vec<Due>, most: usize, now: Timestamp) -> Plan {
+    /// Decides about what is due. At most `most` messages: `oldest` of them are those that wait longest, the
+    /// others the gravest.
+    pub fn plan(&mut self, due: Vec<Due>, most: usize, oldest: usize, now: Timestamp) -> Plan {
         let mut plan = Plan::default();
         let mut ready = match self.config.digest_above {
             above @ 1.. if due.len() > above as usize => self.storm(due),
             _ => self.calm(due, &mut plan, now),
         };
-        // The oldest go first; what is over waits for its turn.
+        // What is over waits for its turn.
         ready.sort_by_key(|ready| ready.telling.carrier.accepted_at);
+        if ready.len() > most {
+            let rest = ready.get_mut(oldest.min(most)..).unwrap_or_default();
+            rest.sort_by_cached_key(|ready| std::cmp::Reverse(lane::severity(&ready.telling.carrier)));
+        }
         for Ready { telling, .. } in ready.split_off(most.min(ready.len())) {
             let waiting = std::iter::once(telling.carrier).chain(telling.with);
-            plan.put_off.extend(waiting.map(|delivery| (delivery, Outcome::Postponed { at: now })));
+            let later = |delivery| (delivery, Outcome::Postponed { at: now, reason: RATE });
+            plan.put_off.extend(waiting.map(later));
         }
         for Ready { telling, keys } in ready {
             for key in keys {
@@ -170,7 +185,7 @@ impl Gate {
                 continue;
             };
             if let Some(at) = self.held_until(&delivery, &alert, now) {
-                plan.put_off.push((delivery, Outcome::Postponed { at }));
+                plan.put_off.push((delivery, Outcome::Postponed { at, reason: DUPLICATE }));
                 continue;
             }
             let late = self.config.collapse_after_s > 0
@@ -192,7 +207,8 @@ impl Gate {
                 }
                 Some(at) => {
                     let waiting = members.into_iter().map(|(delivery, _)| delivery);
-                    plan.put_off.extend(waiting.map(|delivery| (delivery, Outcome::Postponed { at })));
+                    let later = |delivery| (delivery, Outcome::Postponed { at, reason: GROUP });
+                    plan.put_off.extend(waiting.map(later));
                 }
             }
         }

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use shared::model::alert::derive_id;
 use shared::model::{Alert, AlertAction, AlertRule, AlertRules, HostPools, Timestamp};
-use shared::store::LedgerEvent;
+use shared::store::{Dropped, LedgerEvent};
 
 use crate::field::{self, Field};
 use crate::route::ALERT_STORE;
@@ -210,7 +210,7 @@ impl<'a> Draft<'a> {
             let muted = self.get(&key).is_some();
             if muted {
                 self.changes.insert(key, None);
-                event.recipients.retain(|name| name == ALERT_STORE);
+                spare(event);
             }
             return muted;
         }
@@ -239,7 +239,7 @@ impl<'a> Draft<'a> {
             };
             self.changes.insert(key, serde_json::to_string(&muted).ok());
         }
-        event.recipients.retain(|name| name == ALERT_STORE);
+        spare(event);
         true
     }
 
@@ -266,6 +266,7 @@ impl<'a> Draft<'a> {
                 recipients: muted.recipients,
                 config_version: muted.config_version,
                 not_before: None,
+                spared: Vec::new(),
             });
         }
         told
@@ -304,6 +305,14 @@ impl Rule {
     fn prefix(&self, alert: &Alert) -> String {
         format!("source/{}/", derive_id(&[&self.name, &field::key(&self.equal, alert)]))
     }
+}
+
+/// Leaves the history alone as the one that is told.
+fn spare(event: &mut LedgerEvent) {
+    let (told, spared) = event.recipients.drain(..).partition(|name| name == ALERT_STORE);
+    event.recipients = told;
+    let spared: Vec<String> = spared;
+    event.spared.extend(spared.into_iter().map(|name| (name, Dropped::Muted)));
 }
 
 fn muted_key(id: &str) -> String {

@@ -1,6 +1,7 @@
 //! What a lane decides: when to claim how much, and what a result means. Pure.
 //!
-//! A breaker opens after failures in a row; while it is open, one delivery is tried now and then.
+//! A breaker opens after failures in a row; while it is open, one delivery is tried now and then. It opens at
+//! once, and for longer, where the far end takes nothing from us as we are set up.
 //! `Retry-After` holds the whole lane. A delivery that would be tried after its deadline is dead.
 
 use std::time::Duration;
@@ -8,16 +9,23 @@ use std::time::Duration;
 use shared::backoff::{Backoff, unit_random};
 use shared::model::alert::derive_id;
 use shared::model::{Severity, Timestamp};
-use shared::store::{Delivery, Outcome};
+use shared::store::{Delivery, Dropped, Outcome};
 
 use crate::config::{DeadlineConfig, NotifierConfig, RecipientConfig};
-use crate::endpoint::{DeliveryError, Manners};
+use crate::endpoint::{DeliveryError, Manners, Repetition};
 use crate::gate::GateConfig;
+use crate::pace::{Bucket, Pace};
 
 /// How long the ledger itself would keep trying: longer than any lane. A delivery's deadline in the
 /// ledger less this is when it was accepted, or brought back from the dead; the lane's own deadline
 /// counts from there.
 pub const HORIZON: Duration = Duration::from_secs(10 * 365 * 86_400);
+
+/// Time between tries of a far end that takes nothing from us: somebody has to change something first.
+const REFUSED_PROBE: Duration = Duration::from_secs(300);
+
+/// Of this many deliveries one is chosen by its age, whatever its severity.
+const OLDEST_OF: usize = 10;
 
 /// [`HORIZON`], in the form the ledger takes.
 pub fn horizon(_: Severity) -> Duration {
@@ -63,7 +71,8 @@ impl Policy {
             max_per_minute: recipient.and_then(|recipient| recipient.max_per_minute),
             fallback: recipient.and_then(|recipient| recipient.fallback.clone()),
             gate: recipient.map(|recipient| recipient.gate.clone()).unwrap_or_default(),
-            retry_unknown: manners.knows_repetitions || recipient.is_some_and(|r| r.retry_unknown),
+            retry_unknown: manners.repetition != Repetition::Told
+                || recipient.is_some_and(|r| r.retry_unknown),
         }
     }
 }
@@ -82,60 +91,58 @@ pub enum Turn {
 pub struct Lane {
     policy: Policy,
     failures: u32,
-    /// When the open breaker lets the next try through.
-    probe_at: Option<Timestamp>,
+    /// When the open breaker lets the next try through, and how long that was to last.
+    probe: Option<(Timestamp, Duration)>,
+    /// How many may have arrived at the last try: a probe with fewer would be another request.
+    unknown: usize,
     /// Until when the far end asked everybody to wait.
     hold: Option<(Timestamp, Duration)>,
     /// What may be tried of the bound by the minute.
     bucket: Bucket,
-}
-
-/// A token bucket: a token a delivery, as many as fit into a minute at most. It begins with one, so
-/// that restarts cannot be used to go beyond the bound.
-#[derive(Clone, Debug, Default)]
-struct Bucket {
-    tokens: f64,
-    filled_at: Option<Timestamp>,
-}
-
-impl Bucket {
-    /// Fills up to `now`; gives the tokens there are.
-    fn fill(&mut self, per_minute: u32, now: Timestamp) -> f64 {
-        let per_ns = f64::from(per_minute) / 60e9;
-        let passed = self.filled_at.map_or(0, |at| now.since(at).max(0));
-        if self.filled_at.is_none() {
-            self.tokens = 1.0;
-        }
-        self.tokens = (self.tokens + passed as f64 * per_ns).min(f64::from(per_minute.max(1)));
-        self.filled_at = Some(now);
-        self.tokens
-    }
-
-    /// How long until there is a token.
-    fn wait(&self, per_minute: u32) -> Duration {
-        let missing = (1.0 - self.tokens).max(0.0);
-        Duration::from_secs_f64(missing * 60.0 / f64::from(per_minute.max(1))).max(Duration::from_millis(1))
-    }
+    /// What the far end takes in a minute, where that is known.
+    pace: Option<Pace>,
+    /// Deliveries claimed since one was chosen by its age.
+    claimed: usize,
 }
 
 impl Lane {
     /// A lane that has tried nothing.
     pub fn new(policy: Policy) -> Self {
-        Self { policy, failures: 0, probe_at: None, hold: None, bucket: Bucket::default() }
+        let pace = policy.manners.per_minute.map(Pace::new);
+        Self {
+            policy,
+            pace,
+            failures: 0,
+            probe: None,
+            unknown: 0,
+            hold: None,
+            bucket: Bucket::default(),
+            claimed: 0,
+        }
     }
 
     /// True while the breaker is open.
     pub fn is_open(&self) -> bool {
-        self.probe_at.is_some()
+        self.probe.is_some()
+    }
+
+    /// Requests in a minute that the far end is asked to take at the moment, and how many at most, where a
+    /// bound is known.
+    pub fn pace(&self) -> Option<(u32, u32)> {
+        self.pace.as_ref().map(Pace::now)
     }
 
     /// What to do at `now`. A clock that was set back makes no wait longer than it was meant to be.
     pub fn turn(&mut self, now: Timestamp) -> Turn {
-        match (self.unbounded_turn(now), self.policy.max_per_minute) {
+        let turn = match (self.unbounded_turn(now), self.policy.max_per_minute) {
             (Turn::Claim(most), Some(per_minute)) => match self.bucket.fill(per_minute, now) {
                 tokens if tokens < 1.0 => Turn::Wait(self.bucket.wait(per_minute)),
                 tokens => Turn::Claim(most.min(tokens as usize)),
             },
+            (turn, _) => turn,
+        };
+        match (turn, &mut self.pace) {
+            (Turn::Claim(most), Some(pace)) => pace.wait(now).map_or(Turn::Claim(most), Turn::Wait),
             (turn, _) => turn,
         }
     }
@@ -146,13 +153,28 @@ impl Lane {
         {
             return Turn::Wait(left.min(wait));
         }
-        match self.probe_at {
+        match self.probe {
             None => Turn::Claim(self.policy.manners.batch),
-            Some(at) => match left(at, now) {
-                Some(left) => Turn::Wait(left.min(self.policy.breaker_probe)),
-                None => Turn::Claim(1),
+            Some((at, wait)) => match left(at, now) {
+                Some(left) => Turn::Wait(left.min(wait)),
+                None => Turn::Claim(self.unknown.clamp(1, self.policy.manners.batch.max(1))),
             },
         }
+    }
+
+    /// Of `most` deliveries that are claimed, how many are to be the oldest whatever their severity: a tenth
+    /// of all over time, so that nothing waits for ever behind what is graver.
+    pub fn oldest(&mut self, most: usize) -> usize {
+        self.claimed = self.claimed.saturating_add(most);
+        let share = self.claimed / OLDEST_OF;
+        self.claimed %= OLDEST_OF;
+        share.min(most)
+    }
+
+    /// Gives up what is past its deadline, of deliveries that are not tried because the far end fails.
+    pub fn expired(&self, delivery: &Delivery, now: Timestamp) -> Option<Outcome> {
+        let over = !self.policy.manners.never_gives_up && now > self.deadline(delivery);
+        over.then(|| self.dead(format!("{}: the endpoint fails", Dropped::Deadline.begins())))
     }
 
     /// What results mean for the lane and for each delivery. A missing result counts as a failure.
@@ -163,18 +185,40 @@ impl Lane {
         now: Timestamp,
     ) -> Vec<(Delivery, Outcome)> {
         let unknown = || Err(DeliveryError::retry("the endpoint did not say how it ended"));
-        self.bucket.tokens -= batch.len() as f64;
+        self.bucket.take(batch.len());
+        if let Some(pace) = &mut self.pace {
+            pace.made();
+        }
         let mut results = results;
         results.resize_with(batch.len(), unknown);
+        // Those of one request are tried again together, or it would be another request, of which nobody
+        // could tell that it says the same.
+        let mut shared = None;
         if self.policy.manners.one_target {
             self.learn(&results, now);
+            let fewest = batch.iter().min_by_key(|delivery| delivery.attempts);
+            shared = fewest.map(|delivery| self.wait(delivery));
         }
         let ends = batch.into_iter().zip(results);
         ends.map(|(delivery, result)| {
-            let outcome = self.outcome(&delivery, result, now);
+            let wait = shared.unwrap_or_else(|| self.wait(&delivery));
+            let outcome = self.outcome(&delivery, result, wait, now);
             (delivery, outcome)
         })
         .collect()
+    }
+
+    /// Time until a delivery's next try, should this one fail.
+    fn wait(&self, delivery: &Delivery) -> Duration {
+        let attempt = delivery.attempts.saturating_add(1);
+        self.policy.backoff.wait(attempt, unit_random(seed(delivery, attempt)))
+    }
+
+    /// Whether two deliveries may go into one request: what failed together is kept apart from what came
+    /// since, so that it goes out again under the same id.
+    pub fn goes_with(&self, first: &Delivery, other: &Delivery) -> bool {
+        let joined = self.policy.manners.one_target && self.policy.manners.batch > 1;
+        !joined || first.attempts == other.attempts
     }
 
     /// Breaker and hold.
@@ -182,20 +226,33 @@ impl Lane {
         let failed = |result: &Result<(), DeliveryError>| {
             matches!(result, Err(DeliveryError::Retry { after: None, .. } | DeliveryError::Unknown { .. }))
         };
-        if results.iter().any(failed) {
+        let unknown =
+            |result: &&Result<(), DeliveryError>| matches!(result, Err(DeliveryError::Unknown { .. }));
+        self.unknown = results.iter().filter(unknown).count();
+        let refused =
+            |result: &Result<(), DeliveryError>| matches!(result, Err(DeliveryError::Refused { .. }));
+        let probe = |wait: Duration| Some((later(now, wait), wait));
+        if results.iter().any(refused) {
+            self.probe = probe(REFUSED_PROBE.max(self.policy.breaker_probe));
+        } else if results.iter().any(failed) {
             self.failures = self.failures.saturating_add(1);
-            if self.failures >= self.policy.breaker_failures {
-                self.probe_at = Some(later(now, self.policy.breaker_probe));
+            if self.failures >= self.policy.breaker_failures || self.is_open() {
+                self.probe = probe(self.policy.breaker_probe);
             }
         } else {
             self.failures = 0;
-            self.probe_at = None;
+            self.probe = None;
         }
         let asked = results.iter().filter_map(|result| match result {
             Err(DeliveryError::Retry { after, .. }) => *after,
             _ => None,
         });
-        self.hold = asked.max().map(|wait| (later(now, wait), wait));
+        let asked = asked.max();
+        self.hold = asked.map(|wait| (later(now, wait), wait));
+        // To wait for no time is what a kind says of what it has not sent.
+        if let (Some(pace), Some(_)) = (&mut self.pace, asked.filter(|wait| !wait.is_zero())) {
+            pace.too_fast(now);
+        }
     }
 
     /// Gives a delivery up.
@@ -206,22 +263,30 @@ impl Lane {
         }
     }
 
-    fn outcome(&self, delivery: &Delivery, result: Result<(), DeliveryError>, now: Timestamp) -> Outcome {
+    fn outcome(
+        &self,
+        delivery: &Delivery,
+        result: Result<(), DeliveryError>,
+        wait: Duration,
+        now: Timestamp,
+    ) -> Outcome {
         let (after, reason, unknown) = match result {
-            Ok(()) => return Outcome::Delivered,
+            Ok(()) => return Outcome::DELIVERED,
             Err(DeliveryError::Permanent { reason }) => return self.dead(reason),
+            // Of many far ends, one that refuses is not the lane's.
+            Err(DeliveryError::Refused { reason }) if !self.policy.manners.one_target => {
+                return self.dead(reason);
+            }
+            Err(DeliveryError::Refused { reason }) => (None, reason, false),
             Err(DeliveryError::Retry { after, reason }) => (after, reason, false),
             Err(DeliveryError::Unknown { reason }) if self.policy.retry_unknown => (None, reason, true),
             Err(DeliveryError::Unknown { reason }) => {
-                return self
-                    .dead(format!("may have arrived, and a repetition would be told twice: {reason}"));
+                return self.dead(format!("{}: {reason}", Dropped::Unknown.begins()));
             }
         };
-        let attempt = delivery.attempts.saturating_add(1);
-        let wait = self.policy.backoff.wait(attempt, unit_random(seed(delivery, attempt)));
         let at = later(now, wait.max(after.unwrap_or_default()));
         if !self.policy.manners.never_gives_up && at > self.deadline(delivery) {
-            return self.dead(format!("deadline passed: {reason}"));
+            return self.dead(format!("{}: {reason}", Dropped::Deadline.begins()));
         }
         if unknown { Outcome::Unknown { at, reason } } else { Outcome::Retry { at, reason } }
     }
@@ -238,7 +303,7 @@ impl Lane {
 }
 
 /// Severity of what is delivered; a post has that of a warning.
-fn severity(delivery: &Delivery) -> Severity {
+pub fn severity(delivery: &Delivery) -> Severity {
     #[derive(serde::Deserialize)]
     struct Graded {
         severity: Severity,

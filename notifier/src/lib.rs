@@ -31,6 +31,7 @@ pub mod latency;
 pub mod leftovers;
 pub mod messages;
 pub mod metrics;
+pub mod pace;
 pub mod params;
 pub mod plan;
 pub mod posting;
@@ -43,6 +44,7 @@ pub mod route;
 pub mod supervisor;
 pub mod target;
 pub mod tls;
+pub mod trouble;
 
 #[cfg(test)]
 mod testing;

@@ -160,7 +160,7 @@ pub fn ended(name: &str, outcome: &Outcome) {
 /// An outcome as metrics and spans call it.
 pub fn outcome_name(outcome: &Outcome) -> &'static str {
     match outcome {
-        Outcome::Delivered => "delivered",
+        Outcome::Delivered { .. } => "delivered",
         Outcome::Retry { .. } => "retry",
         Outcome::Unknown { .. } => "unknown",
         Outcome::Postponed { .. } => "postponed",
@@ -195,6 +195,8 @@ pub fn audited(audit: &LedgerAudit) {
         ("stuck_keys", audit.stuck_keys),
         ("forgotten_claims", audit.forgotten_claims),
         ("wrong_totals", audit.wrong_totals),
+        ("lost_deliveries", audit.lost_deliveries),
+        ("out_of_order", audit.out_of_order),
     ] {
         INSTRUMENTS.ledger_unsound.record(count, &[KeyValue::new("what", what)]);
     }

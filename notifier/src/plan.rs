@@ -9,6 +9,7 @@ use serde_json::Value;
 use shared::settings::Settings;
 use shared::store::StoreError;
 use shared::supervise::RestartPolicy;
+use shared::teller::Teller;
 use tokio::sync::watch;
 
 use crate::config::{EndpointConfig, NotifierConfig, RecipientConfig};
@@ -256,6 +257,13 @@ impl Plan {
             handle: handle(&mut self.handles, name),
             fallback,
             follow_ups: FollowUps { bus: Arc::clone(&self.deps.bus), subjects: self.deps.subjects.clone() },
+            teller: Teller {
+                bus: Arc::clone(&self.deps.bus),
+                subjects: self.deps.subjects.clone(),
+                clock: Arc::clone(&self.deps.clock),
+                site: self.deps.site.clone(),
+                node: self.deps.owner.clone(),
+            },
         }
     }
 }

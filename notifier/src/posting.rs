@@ -13,7 +13,8 @@ use shared::model::alert::derive_id;
 use shared::model::{Alert, AlertAction, Severity};
 use shared::store::Delivery;
 
-use crate::endpoint::{DeliveryError, Endpoint, Manners, alert_of, merged};
+use crate::endpoint::{DeliveryError, Endpoint, Manners, Repetition, Told, alert_of, merged};
+use crate::failpoint;
 use crate::format::chat::Sink;
 use crate::format::text;
 use crate::http::answer::Answer;
@@ -72,9 +73,16 @@ pub trait Posting: Send + Sync + fmt::Debug + 'static {
         None
     }
 
-    /// The far end can tell a repetition by its key.
-    fn knows_repetitions(&self) -> bool {
-        self.sink().is_none()
+    /// It shows text to people, so that several alerts may become one. A sink alone does not say so: a
+    /// text may be one field of something that stands for a single alert.
+    fn has_text(&self) -> bool;
+
+    /// What becomes of a request that is made a second time because nobody knows how the first ended.
+    fn repetition(&self) -> Repetition;
+
+    /// Requests in a minute that the far end takes, where its vendor names a bound.
+    fn per_minute(&self) -> Option<u32> {
+        None
     }
 
     /// The request for these alerts, which are at least one.
@@ -125,6 +133,11 @@ pub trait Posting: Send + Sync + fmt::Debug + 'static {
 pub struct Poster<P>(pub P);
 
 impl<P: Posting> Poster<P> {
+    /// Alerts in one request; a message that is to be changed tells of one.
+    fn most(&self) -> usize {
+        if self.0.messages().is_some() { 1 } else { self.0.batch().max(1) }
+    }
+
     async fn send(&self, post: Post<'_>) -> Result<Answer, DeliveryError> {
         let answer = self.0.http().exchange(post, self.0.reads()).await?;
         self.0.read(&answer)?;
@@ -133,12 +146,7 @@ impl<P: Posting> Poster<P> {
 
     /// Writes an update or the end of an alert into the message of its beginning, or notes which message
     /// that is.
-    async fn deliver_in_place(
-        &self,
-        messages: &Messages,
-        group: &Group,
-        alert: &Alert,
-    ) -> Result<(), DeliveryError> {
+    async fn deliver_in_place(&self, messages: &Messages, group: &Group, alert: &Alert) -> Told {
         let to = &group.recipient;
         if matches!(alert.action, AlertAction::Release | AlertAction::Update)
             && let Some(message) = messages.of(to, &alert.id).await
@@ -146,44 +154,44 @@ impl<P: Posting> Poster<P> {
         {
             match self.send(self.0.edit(group, &message, &url)).await {
                 // Somebody has deleted it: the end is told by a message of its own.
-                Err(DeliveryError::Permanent { .. }) => {}
+                Err(DeliveryError::Permanent { .. } | DeliveryError::Refused { .. }) => {}
                 Err(error) => return Err(error),
-                Ok(_) => {
+                Ok(answer) => {
                     if alert.action == AlertAction::Release {
                         messages.forget(to, &alert.id).await;
                     }
-                    return Ok(());
+                    return Ok(words(&answer));
                 }
             }
         }
         let answer = self.send(self.0.post(group)).await?;
         let goes_on = matches!(alert.action, AlertAction::Engage | AlertAction::Update);
         if let Some(message) = self.0.message(&answer).filter(|_| goes_on) {
+            failpoint::hit(failpoint::BEFORE_MESSAGE_NOTE);
             messages.note(to, &alert.id, message).await;
         }
-        Ok(())
+        Ok(words(&answer))
     }
 
-    async fn deliver_group(&self, group: &Group) -> Vec<Result<(), DeliveryError>> {
+    async fn deliver_group(&self, group: &Group) -> Vec<Told> {
         if let (Some(messages), [alert]) = (self.0.messages(), group.alerts.as_slice()) {
             return vec![self.deliver_in_place(messages, group, alert).await];
         }
-        let result = self.send(self.0.post(group)).await.map(drop);
+        let result = self.send(self.0.post(group)).await.map(|answer| words(&answer));
         if group.alerts.len() > 1 && matches!(result, Err(DeliveryError::Permanent { .. })) {
             // One of them is refused: told alone, the others are not refused with it.
             let mut results = Vec::with_capacity(group.alerts.len());
             for place in 0..group.alerts.len() {
                 let alone = group_of(group, place..place + 1);
-                results.push(self.send(self.0.post(&alone)).await.map(drop));
+                results.push(self.send(self.0.post(&alone)).await.map(|answer| words(&answer)));
             }
             return results;
         }
         vec![result; group.alerts.len()]
     }
 
-    async fn deliver_all(&self, all: &Group) -> Vec<Result<(), DeliveryError>> {
-        // A message that is to be changed tells of one alert.
-        let most = if self.0.messages().is_some() { 1 } else { self.0.batch().max(1) };
+    async fn deliver_all(&self, all: &Group) -> Vec<Told> {
+        let most = self.most();
         let packs = match self.0.sink() {
             Some(sink) => sink.pack(&all.lines, most),
             None => {
@@ -210,8 +218,10 @@ impl<P: Posting> Poster<P> {
                 continue;
             }
             let ended = self.deliver_group(&group_of(all, pack)).await;
-            let stops = |result: &Result<(), DeliveryError>| match result {
-                Err(error @ DeliveryError::Retry { .. }) => Some(error.clone()),
+            let stops = |result: &Told| match result {
+                Err(error @ (DeliveryError::Retry { .. } | DeliveryError::Refused { .. })) => {
+                    Some(error.clone())
+                }
                 // Those after it were not sent.
                 Err(DeliveryError::Unknown { reason }) => Some(DeliveryError::retry(reason)),
                 _ => None,
@@ -223,6 +233,11 @@ impl<P: Posting> Poster<P> {
     }
 }
 
+/// What is kept of the answer to something that was taken. Not its body, which may repeat a secret.
+fn words(answer: &Answer) -> Option<String> {
+    Some(format!("answered {}", answer.status))
+}
+
 fn group_of(all: &Group, places: std::ops::Range<usize>) -> Group {
     let of = |texts: &[String]| texts.get(places.clone()).unwrap_or_default().to_vec();
     let alerts = all.alerts.get(places.clone()).unwrap_or_default().to_vec();
@@ -232,13 +247,16 @@ fn group_of(all: &Group, places: std::ops::Range<usize>) -> Group {
 #[async_trait]
 impl<P: Posting> Endpoint for Poster<P> {
     fn manners(&self) -> Manners {
-        let usual = Manners::of_batch(self.0.batch().saturating_mul(self.0.at_once()));
-        // Chats show every message that they get.
-        let has_text = self.0.sink().is_some();
-        Manners { has_text, knows_repetitions: self.0.knows_repetitions(), ..usual }
+        let usual = Manners::of_batch(self.most().saturating_mul(self.0.at_once()));
+        let (has_text, repetition) = (self.0.has_text(), self.0.repetition());
+        Manners { has_text, repetition, per_minute: self.0.per_minute(), ..usual }
     }
 
     async fn deliver(&self, batch: &[Delivery]) -> Vec<Result<(), DeliveryError>> {
+        self.deliver_told(batch).await.into_iter().map(|result| result.map(drop)).collect()
+    }
+
+    async fn deliver_told(&self, batch: &[Delivery]) -> Vec<Told> {
         let prepared: Vec<_> = batch.iter().map(alert_of).collect();
         let recipient = batch.first().map(|delivery| delivery.recipient.clone()).unwrap_or_default();
         let mut all = Group { recipient, ..Group::default() };

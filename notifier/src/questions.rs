@@ -5,9 +5,10 @@
 //! | `kinds` | `{"kind"?}` | list of the kinds of endpoints that may be configured: `{"kind", "schema", "sample", "documentation"}` |
 //! | `recipients` | – | list of recipients with criteria, counts and breaker |
 //! | `test` | `{"recipient"}` | `{"ok", "detail"}` |
-//! | `explain` | `{"alert", "recipient"}` | `{"passes", "reasons", "delivery"?}` |
-//! | `deliveries` | `{"event"}` | list of an event's deliveries with every try |
+//! | `explain` | `{"alert", "recipient"}` | `{"passes", "reasons", "delivery"?, "follow_ups", "configuration"?}` |
+//! | `deliveries` | `{"event"}` | list of the deliveries of an event and of what follows from it, with every try |
 //! | `dead_letters` | `{"recipient"?, "limit"?}` | list of dead letters, newest first |
+//! | `dead_letter` | `{"recipient", "event"}` | `{"kind", "payload", "delivery"}` of one dead letter |
 //! | `replay_dead` | `{"recipient", "event"?}` | `{"replayed"}` |
 //! | `discard_dead` | `{"recipient", "event"?}` | `{"discarded"}` |
 //! | `of_file` | – | `{"endpoints", "recipients"}` of the configuration file and the built-in ones, by name |
@@ -24,12 +25,13 @@ use serde_json::{Value, json};
 use shared::clock::SharedClock;
 use shared::model::Alert;
 use shared::store::documents::Document;
-use shared::store::{Ledger, RecipientStats};
+use shared::store::{DeliveryRecord, EventKind, Ledger, RecipientStats};
 
 use crate::answering::{Answers, Refusal, read};
 use crate::criteria::Reason;
 use crate::directory::Directory;
 use crate::endpoint::{self, EndpointDeps, Kind};
+use crate::http::HttpUrl;
 use crate::inhibit;
 use crate::lane::HORIZON;
 use crate::roster::{Known, LiveRoster, Roster};
@@ -78,6 +80,12 @@ struct AboutEvent {
 }
 
 #[derive(Deserialize)]
+struct DeadOne {
+    recipient: String,
+    event: String,
+}
+
+#[derive(Deserialize)]
 struct DeadOnes {
     recipient: String,
     event: Option<String>,
@@ -115,6 +123,7 @@ impl Answers for Desk {
         "explain",
         "deliveries",
         "dead_letters",
+        "dead_letter",
         "replay_dead",
         "discard_dead",
         "of_file",
@@ -132,6 +141,7 @@ impl Answers for Desk {
             "explain" => self.explain(read(question)?).await,
             "deliveries" => Ok(json!(self.ledger.deliveries(&read::<AboutEvent>(question)?.event).await?)),
             "dead_letters" => self.dead_letters(read(question)?).await,
+            "dead_letter" => self.dead_letter(read(question)?).await,
             "replay_dead" => self.replay_dead(read(question)?).await,
             "discard_dead" => self.discard_dead(read(question)?).await,
             "of_file" => Ok(self.directory.of_file()),
@@ -183,6 +193,7 @@ impl Desk {
                 "criteria": known.criteria,
                 "stats": stats,
                 "latency": known.lane.latency(),
+                "rate": known.lane.pace().map(|(now, most)| json!({ "per_minute": now, "most": most })),
                 "breaker": if known.lane.is_open() { "open" } else { "closed" },
             })
         };
@@ -192,16 +203,49 @@ impl Desk {
     async fn explain(&self, question: Explain) -> Result<Value, Refusal> {
         let event = question.alert.transition_id();
         let muted = inhibit::muted_by(&self.ledger.notes(inhibit::SCOPE).await?, &question.alert);
-        let verdict = self.roster().router.explain(question.alert, &question.recipient);
+        let roster = self.roster();
+        let verdict = roster.router.explain(question.alert, &question.recipient);
         let mut verdict = verdict.ok_or_else(|| no_recipient(&question.recipient))?;
         if let Some(rule) = muted.filter(|_| question.recipient != ALERT_STORE) {
             let detail = format!("muted by inhibition '{rule}' as long as that lasts");
             verdict.reasons.insert(0, Reason { criterion: "inhibition", passes: false, detail });
             verdict.passes = false;
         }
+        let mut made = self.ledger.deliveries(&event).await?;
+        made.retain(|delivery| delivery.recipient == question.recipient);
+        let now = roster.router.config_version();
+        let decided =
+            made.first().map(|first| first.config_version.as_str()).filter(|version| *version != now);
+        let configuration = decided.map(|decided| format!("decided with configuration {decided}, now {now}"));
+        let (own, follow_ups): (Vec<_>, Vec<_>) = made.into_iter().partition(|made| made.event_id == event);
+        Ok(json!({
+            "passes": verdict.passes,
+            "reasons": verdict.reasons,
+            "delivery": own.first(),
+            "follow_ups": follow_ups,
+            "configuration": configuration,
+        }))
+    }
+
+    /// What a dead letter says, and how it was tried; also of a recipient that is configured no more.
+    async fn dead_letter(&self, DeadOne { recipient, event }: DeadOne) -> Result<Value, Refusal> {
+        let none = || Refusal::NotFound(format!("{recipient:?} has no dead letter of {event:?}"));
         let made = self.ledger.deliveries(&event).await?;
-        let delivery = made.into_iter().find(|delivery| delivery.recipient == question.recipient);
-        Ok(json!({ "passes": verdict.passes, "reasons": verdict.reasons, "delivery": delivery }))
+        let is_it = |made: &DeliveryRecord| {
+            made.event_id == event && made.recipient == recipient && made.state == "dead"
+        };
+        let delivery = made.into_iter().find(is_it).ok_or_else(none)?;
+        let (kind, payload) = self.ledger.payload(&event).await?.ok_or_else(none)?;
+        let mut payload: Value = serde_json::from_str(&payload).unwrap_or(Value::String(payload));
+        if kind == EventKind::Post {
+            // Where a script's post goes may hold a secret; what it says is the script's own.
+            let url = payload["url"].as_str().and_then(|url| HttpUrl::parse(url).ok());
+            let shown = url.map_or_else(|| "****".to_owned(), |url| url.to_string());
+            if let Some(post) = payload.as_object_mut() {
+                post.insert("url".to_owned(), Value::String(shown));
+            }
+        }
+        Ok(json!({ "kind": kind, "payload": payload, "delivery": delivery }))
     }
 
     async fn dead_letters(&self, question: Letters) -> Result<Value, Refusal> {

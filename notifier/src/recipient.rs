@@ -11,22 +11,27 @@ use std::time::Duration;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use shared::clock::{SharedClock, Stopwatch};
-use shared::events::{Draft, Emitter};
+use shared::events::Emitter;
 use shared::model::Timestamp;
 use shared::store::{Delivery, Ledger, Outcome, StoreError};
+use shared::teller::Teller;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 pub use self::handle::LaneHandle;
-use crate::endpoint::{DeliveryError, Endpoint, same_for_all};
+use crate::endpoint::{DeliveryError, Endpoint, Told};
 use crate::failpoint;
 use crate::follow_up::FollowUps;
-use crate::gate::{BEHIND_AT_MOST, Due, Gate, Telling};
+use crate::gate::{Gate, Telling};
 use crate::lane::{Lane, Policy, Turn, left};
 use crate::metrics;
 
 mod attempt;
+mod choosing;
 mod handle;
+mod telling;
+
+use choosing::EXPIRED_AT_MOST;
 
 /// How long a stop waits for the try under way.
 const STOP_WAIT: Duration = Duration::from_secs(10);
@@ -76,6 +81,8 @@ pub struct RecipientArgs {
     pub fallback: Option<Arc<LaneHandle>>,
     /// Knows whether what was promised is still wanted.
     pub follow_ups: FollowUps,
+    /// Tells that the recipient hears nothing.
+    pub teller: Teller,
 }
 
 /// The lane actor.
@@ -101,7 +108,7 @@ struct Attempt {
     batch: Arc<Vec<Delivery>>,
     /// What each of the batch tells.
     tellings: Vec<Telling>,
-    results: oneshot::Receiver<Vec<Result<(), DeliveryError>>>,
+    results: oneshot::Receiver<Vec<Told>>,
     task: JoinHandle<()>,
     watch: Stopwatch,
 }
@@ -191,18 +198,28 @@ impl RecipientState {
             self.released = true;
         }
         let now = self.args.clock.now();
-        let limit = match self.lane.turn(now) {
+        let turn = self.lane.turn(now);
+        self.args.handle.paced(self.lane.pace());
+        let limit = match turn {
             Turn::Wait(wait) => return Ok(Some(wait)),
             Turn::Claim(limit) => limit,
         };
         let until = now.plus_ns(i64::try_from(self.args.lease.as_nanos()).unwrap_or(i64::MAX));
         let wants = self.gate().await?.map_or(limit, |gate| gate.wants(limit));
-        let claimed = ledger.claim(&self.args.name, &self.args.owner, now, until, wants).await;
-        let batch = counted("claim", claimed)?;
+        let probing = self.lane.is_open();
+        let oldest = self.lane.oldest(limit);
+        // A probe also looks for what has been waiting beyond its deadline.
+        let (wants, by_age) =
+            if probing { (wants.max(EXPIRED_AT_MOST), wants.max(EXPIRED_AT_MOST)) } else { (wants, oldest) };
+        let claimed = ledger.claim(&self.args.name, &self.args.owner, now, until, wants, by_age).await;
+        let mut batch = counted("claim", claimed)?;
+        if probing {
+            batch = counted("expire", self.expire(batch, limit, now).await)?;
+        }
         if !batch.is_empty() && !self.args.endpoint.manners().never_gives_up {
             failpoint::hit(failpoint::AFTER_CLAIM);
         }
-        let tellings = counted("gate", self.pass(batch, limit, now).await)?;
+        let tellings = counted("gate", self.pass(batch, (limit, oldest), now).await)?;
         if !tellings.is_empty() {
             self.start(tellings);
             return Ok(None);
@@ -222,50 +239,6 @@ impl RecipientState {
 
     fn scope(&self) -> String {
         format!("gate/{}", self.args.name)
-    }
-
-    /// Makes messages of what is due, `most` at most. What is put off, or wanted no more, is settled, and
-    /// what has to be remembered is noted, before anything is sent.
-    async fn pass(
-        &mut self,
-        batch: Vec<Delivery>,
-        most: usize,
-        now: Timestamp,
-    ) -> Result<Vec<Telling>, StoreError> {
-        let ledger = Arc::clone(&self.args.ledger);
-        let (mut due, mut settled) = (Vec::with_capacity(batch.len()), Vec::new());
-        for delivery in batch {
-            match self.args.follow_ups.over(&*ledger, &delivery, now).await? {
-                Some(reason) => settled.push((delivery, Outcome::Suppressed { reason })),
-                None => due.push(delivery),
-            }
-        }
-        let scope = self.scope();
-        let tellings = match self.gate().await? {
-            None => due.into_iter().map(Telling::alone).collect(),
-            Some(gate) => {
-                let mut seen = Vec::with_capacity(due.len());
-                for delivery in due {
-                    let behind = match gate.looks_behind() {
-                        true => ledger.behind(&delivery, BEHIND_AT_MOST).await?,
-                        false => Vec::new(),
-                    };
-                    seen.push(Due { delivery, behind });
-                }
-                let plan = gate.plan(seen, most, now);
-                if !plan.notes.is_empty() {
-                    ledger.note(&scope, plan.notes).await?;
-                    failpoint::hit(failpoint::AFTER_NOTES);
-                }
-                settled.extend(plan.put_off);
-                plan.tell
-            }
-        };
-        if !settled.is_empty() {
-            self.tell(&settled, self.lane.is_open());
-            ledger.settle(settled, now).await?;
-        }
-        Ok(tellings)
     }
 
     /// Hands a batch to the endpoint, on a task of its own.
@@ -295,52 +268,31 @@ impl RecipientState {
     async fn finish(&mut self) {
         let Some(attempt) = &mut self.under_way else { return };
         let panicked =
-            || same_for_all(&attempt.batch, &Err(DeliveryError::unknown("the endpoint failed inside")));
-        let results = (&mut attempt.results).await.unwrap_or_else(|_| panicked());
+            || vec![Err(DeliveryError::unknown("the endpoint failed inside")); attempt.batch.len()];
+        let told = (&mut attempt.results).await.unwrap_or_else(|_| panicked());
         let batch = attempt.batch.to_vec();
         let tellings = std::mem::take(&mut attempt.tellings);
         metrics::attempted(&self.args.name, batch.len(), attempt.watch.elapsed().as_secs_f64());
         self.under_way = None;
         let was_open = self.lane.is_open();
+        let (answers, results): (Vec<_>, Vec<_>) = told
+            .into_iter()
+            .map(|result| match result {
+                Ok(answer) => (answer, Ok(())),
+                Err(error) => (None, Err(error)),
+            })
+            .unzip();
         let mut ends = self.lane.settle(batch, results, self.args.clock.now());
+        for ((_, end), said) in ends.iter_mut().zip(answers) {
+            if let Outcome::Delivered { answer } = end {
+                *answer = said;
+            }
+        }
         let others: Vec<_> =
             tellings.into_iter().zip(&ends).flat_map(|(telling, (_, end))| telling.others(end)).collect();
         ends.extend(others);
         self.tell(&ends, was_open);
         self.unsettled.extend(ends);
-    }
-
-    /// Counts and logs.
-    fn tell(&self, ends: &[(Delivery, Outcome)], was_open: bool) {
-        let name = &self.args.name;
-        for (delivery, outcome) in ends {
-            metrics::ended(name, outcome);
-            let attempt = delivery.attempts + 1;
-            match outcome {
-                Outcome::Delivered => self.args.handle.delivered(delivery, self.args.clock.now()),
-                Outcome::Postponed { .. } | Outcome::Suppressed { .. } | Outcome::Merged { .. } => {}
-                Outcome::Retry { reason, .. } | Outcome::Unknown { reason, .. } => {
-                    tracing::debug!(recipient = name, event = ?delivery.event_id, attempt, reason, "to be retried");
-                }
-                Outcome::Dead { reason } | Outcome::Diverted { reason, .. } => {
-                    tracing::warn!(recipient = name, event = ?delivery.event_id, attempt, reason, "given up");
-                }
-            }
-        }
-        let is_open = self.lane.is_open();
-        if was_open == is_open {
-            return;
-        }
-        self.args.handle.open.store(is_open, Ordering::Relaxed);
-        metrics::breaker(name, is_open);
-        let because = ends.iter().find_map(|(_, outcome)| reason(outcome));
-        let (state, before) = if is_open { ("OPEN", "CLOSED") } else { ("CLOSED", "OPEN") };
-        let object = serde_json::json!({ "reason": because });
-        self.args.events.tell(Draft::state("RECIPIENT", name, state, Some(before), object));
-        match (is_open, because) {
-            (true, reason) => tracing::warn!(recipient = name, reason, "endpoint fails, trying seldom"),
-            (false, _) => tracing::info!(recipient = name, "endpoint works again"),
-        }
     }
 
     /// Records results; keeps them when the ledger fails.
@@ -370,17 +322,6 @@ impl RecipientState {
         if let Some(earlier) = self.timer.replace(self.myself.send_after(wait, || RecipientMessage::Timer)) {
             earlier.abort();
         }
-    }
-}
-
-fn reason(outcome: &Outcome) -> Option<&str> {
-    match outcome {
-        Outcome::Delivered | Outcome::Postponed { .. } | Outcome::Merged { .. } => None,
-        Outcome::Suppressed { reason }
-        | Outcome::Unknown { reason, .. }
-        | Outcome::Retry { reason, .. }
-        | Outcome::Dead { reason }
-        | Outcome::Diverted { reason, .. } => Some(reason),
     }
 }
 

@@ -7,7 +7,7 @@ use shared::model::alert::derive_id;
 use shared::model::pool::parse_mac;
 use shared::model::{Alert, AlertAction, HostPools, Severity, Timestamp};
 use shared::settings::{LiveSettings, Settings};
-use shared::store::{EventKind, LedgerEvent};
+use shared::store::{Dropped, EventKind, LedgerEvent};
 use shared::wire::WireError;
 use shared::wire::proto::HttpPost;
 
@@ -17,6 +17,7 @@ use crate::endpoint::http_post::StoredPost;
 use crate::follow_up;
 use crate::gate::GateConfig;
 use crate::metrics;
+use crate::trouble;
 
 /// The built-in recipient that keeps the history; it gets every alert.
 pub const ALERT_STORE: &str = "alert_store";
@@ -90,8 +91,15 @@ impl Router {
         if silent {
             metrics::silenced();
         }
-        let wants = |r: &&Wanting| !silent && r.enabled && r.wants(&alert, &settings.pools);
-        let wanting: Vec<&Wanting> = self.recipients.iter().filter(wants).collect();
+        let about = trouble::about(&alert);
+        let wants = |r: &&Wanting| {
+            r.enabled && about != Some(r.name.as_str()) && r.wants(&alert, &settings.pools)
+        };
+        let mut wanting: Vec<&Wanting> = self.recipients.iter().filter(wants).collect();
+        let mut spared = Vec::new();
+        if silent {
+            spared.extend(wanting.drain(..).map(|recipient| (recipient.name.clone(), Dropped::Silenced)));
+        }
         // The history keeps beginnings and ends; what an update says stands in the end as well.
         let kept = alert.action != AlertAction::Update;
         let mut recipients: Vec<String> = kept.then(|| ALERT_STORE.to_owned()).into_iter().collect();
@@ -106,6 +114,7 @@ impl Router {
             recipients,
             config_version: self.config_version.clone(),
             not_before: None,
+            spared,
         };
         let promised =
             wanting.iter().flat_map(|r| follow_up::promised(&event, &alert, &r.name, &r.gate, now)).collect();
@@ -133,6 +142,7 @@ impl Router {
             recipients: vec![SCRIPT_HTTP.to_owned()],
             config_version: self.config_version.clone(),
             not_before: None,
+            spared: Vec::new(),
         })
     }
 
@@ -162,6 +172,18 @@ impl Router {
             verdict.passes = false;
         }
         Some(verdict)
+    }
+
+    /// Version of the configuration that decides.
+    pub fn config_version(&self) -> &str {
+        &self.config_version
+    }
+
+    /// True when `recipient` may be told of the end of what it was told the beginning of: it is there, and
+    /// does not ask for other actions alone.
+    pub fn takes_end(&self, recipient: &str) -> bool {
+        let found = self.recipients.iter().find(|wanting| wanting.name == recipient);
+        found.is_some_and(|wanting| wanting.enabled && wanting.wish.takes(AlertAction::Release))
     }
 
     /// The host pools.

@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+/// No wait is shorter, or a try that fails at once would be made over and over.
+const FLOOR: Duration = Duration::from_millis(5);
+
 /// How long to wait before the next try.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Backoff {
@@ -25,10 +28,12 @@ impl Backoff {
         self.base.saturating_mul(factor).min(self.cap)
     }
 
-    /// The wait after `attempt` failures: between half of [`bound`](Self::bound) and all of it, by
-    /// `random` in `0.0..1.0`. Half, so that a wait never shrinks to nothing.
+    /// The wait after `attempt` failures: anything up to [`bound`](Self::bound), by `random` in
+    /// `0.0..1.0`, but no less than 5 ms, or the bound where that is shorter. Those that failed together
+    /// come back spread over the whole time.
     pub fn wait(&self, attempt: u32, random: f64) -> Duration {
-        self.bound(attempt).mul_f64(0.5 + random.clamp(0.0, 1.0) / 2.0)
+        let bound = self.bound(attempt);
+        bound.mul_f64(random.clamp(0.0, 1.0)).max(FLOOR.min(bound))
     }
 }
 
@@ -53,11 +58,16 @@ mod tests {
     }
 
     #[test]
-    fn jitter_stays_between_half_and_all() {
+    fn jitter_is_spread_over_the_whole_wait_and_never_nothing() {
         let backoff = Backoff::default();
-        for seed in 0..1000 {
-            let wait = backoff.wait(4, unit_random(seed));
-            assert!(wait >= Duration::from_secs(4) && wait <= Duration::from_secs(8), "{wait:?}");
+        let waits: Vec<Duration> = (0..1000).map(|seed| backoff.wait(4, unit_random(seed))).collect();
+        for eighth in 0..8 {
+            let of = |wait: &&Duration| wait.as_secs() == eighth;
+            assert!(waits.iter().filter(of).count() > 80, "second {eighth} has its share");
         }
+        assert!(waits.iter().all(|wait| *wait <= Duration::from_secs(8)));
+        assert_eq!(backoff.wait(9, 0.0), FLOOR);
+        let short = Backoff { base: Duration::from_millis(1), cap: Duration::from_millis(1) };
+        assert_eq!(short.wait(3, 0.0), Duration::from_millis(1), "a bound below the floor stays one");
     }
 }

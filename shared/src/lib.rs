@@ -26,6 +26,7 @@ pub mod settings;
 pub mod store;
 pub mod supervise;
 pub mod telemetry;
+pub mod teller;
 pub mod wire;
 
 /// Limits on memory are tested as the program has them.

@@ -26,8 +26,8 @@ mod settling;
 pub mod sqlite;
 
 pub use ledger::{
-    Attempt, DeadLetter, Delivery, DeliveryRecord, EventKind, Ledger, LedgerAudit, LedgerEvent, Outcome,
-    RecipientStats,
+    Attempt, DeadLetter, Delivery, DeliveryRecord, Dropped, EventKind, Ledger, LedgerAudit, LedgerEvent,
+    Outcome, RecipientStats,
 };
 
 /// Why the store could not do what was asked.
@@ -58,6 +58,9 @@ pub enum StoreError {
     /// A statement failed.
     #[error("store: {0}")]
     Statement(String),
+    /// The disk is full, or fails to read or write. What was asked may be asked again.
+    #[error("store: {0}")]
+    Disk(String),
     /// Another has claimed the partition since.
     #[error("partition {partition} is another's: fence {fence} is older than {current}")]
     StaleFence {
@@ -93,7 +96,7 @@ pub trait Store:
     + series::SeriesStore
     + Ledger
 {
-    /// How it does; `None` where it fails only as this process does.
+    /// How it does; `None` where it fails only as the process does.
     fn health(&self) -> Option<watch::Receiver<StoreHealth>>;
 
     /// Waits until everything asked before is done, and closes it. Whatever is asked afterwards gets

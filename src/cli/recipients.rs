@@ -43,6 +43,13 @@ enum RecipientsCommand {
         /// Which recipient
         name: String,
     },
+    /// Show what a delivery said that was given up, and how it was tried
+    Show {
+        /// Which recipient
+        name: String,
+        /// Which event, as `dead` names it
+        event: String,
+    },
     /// Try deliveries again that were given up
     Replay {
         /// Which recipient
@@ -96,6 +103,12 @@ pub fn recipients(args: &RecipientsArgs, config: &Config, output: Output) -> Res
         RecipientsCommand::Dead { name } => {
             let answer = send(Method::GET, &["recipients", name, "dead"], Vec::new())?;
             shown(&answer["items"], output, |items| lines(items, letter_line))
+        }
+        RecipientsCommand::Show { name, event } => {
+            let answer = send(Method::GET, &["recipients", name, "dead", event], Vec::new())?;
+            shown(&answer, output, |answer| {
+                format!("{}{}\n", delivery_lines(&answer["delivery"]), text(&answer["payload"]))
+            })
         }
         RecipientsCommand::Replay { name, event: one } => {
             let answer = send(Method::POST, &["recipients", name, "dead", "replay"], event(one))?;
@@ -177,14 +190,28 @@ fn explanation(answer: &Value) -> String {
         let mark = if reason["passes"] == true { "+" } else { "-" };
         told += &format!("  {mark} {:<18} {}\n", text(&reason["criterion"]), text(&reason["detail"]));
     }
-    let delivery = &answer["delivery"];
-    if delivery.is_null() {
-        return told + "no delivery was made\n";
+    if let Some(configuration) = answer["configuration"].as_str() {
+        told += &format!("{configuration}\n");
     }
-    told += &format!("accepted {}, now {}\n", text(&delivery["accepted_at"]), text(&delivery["state"]));
+    match &answer["delivery"] {
+        Value::Null => told += "no delivery was made\n",
+        delivery => told += &delivery_lines(delivery),
+    }
+    for follow_up in answer["follow_ups"].as_array().into_iter().flatten() {
+        told += &format!("{}: {}", text(&follow_up["event_id"]), delivery_lines(follow_up));
+    }
+    told
+}
+
+/// A delivery as it stands, and a line for each try.
+fn delivery_lines(delivery: &Value) -> String {
+    let because = delivery.get("reason").map(|reason| format!(": {}", text(reason))).unwrap_or_default();
+    let state = text(&delivery["state"]);
+    let mut told = format!("accepted {}, now {state}{because}\n", text(&delivery["accepted_at"]));
     for attempt in delivery["attempts"].as_array().into_iter().flatten() {
-        let reason = attempt.get("reason").map(text).unwrap_or_default();
-        told += &format!("  {}  {:<9} {reason}\n", text(&attempt["at"]), text(&attempt["outcome"]));
+        let said = attempt.get("reason").or(attempt.get("answer")).map(text).unwrap_or_default();
+        let took = attempt["took_ms"].as_u64().map(|ms| format!(" after {ms} ms")).unwrap_or_default();
+        told += &format!("  {}  {:<9}{took} {said}\n", text(&attempt["at"]), text(&attempt["outcome"]));
     }
     told
 }

@@ -70,7 +70,7 @@ http {{
     let told = super::wait(webhook("/in", &shown).test()).unwrap();
     assert!(told.ends_with("answered 202"), "{told}");
     let results = deliver(&webhook("/gone", &shown), &[alert("a", "engage", "m")]);
-    assert_eq!(results, [Err(DeliveryError::permanent("answered 410"))]);
+    assert_eq!(results, [Err(DeliveryError::refused("answered 410"))]);
     let results = deliver(&webhook("/slow", &shown), &[alert("a", "engage", "m")]);
     let Err(DeliveryError::Retry { after: Some(after), .. }) = &results[0] else { panic!("{results:?}") };
     assert_eq!(after.as_secs(), 9);

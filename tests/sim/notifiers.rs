@@ -113,7 +113,8 @@ async fn lane(world: Arc<World>, node: String) {
             tokio::time::sleep(Duration::from_secs(1)).await;
             continue;
         }
-        let batch = claim(&world, &node, most, wall());
+        let oldest = lane.oldest(most);
+        let batch = claim(&world, &node, most, oldest, wall());
         if batch.is_empty() {
             tokio::time::sleep(Duration::from_secs(1)).await;
             continue;
@@ -127,18 +128,25 @@ async fn lane(world: Arc<World>, node: String) {
     }
 }
 
-/// The oldest unfinished delivery of each key, unless another works on it.
-fn claim(world: &World, node: &str, most: usize, now: Timestamp) -> Vec<Delivery> {
+/// Of the oldest unfinished deliveries of each key, unless another works on it, the gravest, and `oldest` by
+/// their age.
+fn claim(world: &World, node: &str, most: usize, oldest: usize, now: Timestamp) -> Vec<Delivery> {
     let at = world.now();
     let mut shared = world.lock();
     let mut keys = BTreeSet::new();
-    let mut batch = Vec::new();
+    let mut due: Vec<&mut Owed> = Vec::new();
     for owed in shared.deliveries.owed.iter_mut().filter(|owed| !owed.done) {
         let head = keys.insert(owed.event.order_key.clone());
         let free = owed.claimed.as_ref().is_none_or(|(_, since)| since.elapsed() >= CLAIM);
-        if !head || !free || owed.not_before > at || batch.len() >= most {
-            continue;
+        if head && free && owed.not_before <= at {
+            due.push(owed);
         }
+    }
+    // They are in order of acceptance.
+    let rest = due.get_mut(oldest..).unwrap_or_default();
+    rest.sort_by_key(|owed| std::cmp::Reverse(owed.event.severity));
+    let mut batch = Vec::new();
+    for owed in due.into_iter().take(most) {
         owed.claimed = Some((node.to_owned(), tokio::time::Instant::now()));
         batch.push(Delivery {
             event_id: owed.event.id.clone(),
@@ -182,10 +190,10 @@ fn settle(world: &World, node: &str, settled: Vec<(Delivery, Outcome)>, now: Tim
         }
         (owed.claimed, owed.attempts) = (None, owed.attempts + 1);
         match outcome {
-            Outcome::Delivered => owed.done = true,
+            Outcome::Delivered { .. } => owed.done = true,
             Outcome::Retry { at: again, .. }
             | Outcome::Unknown { at: again, .. }
-            | Outcome::Postponed { at: again } => {
+            | Outcome::Postponed { at: again, .. } => {
                 let wait = u64::try_from(again.since(now).max(0)).unwrap();
                 owed.not_before = at + Duration::from_nanos(wait);
             }

@@ -59,6 +59,7 @@ use super::query::Parameters;
         super::recipients::explain,
         super::recipients::deliveries,
         super::recipients::dead,
+        super::recipients::dead_letter,
         super::recipients::replay,
         super::recipients::discard,
         super::schemas::alert,

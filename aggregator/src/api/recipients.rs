@@ -94,6 +94,24 @@ pub async fn dead(
     Ok(HttpResponse::Ok().json(json!({ "items": items })))
 }
 
+/// What a delivery said that was given up, and how it was tried. The URL of a script's post is shown without
+/// what may be secret in it.
+#[utoipa::path(get, path = "/api/v1/recipients/{name}/dead/{event}",
+    params(("name" = String, Path, description = "Name of the recipient"),
+           ("event" = String, Path, description = "The event, as the list of dead letters names it")),
+    responses((status = 200, body = Value), (status = 404, body = super::error::ErrorBody)))]
+#[get("/recipients/{name}/dead/{event:.+}")]
+pub async fn dead_letter(
+    deps: web::Data<ApiDeps>,
+    path: web::Path<(String, String)>,
+    request: HttpRequest,
+) -> Result<HttpResponse, ApiError> {
+    Parameters::none(&request)?;
+    let (recipient, event) = path.into_inner();
+    let question = json!({ "recipient": recipient, "event": event }).to_string();
+    Ok(HttpResponse::Ok().json(ask(&deps, "dead_letter", question.into(), LIST_PATIENCE).await?))
+}
+
 /// Tries a recipient's dead letters again, or that of one event.
 #[utoipa::path(post, path = "/api/v1/recipients/{name}/dead/replay",
     params(("name" = String, Path, description = "Name of the recipient"),

@@ -149,6 +149,7 @@ async fn every_documented_path_has_a_route_and_the_other_way_round() {
         "/api/v1/recipients",
         "/api/v1/recipients/{name}/dead",
         "/api/v1/recipients/{name}/dead/replay",
+        "/api/v1/recipients/{name}/dead/{event}",
         "/api/v1/recipients/{name}/explain",
         "/api/v1/recipients/{name}/test",
         "/api/v1/schemas/alert",

@@ -7,7 +7,7 @@ use prost::Message;
 use shared::bus::Bus;
 use shared::bus::memory::MemoryBus;
 use shared::clock::ManualClock;
-use shared::model::{Alert, Severity, Timestamp};
+use shared::model::{Alert, AlertAction, Severity, Timestamp};
 use shared::store::sqlite::SqliteStore;
 use shared::store::{DeadLetter, Delivery, DeliveryRecord, LedgerAudit, Outcome, RecipientStats};
 use shared::wire::proto::HttpPost;
@@ -50,8 +50,9 @@ impl Ledger for Flaky {
         now: Timestamp,
         until: Timestamp,
         limit: usize,
+        oldest: usize,
     ) -> Result<Vec<Delivery>, StoreError> {
-        self.store.claim(recipient, owner, now, until, limit).await
+        self.store.claim(recipient, owner, now, until, limit, oldest).await
     }
 
     async fn settle(&self, results: Vec<(Delivery, Outcome)>, now: Timestamp) -> Result<(), StoreError> {
@@ -96,6 +97,10 @@ impl Ledger for Flaky {
         self.store.deliveries(event).await
     }
 
+    async fn payload(&self, event: &str) -> Result<Option<(EventKind, String)>, StoreError> {
+        self.store.payload(event).await
+    }
+
     async fn prune(&self, before: Timestamp) -> Result<u64, StoreError> {
         Ledger::prune(&self.store, before).await
     }
@@ -136,7 +141,8 @@ async fn start(failures: u32) -> Setup {
         Arc::new(Flaky { store: SqliteStore::in_memory().unwrap(), failures: AtomicU32::new(failures) });
     let config: NotifierConfig = toml::from_str(
         "[[recipient]]\nname = 'flows'\nendpoint = 'e'\nentities = ['flow']\n\
-         [[recipient]]\nname = 'grave'\nendpoint = 'e'\nminimum_severity = 'critical'\n",
+         [[recipient]]\nname = 'grave'\nendpoint = 'e'\nminimum_severity = 'critical'\n\
+         [[recipient]]\nname = 'begins'\nendpoint = 'e'\nminimum_severity = 'critical'\nactions = ['engage']\n",
     )
     .unwrap();
     let subjects = Subjects::new("t");
@@ -251,4 +257,46 @@ async fn a_dispatcher_that_died_leaves_its_messages_to_the_next() {
     let _next = Actor::spawn(None, Dispatcher, args).await.unwrap();
     receipt.stored().await.unwrap();
     assert_eq!(setup.pending().await, counts(&[("alert_store", 1)]));
+}
+
+#[tokio::test]
+async fn who_was_told_of_the_beginning_without_asking_is_told_of_the_end() {
+    let setup = start(0).await;
+    let store = &setup.ledger.store;
+    let dead = || Outcome::Dead { reason: "gone".to_owned() };
+    for (id, event, end, told) in [
+        ("fallback", "fallback/engage", Some(Outcome::DELIVERED), true),
+        ("escalated", "escalated/engage#escalation/o/1", Some(Outcome::DELIVERED), true),
+        ("owed", "owed/engage", None, true),
+        ("promised", "promised/engage#escalation/o/1", None, false),
+        ("dead", "dead/engage", Some(dead()), false),
+        ("another", "x/engage", Some(Outcome::DELIVERED), false),
+    ] {
+        let recipients = vec!["grave".to_owned(), "begins".to_owned()];
+        let owed = LedgerEvent {
+            id: event.to_owned(),
+            kind: EventKind::Alert,
+            order_key: event.to_owned(),
+            severity: Severity::Error,
+            payload: "{}".to_owned(),
+            traceparent: None,
+            recipients: recipients.clone(),
+            config_version: String::new(),
+            not_before: None,
+            spared: Vec::new(),
+        };
+        store.accept(vec![owed], NOW, horizon).await.unwrap();
+        for (name, end) in recipients.iter().zip([&end, &end]) {
+            let Some(end) = end else { continue };
+            let claimed = store.claim(name, "o", NOW, NOW.plus_secs(60), 9, 0).await.unwrap();
+            let ours = claimed.into_iter().filter(|delivery| delivery.event_id == event);
+            store.settle(ours.map(|delivery| (delivery, end.clone())).collect(), NOW).await.unwrap();
+            store.release_claims("o").await.unwrap();
+        }
+        setup.append_alert(&Alert { action: AlertAction::Release, ..alert(id) }).await;
+        let made = setup.ledger.deliveries(&format!("{id}/release")).await.unwrap();
+        let names: Vec<&str> = made.iter().map(|record| record.recipient.as_str()).collect();
+        let expected: &[&str] = if told { &["alert_store", "grave"] } else { &["alert_store"] };
+        assert_eq!(names, expected, "{id}; 'begins' asks for beginnings alone");
+    }
 }

@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{DeliveryError, Endpoint, EndpointDeps, EndpointKind};
+use super::{DeliveryError, Endpoint, EndpointDeps, EndpointKind, Repetition};
 use crate::format::chat::{Sink, Unit, markdown};
 use crate::http::answer::{self, Answer};
 use crate::http::params::SecretUrl;
@@ -102,6 +102,14 @@ struct Discord {
 impl Posting for Discord {
     fn http(&self) -> &HttpClient {
         &self.http
+    }
+
+    fn has_text(&self) -> bool {
+        true
+    }
+
+    fn repetition(&self) -> Repetition {
+        Repetition::Told
     }
 
     fn batch(&self) -> usize {

@@ -182,7 +182,10 @@ fn read_item(item: &Value) -> Result<(), DeliveryError> {
         Ok(()) => Ok(()),
         Err(DeliveryError::Retry { after, .. }) => Err(DeliveryError::Retry { after, reason }),
         Err(DeliveryError::Unknown { .. }) => Err(DeliveryError::Unknown { reason }),
-        Err(DeliveryError::Permanent { .. }) => Err(DeliveryError::Permanent { reason }),
+        // Of one document, not of us.
+        Err(DeliveryError::Permanent { .. } | DeliveryError::Refused { .. }) => {
+            Err(DeliveryError::Permanent { reason })
+        }
     }
 }
 
@@ -212,7 +215,9 @@ impl Endpoint for Elasticsearch {
             let (now, later) = rest.split_at(fitting(rest));
             let ended = self.send(now).await;
             let failed = ended.iter().find_map(|end| match end {
-                Err(error @ DeliveryError::Retry { .. }) => Some(error.clone()),
+                Err(error @ (DeliveryError::Retry { .. } | DeliveryError::Refused { .. })) => {
+                    Some(error.clone())
+                }
                 Err(DeliveryError::Unknown { reason }) => Some(DeliveryError::retry(reason)),
                 _ => None,
             });

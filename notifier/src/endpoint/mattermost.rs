@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::json;
 use shared::secret::Secret;
 
-use super::{DeliveryError, Endpoint, EndpointDeps, EndpointKind};
+use super::{DeliveryError, Endpoint, EndpointDeps, EndpointKind, Repetition};
 use crate::format::chat::{Sink, Unit, markdown};
 use crate::http::answer::{self, Answer};
 use crate::http::params::TlsParams;
@@ -83,6 +83,15 @@ struct Mattermost {
 impl Posting for Mattermost {
     fn http(&self) -> &HttpClient {
         &self.http
+    }
+
+    fn has_text(&self) -> bool {
+        true
+    }
+
+    /// By `pending_post_id`, which a server remembers for half a minute.
+    fn repetition(&self) -> Repetition {
+        Repetition::Known
     }
 
     fn batch(&self) -> usize {

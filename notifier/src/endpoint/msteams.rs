@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use shared::model::Severity;
 
-use super::{DeliveryError, Endpoint, EndpointDeps, EndpointKind, NoParams};
+use super::{DeliveryError, Endpoint, EndpointDeps, EndpointKind, NoParams, Repetition};
 use crate::format::chat::{Sink, Unit, html, plain};
 use crate::http::answer::{self, Answer, classify};
 use crate::http::params::SecretUrl;
@@ -81,6 +81,19 @@ struct Msteams {
 impl Posting for Msteams {
     fn http(&self) -> &HttpClient {
         &self.http
+    }
+
+    fn has_text(&self) -> bool {
+        true
+    }
+
+    fn repetition(&self) -> Repetition {
+        Repetition::Told
+    }
+
+    /// Four a second.
+    fn per_minute(&self) -> Option<u32> {
+        Some(240)
     }
 
     fn batch(&self) -> usize {

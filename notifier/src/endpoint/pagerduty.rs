@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use shared::model::{Alert, AlertAction, Severity};
 use shared::secret::Secret;
 
-use super::{DeliveryError, Endpoint, EndpointDeps, EndpointKind, NoParams};
+use super::{DeliveryError, Endpoint, EndpointDeps, EndpointKind, NoParams, Repetition};
 use crate::format::chat::{Sink, Unit, plain};
 use crate::http::answer::Answer;
 use crate::http::{HttpClient, HttpUrl, Post};
@@ -84,6 +84,21 @@ impl Pagerduty {
 impl Posting for Pagerduty {
     fn http(&self) -> &HttpClient {
         &self.http
+    }
+
+    /// An incident tells of one alert, which its key names.
+    fn has_text(&self) -> bool {
+        false
+    }
+
+    /// By `dedup_key`.
+    fn repetition(&self) -> Repetition {
+        Repetition::Known
+    }
+
+    /// For each integration key.
+    fn per_minute(&self) -> Option<u32> {
+        Some(120)
     }
 
     fn sink(&self) -> Option<&Sink> {

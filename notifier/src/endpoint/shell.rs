@@ -18,7 +18,7 @@ use serde_json::json;
 use shared::model::AlertAction;
 use shared::store::Delivery;
 
-use super::{DeliveryError, Endpoint, EndpointDeps, EndpointKind, Manners, alert_of};
+use super::{DeliveryError, Endpoint, EndpointDeps, EndpointKind, Manners, Told, alert_of};
 use crate::params::{Within, schema_is};
 use crate::posting::TEST_TEXT;
 use crate::program::{End, Ended, Program, run};
@@ -217,14 +217,19 @@ impl Endpoint for Shell {
     }
 
     async fn deliver(&self, batch: &[Delivery]) -> Vec<Result<(), DeliveryError>> {
+        self.deliver_told(batch).await.into_iter().map(|result| result.map(drop)).collect()
+    }
+
+    async fn deliver_told(&self, batch: &[Delivery]) -> Vec<Told> {
         let mut results = Vec::with_capacity(batch.len());
         for delivery in batch {
             results.push(match alert_of(delivery) {
                 Ok(alert) if self.recipient.execution.wants(alert.action) => {
                     let key = delivery.idempotency_key();
-                    self.run(delivery.payload.clone(), &delivery.event_id, &key).await.map(drop)
+                    let ended = self.run(delivery.payload.clone(), &delivery.event_id, &key).await;
+                    ended.map(|ended| Some(format!("script {} {ended}", self.params.script.0)))
                 }
-                other => other.map(drop),
+                other => other.map(|_| None),
             });
         }
         results

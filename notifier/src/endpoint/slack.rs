@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use shared::model::Severity;
 use shared::secret::Secret;
 
-use super::{DeliveryError, Endpoint, EndpointDeps, EndpointKind};
+use super::{DeliveryError, Endpoint, EndpointDeps, EndpointKind, Repetition};
 use crate::format::chat::{Sink, Unit, slack};
 use crate::http::answer::{self, Answer};
 use crate::http::params::SecretUrl;
@@ -131,6 +131,19 @@ impl Slack {
 impl Posting for Slack {
     fn http(&self) -> &HttpClient {
         &self.http
+    }
+
+    fn has_text(&self) -> bool {
+        true
+    }
+
+    fn repetition(&self) -> Repetition {
+        Repetition::Told
+    }
+
+    /// One a second for each webhook.
+    fn per_minute(&self) -> Option<u32> {
+        Some(60)
     }
 
     fn batch(&self) -> usize {

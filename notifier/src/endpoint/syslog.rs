@@ -20,7 +20,8 @@ use shared::store::Delivery;
 use self::line::{Format, Header};
 use self::transport::{Framing, Transport};
 use super::{
-    DeliveryError, Endpoint, EndpointDeps, EndpointKind, Manners, NoParams, alert_of, merged, same_for_all,
+    DeliveryError, Endpoint, EndpointDeps, EndpointKind, Manners, NoParams, Repetition, alert_of, merged,
+    same_for_all,
 };
 use crate::http::params::TlsParams;
 use crate::params::Within;
@@ -156,7 +157,7 @@ impl Syslog {
 #[async_trait]
 impl Endpoint for Syslog {
     fn manners(&self) -> Manners {
-        Manners::of_batch(self.batch)
+        Manners { repetition: Repetition::Harmless, ..Manners::of_batch(self.batch) }
     }
 
     async fn deliver(&self, batch: &[Delivery]) -> Vec<Result<(), DeliveryError>> {

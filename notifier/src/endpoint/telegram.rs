@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use shared::secret::Secret;
 
-use super::{DeliveryError, Endpoint, EndpointDeps, EndpointKind};
+use super::{DeliveryError, Endpoint, EndpointDeps, EndpointKind, Repetition};
 use crate::format::chat::{Sink, Unit, unmentioned};
 use crate::http::answer::{self, Answer};
 use crate::http::{HttpClient, HttpUrl, Post};
@@ -86,6 +86,13 @@ struct Chat(Value);
 
 schema_is!(Chat, { "type": ["string", "integer"] });
 
+impl Chat {
+    /// A group or a channel.
+    fn is_many(&self) -> bool {
+        self.0.as_i64().is_none_or(|number| number < 0)
+    }
+}
+
 impl TryFrom<toml::Value> for Chat {
     type Error = String;
 
@@ -118,6 +125,19 @@ struct Telegram {
 impl Posting for Telegram {
     fn http(&self) -> &HttpClient {
         &self.http
+    }
+
+    fn has_text(&self) -> bool {
+        true
+    }
+
+    fn repetition(&self) -> Repetition {
+        Repetition::Told
+    }
+
+    /// Groups and channels take 20, a chat with one person one a second.
+    fn per_minute(&self) -> Option<u32> {
+        Some(if self.recipient.channel.is_many() { 20 } else { 60 })
     }
 
     fn batch(&self) -> usize {

@@ -216,6 +216,7 @@ mod editing;
 mod faults;
 pub(super) mod hostile;
 mod limits;
+mod manners;
 mod meaning;
 mod page;
 mod requests;
@@ -261,7 +262,8 @@ async fn a_webhook_test_is_an_empty_list_and_says_what_was_answered() {
 async fn a_webhooks_answers_are_classified() {
     let cases = [
         (Script::Answer(204, ""), Ok(())),
-        (Script::Answer(404, ""), Err(DeliveryError::permanent("answered 404"))),
+        (Script::Answer(400, ""), Err(DeliveryError::permanent("answered 400"))),
+        (Script::Answer(404, ""), Err(DeliveryError::refused("answered 404"))),
         (Script::Answer(503, ""), Err(DeliveryError::retry("answered 503"))),
         (
             Script::Answer(429, "retry-after: 30\r\n"),
@@ -294,7 +296,7 @@ async fn requests_that_are_under_way_at_once_each_end_for_themselves() {
     for (n, result) in endpoint.deliver(&batch).await.into_iter().enumerate() {
         let expected = match n {
             7 => Err(DeliveryError::retry("answered 503")),
-            9 => Err(DeliveryError::permanent("answered 404")),
+            9 => Err(DeliveryError::refused("answered 404")),
             _ => Ok(()),
         };
         assert_eq!(result, expected, "{n}");

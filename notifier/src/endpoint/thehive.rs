@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use shared::model::{Alert, AlertAction, Party, Severity};
 use shared::secret::Secret;
 
-use super::{DeliveryError, Endpoint, EndpointDeps, EndpointKind, NoParams};
+use super::{DeliveryError, Endpoint, EndpointDeps, EndpointKind, NoParams, Repetition};
 use crate::format::chat::{Sink, Unit, markdown, plain};
 use crate::format::text;
 use crate::http::answer::Answer;
@@ -163,6 +163,16 @@ impl Thehive {
 impl Posting for Thehive {
     fn http(&self) -> &HttpClient {
         &self.http
+    }
+
+    /// An alert there stands for one of ours.
+    fn has_text(&self) -> bool {
+        false
+    }
+
+    /// By `sourceRef`.
+    fn repetition(&self) -> Repetition {
+        Repetition::Known
     }
 
     fn sink(&self) -> Option<&Sink> {

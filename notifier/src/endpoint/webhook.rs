@@ -17,7 +17,7 @@ use shared::clock::SharedClock;
 use shared::model::Alert;
 use shared::secret::Secret;
 
-use super::{Endpoint, EndpointDeps, EndpointKind, NoParams};
+use super::{Endpoint, EndpointDeps, EndpointKind, NoParams, Repetition};
 use crate::format::one_line;
 use crate::format::template::{Template, json_inside};
 use crate::http::params::{OwnHeaders, TlsParams};
@@ -166,6 +166,15 @@ impl Webhook {
 impl Posting for Webhook {
     fn http(&self) -> &HttpClient {
         &self.http
+    }
+
+    fn has_text(&self) -> bool {
+        false
+    }
+
+    /// By `webhook-id` and `idempotency_key`.
+    fn repetition(&self) -> Repetition {
+        Repetition::Known
     }
 
     fn batch(&self) -> usize {

@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{DeliveryError, Endpoint, EndpointDeps, EndpointKind, NoParams};
+use super::{DeliveryError, Endpoint, EndpointDeps, EndpointKind, NoParams, Repetition};
 use crate::format::chat::{Sink, Unit, unmentioned};
 use crate::http::answer::{self, Answer};
 use crate::http::params::SecretUrl;
@@ -57,6 +57,19 @@ struct Wechat {
 impl Posting for Wechat {
     fn http(&self) -> &HttpClient {
         &self.http
+    }
+
+    fn has_text(&self) -> bool {
+        true
+    }
+
+    fn repetition(&self) -> Repetition {
+        Repetition::Told
+    }
+
+    /// What a robot may send.
+    fn per_minute(&self) -> Option<u32> {
+        Some(20)
     }
 
     fn batch(&self) -> usize {

@@ -63,6 +63,9 @@ impl Answer {
             (DeliveryError::Permanent { reason }, Some(text)) => {
                 DeliveryError::Permanent { reason: format!("{reason}: {text}") }
             }
+            (DeliveryError::Refused { reason }, Some(text)) => {
+                DeliveryError::Refused { reason: format!("{reason}: {text}") }
+            }
             (error, _) => error,
         })
     }
@@ -99,8 +102,9 @@ pub fn wait(seconds: f64, reason: String) -> DeliveryError {
     DeliveryError::Retry { after: Some(Duration::from_secs_f64(seconds)), reason }
 }
 
-/// Reads a status code: 2xx is delivered; 408, 425, 429 and 5xx are tried again; everything else
-/// would be answered the same way next time.
+/// Reads a status code: 2xx is delivered; 408, 425, 429 and 5xx are tried again; 401, 403, 404 and 410
+/// say that nothing is taken from us, whatever we send; everything else would be answered the same way
+/// next time.
 ///
 /// # Errors
 /// [`DeliveryError`] with the status in its reason.
@@ -113,6 +117,7 @@ pub fn classify(status: u16, retry_after: Option<&str>, now: Timestamp) -> Resul
             Err(DeliveryError::Retry { after, reason: "answered 429, too many requests".to_owned() })
         }
         408 | 425 | 500..=599 => Err(DeliveryError::Retry { after, reason: format!("answered {status}") }),
+        401 | 403 | 404 | 410 => Err(DeliveryError::refused(format!("answered {status}"))),
         300..=399 => {
             let reason = format!("answered {status}; redirects are not followed");
             Err(DeliveryError::Permanent { reason })
@@ -147,6 +152,9 @@ mod tests {
                 200..=299 => assert!(answer.is_ok(), "{status}"),
                 408 | 425 | 429 | 500..=599 => {
                     assert!(matches!(answer, Err(DeliveryError::Retry { .. })), "{status}");
+                }
+                401 | 403 | 404 | 410 => {
+                    assert!(matches!(answer, Err(DeliveryError::Refused { .. })), "{status}");
                 }
                 _ => assert!(matches!(answer, Err(DeliveryError::Permanent { .. })), "{status}"),
             }

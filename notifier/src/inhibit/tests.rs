@@ -53,12 +53,16 @@ impl World {
             recipients: vec![ALERT_STORE.to_owned(), "ops".to_owned()],
             config_version: "7".to_owned(),
             not_before: None,
+            spared: Vec::new(),
         };
         let mut draft = Draft::new(&self.rules, &self.state);
         let (muted, more) = draft.see(&mut event, alert, &HostPools::default(), self.now);
         // The same batch again, before the first one counted, is decided the same way.
-        let mut again =
-            LedgerEvent { recipients: vec![ALERT_STORE.to_owned(), "ops".to_owned()], ..event.clone() };
+        let mut again = LedgerEvent {
+            recipients: vec![ALERT_STORE.to_owned(), "ops".to_owned()],
+            spared: Vec::new(),
+            ..event.clone()
+        };
         let mut second = Draft::new(&self.rules, &self.state);
         let same = second.see(&mut again, alert, &HostPools::default(), self.now);
         assert_eq!(((muted, more.clone()), &event), (same, &again));

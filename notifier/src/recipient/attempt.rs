@@ -5,25 +5,22 @@ use std::time::Duration;
 use shared::store::Delivery;
 use tracing::{Instrument, Span};
 
-use crate::endpoint::{DeliveryError, Endpoint, same_for_all};
+use crate::endpoint::{DeliveryError, Endpoint, Told};
 
 /// One try of a batch, each delivery in a span whose parent is what caused it.
-pub(super) async fn attempt(
-    endpoint: &dyn Endpoint,
-    batch: &[Delivery],
-    limit: Duration,
-) -> Vec<Result<(), DeliveryError>> {
+pub(super) async fn attempt(endpoint: &dyn Endpoint, batch: &[Delivery], limit: Duration) -> Vec<Told> {
     let spans: Vec<Span> = batch.iter().map(span).collect();
     let first = spans.first().cloned().unwrap_or_else(Span::none);
-    let results = match tokio::time::timeout(limit, endpoint.deliver(batch).instrument(first)).await {
+    let results = match tokio::time::timeout(limit, endpoint.deliver_told(batch).instrument(first)).await {
         Ok(results) => results,
-        Err(_) => same_for_all(batch, &Err(DeliveryError::unknown(format!("no end within {limit:?}")))),
+        Err(_) => vec![Err(DeliveryError::unknown(format!("no end within {limit:?}"))); batch.len()],
     };
     for (span, result) in spans.iter().zip(&results) {
         let outcome = match result {
-            Ok(()) => "delivered",
+            Ok(_) => "delivered",
             Err(DeliveryError::Retry { .. }) => "retry",
             Err(DeliveryError::Unknown { .. }) => "unknown",
+            Err(DeliveryError::Refused { .. }) => "refused",
             Err(DeliveryError::Permanent { .. }) => "dead",
         };
         span.record("outcome", outcome);

@@ -9,6 +9,7 @@ use shared::store::Delivery;
 
 use super::RecipientMessage;
 use crate::latency::{Latencies, LatencyStats};
+use crate::trouble::Trouble;
 
 /// How others reach a lane, over its restarts.
 #[derive(Debug, Default)]
@@ -17,6 +18,8 @@ pub struct LaneHandle {
     pub(super) woken: AtomicBool,
     pub(super) open: AtomicBool,
     latencies: Mutex<Latencies>,
+    trouble: Mutex<Trouble>,
+    pace: Mutex<Option<(u32, u32)>>,
 }
 
 impl LaneHandle {
@@ -39,6 +42,20 @@ impl LaneHandle {
     /// How long its latest deliveries took from acceptance on, and when the last one was made.
     pub fn latency(&self) -> LatencyStats {
         self.latencies.lock().unwrap_or_else(PoisonError::into_inner).stats()
+    }
+
+    /// Requests in a minute at the moment, and at most, where a bound is known.
+    pub fn pace(&self) -> Option<(u32, u32)> {
+        *self.pace.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn paced(&self, pace: Option<(u32, u32)>) {
+        *self.pace.lock().unwrap_or_else(PoisonError::into_inner) = pace;
+    }
+
+    /// Changes what is known of how the recipient was told of.
+    pub(super) fn trouble<T>(&self, change: impl FnOnce(&mut Trouble) -> T) -> T {
+        change(&mut self.trouble.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     pub(super) fn delivered(&self, delivery: &Delivery, at: Timestamp) {

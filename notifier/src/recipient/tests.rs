@@ -19,6 +19,7 @@ use crate::lane::horizon;
 use crate::testing::eventually;
 
 mod gated;
+mod turns;
 
 const NOW: Timestamp = Timestamp::from_secs(1_000_000);
 
@@ -50,8 +51,29 @@ impl Endpoint for Scripted {
         batch.iter().map(|delivery| (self.answer)(delivery)).collect()
     }
 
+    async fn deliver_told(&self, batch: &[Delivery]) -> Vec<Told> {
+        let ends = self.deliver(batch).await.into_iter().zip(batch);
+        let say = |delivery: &Delivery| Some(format!("took {}", delivery.idempotency_key()));
+        ends.map(|(end, delivery)| end.map(|()| say(delivery))).collect()
+    }
+
     async fn test(&self) -> Result<String, DeliveryError> {
         Ok(String::new())
+    }
+}
+
+fn event(id: &str, order_key: &str) -> LedgerEvent {
+    LedgerEvent {
+        id: id.to_owned(),
+        kind: EventKind::Alert,
+        order_key: order_key.to_owned(),
+        severity: Severity::Error,
+        payload: "{\"severity\":\"error\"}".to_owned(),
+        traceparent: Some("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".to_owned()),
+        recipients: vec!["r".to_owned()],
+        config_version: String::new(),
+        not_before: None,
+        spared: Vec::new(),
     }
 }
 
@@ -87,6 +109,13 @@ impl Setup {
             lease: Duration::from_secs(60),
             handle: Arc::default(),
             fallback: None,
+            teller: Teller {
+                bus: MemoryBus::new(Default::default()),
+                subjects: Subjects::new("t"),
+                clock: Arc::clone(&clock) as SharedClock,
+                site: "main".to_owned(),
+                node: "n1".to_owned(),
+            },
             follow_ups: FollowUps { bus: MemoryBus::new(Default::default()), subjects: Subjects::new("t") },
         };
         Self { store, clock, endpoint, args }
@@ -97,17 +126,7 @@ impl Setup {
     }
 
     async fn owe(&self, events: &[(&str, &str)]) {
-        let events = events.iter().map(|(id, key)| LedgerEvent {
-            id: (*id).to_owned(),
-            kind: EventKind::Alert,
-            order_key: (*key).to_owned(),
-            severity: Severity::Error,
-            payload: "{\"severity\":\"error\"}".to_owned(),
-            traceparent: Some("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".to_owned()),
-            recipients: vec!["r".to_owned()],
-            config_version: String::new(),
-            not_before: None,
-        });
+        let events = events.iter().map(|(id, key)| event(id, key));
         self.store.accept(events.collect(), self.clock.now(), horizon).await.unwrap();
         self.args.handle.wake();
     }
@@ -167,6 +186,22 @@ async fn deliveries_of_one_key_wait_for_the_first_and_others_do_not() {
 }
 
 #[tokio::test]
+async fn a_request_without_an_answer_is_made_again_as_it_was() {
+    let setup = Setup::new(|delivery| match delivery.attempts {
+        0 if delivery.event_id != "d" => Err(DeliveryError::unknown("no answer")),
+        _ => Ok(()),
+    });
+    let _lane = setup.start().await;
+    setup.owe(&[("a", "a"), ("b", "b"), ("c", "c")]).await;
+    setup.until("the first try", |s| s.attempts == 3).await;
+    // The other comes at the moment at which those are due again.
+    setup.clock.advance(Duration::from_secs(2));
+    setup.owe(&[("d", "d")]).await;
+    setup.until("all are delivered", |s| s.delivered == 4).await;
+    assert_eq!(setup.seen(), [vec!["a/r", "b/r", "c/r"], vec!["a/r", "b/r", "c/r"], vec!["d/r"]]);
+}
+
+#[tokio::test]
 async fn retry_after_holds_the_whole_lane() {
     let setup = Setup::new(|delivery| match delivery.attempts {
         0 if delivery.event_id == "a" => Err(DeliveryError::Retry {
@@ -212,12 +247,12 @@ async fn the_breaker_opens_probes_and_closes() {
 
 #[tokio::test]
 async fn what_is_refused_becomes_a_dead_letter_with_its_reason() {
-    let setup = Setup::new(|_| Err(DeliveryError::permanent("answered 404")));
+    let setup = Setup::new(|_| Err(DeliveryError::permanent("answered 400")));
     let _lane = setup.start().await;
     setup.owe(&[("a", "a")]).await;
     setup.until("a dead letter", |s| s.dead == 1).await;
     let letters = setup.store.dead_letters(Some("r"), 10).await.unwrap();
-    assert_eq!((letters[0].reason.as_str(), letters[0].attempts), ("answered 404", 1));
+    assert_eq!((letters[0].reason.as_str(), letters[0].attempts), ("answered 400", 1));
 }
 
 #[tokio::test]
@@ -241,7 +276,7 @@ async fn what_an_earlier_run_had_claimed_is_tried_again_with_the_same_key() {
     let setup = Setup::new(|_| Ok(()));
     setup.owe(&[("a", "a")]).await;
     let until = NOW.plus_secs(60);
-    let before = setup.store.claim("r", "n1/r", NOW, until, 10).await.unwrap();
+    let before = setup.store.claim("r", "n1/r", NOW, until, 10, 0).await.unwrap();
     let _lane = setup.start().await;
     setup.until("delivery", |s| s.delivered == 1).await;
     assert_eq!(setup.seen(), [[before[0].idempotency_key()]]);

@@ -7,12 +7,14 @@ use shared::clock::SystemClock;
 use shared::model::{Alert, Timestamp};
 use shared::settings::Settings;
 use shared::store::sqlite::SqliteStore;
-use shared::store::{EventKind, LedgerEvent, Store};
+use shared::store::{EventKind, LedgerEvent, Store, StoreHealth};
 use shared::supervise::RestartPolicy;
 
 use super::*;
 use crate::route::ALERT_STORE;
 use crate::testing::{Script, Server, alert, eventually, flow_alert, tls};
+
+mod troubles;
 
 struct Setup {
     bus: Arc<MemoryBus>,
@@ -142,7 +144,7 @@ async fn what_a_later_collector_tells_reaches_the_endpoint() {
 async fn questions_are_answered() {
     let server = Server::start(|_, request| match request.json()["alerts"].as_array().unwrap().is_empty() {
         true => Script::Answer(204, ""),
-        false => Script::Answer(403, ""),
+        false => Script::Answer(400, ""),
     })
     .await;
     let setup = Setup::new(&webhook(&server));
@@ -177,7 +179,7 @@ async fn questions_are_answered() {
     setup.append(&alert("a")).await;
     setup.drained().await;
     let letters = setup.ask("dead_letters", "").await;
-    assert_eq!((&letters[0]["recipient"], &letters[0]["reason"]), (&json!("ops"), &json!("answered 403")));
+    assert_eq!((&letters[0]["recipient"], &letters[0]["reason"]), (&json!("ops"), &json!("answered 400")));
     assert_eq!(setup.ask("dead_letters", "{\"recipient\":\"alert_store\"}").await, json!([]));
     let before = server.requests().len();
     assert_eq!(setup.ask("replay_dead", "{\"recipient\":\"ops\"}").await, json!({ "replayed": 1 }));
@@ -221,6 +223,7 @@ async fn what_is_owed_to_a_recipient_that_is_gone_becomes_dead_letters() {
         recipients: vec!["gone".to_owned(), "off".to_owned()],
         config_version: String::new(),
         not_before: None,
+        spared: Vec::new(),
     };
     let now = setup.deps.clock.now();
     setup.store.accept(vec![event], now, crate::lane::horizon).await.unwrap();
@@ -533,12 +536,15 @@ async fn a_full_disk_holds_the_producers_and_what_they_hold_arrives_when_there_i
     let mut last = Box::pin(last.stored());
     assert!(tokio::time::timeout(Duration::from_millis(1500), &mut last).await.is_err(), "the disk is full");
     assert_eq!(setup.bus.outstanding(), Some(20), "the bus still has them all");
+    let health = setup.store.health().unwrap();
+    assert!(matches!(&*health.borrow(), StoreHealth::Failing(cause) if cause.contains("full")), "{health:?}");
     std::fs::remove_file(&ballast).unwrap();
     tokio::time::timeout(Duration::from_secs(20), last).await.expect("there is room again").unwrap();
     for receipt in receipts {
         receipt.stored().await.unwrap();
     }
     setup.drained().await;
+    assert_eq!(*health.borrow(), StoreHealth::Working);
     let told: HashSet<String> = server
         .requests()
         .iter()

@@ -23,7 +23,7 @@ mod documents;
 mod events;
 mod flows;
 mod hooks;
-mod ledger;
+pub(in crate::store) mod ledger;
 mod memory;
 mod partitions;
 pub mod samples;
@@ -143,7 +143,8 @@ pub async fn ledger(store: &dyn Ledger) {
     ledger::a_delivery_carries_its_event(store).await;
     ledger::one_key_keeps_its_order_and_others_go_on(store).await;
     ledger::recipients_do_not_wait_for_each_other(store).await;
-    ledger::the_oldest_are_claimed_first(store).await;
+    ledger::the_gravest_are_claimed_first_and_the_oldest_have_their_share(store).await;
+    ledger::a_flood_of_grave_ones_starves_nobody(store).await;
     ledger::a_claim_that_runs_out_is_claimable(store).await;
     ledger::an_owners_claims_can_be_released(store).await;
     ledger::ends::a_retry_past_the_deadline_is_death(store).await;
@@ -153,6 +154,8 @@ pub async fn ledger(store: &dyn Ledger) {
     ledger::ends::what_is_given_up_can_go_to_another(store).await;
     ledger::ends::next_due_never_lets_a_lane_sleep_forever(store).await;
     ledger::ends::stats_count_per_recipient(store).await;
+    ledger::ends::what_is_not_told_is_counted_by_why(store).await;
+    ledger::gate::what_follows_from_an_event_is_shown_with_it(store).await;
     ledger::gate::what_is_not_yet_due_waits(store).await;
     ledger::gate::what_nobody_sent_is_no_attempt(store).await;
     ledger::gate::those_behind_are_seen_in_their_order(store).await;

@@ -6,8 +6,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
+pub use self::dropped::Dropped;
 use super::StoreError;
 use crate::model::{Severity, Timestamp};
+
+mod dropped;
 
 /// What is delivered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,6 +62,8 @@ pub struct LedgerEvent {
     pub config_version: String,
     /// Its deliveries are due then, and their deadlines count from then; at once when absent.
     pub not_before: Option<Timestamp>,
+    /// Recipients that would have got it, and why they do not; counted, and nothing else.
+    pub spared: Vec<(String, Dropped)>,
 }
 
 /// One event on its way to one recipient.
@@ -95,7 +100,10 @@ impl Delivery {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// The far end has it.
-    Delivered,
+    Delivered {
+        /// What it said, where it says something.
+        answer: Option<String>,
+    },
     /// Try again at this time; the text says why.
     Retry {
         /// When.
@@ -114,6 +122,8 @@ pub enum Outcome {
     Postponed {
         /// When.
         at: Timestamp,
+        /// Why.
+        reason: &'static str,
     },
     /// Nobody is told, on purpose; the text says why. No attempt.
     Suppressed {
@@ -139,6 +149,11 @@ pub enum Outcome {
     },
 }
 
+impl Outcome {
+    /// The far end has it, and said nothing.
+    pub const DELIVERED: Self = Self::Delivered { answer: None };
+}
+
 /// What one recipient has received.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct RecipientStats {
@@ -158,6 +173,17 @@ pub struct RecipientStats {
     pub merged: u64,
     /// Tries altogether.
     pub attempts: u64,
+    /// Tries that did not deliver.
+    #[serde(default)]
+    pub failed: u64,
+    /// What was not told, by why: `deadline`, `refused`, `unknown`, `gone`, `silenced`, `muted`,
+    /// `acknowledged`, `released`. Counts what was replayed since as well.
+    #[serde(default)]
+    pub dropped: BTreeMap<String, u64>,
+    /// When something was delivered last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub last_success: Option<Timestamp>,
     /// Why the last try failed; absent when it did not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_error: Option<String>,
@@ -213,11 +239,36 @@ pub struct Attempt {
     /// When it ended.
     #[schema(value_type = String)]
     pub at: Timestamp,
+    /// When it was claimed for this try; absent where that is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub started: Option<Timestamp>,
+    /// Milliseconds from then to its end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub took_ms: Option<u64>,
     /// `delivered`, `retry`, `unknown` (sent, no answer) or `dead`.
     pub outcome: String,
     /// Why, when it was not delivered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// What the far end said when it was delivered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answer: Option<String>,
+}
+
+impl Attempt {
+    /// As the tables of the stores keep it: times in nanoseconds since the epoch.
+    pub(crate) fn kept(
+        started: Option<i64>,
+        at: i64,
+        outcome: String,
+        reason: Option<String>,
+        answer: Option<String>,
+    ) -> Self {
+        let took = started.map(|from| at.saturating_sub(from).max(0).unsigned_abs() / 1_000_000);
+        let (at, started) = (Timestamp::from_ns(at), started.map(Timestamp::from_ns));
+        Self { at, started, took_ms: took, outcome, reason, answer }
+    }
 }
 
 /// What must not be in a ledger; every count is zero in a sound one.
@@ -229,6 +280,10 @@ pub struct LedgerAudit {
     pub forgotten_claims: u64,
     /// Recipients whose totals are not those of their rows.
     pub wrong_totals: u64,
+    /// Events of the last hour that have fewer deliveries than were decided.
+    pub lost_deliveries: u64,
+    /// Deliveries under way before an older one of their order key that was never given up.
+    pub out_of_order: u64,
 }
 
 /// The notifier's ledger: events accepted, deliveries owed, tries made.
@@ -245,8 +300,10 @@ pub trait Ledger: Send + Sync + 'static {
         deadline: fn(Severity) -> Duration,
     ) -> Result<u64, StoreError>;
 
-    /// Claims due deliveries of one recipient, oldest first, for `owner` until `until`: at most one
-    /// per order key, and none while an older one with its key is unfinished.
+    /// Claims due deliveries of one recipient for `owner` until `until`: at most one per order key, and
+    /// none while an older one with its key is unfinished. Of `limit` in all, `oldest` are those that wait
+    /// longest, so that nothing waits for ever; the others are the gravest, of these the oldest. They are
+    /// given in order of severity, then of acceptance.
     async fn claim(
         &self,
         recipient: &str,
@@ -254,6 +311,7 @@ pub trait Ledger: Send + Sync + 'static {
         now: Timestamp,
         until: Timestamp,
         limit: usize,
+        oldest: usize,
     ) -> Result<Vec<Delivery>, StoreError>;
 
     /// Records how tries ended; each counts as one attempt unless its outcome says otherwise. Also
@@ -297,8 +355,12 @@ pub trait Ledger: Send + Sync + 'static {
     /// Forgets a recipient's dead letters, or the one of an event; returns how many.
     async fn discard_dead(&self, recipient: &str, event: Option<&str>) -> Result<u64, StoreError>;
 
-    /// The deliveries of one event, by recipient.
+    /// The deliveries of one event and of what follows from it (`<event>#…`: repetitions, escalations,
+    /// what is told when it is muted no more), by event and recipient.
     async fn deliveries(&self, event: &str) -> Result<Vec<DeliveryRecord>, StoreError>;
+
+    /// What an event says; `None` when there is none of this id.
+    async fn payload(&self, event: &str) -> Result<Option<(EventKind, String)>, StoreError>;
 
     /// Forgets finished events accepted before `before`; dead letters stay. Returns how many.
     async fn prune(&self, before: Timestamp) -> Result<u64, StoreError>;

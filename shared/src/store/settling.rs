@@ -1,7 +1,7 @@
 //! How tries of a delivery end, the same in every backend.
 
 use crate::model::Timestamp;
-use crate::store::Outcome;
+use crate::store::{Dropped, Outcome};
 
 /// An outcome after the deadline had its say.
 pub(super) enum End {
@@ -16,9 +16,9 @@ impl End {
     pub(super) fn of(outcome: &Outcome, now: Timestamp, deadline: Timestamp) -> Self {
         let finished = |name, reason: Option<&String>| Self::Finished { name, reason: reason.cloned() };
         match outcome {
-            Outcome::Delivered => finished("delivered", None),
+            Outcome::Delivered { .. } => finished(DELIVERED, None),
             Outcome::Retry { at, reason } | Outcome::Unknown { at, reason } if now.max(*at) > deadline => {
-                finished("dead", Some(&format!("deadline passed: {reason}")))
+                finished(DEAD, Some(&format!("{}: {reason}", Dropped::Deadline.begins())))
             }
             Outcome::Retry { at, reason } => {
                 Self::Again { at: *at, reason: Some(reason.clone()), name: "retry" }
@@ -26,10 +26,12 @@ impl End {
             Outcome::Unknown { at, reason } => {
                 Self::Again { at: *at, reason: Some(reason.clone()), name: "unknown" }
             }
-            Outcome::Postponed { at } => Self::Again { at: *at, reason: None, name: POSTPONED },
+            Outcome::Postponed { at, reason } => {
+                Self::Again { at: *at, reason: Some((*reason).to_owned()), name: POSTPONED }
+            }
             Outcome::Suppressed { reason } => finished(SUPPRESSED, Some(reason)),
             Outcome::Merged { into } => finished(MERGED, Some(&format!("told with {into}"))),
-            Outcome::Dead { reason } | Outcome::Diverted { reason, .. } => finished("dead", Some(reason)),
+            Outcome::Dead { reason } | Outcome::Diverted { reason, .. } => finished(DEAD, Some(reason)),
         }
     }
 
@@ -47,12 +49,37 @@ impl End {
         }
     }
 
+    /// Why nobody is told, where that is the end.
+    pub(super) fn dropped(&self) -> Option<Dropped> {
+        match self {
+            Self::Finished { reason, name } if [DEAD, SUPPRESSED].contains(name) => {
+                Some(Dropped::of(reason.as_deref().unwrap_or_default()))
+            }
+            _ => None,
+        }
+    }
+
+    /// True when the far end has it.
+    pub(super) fn is_delivered(&self) -> bool {
+        self.name() == DELIVERED
+    }
+
     /// False when nothing was sent.
     pub(super) fn is_attempt(&self) -> bool {
         ![POSTPONED, SUPPRESSED, MERGED].contains(&self.name())
     }
 }
 
+/// What the far end said when it took something.
+pub(super) fn answer(outcome: &Outcome) -> Option<&str> {
+    match outcome {
+        Outcome::Delivered { answer } => answer.as_deref(),
+        _ => None,
+    }
+}
+
+const DELIVERED: &str = "delivered";
+const DEAD: &str = "dead";
 const POSTPONED: &str = "postponed";
 const SUPPRESSED: &str = "suppressed";
 const MERGED: &str = "merged";

@@ -37,6 +37,7 @@ const LEDGER: Schema = Schema {
         include_str!("migrations/sqlite/ledger_004.sql"),
         include_str!("migrations/sqlite/ledger_005.sql"),
         include_str!("migrations/sqlite/ledger_006.sql"),
+        include_str!("migrations/sqlite/ledger_007.sql"),
     ],
 };
 /// The schema of `flows.db`, oldest step first.
@@ -127,8 +128,9 @@ impl SqliteStore {
 
 #[async_trait]
 impl Store for SqliteStore {
+    /// That of the ledger, which shares its disk with the others.
     fn health(&self) -> Option<watch::Receiver<StoreHealth>> {
-        None
+        Some(self.ledger.health())
     }
 
     /// Also writes the logs back into the files, and ends the threads.

@@ -14,16 +14,18 @@ pub enum Class {
     Delivered,
     Retry,
     Unknown,
+    Refused,
     Permanent,
 }
 
-pub use Class::{Delivered, Permanent, Retry, Unknown};
+pub use Class::{Delivered, Permanent, Refused, Retry, Unknown};
 
 pub fn class(result: &Result<(), DeliveryError>) -> Class {
     match result {
         Ok(()) => Delivered,
         Err(DeliveryError::Retry { .. }) => Retry,
         Err(DeliveryError::Unknown { .. }) => Unknown,
+        Err(DeliveryError::Refused { .. }) => Refused,
         Err(DeliveryError::Permanent { .. }) => Permanent,
     }
 }
@@ -49,6 +51,7 @@ async fn every_kind_knows_what_every_status_means() {
                 204 | 205 if reads_the_body(row.4) => Retry,
                 200..=299 => Delivered,
                 408 | 425 | 429 | 500..=599 => Retry,
+                401 | 403 | 404 | 410 => Refused,
                 _ => Permanent,
             };
             // 205 comes with a body although it must not have one, and is read all the same.

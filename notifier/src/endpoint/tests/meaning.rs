@@ -17,14 +17,15 @@ fn waits(seconds: f64, reason: &str) -> Result<(), DeliveryError> {
 #[tokio::test]
 async fn words_of_the_far_end_decide_where_the_status_does_not() {
     let permanent = |reason: &str| Err(DeliveryError::permanent(reason));
+    let refused = |reason: &str| Err(DeliveryError::refused(reason));
     let retry = |reason: &str| Err(DeliveryError::retry(reason));
     let too_many = "answered 429, too many requests";
     for (kind, status, body, expected) in [
         ("discord", 429, "{\"retry_after\":1.5}", waits(1.5, too_many)),
         ("discord", 429, "{\"retry_after\":1e300}", waits(3600.0, too_many)),
         ("discord", 429, "{\"retry_after\":-1}", waits(0.0, too_many)),
-        ("discord", 404, "{\"message\":\"Unknown Webhook\"}", permanent("answered 404: Unknown Webhook")),
-        ("slack", 403, "invalid_token", permanent("answered 403: invalid_token")),
+        ("discord", 404, "{\"message\":\"Unknown Webhook\"}", refused("answered 404: Unknown Webhook")),
+        ("slack", 403, "invalid_token", refused("answered 403: invalid_token")),
         ("slack", 500, "rollup_error", retry("answered 500: rollup_error")),
         ("slack-api", 200, "{\"ok\":false,\"error\":\"ratelimited\"}", waits(1.0, "refused: ratelimited")),
         (
@@ -43,15 +44,10 @@ async fn words_of_the_far_end_decide_where_the_status_does_not() {
         ),
         ("slack-api", 200, "{\"ok\":false}", retry("answered 200 with what cannot be understood")),
         ("slack-api", 200, "ok", retry("answered 200 with what cannot be understood")),
-        ("mattermost", 403, "{\"message\":\"no channel\"}", permanent("answered 403: no channel")),
+        ("mattermost", 403, "{\"message\":\"no channel\"}", refused("answered 403: no channel")),
         ("telegram", 429, "{\"ok\":false,\"parameters\":{\"retry_after\":35}}", waits(35.0, too_many)),
         ("telegram", 200, "{\"ok\":false,\"description\":\"x\"}", permanent("refused: x")),
-        (
-            "telegram",
-            403,
-            "{\"description\":\"bot was blocked\"}",
-            permanent("answered 403: bot was blocked"),
-        ),
+        ("telegram", 403, "{\"description\":\"bot was blocked\"}", refused("answered 403: bot was blocked")),
         ("wechat", 200, "{\"errcode\":-1,\"errmsg\":\"busy\"}", retry("answered errcode -1: busy")),
         ("wechat", 200, "{\"errcode\":45009,\"errmsg\":\"x\"}", waits(60.0, "answered errcode 45009: x")),
         ("wechat", 200, "{\"errcode\":93000,\"errmsg\":\"x\"}", permanent("answered errcode 93000: x")),
@@ -85,7 +81,7 @@ async fn words_of_the_far_end_decide_where_the_status_does_not() {
             "elasticsearch",
             401,
             "{\"error\":{\"reason\":\"missing authentication\"}}",
-            permanent("answered 401: missing authentication"),
+            refused("answered 401: missing authentication"),
         ),
     ] {
         assert_eq!(answered(kind, Script::json(status, body)).await, expected, "{kind} {status} {body}");

@@ -120,7 +120,7 @@ async fn a_test_asks_the_far_end_and_tells_what_it_said() {
         assert!(told.contains("200") || told.contains("8.15.0"), "{}: {told}", row.4);
         let refusing = Server::start(|_, _| Script::json(403, "")).await;
         let error = built(row, &refusing).test().await.unwrap_err();
-        assert!(matches!(&error, DeliveryError::Permanent { reason } if reason.contains("403")), "{error}");
+        assert!(matches!(&error, DeliveryError::Refused { reason } if reason.contains("403")), "{error}");
     }
 }
 

@@ -111,6 +111,36 @@ async fn nobody_gets_more_than_his_bound_in_a_storm() {
     assert_eq!(stats.delivered + stats.merged, 15_000);
 }
 
+#[tokio::test]
+async fn ten_thousand_transitions_a_second_are_told_no_faster_than_the_bound() {
+    const SECONDS: usize = 4;
+    let mut setup = Setup::gated("digest_above = 50", |_| Ok(()));
+    setup.args.policy.max_per_minute = Some(60);
+    let _lane = setup.start().await;
+    let config = config("");
+    let mut passed = 0;
+    let mut second = async |setup: &Setup| {
+        setup.clock.advance(Duration::from_secs(1));
+        setup.settle_a_while().await;
+        passed += 1;
+        let told = setup.seen().len();
+        assert!(told <= passed + 1, "{told} messages in {passed} seconds");
+    };
+    for round in 0..SECONDS {
+        let began: Vec<Alert> = (0..5000).map(|n| thing(round * 5000 + n, Severity::Error)).collect();
+        setup.tell(&config, &began).await;
+        let ended = began.into_iter().map(|alert| Alert { action: AlertAction::Release, ..alert });
+        setup.tell(&config, &ended.collect::<Vec<_>>()).await;
+        second(&setup).await;
+    }
+    for _ in 0..60 {
+        second(&setup).await;
+    }
+    let stats = setup.until_of_r("all are told", |stats| stats.pending == 0).await;
+    assert_eq!(stats.delivered + stats.merged, 10_000 * SECONDS as u64);
+    assert_eq!(setup.store.audit(setup.clock.now()).await.unwrap(), LedgerAudit::default());
+}
+
 impl Setup {
     /// Gives the lane time to do what it may.
     async fn settle_a_while(&self) {
@@ -212,14 +242,18 @@ async fn what_nobody_acknowledges_is_told_to_another() {
 
 #[tokio::test]
 async fn what_may_have_arrived_is_sent_again_only_where_that_tells_nobody_twice() {
-    for (knows_repetitions, retry_unknown, delivered) in
-        [(true, false, true), (false, false, false), (false, true, true)]
+    use crate::endpoint::Repetition::{Harmless, Known, Told};
+    for (repetition, retry_unknown, delivered) in
+        [(Known, false, true), (Harmless, false, true), (Told, false, false), (Told, true, true)]
     {
         let mut setup = Setup::with(10, 1, |delivery| match delivery.attempts {
             0 => Err(DeliveryError::unknown("no answer")),
             _ => Ok(()),
         });
-        setup.args.policy.retry_unknown = knows_repetitions || retry_unknown;
+        let manners = Manners { repetition, ..setup.endpoint.manners() };
+        let recipient = format!("name = 'r'\nendpoint = 'e'\nretry_unknown = {retry_unknown}");
+        let recipient = toml::from_str(&recipient).unwrap();
+        setup.args.policy = Policy::new(&NotifierConfig::default(), manners, Some(&recipient));
         let _lane = setup.start().await;
         setup.owe(&[("a", "a")]).await;
         setup.until("the first try", |stats| stats.attempts == 1).await;

@@ -5,7 +5,7 @@ use crate::model::Severity;
 use crate::store::{Delivery, EventKind, Ledger, LedgerEvent, Outcome, RecipientStats};
 
 pub(super) mod ends;
-pub(super) mod gate;
+pub(in crate::store) mod gate;
 
 async fn accept(store: &dyn Ledger, events: Vec<LedgerEvent>, secs: i64) -> u64 {
     store.accept(events, at(secs), an_hour).await.unwrap()
@@ -13,7 +13,7 @@ async fn accept(store: &dyn Ledger, events: Vec<LedgerEvent>, secs: i64) -> u64 
 
 /// Claims for a minute.
 async fn claim(store: &dyn Ledger, recipient: &str, secs: i64) -> Vec<Delivery> {
-    store.claim(recipient, "owner", at(secs), at(secs + 60), 100).await.unwrap()
+    store.claim(recipient, "owner", at(secs), at(secs + 60), 100, 0).await.unwrap()
 }
 
 async fn settle(store: &dyn Ledger, delivery: &Delivery, outcome: Outcome, secs: i64) {
@@ -30,6 +30,12 @@ fn dead() -> Outcome {
 
 fn ids(deliveries: &[Delivery]) -> Vec<&str> {
     deliveries.iter().map(|delivery| delivery.event_id.as_str()).collect()
+}
+
+/// The same deliveries, claimed by another.
+fn of(owner: &str, deliveries: &[Delivery]) -> Vec<Delivery> {
+    let claimed = |delivery: &Delivery| Delivery { claimed_by: owner.to_owned(), ..delivery.clone() };
+    deliveries.iter().map(claimed).collect()
 }
 
 async fn stats_of(store: &dyn Ledger, recipient: &str) -> RecipientStats {
@@ -91,13 +97,13 @@ pub(super) async fn one_key_keeps_its_order_and_others_go_on(store: &dyn Ledger)
     assert_eq!(ids(&first), ["order/a1", "order/b1"], "one per key");
     assert!(claim(store, "order", 0).await.is_empty());
     settle(store, &first[0], retry(30), 1).await;
-    settle(store, &first[1], Outcome::Delivered, 1).await;
+    settle(store, &first[1], Outcome::DELIVERED, 1).await;
     let second = claim(store, "order", 1).await;
     assert_eq!(ids(&second), ["order/b2"], "key a waits for its oldest");
     assert!(claim(store, "order", 29).await.is_empty());
     let again = claim(store, "order", 30).await;
     assert_eq!(ids(&again), ["order/a1"]);
-    settle(store, &again[0], Outcome::Delivered, 31).await;
+    settle(store, &again[0], Outcome::DELIVERED, 31).await;
     let next = claim(store, "order", 31).await;
     assert_eq!(ids(&next), ["order/a2"]);
     settle(store, &next[0], dead(), 32).await;
@@ -116,54 +122,86 @@ pub(super) async fn recipients_do_not_wait_for_each_other(store: &dyn Ledger) {
     assert_eq!((ids(&a), ids(&b)), (vec!["two/1"], vec!["two/1"]));
     assert_ne!(a[0].idempotency_key(), b[0].idempotency_key());
     settle(store, &a[0], retry(1000), 1).await;
-    settle(store, &b[0], Outcome::Delivered, 1).await;
+    settle(store, &b[0], Outcome::DELIVERED, 1).await;
     assert_eq!(ids(&claim(store, "two-b", 1).await), ["two/2"]);
     assert!(claim(store, "two-a", 1).await.is_empty());
 }
 
-pub(super) async fn the_oldest_are_claimed_first(store: &dyn Ledger) {
-    let names: Vec<_> = (0..60).map(|n| format!("oldest/{n:02}")).collect();
+pub(super) async fn the_gravest_are_claimed_first_and_the_oldest_have_their_share(store: &dyn Ledger) {
+    let names: Vec<_> = (0..60).map(|n| format!("grave/{n:02}")).collect();
     let grave = |n: usize| {
         if n.is_multiple_of(7) { Severity::Emergency } else { Severity::Error }
     };
     let events = names.iter().enumerate();
-    let events = events.map(|(n, id)| LedgerEvent { severity: grave(n), ..event(id, id, &["oldest"]) });
+    let events = events.map(|(n, id)| LedgerEvent { severity: grave(n), ..event(id, id, &["grave"]) });
     accept(store, events.collect(), 0).await;
-    assert!(store.claim("oldest", "o", at(0), at(60), 0).await.unwrap().is_empty());
-    let some = store.claim("oldest", "o", at(0), at(60), 40).await.unwrap();
-    assert_eq!(ids(&some), names[..40], "in order of acceptance, whatever the severity");
-    let waiting = some.iter().map(|delivery| (delivery.clone(), retry(50))).collect();
+    let of = |wanted: Severity| names.iter().enumerate().filter(move |(n, _)| grave(*n) == wanted);
+    let (gravest, others): (Vec<&str>, Vec<&str>) = (
+        of(Severity::Emergency).map(|(_, id)| id.as_str()).collect(),
+        of(Severity::Error).map(|(_, id)| id.as_str()).collect(),
+    );
+    let claim = |secs, limit, oldest| store.claim("grave", "o", at(secs), at(secs + 600), limit, oldest);
+    assert!(claim(0, 0, 0).await.unwrap().is_empty());
+    assert!(claim(0, 0, 5).await.unwrap().is_empty(), "a share of nothing");
+    // Nine emergencies: five, then two more beside the three that wait longest.
+    let first = claim(0, 5, 0).await.unwrap();
+    assert_eq!(ids(&first), gravest[..5]);
+    let second = claim(0, 5, 3).await.unwrap();
+    assert_eq!(ids(&second), [&gravest[5..7], &others[..3]].concat(), "in order of severity");
+    let third = claim(0, 5, 9).await.unwrap();
+    assert_eq!(ids(&third), others[3..8], "all by age");
+    let fourth = claim(0, 4, 0).await.unwrap();
+    assert_eq!(ids(&fourth), [&gravest[7..], &others[8..10]].concat(), "among equals the oldest");
+    let waiting = first.iter().map(|delivery| (delivery.clone(), retry(50))).collect();
     store.settle(waiting, at(1)).await.unwrap();
-    let some = store.claim("oldest", "o", at(1), at(60), 2).await.unwrap();
-    assert_eq!(ids(&some), names[40..42], "those behind many that wait are found");
-    let rest = store.claim("oldest", "o", at(50), at(60), 1000).await.unwrap();
-    let expected: Vec<_> = names[..40].iter().chain(&names[42..]).collect();
-    assert_eq!(ids(&rest), expected, "a retry keeps its age");
+    let some = claim(1, 2, 1).await.unwrap();
+    assert_eq!(ids(&some), others[10..12], "those behind many that wait are found");
+    let rest = claim(50, 1000, 100).await.unwrap();
+    assert_eq!(ids(&rest), [&gravest[..5], &others[12..]].concat(), "a retry keeps its place");
+}
+
+pub(super) async fn a_flood_of_grave_ones_starves_nobody(store: &dyn Ledger) {
+    accept(store, vec![event("starve/old", "old", &["starve"])], 0).await;
+    for round in 1..=10 {
+        let grave = (0..3).map(|n| {
+            let id = format!("starve/{round}/{n}");
+            LedgerEvent { severity: Severity::Emergency, ..event(&id, &id, &["starve"]) }
+        });
+        accept(store, grave.collect(), round).await;
+        let claimed =
+            store.claim("starve", "o", at(round), at(900), 2, usize::from(round == 10)).await.unwrap();
+        assert_eq!(claimed.len(), 2);
+        assert_eq!(ids(&claimed).contains(&"starve/old"), round == 10, "{round}");
+    }
+    // What is given up keeps its severity for the fallback.
+    let mild = LedgerEvent { severity: Severity::Info, ..event("starve/mild", "mild", &["starve-b"]) };
+    accept(store, vec![mild, event("starve/grave", "grave", &["starve-a"])], 0).await;
+    let given_up = store.claim("starve-a", "o", at(0), at(60), 1, 0).await.unwrap();
+    let diverted = Outcome::Diverted { reason: "gone".to_owned(), to: "starve-b".to_owned() };
+    settle(store, &given_up[0], diverted, 1).await;
+    assert_eq!(ids(&claim(store, "starve-b", 2).await), ["starve/grave", "starve/mild"]);
 }
 
 pub(super) async fn a_claim_that_runs_out_is_claimable(store: &dyn Ledger) {
     accept(store, vec![event("expire/1", "k", &["expire"]), event("expire/2", "k", &["expire"])], 0).await;
-    let lost = store.claim("expire", "lost", at(0), at(60), 10).await.unwrap();
+    let lost = store.claim("expire", "lost", at(0), at(60), 10, 0).await.unwrap();
     assert!(claim(store, "expire", 59).await.is_empty());
-    let again = store.claim("expire", "other", at(60), at(120), 10).await.unwrap();
-    let same = Delivery { claimed_by: "other".to_owned(), ..lost[0].clone() };
-    assert_eq!(again, [same], "the same delivery, not counted as tried");
+    let again = store.claim("expire", "other", at(60), at(120), 10, 0).await.unwrap();
+    assert_eq!(again, of("other", &lost), "the same delivery, not counted as tried");
     assert_eq!(store.release_claims("lost").await.unwrap(), 0, "it is the other's");
     assert!(claim(store, "expire", 119).await.is_empty());
-    settle(store, &again[0], Outcome::Delivered, 119).await;
+    settle(store, &again[0], Outcome::DELIVERED, 119).await;
     assert_eq!(ids(&claim(store, "expire", 119).await), ["expire/2"]);
 }
 
 pub(super) async fn an_owners_claims_can_be_released(store: &dyn Ledger) {
     accept(store, vec![event("release/1", "a", &["release"]), event("release/2", "b", &["release"])], 0)
         .await;
-    let first = store.claim("release", "crashed", at(0), at(900), 1).await.unwrap();
-    let second = store.claim("release", "alive", at(0), at(900), 1).await.unwrap();
+    let first = store.claim("release", "crashed", at(0), at(900), 1, 0).await.unwrap();
+    let second = store.claim("release", "alive", at(0), at(900), 1, 0).await.unwrap();
     assert_eq!((ids(&first), ids(&second)), (vec!["release/1"], vec!["release/2"]));
     assert_eq!(store.release_claims("crashed").await.unwrap(), 1);
     assert_eq!(store.release_claims("crashed").await.unwrap(), 0);
     assert_eq!(store.next_due("release").await.unwrap(), Some(at(0)));
-    let again = claim(store, "release", 1).await;
-    let same = Delivery { claimed_by: again[0].claimed_by.clone(), ..first[0].clone() };
-    assert_eq!(again, [same], "due at once, not counted as tried");
+    assert_eq!(claim(store, "release", 1).await, of("owner", &first), "due at once, not counted as tried");
 }

@@ -101,6 +101,7 @@ pub fn event(id: &str, order_key: &str, recipients: &[&str]) -> LedgerEvent {
         recipients: recipients.iter().map(|&name| name.to_owned()).collect(),
         config_version: "7".to_owned(),
         not_before: None,
+        spared: Vec::new(),
     }
 }
 

@@ -18,9 +18,11 @@ use crate::store::{
     RecipientStats, StoreError,
 };
 
+mod claim;
 mod letters;
 mod notes;
 mod settle;
+mod totals;
 
 #[async_trait]
 impl Ledger for PostgresStore {
@@ -40,28 +42,9 @@ impl Ledger for PostgresStore {
         now: Timestamp,
         until: Timestamp,
         limit: usize,
+        oldest: usize,
     ) -> Result<Vec<Delivery>, StoreError> {
-        settled(|| self.expire(recipient, now)).await?;
-        // The rows stay locked until the statement ends, and whoever claims at the same time skips them.
-        let sql = "WITH due AS (
-                       SELECT seq FROM delivery
-                       WHERE recipient = $1 AND head AND state = 'pending' AND next_at <= $2
-                       ORDER BY seq LIMIT $5 FOR UPDATE SKIP LOCKED),
-                   taken AS (
-                       UPDATE delivery AS d SET state = 'claimed', claim_owner = $3, claim_until = $4
-                       FROM due WHERE d.seq = due.seq
-                       RETURNING d.seq, d.event_id, d.recipient, d.attempts, d.deadline)
-                   SELECT t.event_id, t.recipient, e.kind, e.payload, e.traceparent, t.attempts, t.deadline,
-                          e.accepted_at
-                   FROM taken AS t JOIN event AS e ON e.id = t.event_id ORDER BY t.seq";
-        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let connection = self.database.get().await?;
-        let sql = connection.prepare_cached(sql).await?;
-        let claimed = connection
-            .query(&sql, &[&clean(recipient), &now.ns(), &clean(owner), &until.ns(), &limit])
-            .await?;
-        let ours = |row| Ok(Delivery { claimed_by: owner.to_owned(), ..read_delivery(row)? });
-        claimed.iter().map(ours).collect()
+        self.claim_due(recipient, owner, (now, until), limit, oldest).await
     }
 
     async fn settle(&self, results: Vec<(Delivery, Outcome)>, now: Timestamp) -> Result<(), StoreError> {
@@ -93,23 +76,7 @@ impl Ledger for PostgresStore {
     }
 
     async fn stats(&self) -> Result<Vec<RecipientStats>, StoreError> {
-        let sql = "SELECT recipient, pending, delivered, dead, suppressed, merged, attempts, last_error
-                   FROM lane ORDER BY recipient";
-        let rows = self.database.get().await?.query(sql, &[]).await?;
-        let count = |row: &Row, column| row.try_get::<_, i64>(column).map(i64::unsigned_abs);
-        let read = |row: &Row| {
-            Ok(RecipientStats {
-                recipient: row.try_get(0)?,
-                pending: count(row, 1)?,
-                delivered: count(row, 2)?,
-                dead: count(row, 3)?,
-                suppressed: count(row, 4)?,
-                merged: count(row, 5)?,
-                attempts: count(row, 6)?,
-                last_error: row.try_get(7)?,
-            })
-        };
-        rows.iter().map(read).collect()
+        totals::stats(&self.database).await
     }
 
     async fn dead_letters(
@@ -137,6 +104,10 @@ impl Ledger for PostgresStore {
 
     async fn deliveries(&self, event: &str) -> Result<Vec<DeliveryRecord>, StoreError> {
         letters::deliveries(&self.database, event).await
+    }
+
+    async fn payload(&self, event: &str) -> Result<Option<(EventKind, String)>, StoreError> {
+        letters::payload(&self.database, event).await
     }
 
     async fn prune(&self, before: Timestamp) -> Result<u64, StoreError> {
@@ -183,6 +154,7 @@ struct Owed<'a> {
     order_key: &'a str,
     next_at: i64,
     deadline: i64,
+    severity: i64,
 }
 
 impl PostgresStore {
@@ -204,11 +176,11 @@ impl PostgresStore {
         }
         let mut connection = self.database.get().await?;
         let transaction = connection.transaction().await?;
-        let sql = "INSERT INTO event (id, kind, order_key, severity, payload, traceparent, accepted_at, config_version)
-                   SELECT e.id, e.kind, e.order_key, e.severity, e.payload, e.traceparent, $8::bigint, e.config_version
-                   FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::text[], $6::text[], $7::text[])
+        let sql = "INSERT INTO event (id, kind, order_key, severity, payload, traceparent, accepted_at, config_version, owed)
+                   SELECT e.id, e.kind, e.order_key, e.severity, e.payload, e.traceparent, $8::bigint, e.config_version, e.owed
+                   FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::text[], $6::text[], $7::text[], $9::bigint[])
                         WITH ORDINALITY
-                        AS e (id, kind, order_key, severity, payload, traceparent, config_version, n)
+                        AS e (id, kind, order_key, severity, payload, traceparent, config_version, owed, n)
                    ORDER BY e.n ON CONFLICT (id) DO NOTHING RETURNING id";
         let sql = transaction.prepare_cached(sql).await?;
         let added = transaction
@@ -223,12 +195,13 @@ impl PostgresStore {
                     &column(&rows, |e| e.traceparent.as_deref().map(clean)),
                     &column(&rows, |e| clean(&e.config_version)),
                     &now.ns(),
+                    &column(&rows, |e| e.recipients.iter().collect::<BTreeSet<_>>().len() as i64),
                 ],
             )
             .await?;
         let mut new: HashSet<String> = added.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?;
         let count = new.len() as u64;
-        let mut owed = Vec::new();
+        let (mut owed, mut spared) = (Vec::new(), BTreeMap::new());
         for event in events.iter().filter(|event| new.remove(&*clean(&event.id))) {
             let mut named = BTreeSet::new();
             let due = event.not_before.map_or(now, |at| at.max(now));
@@ -240,51 +213,17 @@ impl PostgresStore {
                     order_key: &event.order_key,
                     next_at: due.ns(),
                     deadline: after(due, deadline(event.severity)),
+                    severity: event.severity.id().into(),
                 });
+            }
+            for (recipient, why) in &event.spared {
+                *spared.entry((recipient.as_str(), why.name())).or_default() += 1;
             }
         }
         owe(&transaction, &owed).await?;
+        totals::dropped(&transaction, &spared).await?;
         transaction.commit().await?;
         Ok(count)
-    }
-
-    /// Frees claims that have run out.
-    async fn expire(&self, recipient: &str, now: Timestamp) -> Result<(), Failed> {
-        let recipient = clean(recipient);
-        let mut connection = self.database.get().await?;
-        let look = "SELECT EXISTS (SELECT 1 FROM delivery
-                    WHERE recipient = $1 AND state = 'claimed' AND claim_until <= $2)";
-        let look = connection.prepare_cached(look).await?;
-        if !connection.query_one(&look, &[&recipient, &now.ns()]).await?.try_get::<_, bool>(0)? {
-            return Ok(());
-        }
-        let transaction = connection.transaction().await?;
-        lock(&transaction, &[&*recipient]).await?;
-        let sql = "UPDATE delivery SET state = 'pending', claim_owner = NULL, claim_until = NULL
-                   WHERE recipient = $1 AND state = 'claimed' AND claim_until <= $2 RETURNING recipient, order_key";
-        choose_heads(&transaction, &keys(&transaction.query(sql, &[&recipient, &now.ns()]).await?)?).await?;
-        transaction.commit().await?;
-        Ok(())
-    }
-
-    async fn release(&self, owner: &str) -> Result<u64, Failed> {
-        let owner = clean(owner);
-        let mut connection = self.database.get().await?;
-        let transaction = connection.transaction().await?;
-        let whose = "SELECT DISTINCT recipient FROM delivery WHERE state = 'claimed' AND claim_owner = $1";
-        let lanes = transaction.query(whose, &[&owner]).await?;
-        let lanes: Vec<String> = lanes.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?;
-        if lanes.is_empty() {
-            return Ok(0);
-        }
-        lock(&transaction, &column(&lanes, |lane| &**lane)).await?;
-        let sql = "UPDATE delivery SET state = 'pending', claim_owner = NULL, claim_until = NULL
-                   WHERE state = 'claimed' AND claim_owner = $1 AND recipient = ANY($2)
-                   RETURNING recipient, order_key";
-        let freed = keys(&transaction.query(sql, &[&owner, &lanes]).await?)?;
-        choose_heads(&transaction, &freed).await?;
-        transaction.commit().await?;
-        Ok(freed.len() as u64)
     }
 }
 
@@ -312,12 +251,12 @@ async fn owe(transaction: &Transaction<'_>, owed: &[Owed<'_>]) -> Result<(), Fai
     let mut seen = HashSet::new();
     let first = column(owed, |o| seen.insert((o.recipient, o.order_key)));
     let sql = "WITH added AS (
-                   INSERT INTO delivery (event_id, recipient, order_key, next_at, deadline, head)
-                   SELECT o.event_id, o.recipient, o.order_key, o.next_at, o.deadline, o.first AND NOT EXISTS
+                   INSERT INTO delivery (event_id, recipient, order_key, next_at, deadline, severity, head)
+                   SELECT o.event_id, o.recipient, o.order_key, o.next_at, o.deadline, o.severity, o.first AND NOT EXISTS
                        (SELECT 1 FROM delivery AS d
                         WHERE d.recipient = o.recipient AND d.order_key = o.order_key AND d.head)
-                   FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::bigint[], $6::boolean[])
-                        WITH ORDINALITY AS o (event_id, recipient, order_key, next_at, deadline, first, n)
+                   FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::bigint[], $6::boolean[], $7::bigint[])
+                        WITH ORDINALITY AS o (event_id, recipient, order_key, next_at, deadline, first, severity, n)
                    ORDER BY o.n ON CONFLICT (event_id, recipient) DO NOTHING RETURNING recipient)
                UPDATE lane SET pending = pending + new.count
                FROM (SELECT recipient, count(*) AS count FROM added GROUP BY recipient) AS new
@@ -333,6 +272,7 @@ async fn owe(transaction: &Transaction<'_>, owed: &[Owed<'_>]) -> Result<(), Fai
                 &column(owed, |o| o.next_at),
                 &column(owed, |o| o.deadline),
                 &first,
+                &column(owed, |o| o.severity),
             ],
         )
         .await?;

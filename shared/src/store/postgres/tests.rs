@@ -36,7 +36,7 @@ async fn postgres_keeps_the_contract() {
     let odd = event("odd\0id", "k\0", &["odd\0"]);
     assert_eq!(store.accept(vec![odd.clone()], at(0), an_hour).await.unwrap(), 1);
     assert_eq!(store.accept(vec![odd], at(0), an_hour).await.unwrap(), 0);
-    let claimed = store.claim("odd\0", "o\0", at(0), at(60), 5).await.unwrap();
+    let claimed = store.claim("odd\0", "o\0", at(0), at(60), 5, 0).await.unwrap();
     let end = Outcome::Dead { reason: "\0".to_owned() };
     store.settle(vec![(claimed[0].clone(), end)], at(1)).await.unwrap();
     assert_eq!(store.dead_letters(Some("odd\0"), 5).await.unwrap().len(), 1);
@@ -96,9 +96,9 @@ async fn many_share_one_ledger() {
             let owner = format!("n{n}");
             loop {
                 for lane in ["a", "b"] {
-                    let batch = store.claim(lane, &owner, at(1), at(600), 5).await.unwrap();
+                    let batch = store.claim(lane, &owner, at(1), at(600), 5, 0).await.unwrap();
                     claimed.lock().unwrap().extend(batch.iter().map(|d| d.idempotency_key()));
-                    let ends = batch.into_iter().map(|delivery| (delivery, Outcome::Delivered)).collect();
+                    let ends = batch.into_iter().map(|delivery| (delivery, Outcome::DELIVERED)).collect();
                     store.settle(ends, at(1)).await.unwrap();
                 }
                 let delivered: u64 = store.stats().await.unwrap().iter().map(|lane| lane.delivered).sum();
@@ -186,9 +186,23 @@ async fn a_server_that_is_killed_loses_nothing_answered_and_is_found_again() {
     server.restart().await;
     until("it takes writes", async || accept("after").await.ok()).await;
     tokio::time::timeout(DEADLINE, health.wait_for(|h| *h == StoreHealth::Working)).await.unwrap().unwrap();
-    let claimed = store.claim("r", "o", at(0), at(60), 10).await.unwrap();
+    let claimed = store.claim("r", "o", at(0), at(60), 10, 0).await.unwrap();
     let ids: Vec<_> = claimed.iter().map(|d| d.event_id.as_str()).collect();
     assert_eq!(ids, ["before", "after"], "and what had failed was not done by stealth");
+}
+
+#[tokio::test]
+async fn every_damage_is_seen_by_its_own_count() {
+    use conformance::ledger::gate::{DAMAGES, before_damage};
+    let Some(server) = PostgresServer::start("every_damage_is_seen").await else { return };
+    for (number, (sql, count)) in DAMAGES.into_iter().enumerate() {
+        let name = format!("damage{number}");
+        let store = PostgresStore::open(&server.database(&name).await).await.unwrap();
+        before_damage(&store).await;
+        server.sql(&name, &format!("SET search_path TO flowhook; {sql}")).await;
+        let audit = store.audit(at(1_002)).await.unwrap();
+        assert!(count(&audit) > 0, "{sql}: {audit:?}");
+    }
 }
 
 #[tokio::test]
@@ -226,7 +240,7 @@ async fn a_schema_of_a_later_release_is_used_where_that_release_allows_it() {
     let newer = PostgresStore::open_with(&config, &later).await.unwrap();
     let older = PostgresStore::open(&config).await.unwrap();
     newer.accept(vec![event("e", "k", &["r"])], at(0), an_hour).await.unwrap();
-    assert_eq!(older.claim("r", "o", at(0), at(60), 1).await.unwrap().len(), 1);
+    assert_eq!(older.claim("r", "o", at(0), at(60), 1, 0).await.unwrap().len(), 1);
     // The one after that does not.
     later.push(Step { sql: "ALTER TABLE lane RENAME COLUMN later TO later_still", usable_from: known + 2 });
     PostgresStore::open_with(&config, &later).await.unwrap();
@@ -302,12 +316,12 @@ async fn a_long_queue_drains() {
     let clock = crate::clock::Stopwatch::start();
     let mut done = 0;
     loop {
-        let claimed = store.claim("r", "o", at(1), at(600), 64).await.unwrap();
+        let claimed = store.claim("r", "o", at(1), at(600), 64, 0).await.unwrap();
         if claimed.is_empty() {
             break;
         }
         done += claimed.len();
-        let ends = claimed.into_iter().map(|delivery| (delivery, Outcome::Delivered)).collect();
+        let ends = claimed.into_iter().map(|delivery| (delivery, Outcome::DELIVERED)).collect();
         store.settle(ends, at(1)).await.unwrap();
     }
     assert_eq!(done, EVENTS);

@@ -4,9 +4,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use rusqlite::{Connection, TransactionBehavior};
+use tokio::sync::watch;
 
 use super::worker::Worker;
-use crate::store::StoreError;
+use crate::store::{StoreError, StoreHealth};
 
 /// How long a statement waits for another process that writes the same file.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -100,6 +101,11 @@ impl Database {
                 return Ok(total);
             }
         }
+    }
+
+    /// See [`Worker::health`].
+    pub fn health(&self) -> watch::Receiver<StoreHealth> {
+        self.writer.health()
     }
 
     /// Transactions committed since opening.

@@ -1,7 +1,7 @@
 //! Deliveries, in `ledger.db`: accepted, claimed, settled, pruned.
 //!
 //! The order rule lives in the column `head`, see the schema: [`choose_head`] keeps it true whenever
-//! a delivery leaves or comes back, and [`claim`] looks at nothing else.
+//! a delivery leaves or comes back, and a claim looks at nothing else.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -16,12 +16,13 @@ use crate::store::{
     RecipientStats, StoreError,
 };
 
+mod claim;
 mod letters;
 mod notes;
 mod settle;
+mod totals;
 
-/// How many of the oldest heads [`due`] looks at, per delivery wanted, before it asks the due index.
-const WINDOW: usize = 8;
+use claim::{Share, choose_head};
 
 #[async_trait]
 impl Ledger for SqliteStore {
@@ -41,9 +42,11 @@ impl Ledger for SqliteStore {
         now: Timestamp,
         until: Timestamp,
         limit: usize,
+        oldest: usize,
     ) -> Result<Vec<Delivery>, StoreError> {
         let (recipient, owner) = (recipient.to_owned(), owner.to_owned());
-        self.ledger.write(move |conn| claim(conn, &recipient, &owner, now, until, limit)).await
+        let share = Share { limit, oldest };
+        self.ledger.write(move |conn| claim::claim(conn, &recipient, &owner, now, until, share)).await
     }
 
     async fn settle(&self, results: Vec<(Delivery, Outcome)>, now: Timestamp) -> Result<(), StoreError> {
@@ -61,12 +64,12 @@ impl Ledger for SqliteStore {
 
     async fn next_due(&self, recipient: &str) -> Result<Option<Timestamp>, StoreError> {
         let recipient = recipient.to_owned();
-        self.ledger.read(move |conn| next_due(conn, &recipient)).await
+        self.ledger.read(move |conn| claim::next_due(conn, &recipient)).await
     }
 
     async fn release_claims(&self, owner: &str) -> Result<u64, StoreError> {
         let owner = owner.to_owned();
-        self.ledger.write(move |conn| release_claims(conn, &owner)).await
+        self.ledger.write(move |conn| claim::release(conn, &owner)).await
     }
 
     async fn outstanding(&self) -> Result<u64, StoreError> {
@@ -79,7 +82,7 @@ impl Ledger for SqliteStore {
     }
 
     async fn stats(&self) -> Result<Vec<RecipientStats>, StoreError> {
-        self.ledger.read(stats).await
+        self.ledger.read(totals::stats).await
     }
 
     async fn dead_letters(
@@ -113,6 +116,11 @@ impl Ledger for SqliteStore {
         self.ledger.read(move |conn| letters::deliveries(conn, &event)).await
     }
 
+    async fn payload(&self, event: &str) -> Result<Option<(EventKind, String)>, StoreError> {
+        let event = event.to_owned();
+        self.ledger.read(move |conn| letters::payload(conn, &event)).await
+    }
+
     async fn prune(&self, before: Timestamp) -> Result<u64, StoreError> {
         self.ledger.write_in_steps(PRUNE_ROWS, move |conn| prune(conn, before)).await
     }
@@ -143,12 +151,12 @@ fn accept(
     deadline: fn(Severity) -> Duration,
 ) -> Result<u64, StoreError> {
     let mut event = conn.prepare_cached(
-        "INSERT INTO event (id, kind, order_key, severity, payload, traceparent, accepted_at, config_version)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT (id) DO NOTHING",
+        "INSERT INTO event (id, kind, order_key, severity, payload, traceparent, accepted_at, config_version, owed)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT (id) DO NOTHING",
     )?;
     let mut delivery = conn.prepare_cached(
-        "INSERT INTO delivery (event_id, recipient, order_key, next_at, deadline, head)
-         VALUES (?1, ?2, ?3, ?4, ?5, NOT EXISTS
+        "INSERT INTO delivery (event_id, recipient, order_key, next_at, deadline, severity, head)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, NOT EXISTS
              (SELECT 1 FROM delivery WHERE recipient = ?2 AND order_key = ?3 AND head = 1))
          ON CONFLICT (event_id, recipient) DO NOTHING",
     )?;
@@ -167,6 +175,7 @@ fn accept(
             e.traceparent,
             now.ns(),
             e.config_version,
+            e.recipients.iter().collect::<BTreeSet<_>>().len() as i64,
         ])?;
         if new == 0 {
             continue;
@@ -176,130 +185,17 @@ fn accept(
         let until = after(due, deadline(e.severity));
         for recipient in &e.recipients {
             // A recipient named twice gets it once.
-            if delivery.execute(params![e.id, recipient, e.order_key, due.ns(), until])? > 0 {
+            let new =
+                delivery.execute(params![e.id, recipient, e.order_key, due.ns(), until, e.severity.id()])?;
+            if new > 0 {
                 lane.execute([recipient])?;
             }
         }
+        for (recipient, why) in &e.spared {
+            totals::dropped(conn, recipient, *why)?;
+        }
     }
     Ok(added)
-}
-
-/// Makes the oldest unfinished delivery of the key its head, unless one is under way.
-fn choose_head(conn: &Connection, recipient: &str, order_key: &str) -> Result<(), StoreError> {
-    let mut step_down = conn.prepare_cached(
-        "UPDATE delivery SET head = 0
-         WHERE recipient = ?1 AND order_key = ?2 AND head = 1 AND state = 'pending'",
-    )?;
-    step_down.execute([recipient, order_key])?;
-    let mut step_up = conn.prepare_cached(
-        "UPDATE delivery SET head = 1
-         WHERE seq = (SELECT MIN(seq) FROM delivery
-                      WHERE recipient = ?1 AND order_key = ?2 AND finished_at IS NULL)
-           AND NOT EXISTS (SELECT 1 FROM delivery WHERE recipient = ?1 AND order_key = ?2 AND head = 1)",
-    )?;
-    step_up.execute([recipient, order_key])?;
-    Ok(())
-}
-
-fn claim(
-    conn: &Connection,
-    recipient: &str,
-    owner: &str,
-    now: Timestamp,
-    until: Timestamp,
-    limit: usize,
-) -> Result<Vec<Delivery>, StoreError> {
-    let mut expire = conn.prepare_cached(
-        "UPDATE delivery SET state = 'pending', claim_owner = NULL, claim_until = NULL
-         WHERE recipient = ?1 AND state = 'claimed' AND claim_until <= ?2 RETURNING order_key",
-    )?;
-    let expired = expire.query_map(params![recipient, now.ns()], |row| row.get::<_, String>(0))?;
-    for key in expired.collect::<Result<BTreeSet<_>, _>>()? {
-        choose_head(conn, recipient, &key)?;
-    }
-    let mut take = conn.prepare_cached(
-        "UPDATE delivery SET state = 'claimed', claim_owner = ?2, claim_until = ?3 WHERE seq = ?1",
-    )?;
-    let mut read = conn.prepare_cached(&format!("SELECT {COLUMNS} WHERE d.seq = ?1"))?;
-    let mut claimed = Vec::new();
-    for seq in due(conn, recipient, now, limit)? {
-        take.execute(params![seq, owner, until.ns()])?;
-        let delivery = read.query_one([seq], |row| Ok(read_delivery(row)))??;
-        claimed.push(Delivery { claimed_by: owner.to_owned(), ..delivery });
-    }
-    Ok(claimed)
-}
-
-/// The oldest heads that are due.
-///
-/// Mostly the oldest heads are the due ones, and walking them in order finds enough at once. When
-/// many of them wait for a retry, those due are few, and sorting them is cheap. Both ways give the
-/// same answer.
-fn due(conn: &Connection, recipient: &str, now: Timestamp, limit: usize) -> Result<Vec<i64>, StoreError> {
-    let window = i64::try_from(limit.saturating_mul(WINDOW)).unwrap_or(i64::MAX);
-    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    let mut oldest = conn.prepare_cached(
-        "SELECT seq FROM
-             (SELECT seq, next_at FROM delivery INDEXED BY delivery_oldest
-              WHERE recipient = ?1 AND head = 1 AND state = 'pending' ORDER BY seq LIMIT ?4)
-         WHERE next_at <= ?2 ORDER BY seq LIMIT ?3",
-    )?;
-    let found = oldest.query_map(params![recipient, now.ns(), limit, window], |row| row.get(0))?;
-    let found = found.collect::<Result<Vec<i64>, _>>()?;
-    if found.len() as i64 == limit {
-        return Ok(found);
-    }
-    let mut all = conn.prepare_cached(
-        "SELECT seq FROM delivery INDEXED BY delivery_due
-         WHERE recipient = ?1 AND head = 1 AND state = 'pending' AND next_at <= ?2 ORDER BY seq LIMIT ?3",
-    )?;
-    let all = all.query_map(params![recipient, now.ns(), limit], |row| row.get(0))?;
-    Ok(all.collect::<Result<Vec<i64>, _>>()?)
-}
-
-fn next_due(conn: &Connection, recipient: &str) -> Result<Option<Timestamp>, StoreError> {
-    let mut earliest = conn.prepare_cached(
-        "SELECT MIN(at) FROM
-             (SELECT MIN(next_at) AS at FROM delivery WHERE recipient = ?1 AND head = 1 AND state = 'pending'
-              UNION ALL
-              SELECT MIN(claim_until) FROM delivery WHERE recipient = ?1 AND state = 'claimed')",
-    )?;
-    let at: Option<i64> = earliest.query_row([recipient], |row| row.get(0))?;
-    Ok(at.map(Timestamp::from_ns))
-}
-
-fn release_claims(conn: &Connection, owner: &str) -> Result<u64, StoreError> {
-    let mut release = conn.prepare_cached(
-        "UPDATE delivery SET state = 'pending', claim_owner = NULL, claim_until = NULL
-         WHERE state = 'claimed' AND claim_owner = ?1 RETURNING recipient, order_key",
-    )?;
-    let freed = release.query_map([owner], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    let freed = freed.collect::<Result<Vec<(String, String)>, _>>()?;
-    for (recipient, key) in &freed {
-        choose_head(conn, recipient, key)?;
-    }
-    Ok(freed.len() as u64)
-}
-
-fn stats(conn: &Connection) -> Result<Vec<RecipientStats>, StoreError> {
-    let mut lanes = conn.prepare_cached(
-        "SELECT recipient, pending, delivered, dead, suppressed, merged, attempts, last_error FROM lane
-         ORDER BY recipient",
-    )?;
-    let count = |row: &Row<'_>, column| row.get::<_, i64>(column).map(i64::unsigned_abs);
-    let lanes = lanes.query_map([], |row| {
-        Ok(RecipientStats {
-            recipient: row.get(0)?,
-            pending: count(row, 1)?,
-            delivered: count(row, 2)?,
-            dead: count(row, 3)?,
-            suppressed: count(row, 4)?,
-            merged: count(row, 5)?,
-            attempts: count(row, 6)?,
-            last_error: row.get(7)?,
-        })
-    })?;
-    Ok(lanes.collect::<Result<Vec<_>, _>>()?)
 }
 
 fn prune(conn: &Connection, before: Timestamp) -> Result<usize, StoreError> {

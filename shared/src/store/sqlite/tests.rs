@@ -55,7 +55,19 @@ async fn check_filled(store: &SqliteStore) {
 }
 
 async fn claim(store: &SqliteStore, now: Timestamp) -> Vec<Delivery> {
-    store.claim("r", "owner", now, now.plus_secs(600), 64).await.unwrap()
+    store.claim("r", "owner", now, now.plus_secs(600), 64, 0).await.unwrap()
+}
+
+#[tokio::test]
+async fn every_damage_is_seen_by_its_own_count() {
+    use conformance::ledger::gate::{DAMAGES, before_damage};
+    for (sql, count) in DAMAGES {
+        let store = SqliteStore::in_memory().unwrap();
+        before_damage(&store).await;
+        store.ledger.write(move |conn| Ok(conn.execute_batch(sql)?)).await.unwrap();
+        let audit = store.audit(at(1_002)).await.unwrap();
+        assert!(count(&audit) > 0, "{sql}: {audit:?}");
+    }
 }
 
 #[tokio::test]
@@ -314,7 +326,7 @@ async fn a_long_queue_drains() {
             break;
         }
         done += claimed.len();
-        let ends = claimed.into_iter().map(|delivery| (delivery, Outcome::Delivered)).collect();
+        let ends = claimed.into_iter().map(|delivery| (delivery, Outcome::DELIVERED)).collect();
         store.settle(ends, at(1)).await.unwrap();
     }
     assert_eq!(done, EVENTS);

@@ -10,10 +10,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use rusqlite::{Connection, TransactionBehavior};
-use tokio::sync::{mpsc, oneshot};
+use rusqlite::{Connection, ErrorCode, TransactionBehavior};
+use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::store::StoreError;
+use crate::store::{StoreError, StoreHealth};
 
 /// Jobs that may wait; whoever asks for more waits for room.
 const QUEUE: usize = 256;
@@ -22,7 +22,10 @@ const GROUP: usize = 64;
 
 impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> Self {
-        Self::Statement(error.to_string())
+        match error.sqlite_error_code() {
+            Some(ErrorCode::DiskFull | ErrorCode::SystemIoFailure) => Self::Disk(error.to_string()),
+            _ => Self::Statement(error.to_string()),
+        }
     }
 }
 
@@ -37,7 +40,9 @@ trait Job: Send {
     /// Does the work; false when it failed and what it wrote has to be undone.
     fn run(&mut self, conn: &Connection) -> bool;
     /// Answers; `failed` says why the transaction around it did not commit.
-    fn finish(self: Box<Self>, failed: Option<&str>);
+    fn finish(self: Box<Self>, failed: Option<&StoreError>);
+    /// What the disk said, where the work failed because of it.
+    fn disk_error(&self) -> Option<&str>;
     /// True when nobody waits for the answer any more.
     fn is_abandoned(&self) -> bool;
 }
@@ -65,15 +70,23 @@ where
         worked
     }
 
-    fn finish(self: Box<Self>, failed: Option<&str>) {
+    fn finish(self: Box<Self>, failed: Option<&StoreError>) {
         let answer = match (self.outcome, failed) {
             (Some(Err(own)), _) => Err(own),
-            (_, Some(cause)) => Err(StoreError::Statement(cause.to_owned())),
+            (_, Some(StoreError::Disk(cause))) => Err(StoreError::Disk(cause.clone())),
+            (_, Some(cause)) => Err(StoreError::Statement(cause.to_string())),
             (Some(Ok(value)), None) => Ok(value),
             (None, None) => Err(StoreError::Closed),
         };
         // Whoever asked may have gone; a write that is done stays done.
         let _ = self.reply.send(answer);
+    }
+
+    fn disk_error(&self) -> Option<&str> {
+        match &self.outcome {
+            Some(Err(StoreError::Disk(cause))) => Some(cause),
+            _ => None,
+        }
     }
 
     fn is_abandoned(&self) -> bool {
@@ -97,6 +110,7 @@ enum Command {
 pub(super) struct Worker {
     queue: mpsc::Sender<Command>,
     commits: Arc<AtomicU64>,
+    health: watch::Sender<StoreHealth>,
 }
 
 impl Worker {
@@ -104,9 +118,12 @@ impl Worker {
     pub fn start(name: &str, conn: Connection) -> io::Result<Self> {
         let (queue, commands) = mpsc::channel(QUEUE);
         let commits = Arc::new(AtomicU64::new(0));
-        let counter = Arc::clone(&commits);
-        std::thread::Builder::new().name(name.to_owned()).spawn(move || serve(conn, commands, &counter))?;
-        Ok(Self { queue, commits })
+        let health = watch::Sender::new(StoreHealth::Working);
+        let (counter, telling) = (Arc::clone(&commits), health.clone());
+        std::thread::Builder::new()
+            .name(name.to_owned())
+            .spawn(move || serve(conn, commands, &counter, &telling))?;
+        Ok(Self { queue, commits, health })
     }
 
     /// Runs `work` in a transaction and answers once that is committed. A caller that stops waiting
@@ -148,13 +165,23 @@ impl Worker {
         }
     }
 
+    /// Failing since a write met a disk that is full or broken, working again since the next commit.
+    pub fn health(&self) -> watch::Receiver<StoreHealth> {
+        self.health.subscribe()
+    }
+
     /// Transactions committed so far.
     pub fn commits(&self) -> u64 {
         self.commits.load(Ordering::Relaxed)
     }
 }
 
-fn serve(mut conn: Connection, mut commands: mpsc::Receiver<Command>, commits: &AtomicU64) {
+fn serve(
+    mut conn: Connection,
+    mut commands: mpsc::Receiver<Command>,
+    commits: &AtomicU64,
+    health: &watch::Sender<StoreHealth>,
+) {
     while let Some(first) = commands.blocking_recv() {
         let mut writes = Vec::new();
         let mut reads = Vec::new();
@@ -169,7 +196,7 @@ fn serve(mut conn: Connection, mut commands: mpsc::Receiver<Command>, commits: &
             let full = writes.len() >= GROUP || close.is_some();
             next = if full { None } else { commands.try_recv().ok() };
         }
-        run_writes(&mut conn, writes, commits);
+        run_writes(&mut conn, writes, commits, health);
         for mut job in reads.into_iter().filter(|job| !job.is_abandoned()) {
             job.run(&conn);
             job.finish(None);
@@ -202,17 +229,46 @@ fn finish(conn: Connection) {
     }
 }
 
-fn run_writes(conn: &mut Connection, jobs: Vec<Box<dyn Job>>, commits: &AtomicU64) {
+fn run_writes(
+    conn: &mut Connection,
+    jobs: Vec<Box<dyn Job>>,
+    commits: &AtomicU64,
+    health: &watch::Sender<StoreHealth>,
+) {
     let mut waiting = jobs.into_iter();
     // More than one round only when the database itself gives up a transaction half-way.
     while waiting.len() > 0 {
         let mut ran = Vec::with_capacity(waiting.len());
-        let failed = transact(conn, &mut waiting, &mut ran).err().map(|error| error.to_string());
+        let failed = transact(conn, &mut waiting, &mut ran).err();
         if failed.is_none() {
             commits.fetch_add(1, Ordering::Relaxed);
         }
+        let of_all = match &failed {
+            Some(StoreError::Disk(cause)) => Some(cause.as_str()),
+            _ => None,
+        };
+        match of_all.or_else(|| ran.iter().find_map(|job| job.disk_error())) {
+            Some(cause) => {
+                let failing = StoreHealth::Failing(cause.to_owned());
+                health.send_if_modified(|health| {
+                    let fails = *health == StoreHealth::Working;
+                    if fails {
+                        *health = failing;
+                    }
+                    fails
+                });
+            }
+            None if failed.is_none() => {
+                health.send_if_modified(|health| {
+                    let failed = *health != StoreHealth::Working;
+                    *health = StoreHealth::Working;
+                    failed
+                });
+            }
+            None => {}
+        }
         for job in ran {
-            job.finish(failed.as_deref());
+            job.finish(failed.as_ref());
         }
     }
 }

@@ -8,7 +8,7 @@ use super::{attempts, choose_heads, keys, lock, read_delivery};
 use crate::model::Timestamp;
 use crate::store::postgres::filter::Filter;
 use crate::store::postgres::pool::{Database, Failed, clean};
-use crate::store::{Attempt, DeadLetter, Delivery, DeliveryRecord, StoreError};
+use crate::store::{Attempt, DeadLetter, Delivery, DeliveryRecord, EventKind, StoreError};
 
 /// Dead letters, newest first.
 pub(super) async fn dead(
@@ -73,6 +73,10 @@ pub(super) async fn discard(
                      (SELECT event_id FROM delivery
                       WHERE recipient = $1 AND state = 'dead' AND ($2::text IS NULL OR event_id = $2))";
     transaction.execute(tries, &[&recipient, &event]).await?;
+    let decided = "UPDATE event SET owed = owed - 1 WHERE id IN
+                       (SELECT event_id FROM delivery
+                        WHERE recipient = $1 AND state = 'dead' AND ($2::text IS NULL OR event_id = $2))";
+    transaction.execute(decided, &[&recipient, &event]).await?;
     let letters = "DELETE FROM delivery
                    WHERE recipient = $1 AND state = 'dead' AND ($2::text IS NULL OR event_id = $2)";
     let gone = transaction.execute(letters, &[&recipient, &event]).await?;
@@ -103,34 +107,54 @@ pub(super) async fn behind(
     rows.iter().map(read_delivery).collect()
 }
 
-/// The deliveries of one event, by recipient.
+/// What an event says.
+pub(super) async fn payload(
+    database: &Database,
+    event: &str,
+) -> Result<Option<(EventKind, String)>, StoreError> {
+    let sql = "SELECT kind, payload FROM event WHERE id = $1";
+    let Some(row) = database.get().await?.query_opt(sql, &[&clean(event)]).await? else { return Ok(None) };
+    Ok(Some((EventKind::parse(row.try_get(0)?)?, row.try_get(1)?)))
+}
+
+/// The deliveries of one event and of what follows from it, by event and recipient.
 pub(super) async fn deliveries(database: &Database, event: &str) -> Result<Vec<DeliveryRecord>, StoreError> {
     let connection = database.get().await?;
-    let mut tries: HashMap<String, Vec<Attempt>> = HashMap::new();
-    let sql = "SELECT recipient, at, outcome, reason FROM attempt WHERE event_id = $1 ORDER BY recipient, n";
-    for row in connection.query(sql, &[&clean(event)]).await? {
-        let at = Timestamp::from_ns(row.try_get(1)?);
-        let attempt = Attempt { at, outcome: row.try_get(2)?, reason: row.try_get(3)? };
-        tries.entry(row.try_get(0)?).or_default().push(attempt);
+    // What follows from an event has its id, `#`, and more; `$` is the character after that.
+    let of = "event_id = $1 OR event_id > $1 || '#' AND event_id < $1 || '$'";
+    let mut tries: HashMap<(String, String), Vec<Attempt>> = HashMap::new();
+    let sql = format!(
+        "SELECT event_id, recipient, started, at, outcome, reason, answer FROM attempt WHERE {of}
+         ORDER BY event_id, recipient, n"
+    );
+    for row in connection.query(sql.as_str(), &[&clean(event)]).await? {
+        let (started, at) = (row.try_get(2)?, row.try_get(3)?);
+        let attempt = Attempt::kept(started, at, row.try_get(4)?, row.try_get(5)?, row.try_get(6)?);
+        tries.entry((row.try_get(0)?, row.try_get(1)?)).or_default().push(attempt);
     }
-    let sql = "SELECT d.recipient, d.state, e.accepted_at, e.config_version, d.next_at, d.finished_at, d.last_error
-               FROM delivery AS d JOIN event AS e ON e.id = d.event_id WHERE d.event_id = $1 ORDER BY d.recipient";
-    let rows = connection.query(sql, &[&clean(event)]).await?;
-    let read = |row: &Row| {
-        let recipient: String = row.try_get(0)?;
+    let sql = format!(
+        "SELECT d.recipient, d.state, e.accepted_at, e.config_version, d.next_at, d.finished_at, d.last_error,
+                d.event_id
+         FROM (SELECT * FROM delivery WHERE {of}) AS d JOIN event AS e ON e.id = d.event_id
+         ORDER BY d.event_id, d.recipient"
+    );
+    let rows = connection.query(sql.as_str(), &[&clean(event)]).await?;
+    let mut read = |row: &Row| {
+        let (event_id, recipient): (String, String) = (row.try_get(7)?, row.try_get(0)?);
         let finished_at = row.try_get::<_, Option<i64>>(5)?.map(Timestamp::from_ns);
         let next_at = Timestamp::from_ns(row.try_get(4)?);
+        let of = (event_id, recipient);
         Ok(DeliveryRecord {
-            event_id: event.to_owned(),
             state: row.try_get(1)?,
             accepted_at: Timestamp::from_ns(row.try_get(2)?),
             config_version: row.try_get(3)?,
             reason: row.try_get(6)?,
             next_at: finished_at.is_none().then_some(next_at),
             finished_at,
-            attempts: tries.get(&recipient).cloned().unwrap_or_default(),
-            recipient,
+            attempts: tries.remove(&of).unwrap_or_default(),
+            event_id: of.0,
+            recipient: of.1,
         })
     };
-    rows.iter().map(read).collect()
+    rows.iter().map(&mut read).collect()
 }

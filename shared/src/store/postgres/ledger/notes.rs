@@ -9,6 +9,9 @@ use crate::store::{LedgerAudit, StoreError};
 /// Seconds after which a claim that ran out should have been taken up.
 const FORGOTTEN_SECS: i64 = 600;
 
+/// Seconds within which an event was accepted whose deliveries are looked for.
+const RECENT_SECS: i64 = 3600;
+
 pub(super) async fn all(database: &Database, scope: &str) -> Result<BTreeMap<String, String>, StoreError> {
     let rows =
         database.get().await?.query("SELECT key, value FROM note WHERE scope = $1", &[&clean(scope)]).await?;
@@ -44,7 +47,8 @@ pub(super) async fn change(
     Ok(())
 }
 
-/// In one statement, so that all counts are of one moment.
+/// In one statement, so that all counts are of one moment. What was given up and brought back is older
+/// than what is under way, rightly.
 pub(super) async fn audit(database: &Database, now: Timestamp) -> Result<LedgerAudit, StoreError> {
     let sql = "SELECT
         (SELECT count(*) FROM
@@ -56,9 +60,24 @@ pub(super) async fn audit(database: &Database, now: Timestamp) -> Result<LedgerA
              pending <> (SELECT count(*) FROM delivery AS d
                          WHERE d.recipient = lane.recipient AND finished_at IS NULL)
              OR dead <> (SELECT count(*) FROM delivery AS d
-                         WHERE d.recipient = lane.recipient AND state = 'dead'))";
+                         WHERE d.recipient = lane.recipient AND state = 'dead')),
+        (SELECT count(*) FROM event AS e WHERE accepted_at > $2
+             AND owed > (SELECT count(*) FROM delivery WHERE event_id = e.id)),
+        (SELECT count(*) FROM delivery AS new WHERE new.state = 'claimed' AND EXISTS
+             (SELECT 1 FROM delivery AS old
+              WHERE old.recipient = new.recipient AND old.order_key = new.order_key
+                AND old.seq < new.seq AND old.finished_at IS NULL AND NOT EXISTS
+                    (SELECT 1 FROM attempt AS a
+                     WHERE a.event_id = old.event_id AND a.recipient = old.recipient AND a.outcome = 'dead')))";
     let before = now.plus_secs(-FORGOTTEN_SECS).ns();
-    let row = database.get().await?.query_one(sql, &[&before]).await?;
+    let recent = now.plus_secs(-RECENT_SECS).ns();
+    let row = database.get().await?.query_one(sql, &[&before, &recent]).await?;
     let count = |column| row.try_get::<_, i64>(column).map(i64::unsigned_abs);
-    Ok(LedgerAudit { stuck_keys: count(0)?, forgotten_claims: count(1)?, wrong_totals: count(2)? })
+    Ok(LedgerAudit {
+        stuck_keys: count(0)?,
+        forgotten_claims: count(1)?,
+        wrong_totals: count(2)?,
+        lost_deliveries: count(3)?,
+        out_of_order: count(4)?,
+    })
 }

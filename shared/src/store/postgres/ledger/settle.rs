@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use deadpool_postgres::Transaction;
 
-use super::{Owed, attempts, choose_heads, lock, owe};
+use super::{Owed, attempts, choose_heads, lock, owe, totals};
 use crate::model::Timestamp;
 use crate::store::postgres::PostgresStore;
 use crate::store::postgres::pool::{Failed, clean, column};
-use crate::store::settling::End;
+use crate::store::settling::{End, answer};
 use crate::store::{Delivery, Outcome};
 
 /// A delivery as it stands.
@@ -18,6 +18,8 @@ struct Standing {
     attempts: u32,
     deadline: Timestamp,
     unfinished: bool,
+    claimed_at: Option<i64>,
+    severity: i64,
 }
 
 /// A row of `attempt`.
@@ -27,6 +29,8 @@ struct Tried<'a> {
     n: i64,
     outcome: &'static str,
     reason: Option<String>,
+    started: Option<i64>,
+    answer: Option<String>,
 }
 
 /// What a delivery becomes: the state it is in, and what goes with it.
@@ -47,6 +51,8 @@ struct Totals {
     suppressed: i64,
     merged: i64,
     attempts: i64,
+    failed: i64,
+    succeeded: bool,
     last_error: Option<String>,
 }
 
@@ -86,7 +92,8 @@ impl PostgresStore {
         let mut tried: Vec<Tried<'_>> = Vec::new();
         let mut becomes: BTreeMap<i64, Becomes> = BTreeMap::new();
         let mut totals: BTreeMap<&str, Totals> = BTreeMap::new();
-        let mut diverted: Vec<(&Delivery, &str, String)> = Vec::new();
+        let mut diverted: Vec<(&Delivery, &str, String, i64)> = Vec::new();
+        let mut untold: BTreeMap<(&str, &str), i64> = BTreeMap::new();
         let mut moved: BTreeSet<(String, String)> = BTreeSet::new();
         for (delivery, outcome) in results {
             // One that is not known is left out.
@@ -98,13 +105,22 @@ impl PostgresStore {
             if end.is_attempt() {
                 is.attempts = is.attempts.saturating_add(1);
                 let n = i64::from(is.attempts);
-                tried.push(Tried { event_id, recipient, n, outcome: end.name(), reason: reason.clone() });
+                // Another's claim says nothing about this try.
+                let started = is.claimed_at.filter(|_| is.unfinished);
+                let answer = answer(outcome).map(|text| clean(text).into_owned());
+                let (outcome, why) = (end.name(), reason.clone());
+                tried.push(Tried { event_id, recipient, n, outcome, reason: why, started, answer });
                 total.attempts += 1;
+                total.failed += i64::from(!end.is_delivered());
+                total.succeeded |= end.is_delivered();
                 total.last_error.clone_from(&reason);
             }
             // Whoever's claim ran out may still report; what is finished, or another's by now, stays as it is.
             if !is.unfinished {
                 continue;
+            }
+            if let Some(why) = end.dropped() {
+                *untold.entry((recipient, why.name())).or_default() += 1;
             }
             let (state, next_at) = match &end {
                 End::Again { at, .. } => ("pending", Some(at.ns())),
@@ -118,22 +134,24 @@ impl PostgresStore {
             let finished = !is.unfinished;
             becomes.insert(is.seq, Becomes { seq: is.seq, state, next_at, finished, reason });
             if let Outcome::Diverted { to, .. } = outcome {
-                diverted.push((delivery, to, is.order_key.clone()));
+                diverted.push((delivery, to, is.order_key.clone(), is.severity));
             }
             moved.insert((recipient.to_owned(), is.order_key.clone()));
         }
         note(&transaction, &tried, now).await?;
         change(&transaction, &becomes.into_values().collect::<Vec<_>>(), &known, now).await?;
-        add_up(&transaction, &totals).await?;
+        add_up(&transaction, &totals, now).await?;
         // The event is owed to another recipient for as long as it was owed to the first.
-        let owed = column(&diverted, |(delivery, to, order_key)| Owed {
+        let owed = column(&diverted, |(delivery, to, order_key, severity)| Owed {
             event_id: &delivery.event_id,
             recipient: to,
             order_key,
             next_at: now.ns(),
             deadline: now.plus_ns(delivery.deadline.since(delivery.accepted_at).max(0)).ns(),
+            severity: *severity,
         });
         owe(&transaction, &owed).await?;
+        totals::dropped(&transaction, &untold).await?;
         choose_heads(&transaction, &moved.into_iter().collect::<Vec<_>>()).await?;
         transaction.commit().await?;
         Ok(())
@@ -153,7 +171,8 @@ async fn standing<'a>(
     let recipients = column(results, |(d, _)| clean(&d.recipient));
     let owners = column(results, |(d, _)| clean(&d.claimed_by));
     let sql = "SELECT of.n, d.seq, d.order_key, d.attempts, d.deadline,
-                      d.finished_at IS NULL AND (coalesce(d.claim_owner, of.owner) = of.owner OR of.owner = '')
+                      d.finished_at IS NULL AND (coalesce(d.claim_owner, of.owner) = of.owner OR of.owner = ''),
+                      d.claimed_at, d.severity
                FROM unnest($1::text[], $2::text[], $3::text[]) WITH ORDINALITY AS of (event_id, recipient, owner, n)
                JOIN delivery AS d ON d.event_id = of.event_id AND d.recipient = of.recipient
                ORDER BY d.seq FOR UPDATE OF d";
@@ -168,6 +187,8 @@ async fn standing<'a>(
             attempts: attempts(&row, 3)?,
             deadline: Timestamp::from_ns(row.try_get(4)?),
             unfinished: row.try_get(5)?,
+            claimed_at: row.try_get(6)?,
+            severity: row.try_get(7)?,
         };
         known.insert(key(delivery), is);
     }
@@ -175,10 +196,10 @@ async fn standing<'a>(
 }
 
 async fn note(transaction: &Transaction<'_>, tried: &[Tried<'_>], now: Timestamp) -> Result<(), Failed> {
-    let sql = "INSERT INTO attempt (event_id, recipient, n, at, outcome, reason)
-               SELECT t.event_id, t.recipient, t.n, $6::bigint, t.outcome, t.reason
-               FROM unnest($1::text[], $2::text[], $3::bigint[], $4::text[], $5::text[])
-                    AS t (event_id, recipient, n, outcome, reason)";
+    let sql = "INSERT INTO attempt (event_id, recipient, n, at, outcome, reason, started, answer)
+               SELECT t.event_id, t.recipient, t.n, $6::bigint, t.outcome, t.reason, t.started, t.answer
+               FROM unnest($1::text[], $2::text[], $3::bigint[], $4::text[], $5::text[], $7::bigint[], $8::text[])
+                    AS t (event_id, recipient, n, outcome, reason, started, answer)";
     let sql = transaction.prepare_cached(sql).await?;
     transaction
         .execute(
@@ -190,6 +211,8 @@ async fn note(transaction: &Transaction<'_>, tried: &[Tried<'_>], now: Timestamp
                 &column(tried, |t| t.outcome),
                 &column(tried, |t| t.reason.as_deref()),
                 &now.ns(),
+                &column(tried, |t| t.started),
+                &column(tried, |t| t.answer.as_deref()),
             ],
         )
         .await?;
@@ -233,15 +256,22 @@ async fn change(
     Ok(())
 }
 
-async fn add_up(transaction: &Transaction<'_>, totals: &BTreeMap<&str, Totals>) -> Result<(), Failed> {
+async fn add_up(
+    transaction: &Transaction<'_>,
+    totals: &BTreeMap<&str, Totals>,
+    now: Timestamp,
+) -> Result<(), Failed> {
     let rows: Vec<(&&str, &Totals)> = totals.iter().collect();
     let sql = "UPDATE lane SET pending = pending - t.finished, delivered = lane.delivered + t.delivered,
                                dead = lane.dead + t.dead, suppressed = lane.suppressed + t.suppressed,
                                merged = lane.merged + t.merged, attempts = lane.attempts + t.attempts,
+                               failed = lane.failed + t.failed,
+                               last_success = CASE WHEN t.succeeded THEN $11::bigint ELSE lane.last_success END,
                                last_error = CASE WHEN t.attempts > 0 THEN t.last_error ELSE lane.last_error END
                FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[],
-                           $7::bigint[], $8::text[])
-                    AS t (recipient, finished, delivered, dead, suppressed, merged, attempts, last_error)
+                           $7::bigint[], $8::text[], $9::bigint[], $10::boolean[])
+                    AS t (recipient, finished, delivered, dead, suppressed, merged, attempts, last_error,
+                          failed, succeeded)
                WHERE lane.recipient = t.recipient";
     let sql = transaction.prepare_cached(sql).await?;
     transaction
@@ -256,6 +286,9 @@ async fn add_up(transaction: &Transaction<'_>, totals: &BTreeMap<&str, Totals>) 
                 &column(&rows, |(_, t)| t.merged),
                 &column(&rows, |(_, t)| t.attempts),
                 &column(&rows, |(_, t)| t.last_error.as_deref()),
+                &column(&rows, |(_, t)| t.failed),
+                &column(&rows, |(_, t)| t.succeeded),
+                &now.ns(),
             ],
         )
         .await?;

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{COLUMNS, choose_head, read_delivery};
 use crate::model::Timestamp;
 use crate::store::sqlite::filter::Filter;
-use crate::store::{Attempt, DeadLetter, Delivery, DeliveryRecord, StoreError};
+use crate::store::{Attempt, DeadLetter, Delivery, DeliveryRecord, EventKind, StoreError};
 
 /// Dead letters, newest first.
 pub(super) fn dead(
@@ -64,6 +64,12 @@ pub(super) fn discard(conn: &Connection, recipient: &str, event: Option<&str>) -
               WHERE recipient = ?1 AND state = 'dead' AND (?2 IS NULL OR event_id = ?2))",
     )?
     .execute(params![recipient, event])?;
+    conn.prepare_cached(
+        "UPDATE event SET owed = owed - 1 WHERE id IN
+             (SELECT event_id FROM delivery
+              WHERE recipient = ?1 AND state = 'dead' AND (?2 IS NULL OR event_id = ?2))",
+    )?
+    .execute(params![recipient, event])?;
     let gone = conn
         .prepare_cached(
             "DELETE FROM delivery WHERE recipient = ?1 AND state = 'dead' AND (?2 IS NULL OR event_id = ?2)",
@@ -96,17 +102,27 @@ pub(super) fn behind(
     Ok(deliveries)
 }
 
-/// The deliveries of one event, by recipient.
+/// What an event says.
+pub(super) fn payload(conn: &Connection, event: &str) -> Result<Option<(EventKind, String)>, StoreError> {
+    let mut find = conn.prepare_cached("SELECT kind, payload FROM event WHERE id = ?1")?;
+    let found = find.query_row([event], |row| Ok((row.get::<_, String>(0)?, row.get(1)?))).optional()?;
+    found.map(|(kind, payload)| Ok((EventKind::parse(&kind)?, payload))).transpose()
+}
+
+/// The deliveries of one event and of what follows from it, by event and recipient.
 pub(super) fn deliveries(conn: &Connection, event: &str) -> Result<Vec<DeliveryRecord>, StoreError> {
     let mut find = conn.prepare_cached(
-        "SELECT d.recipient, d.state, e.accepted_at, e.config_version, d.next_at, d.finished_at, d.last_error
-         FROM delivery AS d JOIN event AS e ON e.id = d.event_id WHERE d.event_id = ?1 ORDER BY d.recipient",
+        "SELECT d.recipient, d.state, e.accepted_at, e.config_version, d.next_at, d.finished_at, d.last_error,
+                d.event_id
+         FROM delivery AS d JOIN event AS e ON e.id = d.event_id
+         WHERE d.event_id = ?1 OR d.event_id > ?1 || '#' AND d.event_id < ?1 || '$'
+         ORDER BY d.event_id, d.recipient",
     )?;
     let found = find.query_map([event], |row| {
         let finished_at = row.get::<_, Option<i64>>(5)?.map(Timestamp::from_ns);
         let next_at = Timestamp::from_ns(row.get(4)?);
         Ok(DeliveryRecord {
-            event_id: event.to_owned(),
+            event_id: row.get(7)?,
             recipient: row.get(0)?,
             state: row.get(1)?,
             accepted_at: Timestamp::from_ns(row.get(2)?),
@@ -118,13 +134,14 @@ pub(super) fn deliveries(conn: &Connection, event: &str) -> Result<Vec<DeliveryR
         })
     })?;
     let mut tries = conn.prepare_cached(
-        "SELECT at, outcome, reason FROM attempt WHERE event_id = ?1 AND recipient = ?2 ORDER BY n",
+        "SELECT started, at, outcome, reason, answer FROM attempt
+         WHERE event_id = ?1 AND recipient = ?2 ORDER BY n",
     )?;
     let mut records = Vec::new();
     for record in found {
         let record: DeliveryRecord = record?;
-        let attempts = tries.query_map([event, &record.recipient], |row| {
-            Ok(Attempt { at: Timestamp::from_ns(row.get(0)?), outcome: row.get(1)?, reason: row.get(2)? })
+        let attempts = tries.query_map([&record.event_id, &record.recipient], |row| {
+            Ok(Attempt::kept(row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?))
         })?;
         records.push(DeliveryRecord { attempts: attempts.collect::<Result<_, _>>()?, ..record });
     }

@@ -10,6 +10,9 @@ use crate::store::{LedgerAudit, StoreError};
 /// Seconds after which a claim that ran out should have been taken up.
 const FORGOTTEN_SECS: i64 = 600;
 
+/// Seconds within which an event was accepted whose deliveries are looked for.
+const RECENT_SECS: i64 = 3600;
+
 pub(super) fn all(conn: &Connection, scope: &str) -> Result<BTreeMap<String, String>, StoreError> {
     let mut find = conn.prepare_cached("SELECT key, value FROM note WHERE scope = ?1")?;
     let found = find.query_map([scope], |row| Ok((row.get(0)?, row.get(1)?)))?;
@@ -57,6 +60,21 @@ pub(super) fn audit(conn: &Connection, now: Timestamp) -> Result<LedgerAudit, St
                  WHERE delivery.recipient = lane.recipient AND finished_at IS NULL)
              OR dead <> (SELECT COUNT(*) FROM delivery
                  WHERE delivery.recipient = lane.recipient AND state = 'dead')",
+            &[],
+        )?,
+        lost_deliveries: count(
+            "SELECT COUNT(*) FROM event AS e WHERE accepted_at > ?1
+             AND owed > (SELECT COUNT(*) FROM delivery WHERE event_id = e.id)",
+            &[now.plus_secs(-RECENT_SECS).ns()],
+        )?,
+        // What was given up and brought back is older than what is under way, rightly.
+        out_of_order: count(
+            "SELECT COUNT(*) FROM delivery AS new WHERE new.state = 'claimed' AND EXISTS
+                 (SELECT 1 FROM delivery AS old
+                  WHERE old.recipient = new.recipient AND old.order_key = new.order_key
+                    AND old.seq < new.seq AND old.finished_at IS NULL AND NOT EXISTS
+                        (SELECT 1 FROM attempt
+                         WHERE event_id = old.event_id AND recipient = old.recipient AND outcome = 'dead'))",
             &[],
         )?,
     })

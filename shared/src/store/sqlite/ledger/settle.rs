@@ -2,10 +2,21 @@
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::choose_head;
+use super::{choose_head, totals};
 use crate::model::Timestamp;
-use crate::store::settling::End;
+use crate::store::settling::{End, answer};
 use crate::store::{Delivery, Outcome, StoreError};
+
+/// A delivery as it stands.
+struct Standing {
+    seq: i64,
+    order_key: String,
+    attempts: u32,
+    deadline: i64,
+    unfinished: bool,
+    claimed_at: Option<i64>,
+    severity: u8,
+}
 
 /// Records one try; a delivery that is not known is left out.
 pub(super) fn settle(
@@ -16,32 +27,52 @@ pub(super) fn settle(
 ) -> Result<(), StoreError> {
     let mut find = conn.prepare_cached(
         "SELECT seq, order_key, attempts, deadline, finished_at IS NULL
-             AND (coalesce(claim_owner, ?3) = ?3 OR ?3 = '') FROM delivery
+             AND (coalesce(claim_owner, ?3) = ?3 OR ?3 = ''), claimed_at, severity FROM delivery
          WHERE event_id = ?1 AND recipient = ?2",
     )?;
     let found = find
         .query_row([&delivery.event_id, &delivery.recipient, &delivery.claimed_by], |row| {
-            Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?))
+            Ok(Standing {
+                seq: row.get(0)?,
+                order_key: row.get(1)?,
+                attempts: row.get(2)?,
+                deadline: row.get(3)?,
+                unfinished: row.get(4)?,
+                claimed_at: row.get(5)?,
+                severity: row.get(6)?,
+            })
         })
         .optional()?;
-    let Some((seq, order_key, attempts, deadline, unfinished)): Option<(i64, String, u32, i64, bool)> = found
-    else {
-        return Ok(());
-    };
+    let Some(is) = found else { return Ok(()) };
+    let (seq, deadline) = (is.seq, is.deadline);
     let end = End::of(outcome, now, Timestamp::from_ns(deadline));
     let (name, reason) = (end.name(), end.reason());
     let recipient = &delivery.recipient;
     if end.is_attempt() {
         conn.prepare_cached(
-            "INSERT INTO attempt (event_id, recipient, n, at, outcome, reason) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            "INSERT INTO attempt (event_id, recipient, n, at, outcome, reason, started, answer)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
         )?
-        .execute(params![delivery.event_id, recipient, attempts + 1, now.ns(), name, reason])?;
+        .execute(params![
+            delivery.event_id,
+            recipient,
+            is.attempts + 1,
+            now.ns(),
+            name,
+            reason,
+            // Another's claim says nothing about this try.
+            is.claimed_at.filter(|_| is.unfinished),
+            answer(outcome),
+        ])?;
         conn.prepare_cached("UPDATE delivery SET attempts = attempts + 1 WHERE seq = ?1")?.execute([seq])?;
-        conn.prepare_cached("UPDATE lane SET attempts = attempts + 1, last_error = ?2 WHERE recipient = ?1")?
-            .execute(params![recipient, reason])?;
+        conn.prepare_cached(
+            "UPDATE lane SET attempts = attempts + 1, failed = failed + NOT ?3, last_error = ?2,
+                             last_success = CASE WHEN ?3 THEN ?4 ELSE last_success END WHERE recipient = ?1",
+        )?
+        .execute(params![recipient, reason, end.is_delivered(), now.ns()])?;
     }
     // Whoever's claim ran out may still report; what is finished, or another's by now, stays as it is.
-    if !unfinished {
+    if !is.unfinished {
         return Ok(());
     }
     match &end {
@@ -66,10 +97,13 @@ pub(super) fn settle(
             .execute(params![recipient, name])?;
         }
     }
-    if let Outcome::Diverted { to, .. } = outcome {
-        divert(conn, delivery, to, &order_key, now)?;
+    if let Some(why) = end.dropped() {
+        totals::dropped(conn, recipient, why)?;
     }
-    choose_head(conn, recipient, &order_key)
+    if let Outcome::Diverted { to, .. } = outcome {
+        divert(conn, delivery, to, &is, now)?;
+    }
+    choose_head(conn, recipient, &is.order_key)
 }
 
 /// Owes the event to another recipient too, for as long as it was owed to the first.
@@ -77,18 +111,18 @@ fn divert(
     conn: &Connection,
     delivery: &Delivery,
     to: &str,
-    order_key: &str,
+    is: &Standing,
     now: Timestamp,
 ) -> Result<(), StoreError> {
     let until = now.plus_ns(delivery.deadline.since(delivery.accepted_at).max(0));
     let added = conn
         .prepare_cached(
-            "INSERT INTO delivery (event_id, recipient, order_key, next_at, deadline, head)
-             VALUES (?1, ?2, ?3, ?4, ?5, NOT EXISTS
+            "INSERT INTO delivery (event_id, recipient, order_key, next_at, deadline, severity, head)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, NOT EXISTS
                  (SELECT 1 FROM delivery WHERE recipient = ?2 AND order_key = ?3 AND head = 1))
              ON CONFLICT (event_id, recipient) DO NOTHING",
         )?
-        .execute(params![delivery.event_id, to, order_key, now.ns(), until.ns()])?;
+        .execute(params![delivery.event_id, to, is.order_key, now.ns(), until.ns(), is.severity])?;
     if added > 0 {
         conn.prepare_cached(
             "INSERT INTO lane (recipient, pending) VALUES (?1, 1)

@@ -1,0 +1,83 @@
+//! Whose turn it is, whose never comes, and what is kept of it.
+
+use shared::bus::Stream;
+use shared::model::Alert;
+
+use super::*;
+
+#[tokio::test]
+async fn what_a_far_end_refuses_is_kept_until_its_deadline_and_everybody_else_is_told_once() {
+    let setup = Setup::with(100, 1, |delivery| match delivery.event_id.as_str() {
+        "good" => Ok(()),
+        _ => Err(DeliveryError::refused("answered 403")),
+    });
+    let (bus, subjects) = (&setup.args.teller.bus, &setup.args.teller.subjects);
+    let mut alerts = bus.consume(Stream::Alert, "test", &subjects.all("al")).await.unwrap();
+    let mut told = async || {
+        let queued = alerts.next().await.unwrap();
+        let alert: Alert = serde_json::from_slice(&queued.payload).unwrap();
+        queued.ack();
+        assert_eq!(alert.alert_key.as_deref(), Some("r"));
+        (alert.alert_type, alert.message)
+    };
+    let _lane = setup.start().await;
+    setup.owe(&[("a", "a"), ("b", "b"), ("c", "c")]).await;
+    setup.until("the first try", |s| s.attempts == 1).await;
+    let (kind, message) = told().await;
+    assert_eq!(kind, "delivery_failed");
+    assert!(message.contains("'r'") && message.contains("answered 403"), "{message}");
+    setup.clock.advance(Duration::from_secs(299));
+    setup.settle_down().await;
+    setup.clock.advance(Duration::from_secs(1));
+    setup.until("a probe", |s| s.attempts == 2).await;
+    setup.settle_down().await;
+    let stats = setup.stats().await;
+    assert_eq!((stats.pending, stats.dead), (3, 0), "nothing is given up");
+    // Those that were never tried are given up in their time as well.
+    setup.clock.advance(Duration::from_secs(6 * 3600));
+    let stats = setup.until("their deadline", |s| s.dead == 3).await;
+    assert_eq!((stats.pending, stats.dropped["deadline"]), (0, 3));
+    // The next word is that it works, not that it failed again.
+    setup.clock.advance(Duration::from_secs(600));
+    setup.owe(&[("good", "good")]).await;
+    setup.until("a delivery", |s| s.delivered == 1).await;
+    let (kind, message) = told().await;
+    assert_eq!(kind, "delivery_works", "{message}");
+}
+
+#[tokio::test]
+async fn what_was_answered_to_a_success_is_kept_with_the_time_it_took() {
+    let setup = Setup::new(|_| Ok(()));
+    let _lane = setup.start().await;
+    setup.owe(&[("a", "a")]).await;
+    setup.until("delivery", |s| s.delivered == 1).await;
+    let record = setup.store.deliveries("a").await.unwrap().remove(0);
+    let attempt = &record.attempts[0];
+    assert_eq!((attempt.started, attempt.took_ms), (Some(NOW), Some(0)));
+    assert_eq!(attempt.answer.as_deref(), Some("took a/r"));
+}
+
+#[tokio::test]
+async fn the_gravest_go_first_and_the_oldest_are_not_forgotten() {
+    let setup = Setup::with(0, 1, |_| Ok(()));
+    let _lane = setup.start().await;
+    let of = |n: usize, severity: Severity| {
+        let id = format!("{}{n}", severity.name());
+        (id.clone(), severity, id)
+    };
+    let mut events: Vec<_> = (0..4).map(|n| of(n, Severity::Warning)).collect();
+    events.extend((0..20).map(|n| of(n, Severity::Critical)));
+    let events = events.into_iter().map(|(id, severity, order_key)| LedgerEvent {
+        severity,
+        payload: format!("{{\"severity\":\"{}\"}}", severity.name()),
+        ..event(&id, &order_key)
+    });
+    setup.store.accept(events.collect(), setup.clock.now(), horizon).await.unwrap();
+    setup.endpoint.permits.add_permits(24);
+    setup.until("all are delivered", |s| s.delivered == 24).await;
+    let seen = setup.seen().concat();
+    let place = |id: &str| seen.iter().position(|key| key == &format!("{id}/r")).unwrap();
+    assert!(place("warning0") < 10, "the oldest has its turn: {seen:?}");
+    assert!(place("warning2") >= 20, "the others wait: {seen:?}");
+    assert_eq!(place("critical19"), 21, "two of the old ones went before the last of the grave: {seen:?}");
+}
