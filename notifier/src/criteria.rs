@@ -41,6 +41,9 @@ pub struct Criteria {
     /// What happened; empty takes all.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub actions: Vec<AlertAction>,
+    /// Of a flow only the alerts that weighed more than all before them; others are not filtered.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub predominant_only: bool,
     /// Sites; empty takes all.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub sites: Vec<String>,
@@ -141,6 +144,7 @@ impl Wish {
             checks(alert, criteria),
             roles(alert, criteria),
             listed("actions", alert.action.name(), &criteria.actions, |a| a.name()),
+            predominant(alert, criteria),
             named("sites", &alert.site, &criteria.sites),
             named("interfaces", &alert.interface, &criteria.interfaces),
             self.rules_only(alert, pools),
@@ -162,6 +166,7 @@ impl Wish {
             && checks_pass(alert, criteria)
             && roles_pass(alert, criteria)
             && (criteria.actions.is_empty() || criteria.actions.contains(&alert.action))
+            && predominant_passes(alert, criteria)
             && (criteria.sites.is_empty() || criteria.sites.contains(&alert.site))
             && (criteria.interfaces.is_empty() || criteria.interfaces.contains(&alert.interface))
             && (self.only.is_empty() || self.only.find(alert, began(alert), pools).is_some())
@@ -342,6 +347,21 @@ fn roles(alert: &Alert, criteria: &Criteria) -> Reason {
         }
     };
     Reason { criterion: "roles", passes, detail }
+}
+
+fn predominant_passes(alert: &Alert, criteria: &Criteria) -> bool {
+    !criteria.predominant_only || alert.flow.as_ref().is_none_or(|flow| flow.predominant)
+}
+
+fn predominant(alert: &Alert, criteria: &Criteria) -> Reason {
+    let passes = predominant_passes(alert, criteria);
+    let detail = match (&alert.flow, criteria.predominant_only) {
+        (_, false) => "takes every alert of a flow",
+        (None, true) => "the alert is of no flow",
+        (Some(flow), true) if flow.predominant => "no alert of the flow before it weighed as much",
+        (Some(_), true) => "an alert of the flow before it weighed as much",
+    };
+    Reason { criterion: "predominant_only", passes, detail: detail.to_owned() }
 }
 
 #[cfg(test)]
