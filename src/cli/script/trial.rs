@@ -20,6 +20,9 @@ use crate::cli::flows;
 use crate::config::Config;
 use crate::exit::{self, Failure};
 
+/// How often there was something, by its name.
+pub type Counts = BTreeMap<String, u64>;
+
 /// What came of it.
 #[derive(Debug, Default)]
 pub struct Trial {
@@ -62,13 +65,13 @@ pub fn lines(
     settings: ScriptSettings,
     config: &Config,
     observer: &dyn Fn() -> Observer,
-) -> Result<(BTreeMap<String, u64>, BTreeMap<String, u64>), Failure> {
+) -> Result<(Counts, Counts), Failure> {
     let text = std::fs::read(log)
         .map_err(|error| Failure::new(exit::INPUT, anyhow::anyhow!("{}: {error}", log.display())))?;
     let config = alone(source, settings, config)?;
     let mut partition = partition(source, &config, observer)?;
     let mut station = partition.station(&config.node.site, "test");
-    let (mut alerts, mut malformed) = (BTreeMap::<String, u64>::new(), BTreeMap::<String, u64>::new());
+    let (mut alerts, mut malformed) = (Counts::new(), Counts::new());
     for line in text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
         match parse::line(IpAddr::V4(Ipv4Addr::LOCALHOST), line, SystemClock.now()) {
             Err(cause) => *malformed.entry(cause.to_string()).or_default() += 1,
