@@ -45,6 +45,8 @@ fn flow() -> FlowRecord {
         collected: false,
         export: None,
         earlier_s: 0,
+        top_score: 0,
+        l7_payloads: 0,
         geo: None,
         end: None,
     }

@@ -273,9 +273,6 @@ impl Config {
         if self.scripts.limits.max_millis == 0 {
             wrong.push("scripts.limits.max_millis: must be at least 1".to_owned());
         }
-        if self.aggregator.run_deadline_ms == 0 {
-            wrong.push("aggregator.run_deadline_ms: must be at least 1".to_owned());
-        }
         if self.bus.prefix.contains(['*', '>', ' ']) {
             wrong.push("bus.prefix: must not hold '*', '>' or blanks".to_owned());
         }

@@ -28,8 +28,8 @@ use shared::store::Store;
 use shared::store::documents::DocumentStore;
 use shared::store::events::EventStore;
 use shared::store::sqlite::SqliteHooks;
-use shared::wire::partition::PARTITIONS;
 use shared::teller::Teller;
+use shared::wire::partition::PARTITIONS;
 use shared::wire::subject::Subjects;
 
 use crate::config::{BusKind, Config, StoreKind};

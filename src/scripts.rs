@@ -180,6 +180,10 @@ impl Watcher {
         for source in sources {
             let origin = source.origin.to_string();
             let before = self.right.remove(&origin);
+            if before.as_ref() == Some(&source) {
+                right.insert(origin, source);
+                continue;
+            }
             match engine.compile(&source) {
                 Ok(_) => drop(right.insert(origin, source)),
                 Err(error) => {

@@ -54,7 +54,7 @@ fn day(zone: &str, begin: &str, seconds: i64) -> BTreeMap<String, BTreeMap<Strin
          [notifier]\nallow_private_targets = true\n[aggregator]\ntime_zone = \"{zone}\"\n"
     ));
     std::fs::create_dir(setup.path("scripts")).unwrap();
-    let kinds = ["host", "network", "interface"];
+    let kinds = ["host", "network", "interface", "system"];
     for kind in kinds {
         let script = COUNT.replace("KIND", kind).replace("RECEIVER", &recorder.url());
         std::fs::write(setup.path(&format!("scripts/{kind}s.rhai")), script).unwrap();
@@ -96,5 +96,6 @@ fn each_element_hook_of_a_day_is_called_exactly_its_number_of_times() {
         assert_eq!(called["network"], expected(&["10.0.0.0/8"], hours), "{begin}");
         assert_eq!(called["interface"].values().copied().collect::<Vec<_>>().len(), 4, "{begin}");
         assert_eq!(called["interface"].values().sum::<u64>(), 73 * hours + 1, "{begin}");
+        assert_eq!(called["system"], expected(&["flowhook"], hours), "{begin}");
     }
 }

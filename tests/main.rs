@@ -16,6 +16,7 @@ mod checks;
 mod cluster;
 mod cluster_recipe;
 mod cluster_store;
+mod contract;
 mod damaged;
 mod day;
 mod endpoints;

@@ -41,6 +41,42 @@ fn a_new_script_of_each_kind_is_right_and_overwrites_nothing() {
 }
 
 #[test]
+fn a_script_of_log_lines_is_tested_over_a_file_of_them() {
+    let setup = Setup::new("");
+    for kind in ["system", "active_monitoring", "syslog"] {
+        let file = setup.path(&format!("{kind}_check.rhai"));
+        assert!(run(&["script", "new", text(&file), "--kind", kind]).status.success());
+        assert!(run(&["script", "explain", text(&file)]).status.success());
+    }
+    let log = setup.path("lines.log");
+    let lines = [
+        "<38>Oct 11 22:14:15 gate sshd[1]: Failed password for root from 192.0.2.9",
+        "<38>Oct 11 22:14:16 gate sshd[1]: Accepted publickey for root",
+        "<38>Oct 11 22:14:17 gate cron[2]: Failed password is what somebody typed",
+        "no line of syslog",
+    ];
+    std::fs::write(&log, lines.join("\n")).unwrap();
+    let script = setup.path("syslog_check.rhai");
+    let report = run_json(&["script", "test", text(&script), "--log", text(&log), "-O", "json"]);
+    assert_eq!(
+        (&report[0]["calls"]["handleEvent"], &report[0]["errors"]),
+        (&json!(2), &json!(0)),
+        "{report}"
+    );
+    assert_eq!(report[0]["alerts"], json!({ "syslog_check": 1 }));
+    assert_eq!(report[0]["malformed"].as_object().unwrap().len(), 1, "{report}");
+    let shown = run(&["script", "test", text(&script), "--log", text(&log)]);
+    let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+    assert!(
+        shown.contains("gate: Failed password for root") && shown.contains("1 lines left out"),
+        "{shown}"
+    );
+    let missing = setup.path("none.log");
+    let message = run_fails(&["script", "test", text(&script), "--log", text(&missing)], 4);
+    assert!(message.contains("none.log"), "{message}");
+}
+
+#[test]
 fn calls_are_shown_with_what_they_read_and_asked_for() {
     let demo = data("demo.pcap");
     let shown = run(&["script", "test", "clear_text_protocol", "--capture", text(&demo)]);

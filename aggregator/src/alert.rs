@@ -16,6 +16,7 @@ use shared::store::{EngagedAlert, Transition};
 
 mod build;
 mod damping;
+mod held;
 mod key;
 mod saved;
 
@@ -23,10 +24,12 @@ pub use build::alert_type;
 use build::{build, shows};
 pub use damping::Damping;
 use damping::Flaps;
+use held::Held;
+pub use held::Limits;
 use key::{AsKey, Key, KeyRef};
 
-/// Engaged alerts of one partition at most.
-const MAX_ENGAGED: usize = 100_000;
+/// Alerts that are watched for flapping, and such that wait for more runs, of one partition at most.
+const MAX_WATCHED: usize = 100_000;
 
 /// An interface, as alerts name it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,7 +75,8 @@ struct Engaged {
 #[derive(Debug, Default)]
 pub struct AlertState {
     partition: u32,
-    engaged: BTreeMap<Key, Engaged>,
+    engaged: Held,
+    limits: Limits,
     /// Triggered, but not yet in as many runs in a row as it takes.
     pending: BTreeMap<Key, u32>,
     flaps: Flaps,
@@ -92,7 +96,7 @@ impl AlertState {
     /// State with what was engaged before a restart.
     pub fn new(partition: u32, engaged: Vec<EngagedAlert>) -> Self {
         let known = |alert: Alert| (Key::of(&alert), Engaged { alert, hold_s: 0, quiet_since: None });
-        let engaged: BTreeMap<_, _> = engaged.into_iter().map(|e| known(e.alert)).collect();
+        let engaged: Held = engaged.into_iter().map(|e| known(e.alert)).collect();
         let restored = engaged.keys().cloned().collect();
         Self { partition, engaged, restored, ..Self::default() }
     }
@@ -103,11 +107,16 @@ impl AlertState {
     pub fn reconcile(&mut self, engaged: Vec<EngagedAlert>) {
         let mut stored: BTreeMap<Key, Alert> =
             engaged.into_iter().map(|engaged| (Key::of(&engaged.alert), engaged.alert)).collect();
-        self.engaged.retain(|key, _| stored.remove(key).is_some());
+        self.engaged.retain(|key| stored.remove(key).is_some());
         for (key, alert) in stored {
             self.restored.insert(key.clone());
             self.engaged.insert(key, Engaged { alert, hold_s: 0, quiet_since: None });
         }
+    }
+
+    /// With how much may be engaged.
+    pub fn with_limits(self, limits: Limits) -> Self {
+        Self { limits, ..self }
     }
 
     /// With what is not raised.
@@ -175,7 +184,9 @@ impl AlertState {
             return self.update(&key, alert, damping);
         }
         let runs = self.pending.get(&key).copied().unwrap_or_default() + 1;
-        let full = self.engaged.len() >= MAX_ENGAGED || self.pending.len() >= MAX_ENGAGED;
+        let full = self.engaged.len() >= self.limits.all
+            || self.engaged.of_script(&meta.key) >= self.limits.of_script
+            || self.pending.len() >= MAX_WATCHED;
         // There is always room to tell that there is none; flowhook's own alerts are few.
         if full && subject.entity != Entity::System {
             self.refused += 1;
@@ -211,7 +222,7 @@ impl AlertState {
             script: &meta.key,
             granularity,
         };
-        let Some(engaged) = self.engaged.get_mut(&key as &dyn AsKey) else { return false };
+        let Some(engaged) = self.engaged.get_mut(&key) else { return false };
         if !shows(&engaged.alert, request, meta, subject) {
             return false;
         }

@@ -95,7 +95,7 @@ impl ApiDeps {
             flows: Arc::clone(&deps.flows),
             series: Arc::clone(&deps.series),
             clock: Arc::clone(&deps.clock),
-            run_patience: run::patience(deps.config.run_deadline_ms),
+            run_patience: run::patience(deps.config.longest_run_deadline()),
             documents: Arc::clone(&deps.documents),
             sealer: Arc::clone(&deps.sealer),
             events: deps.events.clone(),

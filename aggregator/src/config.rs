@@ -1,12 +1,14 @@
 //! What the aggregator can be told.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 use shared::model::{Entity, Granularity, MonitorHost};
 use shared::secret::Secret;
 
+use crate::alert::Limits;
 use crate::element::host::HostLimits;
 
 /// The `[aggregator]` section.
@@ -21,6 +23,8 @@ pub struct AggregatorConfig {
     pub max_hosts: usize,
     /// Milliseconds of wall time a run may take; elements not reached come first next time.
     pub run_deadline_ms: u64,
+    /// The same for single periods, by name.
+    pub run_deadlines_ms: BTreeMap<String, u64>,
     /// Take the summaries of this node's site alone, and share them with its aggregators alone.
     pub only_own_site: bool,
     /// Seconds between two times that the state of a partition is kept in the store; 0 keeps it at a stop
@@ -53,11 +57,35 @@ pub struct AlertsConfig {
     pub flap_engages: u32,
     /// Seconds of event time.
     pub flap_window_s: u32,
+    /// Alerts engaged in one partition at most; beyond it none engages, which is counted and told.
+    pub max_engaged: usize,
+    /// Per cent of these that one script may hold.
+    pub max_engaged_percent: u32,
 }
 
 impl Default for AlertsConfig {
     fn default() -> Self {
-        Self { flap_engages: 5, flap_window_s: 1800 }
+        Self { flap_engages: 5, flap_window_s: 1800, max_engaged: 125_000, max_engaged_percent: 80 }
+    }
+}
+
+impl AlertsConfig {
+    /// How much may be engaged.
+    pub fn limits(&self) -> Limits {
+        let share = self.max_engaged.saturating_mul(self.max_engaged_percent as usize) / 100;
+        Limits { all: self.max_engaged, of_script: share.max(1) }
+    }
+
+    fn check(&self) -> Vec<String> {
+        let mut wrong = Vec::new();
+        if self.max_engaged == 0 {
+            wrong.push("aggregator.alerts.max_engaged: must be at least 1".to_owned());
+        }
+        if !(1..=100).contains(&self.max_engaged_percent) {
+            let percent = self.max_engaged_percent;
+            wrong.push(format!("aggregator.alerts.max_engaged_percent: must be 1 to 100, not {percent}"));
+        }
+        wrong
     }
 }
 
@@ -271,6 +299,7 @@ impl Default for AggregatorConfig {
             remote_host_idle_s: 60,
             max_hosts: 1_000_000,
             run_deadline_ms: 10_000,
+            run_deadlines_ms: BTreeMap::new(),
             only_own_site: false,
             snapshot_s: 60,
             time_zone: String::new(),
@@ -292,9 +321,22 @@ impl AggregatorConfig {
         if let Err(error) = self.zone() {
             wrong.push(format!("aggregator.time_zone: {error}"));
         }
+        if self.run_deadline_ms == 0 {
+            wrong.push("aggregator.run_deadline_ms: must be at least 1".to_owned());
+        }
+        for (period, ms) in &self.run_deadlines_ms {
+            let key = format!("aggregator.run_deadlines_ms.{period}");
+            if !Granularity::PERIODS.iter().any(|known| known.name() == period) {
+                wrong.push(format!("{key}: there is no such period; there are min, 5mins, hour and day"));
+            }
+            if *ms == 0 {
+                wrong.push(format!("{key}: must be at least 1"));
+            }
+        }
         if self.max_hosts == 0 {
             wrong.push("aggregator.max_hosts: must be at least 1".to_owned());
         }
+        wrong.extend(self.alerts.check());
         wrong.extend(self.monitor.check());
         let syslog = &self.syslog.listen;
         if !syslog.is_empty() && syslog.parse::<std::net::SocketAddr>().is_err() {
@@ -317,6 +359,18 @@ impl AggregatorConfig {
             wrong.push(format!("aggregator.api.listen: '{}' is not ADDRESS:PORT", self.api.listen));
         }
         wrong
+    }
+
+    /// Wall time that a run of this period may take.
+    pub fn run_deadline(&self, period: Granularity) -> Duration {
+        let own = self.run_deadlines_ms.get(period.name());
+        Duration::from_millis(*own.unwrap_or(&self.run_deadline_ms))
+    }
+
+    /// The longest of these.
+    pub fn longest_run_deadline(&self) -> Duration {
+        let all = Granularity::PERIODS.into_iter().map(|period| self.run_deadline(period));
+        all.max().unwrap_or_default()
     }
 
     /// The time zone.

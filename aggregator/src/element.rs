@@ -126,6 +126,12 @@ pub struct Tally<C> {
     /// Counted since the element is known.
     pub total: C,
     at_run: [Packed; Granularity::PERIODS.len()],
+    /// Bit by period: a run of it has reached the element.
+    reached: u8,
+    /// Runs of each period in a row that did not reach it.
+    missed: [u8; Granularity::PERIODS.len()],
+    /// What was counted at the last sample of the series, where that was not at the last minute run.
+    sampled: Option<Box<Packed>>,
 }
 
 impl<C: Counters> Tally<C> {
@@ -137,7 +143,13 @@ impl<C: Counters> Tally<C> {
     /// To be kept somewhere.
     pub fn save(&self) -> snapshot::Tally {
         let bytes = |packed: &Packed| packed.bytes().to_vec();
-        snapshot::Tally { total: bytes(&self.total.pack()), at_run: self.at_run.iter().map(bytes).collect() }
+        snapshot::Tally {
+            total: bytes(&self.total.pack()),
+            at_run: self.at_run.iter().map(bytes).collect(),
+            reached: self.reached.into(),
+            missed: self.missed.to_vec(),
+            sampled: self.sampled.as_deref().map(bytes),
+        }
     }
 
     /// What [`Tally::save`] gave.
@@ -146,6 +158,11 @@ impl<C: Counters> Tally<C> {
         for (at_run, bytes) in tally.at_run.iter_mut().zip(&saved.at_run) {
             *at_run = Packed::from_bytes(bytes);
         }
+        tally.reached = u8::try_from(saved.reached).unwrap_or_default();
+        for (missed, saved) in tally.missed.iter_mut().zip(&saved.missed) {
+            *missed = *saved;
+        }
+        tally.sampled = saved.sampled.as_deref().map(|bytes| Box::new(Packed::from_bytes(bytes)));
         tally
     }
 
@@ -154,11 +171,46 @@ impl<C: Counters> Tally<C> {
         place(granularity).map_or(self.total, |place| self.total.growth(&self.at_run[place]))
     }
 
-    /// A run of this period took place.
-    pub fn ran(&mut self, granularity: Granularity) {
-        if let Some(place) = place(granularity) {
-            self.at_run[place] = self.total.pack();
+    /// Growth since the last sample of the series.
+    pub fn since_sample(&self) -> C {
+        match &self.sampled {
+            Some(sampled) => self.total.growth(sampled),
+            None => self.since_run(Granularity::Min),
         }
+    }
+
+    /// A sample of the series was taken outside a minute run, or in one that did not reach the element.
+    pub fn sampled(&mut self) {
+        self.sampled = Some(Box::new(self.total.pack()));
+    }
+
+    /// A run of this period took place and reached the element, or did not: then what it has counted is
+    /// growth of the next one.
+    pub fn ran(&mut self, granularity: Granularity, reached: bool) {
+        let Some(place) = place(granularity) else { return };
+        if reached {
+            self.at_run[place] = self.total.pack();
+            self.reached |= 1 << place;
+            self.missed[place] = 0;
+        } else {
+            self.missed[place] = self.missed[place].saturating_add(1);
+        }
+        if granularity == Granularity::Min {
+            match reached {
+                true => self.sampled = None,
+                false => self.sampled(),
+            }
+        }
+    }
+
+    /// True when no run of this period has reached the element so far.
+    pub fn is_first(&self, granularity: Granularity) -> bool {
+        place(granularity).is_some_and(|place| self.reached & 1 << place == 0)
+    }
+
+    /// Runs of this period in a row that did not reach the element.
+    pub fn missed(&self, granularity: Granularity) -> u8 {
+        place(granularity).map_or(0, |place| self.missed[place])
     }
 }
 
@@ -175,11 +227,29 @@ mod tests {
         let mut tally: Tally<InterfaceCounters> = Tally::default();
         let delta = InterfaceCounters { packets: 10, ..InterfaceCounters::default() };
         tally.add(&delta);
-        tally.ran(Granularity::Min);
+        tally.ran(Granularity::Min, true);
         tally.add(&delta);
         assert_eq!(tally.since_run(Granularity::Min).packets, 10);
         assert_eq!(tally.since_run(Granularity::Hour).packets, 20);
         assert_eq!(tally.total.packets, 20);
+    }
+
+    #[test]
+    fn what_a_run_missed_is_growth_of_the_next_one_and_in_the_series_all_the_same() {
+        let mut tally: Tally<InterfaceCounters> = Tally::default();
+        let delta = InterfaceCounters { packets: 10, ..InterfaceCounters::default() };
+        tally.add(&delta);
+        assert!(tally.is_first(Granularity::Min));
+        tally.ran(Granularity::Min, false);
+        tally.add(&delta);
+        let mut tally = Tally::<InterfaceCounters>::restore(&tally.save());
+        assert_eq!((tally.since_run(Granularity::Min).packets, tally.since_sample().packets), (20, 10));
+        assert_eq!((tally.missed(Granularity::Min), tally.is_first(Granularity::Min)), (1, true));
+        tally.ran(Granularity::Min, true);
+        assert_eq!((tally.missed(Granularity::Min), tally.is_first(Granularity::Min)), (0, false));
+        tally.add(&delta);
+        assert_eq!((tally.since_run(Granularity::Min).packets, tally.since_sample().packets), (10, 10));
+        assert!(tally.is_first(Granularity::Hour));
     }
 
     #[test]

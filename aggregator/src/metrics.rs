@@ -16,6 +16,9 @@ struct Instruments {
     errors: Counter<u64>,
     lost: Counter<u64>,
     restarts: Counter<u64>,
+    runs: Counter<u64>,
+    run_elements: Counter<u64>,
+    run_seconds: Counter<f64>,
     script_calls: Counter<u64>,
     script_errors: Counter<u64>,
     script_time: Counter<u64>,
@@ -42,6 +45,16 @@ static INSTRUMENTS: LazyLock<Instruments> = LazyLock::new(|| {
         errors: counter("flowhook.aggregator.errors", "Errors by kind"),
         lost: counter("flowhook.aggregator.lost", "Messages lost by kind"),
         restarts: counter("flowhook.aggregator.restarts", "Shards and tasks started again after a failure"),
+        runs: counter("flowhook.aggregator.runs", "Runs of element hooks by period and kind"),
+        run_elements: counter(
+            "flowhook.aggregator.run_elements",
+            "Elements of runs by period, kind and whether the run reached them before its deadline",
+        ),
+        run_seconds: meter
+            .f64_counter("flowhook.aggregator.run_seconds")
+            .with_unit("s")
+            .with_description("Wall time of runs by period and kind")
+            .build(),
         script_calls: counter("flowhook.aggregator.script_calls", "Element hook calls by script"),
         script_errors: counter("flowhook.aggregator.script_errors", "Failed calls by script"),
         script_skips: counter("flowhook.aggregator.script_skips", "Runs left out of a failing script"),
@@ -80,6 +93,19 @@ pub fn publish(before: &AggregatorReport, now: &AggregatorReport) {
     let grown = |then: Option<&u64>, now: u64| now.saturating_sub(then.copied().unwrap_or(0));
     for (hook, count) in &now.hooks {
         all.hooks.add(grown(before.hooks.get(hook), *count), &[KeyValue::new("hook", hook.clone())]);
+    }
+    for (run @ (period, kind), counts) in &now.runs {
+        let told = before.runs.get(run).copied().unwrap_or_default();
+        let label = || [KeyValue::new("period", period.clone()), KeyValue::new("kind", kind.clone())];
+        all.runs.add(grown(Some(&told.runs), counts.runs), &label());
+        all.run_seconds.add(grown(Some(&told.micros), counts.micros) as f64 / 1e6, &label());
+        for (reached, told, count) in
+            [(true, told.reached, counts.reached), (false, told.missed, counts.missed)]
+        {
+            let [period, kind] = label();
+            all.run_elements
+                .add(grown(Some(&told), count), &[period, kind, KeyValue::new("reached", reached)]);
+        }
     }
     for (kind, count) in &now.errors {
         all.errors.add(grown(before.errors.get(kind), *count), &[KeyValue::new("kind", kind.clone())]);

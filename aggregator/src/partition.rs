@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use jiff::tz::TimeZone;
 use shared::events::{Body, Draft, TimerBody};
@@ -22,7 +21,7 @@ use shared::wire::subject::EventSubject;
 use crate::alert::AlertState;
 use crate::config::AggregatorConfig;
 use crate::ingest::{Ingest, Verdict};
-use crate::report::AggregatorReport;
+use crate::report::{AggregatorReport, RunCounts};
 use crate::run::{RunPlan, ScriptStates};
 use crate::schedule::Closed;
 
@@ -41,7 +40,7 @@ pub use on_demand::{CallRow, RunAnswer, RunRequest};
 
 pub use interface::{Batches, InterfaceState};
 
-use elements::Elements;
+use elements::{Elements, Missed};
 use series::Noted;
 
 /// The latest time that is taken for one: 2200-01-01T00:00:00Z.
@@ -108,7 +107,7 @@ impl Output {
 
 /// The event of a run that has ended; its id follows from the window, so that who goes through it again
 /// tells it once.
-fn timer_event(elements: &Elements<'_>, entity: Entity, window: Closed) -> Draft {
+fn timer_event(elements: &Elements<'_>, entity: Entity, window: Closed, reached: usize) -> Draft {
     let interface = &elements.state.interface;
     let (granularity, element) = (window.granularity.name().to_owned(), entity.to_string());
     let id = format!("{}/{}/{element}/{granularity}/{}", interface.site, interface.id, window.at.ns());
@@ -120,6 +119,7 @@ fn timer_event(elements: &Elements<'_>, entity: Entity, window: Closed) -> Draft
         ifid: interface.id,
         window: window.at,
         elements: elements.len() as u64,
+        reached: reached as u64,
     };
     Draft::new(subject, Body::Timer(body)).with_id(id)
 }
@@ -156,6 +156,7 @@ impl Partition {
         engaged: Vec<EngagedAlert>,
     ) -> Self {
         let zone = config.zone().unwrap_or(TimeZone::UTC);
+        let limits = config.alerts.limits();
         Self {
             number,
             engine,
@@ -166,7 +167,7 @@ impl Partition {
             zone,
             networks,
             geo: GeoCache::new(setup.geo.clone()),
-            alerts: AlertState::new(number, engaged).with_exclusions(setup),
+            alerts: AlertState::new(number, engaged).with_limits(limits).with_exclusions(setup),
             ingest: Ingest::default(),
             states: ScriptStates::default(),
             interfaces: BTreeMap::new(),
@@ -190,7 +191,7 @@ impl Partition {
         self.pools = Arc::clone(&setup.pools);
         self.alerts.set_exclusions(setup);
         // What is wrong with scripts was told by whoever changed them.
-        let (registry, _) = Registry::of_setup(&self.engine, setup);
+        let (registry, _) = Registry::of_setup_again(&self.engine, setup, &self.registry);
         let before = std::mem::replace(&mut self.registry, registry);
         let same = |entry: &Entry| self.registry.scripts().iter().any(|other| other.is_same(entry));
         let changed = before.scripts().iter().filter(|entry| !same(entry));
@@ -307,11 +308,12 @@ impl Partition {
                 let released = self.alerts.element_gone(state.place(), Entity::Host, &value, seen);
                 self.tell(released, output);
             }
+            let mut missed = Missed::default();
             for (kind, entity) in KINDS {
-                self.run(state, kind, entity, *window, output);
+                self.run(state, kind, entity, *window, &mut missed, output);
             }
             output.samples.extend(self.sample(state, *window, cause));
-            state.ran(window.granularity);
+            state.ran(window.granularity, &mut missed);
             if window.granularity == Granularity::Day && seen == window.at {
                 state.hosts.forget_idle();
             }
@@ -324,6 +326,7 @@ impl Partition {
         kind: ScriptKind,
         entity: Entity,
         window: Closed,
+        missed: &mut Missed,
         output: &mut Output,
     ) {
         if self.registry.for_element(kind, window.granularity).next().is_none() {
@@ -334,8 +337,10 @@ impl Partition {
         if let Some(first) = first {
             elements.begin_at(&first);
         }
-        let (health, next) = self.run_over(&elements, (kind, entity), window, output);
-        output.timers.push(timer_event(&elements, entity, window));
+        let (health, reached) = self.run_over(&elements, (kind, entity), window, output);
+        output.timers.push(timer_event(&elements, entity, window, reached));
+        elements.add_missed(reached, missed);
+        let next = elements.next_after(reached);
         state.health.add(&health);
         if let Some(next) = next {
             state.resume.insert((kind, window.granularity), next);
@@ -343,14 +348,14 @@ impl Partition {
     }
 
     /// Calls the scripts of a kind for these elements, and carries out what they ask for. Tells how it
-    /// went, and which element comes first next time because it was not reached.
+    /// went, and how many elements were reached, in the order of the run.
     fn run_over(
         &mut self,
         elements: &Elements<'_>,
         (kind, entity): (ScriptKind, Entity),
         window: Closed,
         output: &mut Output,
-    ) -> (SystemCounters, Option<String>) {
+    ) -> (SystemCounters, usize) {
         let interface = &elements.state.interface;
         let plan = RunPlan {
             engine: &self.engine,
@@ -363,13 +368,22 @@ impl Partition {
             interface: &interface.name,
             collected: interface.collected,
             when: window.at,
-            deadline: Duration::from_millis(self.config.run_deadline_ms),
+            deadline: self.config.run_deadline(window.granularity),
             quarantine_after: self.quarantine_after,
             pools: &self.pools,
         };
-        let outcome = plan.run(elements.len(), |n| elements.get(n, &self.alerts), &mut self.states);
-        let next = elements.value(outcome.reached).filter(|_| outcome.reached < elements.len());
-        let missed = (elements.len() - outcome.reached) as u64;
+        let outcome =
+            plan.run(elements.len(), |n| elements.get(n, &self.alerts, &self.pools), &mut self.states);
+        let reached = outcome.reached;
+        let missed = (elements.len() - reached) as u64;
+        let runs = RunCounts {
+            runs: 1,
+            reached: reached as u64,
+            missed,
+            micros: u64::try_from(outcome.took.as_micros()).unwrap_or(u64::MAX),
+        };
+        let (period, name) = (window.granularity.name().to_owned(), kind.name().to_owned());
+        self.report.runs.entry((period, name)).or_default().add(&runs);
         let (errors, quarantined) = (outcome.errors.values().sum::<u64>(), outcome.quarantined.len() as u64);
         *self.report.hooks.entry(window.granularity.name().to_owned()).or_default() += outcome.calls;
         self.carry_out(outcome, entity, window, elements, output);
@@ -382,7 +396,7 @@ impl Partition {
             scripts_quarantined: quarantined,
             ..SystemCounters::default()
         };
-        (health, next)
+        (health, reached)
     }
 
     fn tell(&mut self, transitions: Vec<Transition>, output: &mut Output) {

@@ -51,3 +51,39 @@ fn told(what: &str, pruned: Result<u64, StoreError>) {
         tracing::error!(%error, what, "old rows cannot be deleted");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use shared::model::{Alert, Severity};
+    use shared::store::sqlite::SqliteStore;
+
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_secs(1_700_000_000);
+
+    /// A store with an alert of each of these days ago, and how many of them are left after pruning.
+    async fn left(days: &[i64], config: &AggregatorConfig) -> u64 {
+        let store = Arc::new(SqliteStore::in_memory().unwrap());
+        let alert = |days: &i64| {
+            let at = NOW.plus_secs(-86_400 * days);
+            let message = "old".to_owned();
+            Alert::internal(format!("{days:032x}"), "test", Severity::Info, message, at)
+        };
+        store.add_history(days.iter().map(alert).collect()).await.unwrap();
+        let stores = Stores {
+            alerts: Arc::<SqliteStore>::clone(&store),
+            flows: Arc::<SqliteStore>::clone(&store),
+            series: Arc::<SqliteStore>::clone(&store),
+        };
+        once(&stores, NOW, config).await;
+        store.prune_history(NOW.plus_secs(86_400)).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn what_is_older_than_its_retention_goes_and_nothing_goes_without_one() {
+        let config = AggregatorConfig { alert_retention_days: 30, ..AggregatorConfig::default() };
+        assert_eq!(left(&[0, 29, 31, 400], &config).await, 2);
+        let config = AggregatorConfig { alert_retention_days: 0, ..AggregatorConfig::default() };
+        assert_eq!(left(&[0, 29, 31, 400], &config).await, 4);
+    }
+}

@@ -10,7 +10,10 @@ use shared::script::engine::{Run, ScriptEngine};
 use shared::script::memory::SharedMemory;
 use shared::script::quarantine::Quarantine;
 use shared::script::registry::{Entry, Registry};
-use shared::script::{Effect, ElementParams, HookName, Lifecycle, ScriptCounts, ScriptError, ScriptKind};
+use shared::script::{
+    CallResult, Effect, ElementParams, HookName, Lifecycle, ScriptCounts, ScriptError, ScriptKind,
+    ScriptLimits,
+};
 use shared::store::memory::Remembered;
 
 use crate::snapshot;
@@ -39,6 +42,8 @@ pub struct Outcome {
     pub calls: u64,
     /// Elements reached, in order of the run; the rest comes first next time.
     pub reached: usize,
+    /// Wall time that it took.
+    pub took: Duration,
     /// Failed calls by script.
     pub errors: BTreeMap<String, u64>,
     /// What went wrong last, by script.
@@ -186,6 +191,35 @@ struct Active<'a> {
     run: Run,
     memory: SharedMemory,
     failed: bool,
+    /// What it asked for in this run, and the bytes of that.
+    asked: (usize, usize),
+    /// It asked for too much, and is called no more in this run.
+    out: bool,
+}
+
+impl Active<'_> {
+    /// Counts what a call asked for; drops all of it and puts the script out when that is too much for one
+    /// run. What it asked for before stands.
+    fn ration(&mut self, result: &mut CallResult, limits: &ScriptLimits) {
+        let bytes: usize = result.effects.iter().map(Effect::bytes).sum();
+        self.asked = (self.asked.0 + result.effects.len(), self.asked.1.saturating_add(bytes));
+        let (most, most_bytes) = (limits.max_effects_per_run, limits.max_effect_bytes_per_run);
+        let limit = match self.asked {
+            (effects, _) if effects > most => format!("more effects than the limit of {most}"),
+            (_, bytes) if bytes > most_bytes => {
+                format!("effects of more bytes than the limit of {most_bytes}")
+            }
+            _ => return,
+        };
+        self.out = true;
+        result.effects = Vec::new();
+        result.error.get_or_insert_with(|| ScriptError {
+            script: self.entry.script.meta().key.clone(),
+            line: 0,
+            column: 0,
+            cause: format!("{limit} in one run: it is not called again in this run"),
+        });
+    }
 }
 
 impl RunPlan<'_> {
@@ -228,6 +262,7 @@ impl RunPlan<'_> {
             let result = script.run.teardown(self.engine, self.when);
             self.note(script.place, None, &key, result, states, &mut outcome);
         }
+        outcome.took = watch.elapsed();
         outcome
     }
 
@@ -282,7 +317,7 @@ impl RunPlan<'_> {
                 started.run?
             }
         };
-        Some(Active { place, entry, run, memory, failed: false })
+        Some(Active { place, entry, run, memory, failed: false, asked: (0, 0), out: false })
     }
 
     fn call(
@@ -294,20 +329,24 @@ impl RunPlan<'_> {
         outcome: &mut Outcome,
     ) {
         let meta = script.entry.script.meta();
-        if meta.local_hosts && !element.local {
+        if script.out || (meta.local_hosts && !element.local) {
             return;
         }
         let hook = HookName::Element(self.granularity);
-        let Some(config) = script.entry.config_for(hook, || element.params.target(), self.pools) else {
-            return;
+        let target = || element.params.target();
+        let config = match self.only {
+            Some(_) => Some(script.entry.config_on_demand(hook, target, self.pools)),
+            None => script.entry.config_for(hook, target, self.pools),
         };
+        let Some(config) = config else { return };
         self.engine.set_memory(Some(Rc::clone(&script.memory)));
         if self.only.is_some() {
             outcome.called.push(number);
         }
         let watch = Stopwatch::start();
-        let result = script.run.element(self.engine, &element.params, config);
+        let mut result = script.run.element(self.engine, &element.params, config);
         outcome.count_call(script.place, watch);
+        script.ration(&mut result, self.engine.limits());
         script.failed |= result.error.is_some();
         self.note(script.place, Some(number), &meta.key, result, states, outcome);
     }
@@ -318,7 +357,7 @@ impl RunPlan<'_> {
         script: usize,
         element: Option<usize>,
         key: &str,
-        result: shared::script::CallResult,
+        result: CallResult,
         states: &mut ScriptStates,
         outcome: &mut Outcome,
     ) {

@@ -48,6 +48,12 @@ pub struct Tally {
     pub total: Vec<u8>,
     #[prost(bytes = "vec", repeated, tag = "2")]
     pub at_run: Vec<Vec<u8>>,
+    #[prost(uint32, tag = "3")]
+    pub reached: u32,
+    #[prost(bytes = "vec", tag = "4")]
+    pub missed: Vec<u8>,
+    #[prost(bytes = "vec", optional, tag = "5")]
+    pub sampled: Option<Vec<u8>>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -194,6 +200,8 @@ pub struct Facts {
     pub name: String,
     #[prost(string, tag = "2")]
     pub os: String,
+    #[prost(string, repeated, tag = "4")]
+    pub earlier: Vec<String>,
     #[prost(bytes = "vec", tag = "3")]
     pub categories: Vec<u8>,
 }

@@ -8,6 +8,9 @@ use shared::script::{AlertRequest, ScriptMeta};
 
 use crate::flow::Extra;
 
+/// Types of alerts of one flow that are remembered.
+const MAX_TYPES: usize = 32;
+
 /// Where a flow was seen.
 #[derive(Clone, Debug)]
 pub struct Place {
@@ -105,6 +108,7 @@ pub fn build(
             community_id: flow.community_id(),
             // Known when the alert is counted.
             score: 0,
+            alerts: Vec::new(),
             predominant: false,
             other: Default::default(),
         }),
@@ -119,8 +123,12 @@ pub fn build(
 /// weightiest so far.
 pub fn weigh(alert: &mut Alert, extra: &mut Extra) {
     extra.score = extra.score.saturating_add(alert.score);
+    if extra.alert_types.len() < MAX_TYPES && !extra.alert_types.contains(&alert.alert_type) {
+        extra.alert_types.push(alert.alert_type.clone());
+    }
     if let Some(flow) = &mut alert.flow {
         flow.score = extra.score;
+        flow.alerts.clone_from(&extra.alert_types);
         flow.predominant = extra.top_score.is_none_or(|top| alert.score > top);
     }
     extra.top_score = extra.top_score.max(Some(alert.score));

@@ -158,7 +158,7 @@ impl HookRunner {
         self.pools = Arc::clone(&setup.pools);
         self.exclusions = setup.exclusions.clone();
         self.geo = setup.geo.clone();
-        let (registry, mut errors) = Registry::of_setup(&self.engine, setup);
+        let (registry, mut errors) = Registry::of_setup_again(&self.engine, setup, &self.registry);
         let before = std::mem::replace(&mut self.registry, registry);
         let mut old: Vec<Option<Hooked>> = std::mem::take(&mut self.states).into_iter().map(Some).collect();
         let (mut asked, mut last_words, mut states) = (Vec::new(), Vec::new(), Vec::new());

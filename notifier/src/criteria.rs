@@ -43,6 +43,9 @@ pub struct Criteria {
     /// What happened; empty takes all but updates.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub actions: Vec<AlertAction>,
+    /// Of a flow only the alerts that weighed more than all before them; others are not filtered.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub predominant_only: bool,
     /// Sites; empty takes all.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub sites: Vec<String>,
@@ -149,6 +152,7 @@ impl Wish {
             checks(alert, criteria),
             roles(alert, criteria),
             actions(alert, criteria),
+            predominant(alert, criteria),
             named("sites", &alert.site, &criteria.sites),
             named("interfaces", &alert.interface, &criteria.interfaces),
             self.rules_only(alert, pools),
@@ -174,6 +178,7 @@ impl Wish {
             && checks_pass(alert, criteria)
             && roles_pass(alert, criteria)
             && actions_pass(alert, criteria)
+            && predominant_passes(alert, criteria)
             && (criteria.sites.is_empty() || criteria.sites.contains(&alert.site))
             && (criteria.interfaces.is_empty() || criteria.interfaces.contains(&alert.interface))
             && (self.only.is_empty() || self.only.find(alert, began(alert), pools).is_some())
@@ -391,6 +396,21 @@ fn roles(alert: &Alert, criteria: &Criteria) -> Reason {
         }
     };
     Reason { criterion: "roles", passes, detail }
+}
+
+fn predominant_passes(alert: &Alert, criteria: &Criteria) -> bool {
+    !criteria.predominant_only || alert.flow.as_ref().is_none_or(|flow| flow.predominant)
+}
+
+fn predominant(alert: &Alert, criteria: &Criteria) -> Reason {
+    let passes = predominant_passes(alert, criteria);
+    let detail = match (&alert.flow, criteria.predominant_only) {
+        (_, false) => "takes every alert of a flow",
+        (None, true) => "the alert is of no flow",
+        (Some(flow), true) if flow.predominant => "no alert of the flow before it weighed as much",
+        (Some(_), true) => "an alert of the flow before it weighed as much",
+    };
+    Reason { criterion: "predominant_only", passes, detail: detail.to_owned() }
 }
 
 #[cfg(test)]

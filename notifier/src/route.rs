@@ -92,9 +92,8 @@ impl Router {
             metrics::silenced();
         }
         let about = trouble::about(&alert);
-        let wants = |r: &&Wanting| {
-            r.enabled && about != Some(r.name.as_str()) && r.wants(&alert, &settings.pools)
-        };
+        let wants =
+            |r: &&Wanting| r.enabled && about != Some(r.name.as_str()) && r.wants(&alert, &settings.pools);
         let mut wanting: Vec<&Wanting> = self.recipients.iter().filter(wants).collect();
         let mut spared = Vec::new();
         if silent {

@@ -83,6 +83,7 @@ pub fn flow_alert(id: &str) -> Alert {
             status: Vec::new(),
             community_id: String::new(),
             score: 50,
+            alerts: Vec::new(),
             predominant: true,
             other: Default::default(),
         }),

@@ -175,8 +175,10 @@ pub struct TimerBody {
     /// End of the window.
     #[schema(value_type = String)]
     pub window: Timestamp,
-    /// Elements that hooks were called for.
+    /// Elements of the run.
     pub elements: u64,
+    /// Those that it reached before its deadline; the others come first in the next one.
+    pub reached: u64,
 }
 
 /// An alert's transition.

@@ -60,6 +60,10 @@ pub struct ScriptLimits {
     pub max_map: usize,
     /// Effects of one call.
     pub max_effects: usize,
+    /// Effects of one script in one run of element hooks.
+    pub max_effects_per_run: usize,
+    /// Bytes that these take.
+    pub max_effect_bytes_per_run: usize,
     /// Bytes that one script may hold on one interface: its variables and what a call makes.
     pub max_memory_bytes: usize,
     /// Bytes that one script remembers on one interface, also over restarts.
@@ -81,6 +85,8 @@ impl Default for ScriptLimits {
             max_array: 100_000,
             max_map: 100_000,
             max_effects: 1000,
+            max_effects_per_run: 1_000_000,
+            max_effect_bytes_per_run: 256 << 20,
             max_memory_bytes: 64 << 20,
             max_remembered_bytes: 64 << 10,
             quarantine_after: 20,

@@ -65,6 +65,13 @@ pub enum Template {
     Network,
     /// Called for interfaces, each minute.
     Interface,
+    /// Called for flowhook itself, as seen from each interface, each minute.
+    System,
+    /// Called for hosts that are probed, each minute.
+    #[value(name = "active_monitoring")]
+    ActiveMonitoring,
+    /// Called for log lines.
+    Syslog,
 }
 
 impl Template {
@@ -74,6 +81,9 @@ impl Template {
             Self::Host => include_str!("../../config/scripts/templates/host.rhai"),
             Self::Network => include_str!("../../config/scripts/templates/network.rhai"),
             Self::Interface => include_str!("../../config/scripts/templates/interface.rhai"),
+            Self::System => include_str!("../../config/scripts/templates/system.rhai"),
+            Self::ActiveMonitoring => include_str!("../../config/scripts/templates/active_monitoring.rhai"),
+            Self::Syslog => include_str!("../../config/scripts/templates/syslog.rhai"),
         }
     }
 }

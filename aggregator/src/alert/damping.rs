@@ -6,7 +6,7 @@ use shared::model::Timestamp;
 use shared::model::time::NS_PER_S;
 use shared::script::ScriptMeta;
 
-use super::{Key, MAX_ENGAGED};
+use super::{Key, MAX_WATCHED};
 use crate::config::AlertsConfig;
 
 /// How one script's alerts are damped.
@@ -51,10 +51,10 @@ impl Flaps {
             return false;
         }
         let old = |at: &Timestamp| now.since(*at) > i64::from(damping.flap_window_s) * NS_PER_S;
-        if self.0.len() >= MAX_ENGAGED {
+        if self.0.len() >= MAX_WATCHED {
             self.0.retain(|_, times| times.back().is_some_and(|at| !old(at)));
         }
-        if self.0.len() >= MAX_ENGAGED {
+        if self.0.len() >= MAX_WATCHED {
             // That many alerts at once say more than that one of them flaps.
             self.0.clear();
         }

@@ -3,6 +3,7 @@
 use shared::model::{Alert, Timestamp};
 
 use super::damping::Flaps;
+use super::held::Held;
 use super::key::Key;
 use super::{AlertState, Engaged};
 use crate::partition::saved::{entity_of, granularity};
@@ -37,7 +38,7 @@ impl AlertState {
     /// # Errors
     /// Says what is no alert or no key.
     pub fn restore(&mut self, saved: snapshot::Alerts) -> Result<(), String> {
-        let mut engaged = std::collections::BTreeMap::new();
+        let mut engaged = Held::default();
         for snapshot::Engaged { alert, hold_s, quiet_since } in saved.engaged {
             let alert: Alert = serde_json::from_str(&alert).map_err(|e| format!("an engaged alert: {e}"))?;
             let quiet_since = quiet_since.map(Timestamp::from_ns);

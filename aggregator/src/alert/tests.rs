@@ -61,6 +61,31 @@ fn engaged_id(transition: Option<Transition>) -> String {
 }
 
 #[test]
+fn a_script_that_fills_its_share_leaves_room_for_the_others() {
+    let limits = Limits { all: 5, of_script: 3 };
+    let mut state = AlertState::new(5, Vec::new()).with_limits(limits);
+    let mut engage = |script: &str, host: &str| {
+        let meta = ScriptMeta::new(script);
+        let told = state.trigger(&AlertRequest::default(), &meta, &subject(host), G, at(60), &AT_ONCE);
+        (told.is_some(), state.refused)
+    };
+    assert!(["a", "b", "c"].iter().all(|host| engage("greedy", host).0));
+    assert_eq!(engage("greedy", "d"), (false, 1), "its share is full");
+    assert_eq!(engage("other", "a"), (true, 1));
+    assert_eq!(engage("third", "a"), (true, 1));
+    assert_eq!(engage("fourth", "a"), (false, 2), "everything is full");
+    // What is released makes room again.
+    let meta = ScriptMeta::new("greedy");
+    assert!(state.release(None, &meta, &subject("a"), G, at(120)).is_some());
+    let told = state.trigger(&AlertRequest::default(), &meta, &subject("d"), G, at(120), &AT_ONCE);
+    assert!(told.is_some());
+    let mut again = AlertState::new(5, Vec::new()).with_limits(limits);
+    again.restore(state.save()).unwrap();
+    let told = again.trigger(&AlertRequest::default(), &meta, &subject("e"), G, at(180), &AT_ONCE);
+    assert!(told.is_none(), "shares are known after a restart");
+}
+
+#[test]
 fn an_episode_engages_once_updates_and_is_released_under_one_id() {
     let mut state = AlertState::new(5, Vec::new());
     let id = engaged_id(trigger(&mut state, "a", 10.0, 60));

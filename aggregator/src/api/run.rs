@@ -43,8 +43,8 @@ pub struct RunBodyAnswer {
 }
 
 /// How long an answer may take: a run keeps to its deadline, and may have to wait for one under way.
-pub fn patience(run_deadline_ms: u64) -> Duration {
-    Duration::from_millis(run_deadline_ms).saturating_mul(2).saturating_add(Duration::from_secs(2))
+pub fn patience(run_deadline: Duration) -> Duration {
+    run_deadline.saturating_mul(2).saturating_add(Duration::from_secs(2))
 }
 
 /// Calls an element script at once, with granularity `aperiodic`, also when it is off. The answer tells of

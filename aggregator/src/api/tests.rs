@@ -33,7 +33,7 @@ fn deps() -> (ApiDeps, SqliteStore, SharedBus) {
         flows: Arc::new(store.clone()),
         series: Arc::new(store.clone()),
         clock: ManualClock::new(Timestamp::from_secs(1)),
-        run_patience: super::run::patience(1000),
+        run_patience: super::run::patience(std::time::Duration::from_secs(1)),
         documents: Arc::new(store.clone()),
         sealer: Arc::new(shared::seal::Sealer::of_nobody().unwrap()),
         events: shared::events::Emitter::quiet(),

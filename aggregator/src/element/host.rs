@@ -8,7 +8,7 @@ use shared::model::l7_info::Text;
 use shared::model::packed::Packed;
 use shared::model::pool::Mac;
 use shared::model::{
-    AppCategory, ContactKind, FactKind, GeoPlace, Granularity, HostCounters, HostKey, Timestamp,
+    AppCategory, ContactKind, FactKind, GeoPlace, Granularity, HostCounters, HostKey, HostPools, Timestamp,
 };
 use shared::script::element::InfoValue;
 use shared::wire::delta::HostDelta;
@@ -20,6 +20,9 @@ use crate::snapshot;
 
 /// One host in this many makes room when the table is full.
 const EVICTED_SHARE: usize = 64;
+
+/// Names of a host that are kept.
+const NAMES: usize = 4;
 
 /// Idle times and the cap, in seconds and hosts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,10 +67,33 @@ pub struct Host {
 pub struct Facts {
     /// Name by which clients asked for it last; empty when unknown.
     pub name: Text,
+    /// Names before that, the last first.
+    earlier: Vec<Text>,
     /// Operating system that it seems to run; empty when unknown.
     pub os: Text,
     /// Bytes sent and received by category, see [`Host::categories`].
     categories: Packed,
+}
+
+impl Facts {
+    /// Clients asked for it by this name.
+    fn called(&mut self, name: &Text) {
+        if self.name == *name {
+            return;
+        }
+        let before = std::mem::replace(&mut self.name, name.clone());
+        self.earlier.retain(|known| known != name);
+        if !before.is_empty() {
+            self.earlier.insert(0, before);
+        }
+        self.earlier.truncate(NAMES - 1);
+    }
+
+    /// Names that it was known by, the last first, parted by commas.
+    fn names(&self) -> String {
+        let all = std::iter::once(&self.name).chain(&self.earlier).filter(|name| !name.is_empty());
+        all.map(ToString::to_string).collect::<Vec<_>>().join(", ")
+    }
 }
 
 impl Host {
@@ -82,15 +108,17 @@ impl Host {
         bytes
     }
 
-    /// Fields of `entity_info`.
-    pub fn info(&self, key: HostKey) -> Vec<(&'static str, InfoValue)> {
+    /// Fields of `entity_info`; pools are looked up in `pools`.
+    pub fn info(&self, key: HostKey, pools: &HostPools) -> Vec<(&'static str, InfoValue)> {
         vec![
             ("ip", InfoValue::Ip(key.ip)),
             ("vlan", InfoValue::Int(key.vlan.into())),
             ("local", InfoValue::Bool(self.local)),
             ("mac", InfoValue::Mac(self.mac)),
             ("name", InfoValue::Text(self.facts.as_ref().map_or_else(String::new, |f| f.name.to_string()))),
+            ("names", InfoValue::Text(self.facts.as_ref().map_or_else(String::new, |f| f.names()))),
             ("os", InfoValue::Text(self.facts.as_ref().map_or_else(String::new, |f| f.os.to_string()))),
+            ("pool", InfoValue::Text(pools.find(key.ip, key.vlan, self.mac.as_ref()).to_owned())),
             ("first_seen", InfoValue::Int(self.first_seen.secs())),
             ("last_seen", InfoValue::Int(self.last_seen.secs())),
             ("country", InfoValue::Text(self.place_text(|place| &place.country))),
@@ -110,6 +138,7 @@ impl Host {
         let facts = self.facts.as_ref().map(|facts| snapshot::Facts {
             name: facts.name.to_string(),
             os: facts.os.to_string(),
+            earlier: facts.earlier.iter().map(ToString::to_string).collect(),
             categories: facts.categories.bytes().to_vec(),
         });
         let ip = match key.ip {
@@ -140,7 +169,8 @@ impl Host {
         let key = host_key(&saved.ip, saved.vlan)?;
         let facts = saved.facts.map(|facts| {
             let categories = Packed::from_bytes(&facts.categories);
-            Box::new(Facts { name: facts.name.into(), os: facts.os.into(), categories })
+            let earlier = facts.earlier.into_iter().take(NAMES - 1).map(Text::from).collect();
+            Box::new(Facts { name: facts.name.into(), earlier, os: facts.os.into(), categories })
         });
         let contacts = match saved.contacts.is_empty() {
             true => None,
@@ -244,7 +274,7 @@ impl Hosts {
         if let Some(host) = self.hosts.get_mut(&key) {
             let facts = host.facts.get_or_insert_default();
             match kind {
-                FactKind::Name => facts.name = text.clone(),
+                FactKind::Name => facts.called(text),
                 FactKind::Os => facts.os = text.clone(),
             }
         }
@@ -276,14 +306,20 @@ impl Hosts {
         self.iter().filter(called).map(|(key, _)| *key).collect()
     }
 
-    /// Notes that a run of this period took place.
-    pub fn ran(&mut self, granularity: Granularity) {
-        for host in self.hosts.values_mut() {
-            host.tally.ran(granularity);
-            if granularity == Granularity::Hour {
+    /// Notes that a run of this period took place, which did not reach the hosts `missed`, in order.
+    pub fn ran(&mut self, granularity: Granularity, missed: &[HostKey]) {
+        for (key, host) in &mut self.hosts {
+            let reached = missed.binary_search(key).is_err();
+            host.tally.ran(granularity, reached);
+            if granularity == Granularity::Hour && reached {
                 host.contacts = None;
             }
         }
+    }
+
+    /// Notes that a sample of the series was taken outside a minute run.
+    pub fn sampled(&mut self) {
+        self.hosts.values_mut().for_each(|host| host.tally.sampled());
     }
 
     /// Forgets hosts that are idle; done at the end of a day, when every period has seen them.
@@ -388,6 +424,25 @@ mod tests {
         assert_eq!(hosts.mark_idle(Timestamp::from_secs(1140)).len(), 1);
         hosts.apply(&delta("192.0.2.9", 1100, false), Timestamp::from_secs(1100));
         assert_eq!(run(&hosts, Granularity::Min, 1140), ["10.0.0.1", "192.0.2.9"]);
+    }
+
+    #[test]
+    fn the_last_four_names_are_kept() {
+        let mut hosts = hosts();
+        let one = delta("10.0.0.1", 100, true);
+        hosts.apply(&one, Timestamp::from_secs(100));
+        for name in ["a", "b", "a", "c", "d", "e", "e"] {
+            hosts.learned(one.key, FactKind::Name, &Text::from(name));
+        }
+        let host = hosts.get(one.key).unwrap();
+        let names = |host: &Host| {
+            let info = host.info(one.key, &HostPools::default());
+            info.into_iter().find(|(name, _)| *name == "names").map(|(_, value)| value)
+        };
+        let expected = Some(InfoValue::Text("e, d, c, a".to_owned()));
+        assert_eq!(names(host), expected);
+        let (_, again) = Host::restore(host.save(0, one.key)).unwrap();
+        assert_eq!(names(&again), expected);
     }
 
     #[test]

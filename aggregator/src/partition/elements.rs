@@ -2,9 +2,11 @@
 //!
 //! Each is made when its turn comes: a million hosts at once would be a gigabyte.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use shared::model::network::IpNet;
 use shared::model::pool::mac_text;
-use shared::model::{ContactKind, Entity, Granularity, HostKey, Party};
+use shared::model::{AppCategory, ContactKind, Entity, Granularity, HostKey, HostPools, Party};
 use shared::script::element::{Counts, InfoValue};
 use shared::script::{ElementParams, ScriptKind};
 
@@ -25,6 +27,16 @@ enum Keys<'a> {
     Hosts(Vec<HostKey>),
     System,
     Monitored(Vec<&'a Watch>),
+}
+
+/// Elements that runs of one window did not reach.
+#[derive(Debug, Default)]
+pub(super) struct Missed {
+    pub(super) interface: bool,
+    pub(super) system: bool,
+    pub(super) networks: BTreeSet<IpNet>,
+    pub(super) hosts: Vec<HostKey>,
+    pub(super) monitored: BTreeSet<String>,
 }
 
 /// The elements of one run, in its order.
@@ -95,6 +107,24 @@ impl<'a> Elements<'a> {
         }
     }
 
+    /// The one at which the next run begins after one that reached so many; none when it reached all.
+    pub(super) fn next_after(&self, reached: usize) -> Option<String> {
+        self.value(reached).filter(|_| reached < self.len())
+    }
+
+    /// Adds those that a run which reached so many did not reach.
+    pub(super) fn add_missed(&self, reached: usize, missed: &mut Missed) {
+        match &self.keys {
+            Keys::Interface => missed.interface |= reached == 0,
+            Keys::System => missed.system |= reached == 0,
+            Keys::Networks(networks) => missed.networks.extend(networks.iter().skip(reached)),
+            Keys::Hosts(hosts) => missed.hosts.extend(hosts.iter().skip(reached)),
+            Keys::Monitored(watches) => {
+                missed.monitored.extend(watches.iter().skip(reached).map(|watch| watch.value().to_owned()));
+            }
+        }
+    }
+
     /// The identifying string of the n-th.
     pub(super) fn value(&self, n: usize) -> Option<String> {
         match &self.keys {
@@ -107,39 +137,39 @@ impl<'a> Elements<'a> {
     }
 
     /// What the n-th one's hooks are called with.
-    pub(super) fn get(&self, n: usize, alerts: &AlertState) -> Option<RunElement> {
+    pub(super) fn get(&self, n: usize, alerts: &AlertState, pools: &HostPools) -> Option<RunElement> {
         let state = self.state;
-        let (entity, info, stats, delta, local) = match &self.keys {
+        let (entity, info, (stats, delta, calls), local) = match &self.keys {
             Keys::Interface => {
-                let (mut stats, delta) = self.counts(&state.interface.tally);
+                let (mut stats, delta, calls) = self.counts(&state.interface.tally);
                 let (hosts, local) = state.hosts.active();
                 let live_flows = state.interface.live_flows;
                 stats.extend([("live_flows", live_flows), ("hosts", hosts), ("local_hosts", local)]);
-                (Entity::Interface, state.interface.info(), stats, delta, true)
+                (Entity::Interface, state.interface.info(), (stats, delta, calls), true)
             }
             Keys::System => {
-                let (mut stats, delta) = self.counts(&state.health);
+                let (mut stats, delta, calls) = self.counts(&state.health);
                 stats.extend([("hosts", state.hosts.len() as u64), ("engaged_alerts", alerts.len() as u64)]);
                 let info = vec![("name", InfoValue::Text(SYSTEM.to_owned()))];
-                (Entity::System, info, stats, delta, true)
+                (Entity::System, info, (stats, delta, calls), true)
             }
             Keys::Networks(networks) => {
                 let prefix = networks.get(n)?;
-                let (stats, delta) = self.counts(&state.networks.get(prefix)?.tally);
-                (Entity::Network, Network::info(*prefix), stats, delta, true)
+                let counts = self.counts(&state.networks.get(prefix)?.tally);
+                (Entity::Network, Network::info(*prefix), counts, true)
             }
             Keys::Monitored(watches) => {
                 let watch = watches.get(n)?;
-                let (mut stats, delta) = self.counts(&watch.tally);
+                let (mut stats, delta, calls) = self.counts(&watch.tally);
                 stats.extend(watch.levels());
-                (Entity::AmHost, watch.info(), stats, delta, true)
+                (Entity::AmHost, watch.info(), (stats, delta, calls), true)
             }
             Keys::Hosts(hosts) => {
                 let key = *hosts.get(n)?;
                 let host = state.hosts.get(key)?;
-                let (mut stats, delta) = self.counts(&host.tally);
+                let (mut stats, delta, calls) = self.counts(&host.tally);
                 add_contacts(&mut stats, host);
-                (Entity::Host, host.info(key), stats, delta, host.local)
+                (Entity::Host, host.info(key, pools), (stats, delta, calls), host.local)
             }
         };
         let entity_value = self.value(n)?;
@@ -152,6 +182,10 @@ impl<'a> Elements<'a> {
             info,
             stats,
             delta,
+            categories: self.categories(n),
+            l7: self.protocols(),
+            first_run: calls.first,
+            missed: calls.missed,
             when: self.window.at,
             ifid: state.interface.id,
             ts_enabled: self.series.keeps(entity, local),
@@ -159,8 +193,41 @@ impl<'a> Elements<'a> {
         Some(RunElement { params, local })
     }
 
-    fn counts<C: Counters>(&self, tally: &Tally<C>) -> (Counts, Counts) {
-        (tally.total.counts(), tally.since_run(self.window.granularity).counts())
+    /// Bytes of a host or the interface by what they were for.
+    fn categories(&self, n: usize) -> Vec<(AppCategory, u64)> {
+        match &self.keys {
+            Keys::Hosts(hosts) => {
+                let host = hosts.get(n).and_then(|key| self.state.hosts.get(*key));
+                let used = host.filter(|host| host.facts.is_some()).map(Host::categories).unwrap_or_default();
+                used.into_iter().map(|(kind, (sent, rcvd))| (kind, sent.saturating_add(rcvd))).collect()
+            }
+            Keys::Interface => {
+                let mut categories = BTreeMap::<AppCategory, u64>::new();
+                for counters in self.state.interface.l7.values() {
+                    let bytes = categories.entry(counters.category).or_default();
+                    *bytes = bytes.saturating_add(counters.bytes);
+                }
+                categories.into_iter().collect()
+            }
+            Keys::Networks(_) | Keys::System | Keys::Monitored(_) => Vec::new(),
+        }
+    }
+
+    /// Flows and bytes of the interface by protocol.
+    fn protocols(&self) -> Vec<(String, u64, u64)> {
+        match &self.keys {
+            Keys::Interface => {
+                let protocols = self.state.interface.l7.iter();
+                protocols.map(|(name, counters)| (name.clone(), counters.flows, counters.bytes)).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    fn counts<C: Counters>(&self, tally: &Tally<C>) -> (Counts, Counts, Calls) {
+        let period = self.window.granularity;
+        let calls = Calls { first: tally.is_first(period), missed: tally.missed(period).into() };
+        (tally.total.counts(), tally.since_run(period).counts(), calls)
     }
 
     /// Whom alerts on the n-th are about.
@@ -200,6 +267,14 @@ impl<'a> Elements<'a> {
             other: Default::default(),
         })
     }
+}
+
+/// What there was before a call.
+struct Calls {
+    /// No run of the period has reached the element.
+    first: bool,
+    /// The last runs of the period, so many, did not.
+    missed: u32,
 }
 
 /// How many others the host got in touch with, every kind in its place.

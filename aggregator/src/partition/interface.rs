@@ -9,6 +9,7 @@ use shared::script::ScriptKind;
 use shared::wire::delta::{Delta, Producer};
 
 use super::Partition;
+use super::elements::Missed;
 use super::series::Named;
 use crate::alert::Place;
 use crate::element::{Hosts, Interface, Network, Tally};
@@ -127,13 +128,23 @@ impl InterfaceState {
         }
     }
 
-    pub(super) fn ran(&mut self, granularity: Granularity) {
-        self.interface.tally.ran(granularity);
-        self.hosts.ran(granularity);
-        self.health.ran(granularity);
-        for network in self.networks.values_mut() {
-            network.tally.ran(granularity);
+    /// A window has ended, whose runs did not reach the elements `missed`.
+    pub(super) fn ran(&mut self, granularity: Granularity, missed: &mut Missed) {
+        self.interface.tally.ran(granularity, !missed.interface);
+        missed.hosts.sort_unstable();
+        self.hosts.ran(granularity, &missed.hosts);
+        self.health.ran(granularity, !missed.system);
+        for (prefix, network) in &mut self.networks {
+            network.tally.ran(granularity, !missed.networks.contains(prefix));
         }
+    }
+
+    /// A sample of the series was taken outside a minute run.
+    pub(super) fn sampled(&mut self) {
+        self.interface.tally.sampled();
+        self.hosts.sampled();
+        self.health.sampled();
+        self.networks.values_mut().for_each(|network| network.tally.sampled());
     }
 
     pub(super) fn place(&self) -> Place<'_> {

@@ -1,7 +1,6 @@
 //! Log lines that others send, and what scripts of kind `syslog` make of them.
 
 use std::net::IpAddr;
-use std::time::Duration;
 
 use shared::model::alert::AlertFlow;
 use shared::model::{Entity, Granularity, HostKey, Party, Timestamp};
@@ -33,7 +32,7 @@ impl Partition {
             interface: &interface.name,
             collected: false,
             when: at,
-            deadline: Duration::from_millis(self.config.run_deadline_ms),
+            deadline: self.config.run_deadline(Granularity::Aperiodic),
             quarantine_after: self.quarantine_after,
             pools: &self.pools,
         };
@@ -112,6 +111,7 @@ impl Partition {
                 status: Vec::new(),
                 community_id: String::new(),
                 score,
+                alerts: Vec::new(),
                 predominant: true,
                 other: Default::default(),
             };

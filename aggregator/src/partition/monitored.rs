@@ -9,7 +9,7 @@ use shared::store::series::SampleBatch;
 use shared::wire::delta::Producer;
 
 use super::effects::element_id;
-use super::elements::Elements;
+use super::elements::{Elements, Missed};
 use super::{InterfaceState, MONITORED, Output, Partition, runs};
 use crate::alert::Damping;
 use crate::element::Watch;
@@ -191,13 +191,16 @@ impl Partition {
                 drop(runs);
                 self.tell(released, &mut output);
             }
+            let mut missed = Missed::default();
             if self.registry.for_element(MONITORED.0, window.granularity).next().is_some() {
                 let first = station.state.resume.remove(&(MONITORED.0, window.granularity));
                 let mut elements = Elements::monitored(station, window, self.config.time_series);
                 if let Some(first) = first {
                     elements.begin_at(&first);
                 }
-                let (health, next) = self.run_over(&elements, MONITORED, window, &mut output);
+                let (health, reached) = self.run_over(&elements, MONITORED, window, &mut output);
+                elements.add_missed(reached, &mut missed);
+                let next = elements.next_after(reached);
                 station.state.health.add(&health);
                 if let Some(next) = next {
                     station.state.resume.insert((MONITORED.0, window.granularity), next);
@@ -205,8 +208,8 @@ impl Partition {
             }
             let cause = format!("station/{}", station.state.interface.node);
             output.samples.extend(self.batch(&station.state, window, &cause, Vec::new()));
-            for watch in station.watches.values_mut() {
-                watch.tally.ran(window.granularity);
+            for (value, watch) in &mut station.watches {
+                watch.tally.ran(window.granularity, !missed.monitored.contains(value));
             }
         }
         output

@@ -1,7 +1,6 @@
 //! A script that somebody calls by hand, with granularity `aperiodic`.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use serde::Serialize;
 use shared::model::{Entity, Granularity};
@@ -131,12 +130,12 @@ impl Partition {
             interface: &interface.name,
             collected: interface.collected,
             when: window.at,
-            deadline: Duration::from_millis(self.config.run_deadline_ms),
+            deadline: self.config.run_deadline(window.granularity),
             quarantine_after: self.quarantine_after,
             pools: &self.pools,
         };
         let wanted = |n: usize| {
-            let element = elements.get(n, &self.alerts)?;
+            let element = elements.get(n, &self.alerts, &self.pools)?;
             let target = element.params.target();
             let fits = request.only.is_empty() || request.only.iter().any(|o| o.fits(&target, &self.pools));
             fits.then_some(element)

@@ -140,7 +140,7 @@ impl Partition {
             let Some(minute) = state.schedule.minute() else { continue };
             let cause = format!("stop/{}/{}", state.interface.node, state.interface.watermark.ns());
             batches.extend(self.sample(state, minute, &cause));
-            state.ran(Granularity::Min);
+            state.sampled();
         }
         self.interfaces = interfaces;
         batches
@@ -214,10 +214,10 @@ impl Largest {
 }
 
 fn bytes_in_minute(tally: &Tally<HostCounters>) -> u64 {
-    let HostCounters { bytes_sent, bytes_rcvd, .. } = tally.since_run(Granularity::Min);
+    let HostCounters { bytes_sent, bytes_rcvd, .. } = tally.since_sample();
     bytes_sent.saturating_add(bytes_rcvd)
 }
 
 fn grown<C: Counters>(tally: &Tally<C>) -> Packed {
-    tally.since_run(Granularity::Min).pack()
+    tally.since_sample().pack()
 }

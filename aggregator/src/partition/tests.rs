@@ -19,6 +19,7 @@ use shared::wire::delta::{Delta, HostDelta, InterfaceDelta, NetworkDelta, Produc
 use super::{Output, Partition};
 use crate::config::AggregatorConfig;
 
+mod coverage;
 mod kept;
 mod midrun;
 mod saved;

@@ -27,7 +27,18 @@ fn elements(hosts: &[(&str, bool)]) -> Vec<RunElement> {
 }
 
 fn run(text: &str, hosts: &[(&str, bool)], states: &mut ScriptStates, deadline: Duration) -> Outcome {
-    let engine = ScriptEngine::new(ScriptLimits { max_operations: 10_000, ..ScriptLimits::default() });
+    let limits = ScriptLimits { max_operations: 10_000, ..ScriptLimits::default() };
+    run_within(limits, text, hosts, states, deadline)
+}
+
+fn run_within(
+    limits: ScriptLimits,
+    text: &str,
+    hosts: &[(&str, bool)],
+    states: &mut ScriptStates,
+    deadline: Duration,
+) -> Outcome {
+    let engine = ScriptEngine::new(limits);
     let registry = registry(&engine, text);
     let plan = RunPlan {
         engine: &engine,
@@ -71,6 +82,39 @@ fn a_run_past_its_deadline_is_incomplete_but_still_torn_down() {
     let text = "#{ hooks: #{ min: |p| () }, teardown: || log(\"end\") }";
     let outcome = run(text, &[("a", true), ("b", true)], &mut ScriptStates::default(), Duration::ZERO);
     assert_eq!((outcome.reached, outcome.complete.len(), outcome.asked.len()), (0, 0, 1));
+}
+
+#[test]
+fn what_a_script_asks_for_in_one_run_is_bounded_in_number_and_bytes() {
+    let text = "#{ hooks: #{ min: |p| http_post(\"http://x\", `${p.entity_info} 0123456789`) },
+        teardown: || log(\"end\") }";
+    let names: Vec<String> = (0..100).map(|n| format!("10.0.0.{n}")).collect();
+    let hosts: Vec<(&str, bool)> = names.iter().map(|name| (name.as_str(), true)).collect();
+    let within = |limits: ScriptLimits| {
+        let mut states = ScriptStates::default();
+        let outcome = run_within(limits.clone(), text, &hosts, &mut states, LONG);
+        assert_eq!(
+            (outcome.reached, outcome.errors["test"]),
+            (100, 1),
+            "the other scripts reach every element"
+        );
+        assert!(outcome.complete.is_empty(), "nothing that it has engaged is released");
+        assert_eq!(
+            outcome.asked.last().unwrap().effect,
+            Effect::Log(shared::script::LogLevel::Info, "end".into())
+        );
+        let again = run_within(limits, text, &hosts, &mut states, LONG);
+        assert_eq!(again.calls, outcome.calls, "the next run begins anew");
+        (outcome.calls, outcome.asked.len() - 1, outcome.last_errors["test"].clone())
+    };
+    let (calls, asked, error) = within(ScriptLimits { max_effects_per_run: 7, ..ScriptLimits::default() });
+    assert_eq!((calls, asked), (8, 7), "what fitted stands");
+    assert!(error.contains("more effects than the limit of 7 in one run"), "{error}");
+    let bytes = 10 * (size_of::<Effect>() + 30);
+    let (calls, asked, error) =
+        within(ScriptLimits { max_effect_bytes_per_run: bytes, ..ScriptLimits::default() });
+    assert!((9..=12).contains(&asked) && calls == asked as u64 + 1, "{calls} calls, {asked} effects");
+    assert!(error.contains("effects of more bytes than the limit"), "{error}");
 }
 
 #[test]

@@ -61,6 +61,8 @@ impl Flow {
             info,
             status: self.status,
             score: self.extra.as_ref().map_or(0, |extra| extra.score),
+            top_score: self.extra.as_ref().and_then(|extra| extra.top_score).unwrap_or(0),
+            l7_payloads: self.payloads.into(),
             collected: self.collected().is_some(),
             earlier_s: self.extra.as_ref().map_or(0, |extra| extra.earlier_s),
             geo: None,

@@ -71,6 +71,8 @@ pub struct Extra {
     pub earlier_s: u32,
     /// Alerts already raised, by hash of script and type.
     pub alerts: Vec<u64>,
+    /// Types of alerts already raised, the first of them.
+    pub alert_types: Vec<String>,
     /// What an exporter says, when the flow was collected.
     pub(super) collected: Option<Box<Collected>>,
 }

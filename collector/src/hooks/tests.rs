@@ -106,6 +106,19 @@ fn no_record_is_made_for_scripts_that_may_not_be_called() {
 }
 
 #[test]
+fn no_record_is_made_of_flows_that_every_hook_lets_go_at_once() {
+    // The flow has 60 bytes.
+    let mut runner = loaded(&setup(&[
+        ("large", "if flow.bytes < 1000 { return; } log(\"x\");"),
+        ("dns", "if flow.l7 == \"DNS\" && flow.packets > 0 { log(\"x\"); }"),
+    ]));
+    assert_eq!(flows(&mut runner, 0..10, 10), 0);
+    let mut runner = loaded(&setup(&[("small", "if flow.bytes > 1000 { return; } log(\"x\");")]));
+    assert_eq!(flows(&mut runner, 0..10, 10), 100);
+    assert_eq!(counts(&runner, "small").calls, 100);
+}
+
+#[test]
 fn a_script_that_failed_once_is_trusted_again() {
     let mut runner = loaded(&setup(&[("once", "if now == 3 { throw \"no\"; }")]));
     flows(&mut runner, 0..4, 1);
@@ -167,6 +180,46 @@ fn scripts_are_called_by_prio_and_only_on_interfaces_of_their_scope() {
     };
     assert_eq!(called("eth0"), ["first", "b", "late"]);
     assert_eq!(called("wan1"), ["first", "b", "elsewhere", "late"]);
+}
+
+#[test]
+fn one_script_that_changes_is_compiled_and_the_others_go_on() {
+    let bodies: Vec<(String, String)> =
+        (0..100).map(|n| (format!("s{n}"), "if flow.bytes > 0 { log(\"x\"); }".to_owned())).collect();
+    let mut bodies: Vec<(&str, &str)> = bodies.iter().map(|(n, b)| (n.as_str(), b.as_str())).collect();
+    let mut runner = loaded(&setup(&bodies));
+    flows(&mut runner, 0..1, 1);
+    let before = runner.engine.compiled();
+    bodies[3].1 = "log(\"y\");";
+    let (_, errors, _) = runner.reload(&setup(&bodies), Timestamp::ZERO);
+    assert_eq!((errors, runner.engine.compiled() - before), (vec![], 1));
+    flows(&mut runner, 1..2, 1);
+    assert_eq!((counts(&runner, "s3").calls, counts(&runner, "s4").calls), (1, 2));
+}
+
+#[test]
+fn flows_have_the_settings_of_the_first_override_that_fits_a_side() {
+    let mut setup = setup(&[("test", "log(`${config.n}`);")]);
+    setup.sources[0].text = "#{ default_value: #{ n: 1 }, hooks: #{ flowEnd: |now, config| log(`${config.n}`), protocolDetected: |now, config| log(`${config.n}`) } }".to_owned();
+    let pool = serde_json::json!({ "name": "servers", "members": ["10.0.0.2"] });
+    setup.pools = Arc::new(HostPools::new(vec![serde_json::from_value(pool).unwrap()]));
+    let mut with = |overrides: serde_json::Value, hook: FlowHook| {
+        let settings = serde_json::json!({ "enabled": false, "overrides": overrides });
+        setup.settings = BTreeMap::from([("test".to_owned(), serde_json::from_value(settings).unwrap())]);
+        let asked = loaded(&setup).call(hook, &record(), 0, 0, Timestamp::ZERO);
+        asked.into_iter().map(|asked| asked.effect).collect::<Vec<_>>()
+    };
+    let log = |n: &str| vec![Effect::Log(shared::script::LogLevel::Info, n.to_owned())];
+    let (end, detected) = (FlowHook::FlowEnd, FlowHook::ProtocolDetected);
+    let by_pool = serde_json::json!([{ "pool": "servers", "enabled": true, "config": { "n": 2 } }]);
+    assert_eq!(with(by_pool, end), log("2"));
+    let by_element = serde_json::json!([
+        { "element": "10.0.0.1", "hooks": ["flowEnd"], "enabled": true, "config": { "n": 3 } },
+        { "pool": "servers", "enabled": true },
+    ]);
+    assert_eq!((with(by_element.clone(), end), with(by_element, detected)), (log("3"), log("1")));
+    let elsewhere = serde_json::json!([{ "element": "192.0.2.0/24", "enabled": true }]);
+    assert_eq!(with(elsewhere, end), vec![]);
 }
 
 #[test]

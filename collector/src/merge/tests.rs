@@ -255,6 +255,8 @@ fn flow(id: u64) -> FlowRecord {
     FlowRecord {
         export: None,
         earlier_s: 0,
+        top_score: 0,
+        l7_payloads: 0,
         geo: None,
         id,
         ifid: 0,

@@ -187,6 +187,7 @@ impl Pipeline {
                     }
                     flow_alert::weigh(&mut alert, extra);
                     record.score = extra.score;
+                    record.top_score = extra.top_score.unwrap_or(0);
                     let hosts = [record.client_host(), record.server_host()];
                     self.summary.alert(hosts, alert.score, &self.parts.networks, record.last_seen);
                     self.count_alert(&alert);

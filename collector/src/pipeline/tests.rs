@@ -17,6 +17,8 @@ use crate::flow::FlowTable;
 use crate::flow_alert::Place;
 use crate::hooks::HookRunner;
 
+mod hooks;
+
 fn pipeline() -> Pipeline {
     with_scripts(&ScriptSetup::default())
 }

@@ -28,6 +28,9 @@ pub struct RecipientConfig {
     /// Least score.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub minimum_score: Option<u32>,
+    /// Of a flow only the alerts that weighed more than all before them.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub predominant_only: bool,
     /// Categories.
     #[serde(default)]
     pub categories: Vec<Category>,
@@ -102,6 +105,7 @@ impl RecipientConfig {
             checks: self.checks.clone(),
             maximum_severity: self.maximum_severity,
             minimum_score: self.minimum_score,
+            predominant_only: self.predominant_only,
             roles: self.roles.clone(),
             actions: self.actions.clone(),
             sites: self.sites.clone(),

@@ -25,6 +25,20 @@ fn no_criteria_take_everything() {
 }
 
 #[test]
+fn of_a_flow_only_the_weightiest_alert_so_far_may_be_wanted() {
+    let criteria = Criteria { predominant_only: true, ..Criteria::default() };
+    let of_flow = |predominant: bool| {
+        let mut alert = flow_alert("a");
+        alert.flow.as_mut().unwrap().predominant = predominant;
+        alert
+    };
+    assert!(refusing(&of_flow(true), &criteria).is_empty());
+    assert_eq!(refusing(&of_flow(false), &criteria), ["predominant_only"]);
+    assert!(refusing(&alert("a"), &criteria).is_empty(), "what is of no flow is not filtered");
+    assert!(refusing(&of_flow(false), &Criteria::default()).is_empty());
+}
+
+#[test]
 fn severity_is_a_minimum() {
     for severity in Severity::ALL {
         let alert = Alert { severity, ..alert("a") };
@@ -110,6 +124,7 @@ fn every_criterion_that_refuses_is_told() {
         minimum_score: Some(1000),
         roles: vec![Part::Server],
         actions: vec![AlertAction::Release],
+        predominant_only: true,
         sites: strings(&["z"]),
         interfaces: strings(&["z"]),
         only: vec![rule(json!({ "types": ["z"] }))],
@@ -118,9 +133,10 @@ fn every_criterion_that_refuses_is_told() {
     };
     let mut alert = flow_alert("a");
     alert.client.as_mut().unwrap().local = true;
+    alert.flow.as_mut().unwrap().predominant = false;
     let refusing = refusing(&alert, &criteria);
     let all = "minimum_severity maximum_severity minimum_score categories entities host_pools checks roles \
-               actions sites interfaces only except when";
+               actions predominant_only sites interfaces only except when";
     assert_eq!(refusing, all.split_whitespace().collect::<Vec<_>>());
 }
 

@@ -126,6 +126,9 @@ pub struct AlertFlow {
     /// Sum of the scores of the flow's alerts, this one and those before it.
     #[serde(default)]
     pub score: u32,
+    /// Types of the flow's alerts, this one last; the first 32.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub alerts: Vec<String>,
     /// No alert of the flow before this one weighed as much: it is what the flow is known for.
     #[serde(default)]
     pub predominant: bool,

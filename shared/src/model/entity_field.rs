@@ -26,7 +26,9 @@ pub const HOST_FIELDS: &[EntityField] = &[
         "Hardware address seen with it last, empty when none was; of remote hosts the router's.",
     ),
     field("name", "text", "Name it was known by last, empty when none was seen."),
+    field("names", "text", "The last four names it was known by, the last first, parted by commas."),
     field("os", "text", "Operating system as its traffic suggests, empty when it does not."),
+    field("pool", "text", "Host pool that it is in; `default` when in no other."),
     field("first_seen", "int", "Time at which it was counted first, seconds since the epoch."),
     field("last_seen", "int", "Time of its last packet, seconds since the epoch."),
     field(

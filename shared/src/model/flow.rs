@@ -310,6 +310,12 @@ pub struct FlowRecord {
     pub status: StatusBits,
     /// Sum of the scores of alerts on the flow.
     pub score: u32,
+    /// Score of the weightiest of them.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub top_score: u32,
+    /// Payload-bearing packets that were looked at for the protocol, up to 255.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub l7_payloads: u32,
     /// True when the flow was collected from an exporter instead of packets.
     pub collected: bool,
     /// Who exported it and what else the exporter says, for collected flows.

@@ -3,8 +3,9 @@
 //! One table: script getters, the reference in the manual and the lowered programs follow it.
 
 use std::borrow::Cow;
+use std::net::{IpAddr, Ipv4Addr};
 
-use super::flow::{ExportInfo, FlowRecord, L4};
+use super::flow::{DirectionCounters, ExportInfo, FlowRecord, L4};
 use super::pool::mac_text;
 use super::status;
 
@@ -109,6 +110,12 @@ fields! {
         Int(|f| count(f.cli2srv.goodput_bytes + f.srv2cli.goodput_bytes));
     "cli2srv_goodput_bytes", "Bytes of layer-4 payload from client to server.", Int(|f| count(f.cli2srv.goodput_bytes));
     "srv2cli_goodput_bytes", "Bytes of layer-4 payload from server to client.", Int(|f| count(f.srv2cli.goodput_bytes));
+    "is_unicast", "True when both sides are one host each: neither a multicast group nor broadcast.",
+        Bool(|f| is_unicast(f.client.ip) && is_unicast(f.server.ip));
+    "is_multicast", "True when a side is a multicast group (224.0.0.0/4, ff00::/8).",
+        Bool(|f| f.client.ip.is_multicast() || f.server.ip.is_multicast());
+    "is_broadcast", "True when a side is 255.255.255.255; of a network's own broadcast address nothing is known.",
+        Bool(|f| is_broadcast(f.client.ip) || is_broadcast(f.server.ip));
     "bidirectional", "True when both sides have sent something.",
         Bool(|f| f.cli2srv.packets > 0 && f.srv2cli.packets > 0);
     "icmp_type", "Type of the first ICMP or ICMPv6 packet, -1 when there was none.",
@@ -142,6 +149,10 @@ fields! {
         Int(|f| count(f.srv2cli.ip_flags.into()));
     "reply_us", "Time from the client's first packet to the server's first in microseconds, 0 when unknown and for TCP.",
         Int(|f| count(f.reply_us.into()));
+    "cli2srv_retransmission_percent", "Share of the client's TCP packets that were sent again, in percent.",
+        Int(|f| percent(&f.cli2srv));
+    "srv2cli_retransmission_percent", "Share of the server's TCP packets that were sent again, in percent.",
+        Int(|f| percent(&f.srv2cli));
     "rtt_client_us", "Round trip between here and the client by the handshake in microseconds, 0 when unknown.",
         Int(|f| count(f.rtt_client_us.into()));
     "rtt_server_us", "Round trip between here and the server by the handshake in microseconds, 0 when unknown.",
@@ -206,6 +217,9 @@ fields! {
     "status", "Status bits as a number.", Int(|f| f.status as i64);
     "status_names", "Names of the status bits set.", List(|f| status::names(f.status));
     "score", "Sum of the scores of alerts on the flow.", Int(|f| count(f.score.into()));
+    "top_score", "Score of the weightiest alert on the flow, 0 when there is none.", Int(|f| count(f.top_score.into()));
+    "l7_payloads", "Packets with payload that were looked at for the layer-7 protocol, up to 255.",
+        Int(|f| count(f.l7_payloads.into()));
     "collected", "True when an exporter reported the flow.", Bool(|f| f.collected);
     "exporter", "Address of the exporter as text, empty when the flow was not collected.",
         Made(|f| f.export.as_ref().map_or_else(String::new, |e| e.exporter.to_string()));
@@ -257,6 +271,22 @@ fields! {
 
 fn certificate(flow: &FlowRecord) -> Option<&super::flow::TlsCertificate> {
     flow.info.tls.as_ref()?.certificate.as_deref()
+}
+
+fn is_broadcast(ip: IpAddr) -> bool {
+    ip == IpAddr::V4(Ipv4Addr::BROADCAST)
+}
+
+fn is_unicast(ip: IpAddr) -> bool {
+    !ip.is_multicast() && !is_broadcast(ip)
+}
+
+/// How many of a side's packets were TCP segments sent again.
+fn percent(side: &DirectionCounters) -> i64 {
+    match side.packets {
+        0 => 0,
+        packets => count(u64::from(side.retransmissions).saturating_mul(100) / packets).min(100),
+    }
 }
 
 fn degrees(degrees: Option<f64>) -> i64 {

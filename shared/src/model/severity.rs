@@ -131,6 +131,24 @@ mod tests {
     }
 
     #[test]
+    fn scores_are_read_by_bands() {
+        use Severity::{Critical, Emergency, Error, Info, Notice, Warning};
+        let bands = [
+            (Info, 0, 9),
+            (Notice, 10, 49),
+            (Warning, 50, 99),
+            (Error, 100, 199),
+            (Critical, 200, 249),
+            (Emergency, 250, u32::MAX),
+        ];
+        for (severity, first, last) in bands {
+            for score in [first, first + 1, last] {
+                assert_eq!(Severity::from_score(score), severity, "{score}");
+            }
+        }
+    }
+
+    #[test]
     fn names_and_numbers_round_trip() {
         for severity in Severity::ALL {
             assert_eq!(Severity::parse(severity.name()), Some(severity));

@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::CurrentAlert;
 use super::settings::Target;
 use crate::model::pool::{Mac, mac_text};
-use crate::model::{Entity, Granularity, Timestamp};
+use crate::model::{AppCategory, Entity, Granularity, Timestamp};
 
 /// Named counters.
 pub type Counts = Vec<(&'static str, u64)>;
@@ -33,8 +33,16 @@ pub struct ElementParams {
     pub stats: Counts,
     /// The counters' growth since the last run of this granularity.
     pub delta: Counts,
+    /// Bytes by what they were for, since the element is known; of hosts and interfaces, what is not 0.
+    pub categories: Vec<(AppCategory, u64)>,
+    /// Flows and bytes by layer-7 protocol, since the element is known; of interfaces.
+    pub l7: Vec<(String, u64, u64)>,
     /// Alerts of the element engaged now.
     pub cur_alerts: Vec<CurrentAlert>,
+    /// True when no run of this granularity has reached the element before: its growth is all it has counted.
+    pub first_run: bool,
+    /// Runs of this granularity in a row, before this one, that did not reach the element.
+    pub missed: u32,
     /// Event time of the run.
     pub when: Timestamp,
     /// Interface id.
@@ -44,9 +52,21 @@ pub struct ElementParams {
 }
 
 impl ElementParams {
-    /// Seconds of the period; 0 when there is none.
+    /// Seconds of the period, and of those before it whose runs did not reach the element; 0 when there is
+    /// none.
     pub fn seconds(&self) -> i64 {
-        self.granularity.map_or(0, Granularity::seconds)
+        self.granularity.map_or(0, Granularity::seconds).saturating_mul(i64::from(self.missed) + 1)
+    }
+
+    /// True when its bytes are known by category.
+    pub fn has_categories(&self) -> bool {
+        matches!(self.entity, Some(Entity::Host | Entity::Interface))
+    }
+
+    /// Its bytes of a category; nothing where they are not known.
+    pub fn category(&self, category: AppCategory) -> Option<u64> {
+        let found = self.categories.iter().find(|(known, _)| *known == category);
+        self.has_categories().then(|| found.map_or(0, |(_, bytes)| *bytes))
     }
 
     /// Which element it is, for settings that differ.

@@ -68,6 +68,7 @@ pub struct ScriptEngine {
     observer: RefCell<Option<Observer>>,
     /// Lowered hooks are interpreted all the same.
     interprets: Cell<bool>,
+    compiled: Cell<u64>,
 }
 
 /// A compiled script.
@@ -75,6 +76,8 @@ pub struct Script {
     meta: ScriptMeta,
     ast: AST,
     hash: String,
+    /// Name of its source, from which its key may come.
+    name: String,
     origin: Origin,
     programs: Rc<Programs>,
     schema: Rc<Schema>,
@@ -102,6 +105,16 @@ impl Script {
         &self.hash
     }
 
+    /// Name of its source.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// True when it is what this source compiles to.
+    pub fn is_of(&self, source: &ScriptSource) -> bool {
+        self.name == source.name && self.origin == source.origin && self.hash == source.hash()
+    }
+
     /// What its configuration may be.
     pub fn schema(&self) -> &Schema {
         &self.schema
@@ -115,7 +128,18 @@ impl Script {
     /// Comparisons that all have to hold for a flow hook to be called, so that somebody who knows a
     /// field without a record may spare making one.
     pub fn needs(&self) -> Vec<Need<'_>> {
-        self.programs.when.as_ref().map(when::needs).unwrap_or_default()
+        let mut needs = self.programs.when.as_ref().map(when::needs).unwrap_or_default();
+        let hooks = FlowHook::ALL.into_iter().filter(|hook| self.meta.hooks.contains(&HookName::Flow(*hook)));
+        let of_hook = |hook: FlowHook| {
+            self.programs.flow[hook as usize].as_ref().map(when::needs_of).unwrap_or_default()
+        };
+        // One filter is for all hooks of a script.
+        let shared = hooks.map(of_hook).reduce(|mut all, more| {
+            all.retain(|need| more.contains(need));
+            all
+        });
+        needs.extend(shared.unwrap_or_default());
+        needs
     }
 }
 
@@ -145,7 +169,18 @@ impl ScriptEngine {
         host::register(&mut engine, &host);
         functions::register(&mut engine, &host);
         guards::register(&mut engine, &host);
-        Self { engine, host, observer: RefCell::new(None), interprets: Cell::new(false) }
+        let (observer, interprets, compiled) = (RefCell::new(None), Cell::new(false), Cell::new(0));
+        Self { engine, host, observer, interprets, compiled }
+    }
+
+    /// What calls and runs keep to.
+    pub fn limits(&self) -> &ScriptLimits {
+        self.host.limits()
+    }
+
+    /// Scripts compiled so far.
+    pub fn compiled(&self) -> u64 {
+        self.compiled.get()
     }
 
     /// Tells `observer` of every call from now on.
@@ -247,6 +282,7 @@ impl ScriptEngine {
     /// [`ScriptError`] with line and column of a syntax error, or the attribute that is wrong.
     pub fn compile(&self, source: &ScriptSource) -> Result<Script, ScriptError> {
         let wrong = |cause: String| ScriptError { script: source.name.clone(), line: 0, column: 0, cause };
+        self.compiled.set(self.compiled.get() + 1);
         let ast = self.engine.compile(&source.text).map_err(|e| parse_error(&source.name, &e))?;
         self.host.begin(None, 0, Timestamp::ZERO);
         let map = self.evaluate(&source.name, &ast);
@@ -257,7 +293,7 @@ impl ScriptEngine {
         }
         let map = map?;
         let meta = attributes::read(&map, source).map_err(wrong)?;
-        let hash = format!("{:016x}", xxhash_rust::xxh3::xxh3_64(source.text.as_bytes()));
+        let hash = source.hash();
         let programs = Rc::new(self.programs(&ast, &map, &meta).map_err(wrong)?);
         let schema = match meta.config_schema.clone() {
             Some(schema) => {
@@ -270,7 +306,8 @@ impl ScriptEngine {
             None => Schema::of_default(&meta.default_value),
         };
         let schema = Rc::new(schema);
-        Ok(Script { meta, ast, hash, origin: source.origin.clone(), programs, schema })
+        let (name, origin) = (source.name.clone(), source.origin.clone());
+        Ok(Script { meta, ast, hash, name, origin, programs, schema })
     }
 
     fn programs(&self, ast: &AST, map: &Map, meta: &ScriptMeta) -> Result<Programs, String> {

@@ -15,8 +15,8 @@ use serde_json::Value as Json;
 use super::ElementParams;
 use super::effect::LogLevel;
 use super::lists::Lists;
-use crate::model::FlowRecord;
 use crate::model::status::StatusBits;
+use crate::model::{AppCategory, FlowRecord};
 
 mod ask;
 mod control;
@@ -192,6 +192,18 @@ pub enum Compare {
 }
 
 impl Compare {
+    /// What holds when this does not, between values that have an order.
+    pub const fn opposite(self) -> Self {
+        match self {
+            Self::Eq => Self::Ne,
+            Self::Ne => Self::Eq,
+            Self::Lt => Self::Ge,
+            Self::Le => Self::Gt,
+            Self::Gt => Self::Le,
+            Self::Ge => Self::Lt,
+        }
+    }
+
     /// Whether it holds between two values.
     #[inline]
     pub fn holds<T: PartialOrd + Copy>(self, a: T, b: T) -> bool {
@@ -293,6 +305,8 @@ pub enum Expr {
     Config(Vec<String>),
     /// A counter of the element since it is known, or since the last run; and where it was found last.
     Counter(Span, String, Cell<usize>),
+    /// Bytes of the element by what they were for.
+    Category(AppCategory),
     /// The element's identifying string.
     EntityValue,
     /// A field of `entity_info`.
@@ -301,6 +315,8 @@ pub enum Expr {
     Period,
     /// Its length in seconds.
     PeriodSeconds,
+    /// Whether no run of the period has reached the element before.
+    FirstRun,
     /// Interface id.
     InterfaceId,
     /// Whether time series of the element are kept.
@@ -327,6 +343,8 @@ pub enum Expr {
     IpIn(Box<(Expr, Expr)>),
     /// `in_list`: list and what may be in it
     InList(Box<(Expr, Expr)>),
+    /// `has_list`
+    HasList(Box<Expr>),
     /// `is_private`
     IsPrivate(Box<Expr>),
     /// `format_bytes`
@@ -346,6 +364,8 @@ pub enum Function {
     Max,
     /// `to_int`
     ToInt,
+    /// `parse_int`
+    ParseInt,
     /// `to_float`
     ToFloat,
     /// `to_string`

@@ -1,6 +1,7 @@
 //! Which scripts are loaded, which of their hooks are on, and how they are configured.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::rc::Rc;
 use std::sync::Arc;
 
 use regex::Regex;
@@ -54,7 +55,7 @@ pub struct BrokenScript {
 /// A loaded script with its settings.
 pub struct Entry {
     /// The script.
-    pub script: Script,
+    pub script: Rc<Script>,
     /// Hooks that are on for all, or for some.
     enabled: BTreeSet<HookName>,
     /// Hooks that are on where no override says otherwise.
@@ -67,7 +68,7 @@ pub struct Entry {
 }
 
 impl Entry {
-    fn new(script: Script, settings: Option<&ScriptSettings>) -> Self {
+    fn new(script: Rc<Script>, settings: Option<&ScriptSettings>) -> Self {
         let meta = script.meta();
         let on = settings.and_then(|s| s.enabled).unwrap_or(meta.default_enabled);
         let config = settings.and_then(|s| s.config.clone()).unwrap_or_else(|| meta.default_value.clone());
@@ -75,10 +76,11 @@ impl Entry {
         let enabled = |hook: &&HookName| of_hook(hook).and_then(|h| h.enabled).unwrap_or(on);
         let enabled_for_all: BTreeSet<HookName> = meta.hooks.iter().filter(enabled).copied().collect();
         let overrides = settings.map(|s| s.overrides.clone()).unwrap_or_default();
-        let enabled = match overrides.iter().any(|o| o.enabled == Some(true)) {
-            true => meta.hooks.clone(),
-            false => enabled_for_all.clone(),
+        let on_for_some = |hook: &&HookName| {
+            enabled_for_all.contains(*hook)
+                || overrides.iter().any(|o| o.enabled == Some(true) && o.is_of(**hook))
         };
+        let enabled = meta.hooks.iter().filter(on_for_some).copied().collect();
         let hook_config = meta
             .hooks
             .iter()
@@ -132,10 +134,27 @@ impl Entry {
         if self.overrides.is_empty() {
             return Some(self.config(hook));
         }
-        let target = target();
-        let fitting = self.overrides.iter().find(|o| o.fits(&target, pools));
+        let fitting = self.fitting(hook, &target(), pools);
         let on = fitting.and_then(|o| o.enabled).unwrap_or_else(|| self.enabled_for_all.contains(&hook));
         on.then(|| fitting.and_then(|o| o.config.as_ref()).unwrap_or_else(|| self.config(hook)))
+    }
+
+    /// The same for a call on demand, for which nothing is off.
+    pub fn config_on_demand<'t>(
+        &self,
+        hook: HookName,
+        target: impl FnOnce() -> Target<'t>,
+        pools: &HostPools,
+    ) -> &Value {
+        let fitting = match self.overrides.is_empty() {
+            true => None,
+            false => self.fitting(hook, &target(), pools),
+        };
+        fitting.and_then(|o| o.config.as_ref()).unwrap_or_else(|| self.config(hook))
+    }
+
+    fn fitting(&self, hook: HookName, target: &Target<'_>, pools: &HostPools) -> Option<&Override> {
+        self.overrides.iter().find(|o| o.is_of(hook) && o.fits(target, pools))
     }
 
     /// True when the script's attributes let it be called for `flow`; `news` are the status bits that
@@ -223,19 +242,41 @@ impl Registry {
         sources: Vec<ScriptSource>,
         settings: &BTreeMap<String, ScriptSettings>,
     ) -> (Self, Vec<ScriptError>) {
-        let mut scripts: BTreeMap<String, Script> = BTreeMap::new();
+        Self::load_again(engine, sources, settings, &Self { entries: Vec::new() })
+    }
+
+    /// The same; what has not changed since `before` is taken from there. The engine is the same.
+    fn load_again(
+        engine: &ScriptEngine,
+        sources: Vec<ScriptSource>,
+        settings: &BTreeMap<String, ScriptSettings>,
+        before: &Self,
+    ) -> (Self, Vec<ScriptError>) {
+        let by_name = |entry: &Entry| {
+            let script = Rc::clone(&entry.script);
+            ((script.origin().to_string(), script.name().to_owned()), script)
+        };
+        let known: HashMap<(String, String), Rc<Script>> = before.entries.iter().map(by_name).collect();
+        let compile = |source: &ScriptSource| {
+            let known = known.get(&(source.origin.to_string(), source.name.clone()));
+            match known.filter(|script| script.is_of(source)) {
+                Some(script) => Ok(Rc::clone(script)),
+                None => engine.compile(source).map(Rc::new),
+            }
+        };
+        let mut scripts: BTreeMap<String, Rc<Script>> = BTreeMap::new();
         let mut errors = Vec::new();
         for source in sources {
-            match engine.compile(&source) {
+            match compile(&source) {
                 Ok(script) => drop(scripts.insert(script.meta().key.clone(), script)),
                 Err(error) => errors.push(error),
             }
         }
         let broken: BTreeSet<String> = errors.iter().map(|e: &ScriptError| e.script.clone()).collect();
         for (key, setting) in settings {
-            errors.extend(wrong_setting(key, setting, scripts.get(key), broken.contains(key)));
+            errors.extend(wrong_setting(key, setting, scripts.get(key).map(|s| &**s), broken.contains(key)));
         }
-        let with_settings = |script: Script| {
+        let with_settings = |script: Rc<Script>| {
             let settings = settings.get(&script.meta().key);
             let right = |settings: &&ScriptSettings| wrong_config(&script, settings).is_empty();
             let settings = settings.filter(right);
@@ -248,7 +289,17 @@ impl Registry {
 
     /// The scripts of a set-up; while alerts are off, those that only raise alerts are off.
     pub fn of_setup(engine: &ScriptEngine, setup: &ScriptSetup) -> (Self, Vec<ScriptError>) {
-        let (mut registry, errors) = Self::load(engine, setup.sources.clone(), &setup.settings);
+        Self::of_setup_again(engine, setup, &Self { entries: Vec::new() })
+    }
+
+    /// The same after a change: only texts that are new since `before`, made with the same engine, are
+    /// compiled.
+    pub fn of_setup_again(
+        engine: &ScriptEngine,
+        setup: &ScriptSetup,
+        before: &Self,
+    ) -> (Self, Vec<ScriptError>) {
+        let (mut registry, errors) = Self::load_again(engine, setup.sources.clone(), &setup.settings, before);
         if setup.alerts_off {
             let alerting = |entry: &&mut Entry| entry.script.meta().is_alert;
             registry.entries.iter_mut().filter(alerting).for_each(Entry::switch_off);
@@ -334,12 +385,17 @@ pub fn wrong_config(script: &Script, settings: &ScriptSettings) -> Vec<(String, 
     for (place, setting) in settings.overrides.iter().enumerate() {
         check(format!(".overrides[{place}]"), &setting.config);
     }
+    let has = |name: &&String| HookName::parse(name).is_some_and(|hook| script.meta().hooks.contains(&hook));
+    let no_hook = |place: String, name: &String| (place, format!("it has no hook '{name}'"));
     for (place, setting) in settings.overrides.iter().enumerate() {
         wrong.extend(setting.check().err().map(|cause| (format!(".overrides[{place}]"), cause)));
     }
-    let has = |name: &&String| HookName::parse(name).is_some_and(|hook| script.meta().hooks.contains(&hook));
+    for (place, setting) in settings.overrides.iter().enumerate() {
+        let unknown = setting.hooks.iter().filter(|name| !has(name));
+        wrong.extend(unknown.map(|name| no_hook(format!(".overrides[{place}].hooks"), name)));
+    }
     let unknown = settings.hooks.keys().filter(|name| !has(name));
-    wrong.extend(unknown.map(|name| (".hooks".to_owned(), format!("it has no hook '{name}'"))));
+    wrong.extend(unknown.map(|name| no_hook(".hooks".to_owned(), name)));
     wrong
 }
 

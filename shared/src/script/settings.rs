@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::HookName;
 use crate::model::flow::FlowSide;
 use crate::model::pool::Mac;
 use crate::model::{FlowRecord, HostPools, PoolMember};
@@ -51,6 +52,9 @@ pub struct Override {
     /// else the identifying string of a network or an interface.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub element: Option<String>,
+    /// Only these hooks, by name; all when empty.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub hooks: Vec<String>,
     /// On or off; as for all when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub enabled: Option<bool>,
@@ -82,6 +86,11 @@ impl Override {
             }
             _ => element == target.value,
         }
+    }
+
+    /// True when it is meant for this hook.
+    pub fn is_of(&self, hook: HookName) -> bool {
+        self.hooks.is_empty() || self.hooks.iter().any(|name| name == hook.name())
     }
 
     /// What is wrong with it.

@@ -41,6 +41,13 @@ pub struct ScriptSource {
     pub text: String,
 }
 
+impl ScriptSource {
+    /// XXH3-64 of the text in hexadecimal.
+    pub fn hash(&self) -> String {
+        format!("{:016x}", xxhash_rust::xxh3::xxh3_64(self.text.as_bytes()))
+    }
+}
+
 macro_rules! builtin {
     ($($name:literal),+ $(,)?) => {
         [$(($name, include_str!(concat!("../../../config/scripts/", $name, ".rhai")))),+]

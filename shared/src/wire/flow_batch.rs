@@ -109,6 +109,8 @@ fn read_row(b: &proto::FlowBatch, row: usize, ifid: u32, texts: &mut Texts) -> R
         collected: flags & COLLECTED != 0,
         export: texts.export(b.export[row])?,
         earlier_s: b.earlier_s[row],
+        top_score: b.top_score[row],
+        l7_payloads: b.l7_payloads[row],
         geo: texts.geo(b.geo[row])?,
         end: end_from_wire(b.end[row]),
     })
@@ -139,7 +141,7 @@ fn check_lengths(batch: &mut proto::FlowBatch) -> Result<(), WireError> {
     optional!(vlans, client_ports, server_ports, client_macs, server_macs, flags, icmp, tcp_state);
     optional!(rtt_client_us, rtt_server_us, l7, l7_source, info, status, score, end);
     optional!(gap_min_us, gap_max_us, gap_deviation_us, l7_category, l7_breed, export, earlier_s, geo);
-    optional!(reply_us);
+    optional!(reply_us, top_score, l7_payloads);
     Ok(())
 }
 

@@ -27,6 +27,9 @@ pub struct TestArgs {
     /// Capture to run it over; without it, the captures of the script's attribute `expect`
     #[arg(long)]
     capture: Option<PathBuf>,
+    /// File of syslog lines to run it over, for scripts of kind syslog
+    #[arg(long, conflicts_with = "capture")]
+    log: Option<PathBuf>,
     /// Configuration to call it with, as JSON
     #[arg(long, value_name = "JSON")]
     script_config: Option<String>,
@@ -46,10 +49,16 @@ struct Calls {
     operations: u64,
 }
 
-/// What came of one capture.
+/// What came of one capture, or of one file of log lines.
 #[derive(Debug, Serialize)]
 struct Report {
-    capture: PathBuf,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    capture: Option<PathBuf>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    log: Option<PathBuf>,
+    /// Lines that are none of syslog, by what is wrong.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    malformed: BTreeMap<String, u64>,
     #[serde(flatten)]
     calls: Calls,
     alerts: BTreeMap<String, u64>,
@@ -72,27 +81,43 @@ pub fn test(args: &TestArgs, config: &Config, output: Output) -> Result<(), Fail
     let given = args.script_config.as_deref().map(serde_json::from_str).transpose();
     let given = given.map_err(|error| Failure::config(format!("--script-config: {error}")))?;
     let mut reports = Vec::new();
-    for (capture, expected, own) in captures(args, &source, script.meta())? {
-        let settings = ScriptSettings { config: given.clone().or(own), ..ScriptSettings::default() };
+    let (shown, all) = (output == Output::Text, args.all);
+    if let Some(log) = &args.log {
         let calls = Rc::new(RefCell::new(Calls::default()));
-        let (shown, all) = (output == Output::Text, args.all);
         let observer = || watch(Rc::clone(&calls), shown, all);
-        let trial = trial::run(&source, &capture, settings, config, &observer, false)?;
+        let settings = ScriptSettings { config: given, ..ScriptSettings::default() };
+        let (alerts, malformed) = trial::lines(&source, log, settings, config, &observer)?;
         let calls = std::mem::take(&mut *calls.borrow_mut());
-        let report = Report { capture, calls, alerts: trial.alerts, expected };
+        let log = Some(log.clone());
+        let report = Report { capture: None, log, malformed, calls, alerts, expected: None };
         if output == Output::Text {
             print(&summary(&report));
         }
-        reports.push(report);
+        return outcome(&[report], output);
     }
+    for (capture, expected, own) in captures(args, &source, script.meta())? {
+        let settings = ScriptSettings { config: given.clone().or(own), ..ScriptSettings::default() };
+        let calls = Rc::new(RefCell::new(Calls::default()));
+        let observer = || watch(Rc::clone(&calls), shown, all);
+        let trial = trial::run(&source, &capture, settings, config, &observer, false)?;
+        let calls = std::mem::take(&mut *calls.borrow_mut());
+        let (alerts, malformed) = (trial.alerts, BTreeMap::new());
+        reports.push(Report { capture: Some(capture), log: None, malformed, calls, alerts, expected });
+        if let (Output::Text, Some(report)) = (output, reports.last()) {
+            print(&summary(report));
+        }
+    }
+    outcome(&reports, output)
+}
+
+/// Tells of what was not told yet, and fails when something did.
+fn outcome(reports: &[Report], output: Output) -> Result<(), Failure> {
     if output == Output::Json {
         print_json(&reports)?;
     }
     match reports.iter().filter(|report| report.fails()).count() {
         0 => Ok(()),
-        failed => {
-            Err(Failure::new(exit::FAILED, anyhow::anyhow!("{failed} of {} captures failed", reports.len())))
-        }
+        failed => Err(Failure::new(exit::FAILED, anyhow::anyhow!("{failed} of {} failed", reports.len()))),
     }
 }
 
@@ -181,13 +206,17 @@ fn summary(report: &Report) -> String {
     };
     let Calls { calls, errors, operations } = &report.calls;
     let total: u64 = calls.values().sum();
-    let capture = report.capture.display();
+    let input = report.capture.as_ref().or(report.log.as_ref()).map(|path| path.display().to_string());
+    let input = input.unwrap_or_default();
     let mut text = format!(
-        "{capture}: calls: {}; {errors} failed; {} operations a call\n  alerts: {}\n",
+        "{input}: calls: {}; {errors} failed; {} operations a call\n  alerts: {}\n",
         counts(calls),
         operations / total.max(1),
         counts(&report.alerts)
     );
+    for (cause, lines) in &report.malformed {
+        text.push_str(&format!("  {lines} lines left out: {cause}\n"));
+    }
     match &report.expected {
         Some(expected) if *expected == report.alerts => text.push_str("  as expected\n"),
         Some(expected) => text.push_str(&format!("  EXPECTED: {}\n", counts(expected))),

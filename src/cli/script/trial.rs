@@ -1,11 +1,14 @@
 //! One script over one capture, with both cores in this thread and nothing around them.
 
 use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 use std::sync::Arc;
 
-use aggregator::partition::Partition;
+use aggregator::partition::{Output, Partition};
+use aggregator::syslog::parse;
 use collector::pipeline::Item;
+use shared::clock::{Clock, SystemClock};
 use shared::model::{AlertAction, FlowRecord, LocalNetworks};
 use shared::script::engine::ScriptEngine;
 use shared::script::observer::Observer;
@@ -17,6 +20,9 @@ use crate::cli::flows;
 use crate::config::Config;
 use crate::exit::{self, Failure};
 
+/// How often there was something, by its name.
+pub type Counts = BTreeMap<String, u64>;
+
 /// What came of it.
 #[derive(Debug, Default)]
 pub struct Trial {
@@ -24,6 +30,63 @@ pub struct Trial {
     pub alerts: BTreeMap<String, u64>,
     /// The capture's flows.
     pub flows: Vec<FlowRecord>,
+}
+
+/// The configuration with one script, every hook of which is on.
+fn alone(source: &ScriptSource, settings: ScriptSettings, config: &Config) -> Result<Config, Failure> {
+    let engine = ScriptEngine::new(config.scripts.limits.clone());
+    let key = engine.compile(source).map_err(Failure::config)?.meta().key.clone();
+    let mut config = config.clone();
+    config.scripts.settings = BTreeMap::from([(key, ScriptSettings { enabled: Some(true), ..settings })]);
+    Ok(config)
+}
+
+/// The aggregator's core with one script.
+fn partition(
+    source: &ScriptSource,
+    config: &Config,
+    observer: &dyn Fn() -> Observer,
+) -> Result<Partition, Failure> {
+    let engine = ScriptEngine::new(config.scripts.limits.clone());
+    let (registry, _) = Registry::load(&engine, vec![source.clone()], &config.scripts.settings);
+    engine.observe(observer());
+    let prefixes = config.node.local_networks.iter().filter_map(|network| network.parse().ok());
+    let networks = Arc::new(LocalNetworks::new(prefixes));
+    let geo = crate::node::geo_bases(config)?;
+    let setup = ScriptSetup { limits: config.scripts.limits.clone(), geo, ..ScriptSetup::default() };
+    Ok(Partition::new(0, engine, registry, &setup, config.aggregator.clone(), networks, Vec::new()))
+}
+
+/// Runs `source` over the lines of a file, each as if this machine had sent it now. Gives alerts by type,
+/// and the lines that are none of syslog, by what is wrong.
+pub fn lines(
+    source: &ScriptSource,
+    log: &Path,
+    settings: ScriptSettings,
+    config: &Config,
+    observer: &dyn Fn() -> Observer,
+) -> Result<(Counts, Counts), Failure> {
+    let text = std::fs::read(log)
+        .map_err(|error| Failure::new(exit::INPUT, anyhow::anyhow!("{}: {error}", log.display())))?;
+    let config = alone(source, settings, config)?;
+    let mut partition = partition(source, &config, observer)?;
+    let mut station = partition.station(&config.node.site, "test");
+    let (mut alerts, mut malformed) = (Counts::new(), Counts::new());
+    for line in text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+        match parse::line(IpAddr::V4(Ipv4Addr::LOCALHOST), line, SystemClock.now()) {
+            Err(cause) => *malformed.entry(cause.to_string()).or_default() += 1,
+            Ok(event) => {
+                let mut output = Output::default();
+                partition.log_line(&mut station, &event, &mut output);
+                for transition in output.transitions {
+                    if let Transition::Store(alert) = transition {
+                        *alerts.entry(alert.alert_type).or_default() += 1;
+                    }
+                }
+            }
+        }
+    }
+    Ok((alerts, malformed))
 }
 
 /// Runs `source` over `capture`, every hook on; `observer` makes who watches the calls. With `keep`,
@@ -36,22 +99,12 @@ pub fn run(
     observer: &dyn Fn() -> Observer,
     keep: bool,
 ) -> Result<Trial, Failure> {
-    let engine = ScriptEngine::new(config.scripts.limits.clone());
-    let key = engine.compile(source).map_err(Failure::config)?.meta().key.clone();
-    let mut config = config.clone();
-    config.scripts.settings = BTreeMap::from([(key, ScriptSettings { enabled: Some(true), ..settings })]);
+    let config = alone(source, settings, config)?;
     let (mut pipeline, failed) = flows::pipeline(&config, vec![source.clone()], true, Some(observer()))?;
     if let Some(error) = failed {
         return Err(Failure::config(error));
     }
-    let (registry, _) = Registry::load(&engine, vec![source.clone()], &config.scripts.settings);
-    engine.observe(observer());
-    let prefixes = config.node.local_networks.iter().filter_map(|network| network.parse().ok());
-    let networks = Arc::new(LocalNetworks::new(prefixes));
-    let geo = crate::node::geo_bases(&config)?;
-    let setup = ScriptSetup { limits: config.scripts.limits.clone(), geo, ..ScriptSetup::default() };
-    let mut partition =
-        Partition::new(0, engine, registry, &setup, config.aggregator.clone(), networks, Vec::new());
+    let mut partition = partition(source, &config, observer)?;
     let mut trial = Trial::default();
     let mut file = collector::capture::files::open(&[capture.to_owned()])?;
     let read = collector::offline::run(&mut *file, &mut pipeline, |item| match item {

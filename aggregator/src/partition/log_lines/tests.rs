@@ -152,3 +152,26 @@ fn only_a_script_of_log_lines_says_whom_an_alert_is_about() {
     crate::partition::tests::seconds(&mut partition, 0..60, |_| vec![("10.0.0.1", 1)]);
     assert_eq!(partition.report().scripts["test"].errors, 1);
 }
+
+#[test]
+fn a_wall_clock_that_steps_back_loses_no_line_and_gives_each_its_own_id() {
+    let mut partition = partition(builtin(), json!({}));
+    let mut station = partition.station("s", "n");
+    let mut output = Output::default();
+    for step in [0, 5, -3600, -3600, 5] {
+        let at = Timestamp::from_secs(START + step);
+        let line = b"<11>Oct 11 22:14:15 gate sshd[1]: broken";
+        let event = parse::line("192.0.2.7".parse().unwrap(), line, at).unwrap();
+        partition.log_line(&mut station, &event, &mut output);
+    }
+    let stored: Vec<(String, Timestamp)> = output
+        .transitions
+        .into_iter()
+        .map(|transition| match transition {
+            Transition::Store(alert) => (alert.id, alert.tstamp),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(stored.len(), 5);
+    assert!(stored.windows(2).all(|pair| pair[0].1 < pair[1].1 && pair[0].0 != pair[1].0), "{stored:?}");
+}

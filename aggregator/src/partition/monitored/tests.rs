@@ -183,3 +183,31 @@ fn ts_enabled_follows_the_setting() {
         assert_eq!(output.transitions.len(), usize::from(kept));
     }
 }
+
+#[test]
+fn a_wall_clock_that_steps_back_runs_no_period_again_and_one_that_steps_forward_runs_it_once() {
+    let text = "#{ kind: \"active_monitoring\", hooks: #{ min: |p| publish(\"seen\", `${p.when}`) } }";
+    let (mut partition, mut station) = begun(text, &icmp(json!({})), Vec::new());
+    let mut said = |now: i64| {
+        let output = partition.end_periods(&mut station, at(now), true);
+        output.messages.into_iter().map(|(.., text)| text.parse::<i64>().unwrap() - START).collect::<Vec<_>>()
+    };
+    assert!(said(10).is_empty());
+    assert_eq!(said(60), [60]);
+    assert_eq!(said(125), [120]);
+    // An hour back: those minutes were run.
+    assert!((0..60).all(|minute| said(125 - 3600 + minute * 60).is_empty()));
+    assert_eq!(said(180), [180]);
+    // A day forward: what lies between is run once.
+    assert_eq!(said(180 + 86_400).len(), 1);
+}
+
+#[test]
+fn rounds_before_and_after_a_step_of_the_clock_are_told_in_order_under_ids_of_their_own() {
+    let (mut partition, mut station) = begun("", &icmp(json!({})), Vec::new());
+    let first = engaged(&probe(&mut partition, &mut station, 100, false)).alert;
+    assert_eq!(transitions(&[probe(&mut partition, &mut station, 40, true)]).len(), 1, "released");
+    let second = engaged(&probe(&mut partition, &mut station, 10, false)).alert;
+    assert_ne!(first.id, second.id);
+    assert!(second.tstamp > first.tstamp, "time as the station tells it never goes back");
+}

@@ -57,6 +57,32 @@ fn only_the_elements_that_are_meant_are_called_and_released() {
 }
 
 #[test]
+fn a_script_that_is_off_is_called_with_the_configuration_of_its_overrides() {
+    let text = "#{ default_enabled: false, default_value: #{ n: 1 }, hooks: #{ min: |p| log(`${p.user_script_config.n}`) } }";
+    let overrides = json!([
+        { "element": "10.0.0.1", "config": { "n": 2 } },
+        { "element": "10.0.0.2", "enabled": false, "config": { "n": 3 } },
+        { "element": "10.0.0.3", "hooks": ["min"], "enabled": true, "config": { "n": 4 } },
+    ]);
+    let mut partition = partition(script(text), json!({ "test": { "overrides": overrides } }));
+    let hosts = |_| vec![("10.0.0.1", 1), ("10.0.0.2", 1), ("10.0.0.3", 1), ("10.0.0.4", 1)];
+    seconds(&mut partition, 0..5, hosts);
+    let (_, answer) = partition.run_on_demand(&request(&[]));
+    let logged: Vec<String> = answer
+        .rows
+        .iter()
+        .map(|row| match &row.effects[..] {
+            [Effect::Log(_, text)] => text.clone(),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(logged, ["2", "3", "4", "1"]);
+    // In its own runs it is called where it is on.
+    seconds(&mut partition, 5..60, hosts);
+    assert_eq!(partition.report().scripts["test"].calls, 4 + 1);
+}
+
+#[test]
 fn a_failed_call_is_told_and_the_others_go_on() {
     let text =
         "let n = 0; #{ hooks: #{ min: |p| { n += 1; if p.entity_info == \"10.0.0.1\" { throw \"no\" } } },

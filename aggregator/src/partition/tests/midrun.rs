@@ -96,7 +96,10 @@ fn elements_have_the_fields_of_the_manual() {
         let names: Vec<_> = fields.iter().map(|field| field.name).collect();
         assert_eq!(info.iter().map(|(name, _)| *name).collect::<Vec<_>>(), names);
     };
-    same(HOST_FIELDS, Host::default().info(HostKey::new("10.0.0.1".parse().unwrap(), 0)));
+    same(
+        HOST_FIELDS,
+        Host::default().info(HostKey::new("10.0.0.1".parse().unwrap(), 0), &Default::default()),
+    );
     same(NETWORK_FIELDS, Network::info("10.0.0.0/8".parse().unwrap()));
     same(INTERFACE_FIELDS, Interface::default().info());
 }

@@ -1,10 +1,14 @@
-//! Rhai's own functions that can make something large at one stroke, before any limit is looked at.
+//! Rhai's own functions that would do something at one stroke that no limit is looked at for: make something
+//! large, or wait.
 
 use std::rc::Rc;
 
 use rhai::{Array, Dynamic, Engine, EvalAltResult, ImmutableString, Position};
 
 use super::host::{Answer, Host};
+
+/// Why `sleep` fails.
+const NO_SLEEP: &str = "there is no function 'sleep': whoever calls a hook waits for it";
 
 /// Puts bounded functions in the place of Rhai's.
 pub fn register(engine: &mut Engine, host: &Rc<Host>) {
@@ -15,6 +19,8 @@ pub fn register(engine: &mut Engine, host: &Rc<Host>) {
     engine.register_fn("replace", move |text: &mut ImmutableString, what: char, by: &str| {
         replace(text, what.encode_utf8(&mut [0; 4]), by, longest)
     });
+    engine.register_fn("sleep", |_: i64| -> Answer<()> { Err(NO_SLEEP.into()) });
+    engine.register_fn("sleep", |_: f64| -> Answer<()> { Err(NO_SLEEP.into()) });
     let most = host.limits().max_array;
     engine.register_fn("split", move |text: &mut ImmutableString, at: &str| split(text, at, most));
     engine.register_fn("split", move |text: &mut ImmutableString, at: char| {

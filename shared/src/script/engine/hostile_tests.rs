@@ -9,6 +9,7 @@ use super::tests::{flow, source};
 use super::*;
 use crate::counting;
 use crate::script::quarantine::Quarantine;
+use crate::script::{Effect, LogLevel};
 
 /// What a hook does, with the word that its error has at least.
 const BODIES: [(&str, &str, &str); 25] = [
@@ -70,6 +71,48 @@ fn each_hostile_hook_ends_with_the_error_of_its_limit_within_its_quota() {
     let mut run = engine.start(&hostile(&engine, "log(\"fine\");"), Timestamp::ZERO).run.unwrap();
     let result = run.flow(&engine, FlowHook::FlowEnd, &flow(), 0, Timestamp::ZERO, &json!({}));
     assert_eq!((result.error, result.effects.len()), (None, 1));
+}
+
+#[test]
+fn nothing_outside_can_be_reached() {
+    let engine = ScriptEngine::new(ScriptLimits::default());
+    let reaches = [
+        "eval(\"1 + 1\")",
+        "import \"other\" as other",
+        "timestamp()",
+        "sleep(3600)",
+        "sleep(3600.5)",
+        "open_file(\"/etc/passwd\")",
+        "open(\"/etc/passwd\")",
+        "read(\"/etc/passwd\")",
+        "env(\"PATH\")",
+        "get_env(\"PATH\")",
+        "exec(\"id\")",
+        "system(\"id\")",
+        "http_get(\"http://x\")",
+        "connect(\"192.0.2.1\")",
+        "rand()",
+    ];
+    for call in reaches {
+        let text = format!("#{{ hooks: #{{ flowEnd: |now, config| {{ {call}; log(\"reached\"); }} }} }}");
+        // Some are refused when the file is read, the others when they are called.
+        let Ok(script) = engine.compile(&source(&text)) else { continue };
+        let mut run = engine.start(&script, Timestamp::ZERO).run.unwrap();
+        let result = run.flow(&engine, FlowHook::FlowEnd, &flow(), 0, Timestamp::ZERO, &json!({}));
+        let cause = result.error.unwrap_or_else(|| panic!("{call} is there")).cause;
+        assert!(result.effects.is_empty() && cause.contains("unction"), "{call}: {cause}");
+    }
+    // What is printed is a line of the log, as many as a call may have.
+    let script = hostile(&engine, "print(\"a\"); debug(\"b\"); for i in 0..5000 { print(i); }");
+    let mut run = engine.start(&script, Timestamp::ZERO).run.unwrap();
+    let result = run.flow(&engine, FlowHook::FlowEnd, &flow(), 0, Timestamp::ZERO, &json!({}));
+    assert_eq!((result.error, result.effects.len()), (None, engine.limits().max_effects));
+    assert_eq!(result.effects[0], Effect::Log(LogLevel::Info, "a".to_owned()));
+    // Nor are they globals of the file.
+    for global in ["env", "args", "process", "__dirname"] {
+        let text = format!("let x = {global}; #{{ hooks: #{{ flowEnd: |now, config| () }} }}");
+        assert!(engine.compile(&source(&text)).is_err(), "{global}");
+    }
 }
 
 #[test]

@@ -20,8 +20,10 @@ use crate::script::ScriptKind;
 use crate::script::element::InfoValue;
 use crate::script::log_event::{EVENT_FIELDS, LogEvent};
 
+mod elsewhere;
+
 /// Names of ntopng's functions and what to write here.
-const FROM_NTOPNG: [(&str, &str); 49] = [
+const FROM_NTOPNG: &[(&str, &str)] = &[
     ("getHashEntryId", "id"),
     ("getClientKey", "cli"),
     ("getServerKey", "srv"),
@@ -40,8 +42,27 @@ const FROM_NTOPNG: [(&str, &str); 49] = [
     ("getTCPStats", "retransmissions"),
     ("getClientTCPIssues", "cli2srv_out_of_order"),
     ("getServerTCPIssues", "srv2cli_out_of_order"),
-    ("getClientRetrPercentage", "cli2srv_retransmissions"),
-    ("getServerRetrPercentage", "srv2cli_retransmissions"),
+    ("getClientRetrPercentage", "cli2srv_retransmission_percent"),
+    ("getServerRetrPercentage", "srv2cli_retransmission_percent"),
+    ("getKey", "id"),
+    ("getUnicastInfo", "is_unicast"),
+    ("isUnicast", "is_unicast"),
+    ("is_unicast", "is_unicast"),
+    ("getnDPIMatchPacket", "l7_payloads"),
+    ("getnDPICategoryId", "l7_category"),
+    ("getClientCountry", "client_country"),
+    ("getServerCountry", "server_country"),
+    ("getAlertedStatusScore", "top_score"),
+    ("cli", "cli"),
+    ("srv", "srv"),
+    ("bytes", "bytes"),
+    ("cli2srv_bytes", "cli2srv_bytes"),
+    ("srv2cli_bytes", "srv2cli_bytes"),
+    ("l7_master_proto", "l7_master"),
+    ("l7_proto", "l7_app"),
+    ("l7_proto_name", "l7"),
+    ("http", "http_url"),
+    ("tls_quic", "sni"),
     ("getClient2ServerIAT", "gap_mean_us"),
     ("getServer2ClientIAT", "gap_mean_us"),
     ("isTwhOK", "handshake_ok"),
@@ -74,7 +95,7 @@ const FROM_NTOPNG: [(&str, &str); 49] = [
 ];
 
 /// What `params` has, whatever the element: key, type, what it holds.
-const PARAMS: [(&str, &str, &str); 12] = [
+const PARAMS: [(&str, &str, &str); 15] = [
     ("granularity", "text", "`min`, `5mins`, `hour`, `day`, or `aperiodic` when called on demand."),
     (
         "entity_info",
@@ -90,11 +111,34 @@ const PARAMS: [(&str, &str, &str); 12] = [
     ("user_script_config", "map", "The script's configuration."),
     ("user_script", "text", "The script's key."),
     ("when", "int", "Event time of the run, seconds since the epoch."),
-    ("seconds", "int", "Length of the period in seconds, 0 when called on demand."),
+    (
+        "seconds",
+        "int",
+        "Seconds of which `delta` tells: the length of the period, a multiple of it when runs before did not reach the element, 0 when called on demand.",
+    ),
+    (
+        "first_run",
+        "bool",
+        "True when no run of this granularity has reached the element before: `delta` is all that it has counted.",
+    ),
     ("ifid", "int", "Interface id."),
     ("ts_enabled", "bool", "True when time series of the element are kept."),
     ("stats", "counters", "Counters since the element is known; below."),
-    ("delta", "counters", "Their growth since the last run of this granularity; below."),
+    (
+        "delta",
+        "counters",
+        "Their growth since the last run of this granularity that reached the element; below.",
+    ),
+    (
+        "categories",
+        "counters",
+        "Bytes by what they were for (`web`, `vpn`, …, as `flow.l7_category`), since the element is known; of hosts and interfaces.",
+    ),
+    (
+        "l7",
+        "map of counters",
+        "By layer-7 protocol (`TLS.YouTube`) the `flows` and `bytes` since the element is known; of interfaces.",
+    ),
 ];
 
 fn holds(page: &str, right: &str) {
@@ -146,15 +190,12 @@ fn the_page_of_flows_is_the_list_of_fields() {
     page += "| `old_status` | int | In `statusChanged`: status bits at the previous call. |\n";
     page += "| `old_status_names` | list of texts | Their names. |\n";
     page += "\n## For those who know ntopng\n\n| there | here |\n|---|---|\n";
-    for (theirs, ours) in FROM_NTOPNG {
+    for &(theirs, ours) in FROM_NTOPNG {
         assert!(FLOW_FIELDS.iter().any(|field| field.name == ours), "{ours}");
         page += &format!("| `{theirs}` | `flow.{ours}` |\n");
     }
-    page += "| `isLocalToRemote` and its kin | `flow.cli_local`, `flow.srv_local` |\n";
-    page += "| `hasRisk`, `isStatusSet` | `flow.is_status_set(name)` |\n";
-    page += "| `setStatus` | `flow.set_status(name)` |\n";
-    page += "| `triggerAlert`, `triggerStatus` | `flow.trigger_alert(score, message)` or `trigger_alert(map)` |\n";
-    page += "| `isBlacklisted` | `in_list(\"blacklist\", flow.srv)` |\n";
+    page += &elsewhere::rows(elsewhere::FLOW);
+    tells_of(&page, elsewhere::FLOW_NAMES);
     holds("flow.md", &page);
 }
 
@@ -217,7 +258,28 @@ fn element_page(
             page += &format!("| `{name}` | {} |\n", doc.trim());
         }
     }
+    let (known, names) = match kind {
+        ScriptKind::Host => (elsewhere::HOST, elsewhere::HOST_NAMES),
+        ScriptKind::Network => (elsewhere::NETWORK, elsewhere::NETWORK_NAMES),
+        ScriptKind::Interface => (elsewhere::INTERFACE, elsewhere::INTERFACE_NAMES),
+        _ => (&[][..], &[][..]),
+    };
+    if !known.is_empty() {
+        page += "\n## For those who know ntopng\n\n| there | here |\n|---|---|\n";
+        page += &elsewhere::rows(known);
+        tells_of(&page, names);
+    }
     holds(&format!("{name}.md"), &page);
+}
+
+/// The page's last table has a row for each of these names, and for each one.
+fn tells_of(page: &str, names: &[&str]) {
+    let (_, table) = page.split_once("| there | here |").unwrap();
+    let there: Vec<&str> = table.lines().filter_map(|row| row.split(" | ").next()).collect();
+    for name in names {
+        let rows = there.iter().filter(|row| row.contains(&format!("`{name}`"))).count();
+        assert_eq!(rows, 1, "{name}");
+    }
 }
 
 #[test]

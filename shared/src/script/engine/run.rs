@@ -7,7 +7,7 @@ use rhai::{AST, Dynamic, FnPtr, Map};
 use serde_json::Value;
 
 use super::{Programs, Script, ScriptEngine, function, hooks_of};
-use crate::model::{FlowRecord, Granularity, Timestamp};
+use crate::model::{AppCategory, FlowRecord, Granularity, Timestamp};
 use crate::script::log_event::LogEvent;
 use crate::script::lowered::GiveUp;
 use crate::script::value::{Counters, EntityInfo, from_json};
@@ -212,9 +212,18 @@ pub(super) fn params_map(params: &ElementParams, config: Dynamic, key: &str) -> 
     set("user_script", key.into());
     set("when", params.when.secs().into());
     set("seconds", params.seconds().into());
+    set("first_run", params.first_run.into());
     set("ifid", i64::from(params.ifid).into());
     set("ts_enabled", params.ts_enabled.into());
     set("stats", Dynamic::from(Counters(Rc::new(params.stats.clone()))));
     set("delta", Dynamic::from(Counters(Rc::new(params.delta.clone()))));
+    let categories = AppCategory::ALL.iter();
+    let categories = categories.filter_map(|category| Some((category.name(), params.category(*category)?)));
+    set("categories", Dynamic::from(Counters(Rc::new(categories.collect()))));
+    let counted = |(name, flows, bytes): &(String, u64, u64)| {
+        let counts = Counters(Rc::new(vec![("flows", *flows), ("bytes", *bytes)]));
+        (name.as_str().into(), Dynamic::from(counts))
+    };
+    set("l7", Dynamic::from(params.l7.iter().map(counted).collect::<Map>()));
     map
 }

@@ -70,6 +70,8 @@ pub(crate) fn flow() -> FlowRecord {
         collected: false,
         export: None,
         earlier_s: 0,
+        top_score: 0,
+        l7_payloads: 0,
         geo: None,
         end: None,
     }
@@ -98,10 +100,10 @@ pub(super) fn host_params(ip: &str) -> ElementParams {
         info: vec![("ip", InfoValue::Text(ip.to_owned())), ("vlan", InfoValue::Int(42))],
         stats: vec![("bytes", 5000)],
         delta: vec![("bytes", 2048), ("syn_unanswered_sent", 300)],
-        cur_alerts: Vec::new(),
         when: NOW,
         ifid: 3,
         ts_enabled: true,
+        ..ElementParams::default()
     }
 }
 
@@ -176,7 +178,7 @@ fn params_have_every_key_of_the_contract() {
     assert_eq!(
         logged(&result),
         [
-            r#"["alert_entity","cur_alerts","delta","entity_info","granularity","ifid","seconds","stats","ts_enabled","user_script","user_script_config","when"]"#,
+            r#"["alert_entity","categories","cur_alerts","delta","entity_info","first_run","granularity","ifid","l7","seconds","stats","ts_enabled","user_script","user_script_config","when"]"#,
             "192.0.2.1@42 192.0.2.1 42",
             "true",
             "host 192.0.2.1@42",
@@ -412,16 +414,23 @@ fn settings_switch_hooks_and_configure_them() {
 #[test]
 fn attributes_filter_flows_before_the_script_is_called() {
     let engine = engine();
-    let accepts = |attributes: &str| {
+    let accepts_this = |attributes: &str, flow: &FlowRecord| {
         let text = format!("#{{ {attributes}, hooks: #{{ flowEnd: |n, c| () }} }}");
         let (registry, errors) = Registry::load(&engine, vec![source(&text)], &BTreeMap::new());
         assert!(errors.is_empty(), "{errors:?}");
-        let flow = flow();
-        registry.scripts()[0].accepts_flow(&flow, flow.status)
+        registry.scripts()[0].accepts_flow(flow, flow.status)
     };
+    let accepts = |attributes: &str| accepts_this(attributes, &flow());
     assert!(accepts("l4_proto: \"udp\", l7_proto: \"dns\", local_hosts: true, packet_interface_only: true"));
     assert!(!accepts("l4_proto: \"tcp\""));
     assert!(!accepts("l7_proto: \"TLS\""));
+    let collected = FlowRecord { collected: true, ..flow() };
+    assert!(!accepts_this("packet_interface_only: true", &collected) && accepts_this("prio: 1", &collected));
+    let mut remote = flow();
+    (remote.client.local, remote.server.local) = (false, false);
+    assert!(!accepts_this("local_hosts: true", &remote) && !accepts_this("local_only: true", &remote));
+    remote.server.local = true;
+    assert!(accepts_this("local_hosts: true", &remote), "one side is enough");
 }
 
 #[test]

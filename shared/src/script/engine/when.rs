@@ -12,7 +12,7 @@ use crate::script::lowered::{Compare, Expr, Program, Stmt};
 use crate::script::{FlowHook, HookName, ScriptKind};
 
 /// What `params` has, under the names that a condition may use as they are.
-const PARAMS: [&str; 10] = [
+const PARAMS: [&str; 14] = [
     "granularity",
     "alert_entity",
     "entity_info",
@@ -20,9 +20,13 @@ const PARAMS: [&str; 10] = [
     "user_script_config",
     "when",
     "seconds",
+    "first_run",
+    "ts_enabled",
     "ifid",
     "stats",
     "delta",
+    "categories",
+    "l7",
 ];
 
 /// Reads a condition on flows (`bytes > 1000 && l7 == 'TLS'`) or on elements (`delta.bytes > 1000`).
@@ -65,21 +69,59 @@ pub enum Need<'a> {
 
 /// The comparisons of a condition that all have to hold; there may be more to it.
 pub fn needs(condition: &Expr) -> Vec<Need<'_>> {
-    let name = |place: usize| FLOW_FIELDS.get(place).map(|field| field.name);
-    let need = match condition {
-        Expr::And(parts) => return parts.iter().flat_map(needs).collect(),
-        Expr::FieldIs(field, compare, constant) => {
-            name(field.place).map(|name| Need::Number(name, *compare, *constant))
+    match condition {
+        Expr::And(parts) => parts.iter().flat_map(needs).collect(),
+        one => need(one, true).into_iter().collect(),
+    }
+}
+
+/// The comparisons without which a hook does nothing: those of the `if … { return; }` that it begins with,
+/// and of the `if` that is all there is to it. None stands behind something that might fail.
+pub fn needs_of(program: &Program) -> Vec<Need<'_>> {
+    let mut needs = Vec::new();
+    let mut rest = program.body.as_slice();
+    while let [Stmt::If(condition, then, otherwise), after @ ..] = rest {
+        let leaves = matches!(then.as_slice(), [Stmt::Return]);
+        if !otherwise.is_empty() || !(leaves || after.is_empty()) {
+            break;
         }
-        Expr::Compare(Compare::Eq, pair) => match &**pair {
-            (Expr::Field(place), Expr::Text(text)) | (Expr::Text(text), Expr::Field(place)) => {
-                name(*place).map(|name| Need::Text(name, text))
+        let parts = match condition {
+            Expr::Or(parts) if leaves => parts.as_slice(),
+            Expr::And(parts) if !leaves => parts.as_slice(),
+            one => std::slice::from_ref(one),
+        };
+        let known: Vec<Need<'_>> = parts.iter().map_while(|part| need(part, !leaves)).collect();
+        let whole = known.len() == parts.len();
+        needs.extend(known);
+        if !whole {
+            break;
+        }
+        rest = after;
+    }
+    needs
+}
+
+/// What has to be so for a comparison to hold, or not to hold; nothing when that is not known without a
+/// record, or when it might fail.
+fn need(comparison: &Expr, holds: bool) -> Option<Need<'_>> {
+    let name = |place: usize| FLOW_FIELDS.get(place).map(|field| field.name);
+    match comparison {
+        Expr::FieldIs(field, compare, constant) => {
+            let compare = if holds { *compare } else { compare.opposite() };
+            name(field.place).map(|name| Need::Number(name, compare, *constant))
+        }
+        Expr::Compare(compare, pair)
+            if (*compare, holds) == (Compare::Eq, true) || (*compare, holds) == (Compare::Ne, false) =>
+        {
+            match &**pair {
+                (Expr::Field(place), Expr::Text(text)) | (Expr::Text(text), Expr::Field(place)) => {
+                    name(*place).map(|name| Need::Text(name, text))
+                }
+                _ => None,
             }
-            _ => None,
-        },
+        }
         _ => None,
-    };
-    need.into_iter().collect()
+    }
 }
 
 /// The condition with its names as a hook would write them.

@@ -158,12 +158,14 @@ impl<'a> Running<'a, '_> {
                 let lists = self.input.lists.borrow();
                 Ok(lists.has(&self.text(&pair.0)?, &self.text(&pair.1)?))
             }
+            Expr::HasList(list) => Ok(self.input.lists.borrow().contains(&self.text(list)?)),
             Expr::IsPrivate(ip) => {
                 let ip = self.text(ip)?;
                 let ip: IpAddr = ip.split('@').next().unwrap_or(&ip).parse().map_err(|_| GiveUp)?;
                 Ok(is_private(ip))
             }
             Expr::KeepsSeries => Ok(self.element()?.ts_enabled),
+            Expr::FirstRun => Ok(self.element()?.first_run),
             other => match self.value(other)? {
                 Value::Bool(value) => Ok(value),
                 _ => Err(GiveUp),
@@ -205,6 +207,10 @@ impl<'a> Running<'a, '_> {
                 Value::from_json(at.ok_or(GiveUp)?)?
             }
             Expr::Counter(span, name, place) => Value::Int(self.counter(*span, name, place)?),
+            Expr::Category(category) => {
+                let bytes = self.element()?.category(*category).ok_or(GiveUp)?;
+                Value::Int(i64::try_from(bytes).unwrap_or(i64::MAX))
+            }
             Expr::EntityValue => Value::Text(Cow::Borrowed(&self.element()?.entity_value)),
             Expr::Info(name) => match self.element()?.info(name).ok_or(GiveUp)? {
                 InfoValue::Int(number) => Value::Int(*number),
@@ -253,7 +259,9 @@ impl<'a> Running<'a, '_> {
             | Expr::IsEmpty(_)
             | Expr::IpIn(_)
             | Expr::InList(_)
+            | Expr::HasList(_)
             | Expr::KeepsSeries
+            | Expr::FirstRun
             | Expr::IsPrivate(_) => Value::Bool(self.holds(expr)?),
         })
     }

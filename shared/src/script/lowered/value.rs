@@ -264,6 +264,7 @@ pub(super) fn function<'a>(function: Function, arguments: &[Value<'a>]) -> Resul
         (Function::Max, [Value::Int(a), Value::Int(b)]) => Value::Int(*a.max(b)),
         (Function::ToFloat, [Value::Int(value)]) => Value::Float(*value as f64),
         (Function::ToInt, [Value::Float(value)]) if value.abs() < 9e18 => Value::Int(*value as i64),
+        (Function::ParseInt, [Value::Text(text)]) => Value::Int(text.trim().parse().map_err(|_| GiveUp)?),
         (Function::ToText, [value]) => {
             let mut text = String::new();
             value.write(&mut text)?;

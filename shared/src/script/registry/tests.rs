@@ -47,6 +47,75 @@ fn five_thousand_scripts_of_a_folder_load_and_run() {
 }
 
 #[test]
+fn a_change_compiles_only_what_it_changes() {
+    let engine = ScriptEngine::new(ScriptLimits::default());
+    let of = |number: usize, text: &str| ScriptSource {
+        name: format!("check_{number}"),
+        origin: Origin::File(format!("/scripts/check_{number}.rhai").into()),
+        ..script(text)
+    };
+    // The same text under five thousand names.
+    let text = "#{ hooks: #{ flowEnd: |now, config| log(\"x\") } }";
+    let mut setup =
+        ScriptSetup { sources: (0..5000).map(|n| of(n, text)).collect(), ..ScriptSetup::default() };
+    let (before, _) = Registry::of_setup(&engine, &setup);
+    assert_eq!(engine.compiled(), 5000);
+    setup.sources[4321] = of(4321, "#{ hooks: #{ flowEnd: |now, config| log(\"y\") } }");
+    setup.sources.push(of(5000, text));
+    setup.sources.remove(0);
+    let off = ScriptSettings { enabled: Some(false), ..ScriptSettings::default() };
+    setup.settings.insert("check_17".to_owned(), off);
+    let (after, errors) = Registry::of_setup_again(&engine, &setup, &before);
+    assert_eq!((engine.compiled(), errors), (5002, vec![]), "what was changed and what is new");
+    let keys = |registry: &Registry| -> Vec<String> {
+        registry.scripts().iter().map(|entry| entry.script.meta().key.clone()).collect()
+    };
+    let fresh = Registry::of_setup(&engine, &setup).0;
+    assert_eq!(keys(&after), keys(&fresh), "as if all had been compiled");
+    assert_eq!(after.for_flow(FlowHook::FlowEnd).count(), 4999, "settings are applied anew");
+    let entry = |registry: &Registry, key: &str| {
+        let found = registry.scripts().iter().find(|entry| entry.script.meta().key == key);
+        found.map(|entry| entry.script.hash().to_owned()).unwrap()
+    };
+    assert_ne!(entry(&before, "check_4321"), entry(&after, "check_4321"));
+}
+
+#[test]
+fn overrides_by_pool_and_element_and_for_some_hooks() {
+    let engine = ScriptEngine::new(ScriptLimits::default());
+    let text = "#{ default_value: #{ n: 1 }, hooks: #{ min: |p| (), hour: |p| () } }";
+    let settings = json!({ "test": { "enabled": false, "overrides": [
+        { "pool": "guests", "enabled": true, "config": { "n": 2 } },
+        { "element": "10.0.0.0/8", "hooks": ["hour"], "enabled": true, "config": { "n": 3 } },
+        { "element": "192.0.2.0/24", "enabled": false },
+    ] } });
+    let settings: BTreeMap<String, ScriptSettings> = serde_json::from_value(settings).unwrap();
+    let (registry, errors) = Registry::load(&engine, vec![script(text)], &settings);
+    assert!(errors.is_empty(), "{errors:?}");
+    let entry = &registry.scripts()[0];
+    let pool = json!({ "name": "guests", "members": ["10.9.0.0/16"] });
+    let pools = HostPools::new(vec![serde_json::from_value(pool).unwrap()]);
+    let n = |ip: &str, hook: Granularity| {
+        let target = || Target { value: "x", hosts: [Some((ip.parse().unwrap(), 0, None)), None] };
+        entry.config_for(HookName::Element(hook), target, &pools).map(|config| config["n"].clone())
+    };
+    assert_eq!(n("10.9.0.1", Granularity::Min), Some(json!(2)), "the first that fits");
+    assert_eq!(n("10.1.0.1", Granularity::Min), None, "that of the prefix is for the hour alone");
+    assert_eq!(n("10.1.0.1", Granularity::Hour), Some(json!(3)));
+    assert_eq!((n("192.0.2.1", Granularity::Hour), n("198.51.100.1", Granularity::Hour)), (None, None));
+    assert!(entry.enabled(HookName::Element(Granularity::Min)), "for some");
+    let only_hour = json!({ "test": { "enabled": false, "overrides": [
+        { "element": "10.0.0.0/8", "hooks": ["hour"], "enabled": true }] } });
+    let (registry, _) =
+        Registry::load(&engine, vec![script(text)], &serde_json::from_value(only_hour).unwrap());
+    let on = |hook| registry.scripts()[0].enabled(HookName::Element(hook));
+    assert!(on(Granularity::Hour) && !on(Granularity::Min));
+    let wrong = json!({ "test": { "overrides": [{ "element": "10.0.0.1", "hooks": ["flowEnd"] }] } });
+    let (_, errors) = Registry::load(&engine, vec![script(text)], &serde_json::from_value(wrong).unwrap());
+    assert!(errors[0].to_string().contains("overrides[0].hooks: it has no hook 'flowEnd'"), "{errors:?}");
+}
+
+#[test]
 fn scripts_run_by_prio_and_then_by_key() {
     let engine = ScriptEngine::new(ScriptLimits::default());
     let of = |key: &str, prio: i64| {

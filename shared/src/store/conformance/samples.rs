@@ -83,6 +83,8 @@ pub fn flow(host: u8, secs: i64) -> StoredFlow {
         collected: false,
         export: None,
         earlier_s: 0,
+        top_score: 0,
+        l7_payloads: 0,
         geo: None,
         end: Some(FlowEnd::Closed),
     };

@@ -64,6 +64,8 @@ fn flow(id: u64) -> FlowRecord {
         collected: false,
         export: None,
         earlier_s: 0,
+        top_score: 0,
+        l7_payloads: 0,
         geo: None,
         end: Some(FlowEnd::Closed),
     }
@@ -292,6 +294,8 @@ prop_compose! {
             l7_breed: Breed::ALL[kind % Breed::ALL.len()],
             l7: l7.into(), l7_source: l7_source_from_wire(source), info, status, score, collected: bits[1], export: None,
         earlier_s: 0,
+        top_score: 0,
+        l7_payloads: 0,
         geo: None,
             end: end_from_wire(end),
         }

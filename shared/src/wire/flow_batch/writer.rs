@@ -52,6 +52,8 @@ pub struct FlowBatchWriter {
     l7_breed: Numbers,
     export: Numbers,
     earlier_s: Numbers,
+    top_score: Numbers,
+    l7_payloads: Numbers,
     geo: Numbers,
     info: InfoColumns,
 }
@@ -102,6 +104,8 @@ impl Default for FlowBatchWriter {
             l7_breed: Numbers::default(),
             export: Numbers::default(),
             earlier_s: Numbers::default(),
+            top_score: Numbers::default(),
+            l7_payloads: Numbers::default(),
             geo: Numbers::default(),
             info: InfoColumns::default(),
         }
@@ -153,6 +157,8 @@ impl FlowBatchWriter {
         self.l7_breed.push(breed);
         self.export.push(self.texts.export(flow.export.as_deref()));
         self.earlier_s.push(flow.earlier_s);
+        self.top_score.push(flow.top_score);
+        self.l7_payloads.push(flow.l7_payloads);
         self.geo.push(self.texts.geo(flow.geo.as_deref()));
         self.info.push(self.rows, &flow.info, &mut self.texts);
         self.rows += 1;
@@ -221,6 +227,8 @@ impl FlowBatchWriter {
         self.earlier_s.finish(&mut to, 35);
         self.geo.finish(&mut to, 36);
         self.reply.finish(&mut to, 37);
+        self.top_score.finish(&mut to, 38);
+        self.l7_payloads.finish(&mut to, 39);
         let flows = std::mem::take(&mut self.rows) as usize;
         WrittenBatch { producer, flows, columns: to.into() }
     }

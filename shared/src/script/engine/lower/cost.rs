@@ -69,6 +69,7 @@ fn expr(part: &Expr) -> usize {
         | Expr::Not(of)
         | Expr::Len(of)
         | Expr::IsPrivate(of)
+        | Expr::HasList(of)
         | Expr::FormatBytes(of) => expr(of),
         // A comparison with a constant is three parts to the interpreter.
         Expr::FieldIs(..) => 2,

@@ -66,6 +66,7 @@ impl Lowering {
         Ok(match (name, &call.args[..]) {
             ("!", [inner]) => Expr::Not(Box::new(self.expr(inner)?)),
             ("now", []) => Expr::Now,
+            ("has_list", [list]) => Expr::HasList(Box::new(self.expr(list)?)),
             ("is_private", [ip]) => Expr::IsPrivate(Box::new(self.expr(ip)?)),
             ("format_bytes", [bytes]) => Expr::FormatBytes(Box::new(self.expr(bytes)?)),
             ("len", [of]) => Expr::Len(Box::new(self.expr(of)?)),

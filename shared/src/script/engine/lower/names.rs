@@ -42,6 +42,7 @@ pub(super) fn function(name: &str, arguments: usize) -> Option<Function> {
         ("min", 2) => Function::Min,
         ("max", 2) => Function::Max,
         ("to_int", 1) => Function::ToInt,
+        ("parse_int", 1) => Function::ParseInt,
         ("to_float", 1) => Function::ToFloat,
         ("to_string", 1) => Function::ToText,
         ("to_lower", 1) => Function::ToLower,

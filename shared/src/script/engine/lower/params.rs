@@ -3,11 +3,19 @@
 use std::cell::Cell;
 
 use super::Reason;
+use crate::model::AppCategory;
 use crate::script::lowered::{Expr, Span};
 
 /// Maps within `params`: a name for one of them is no value.
-const INNER: [&[&str]; 6] =
-    [&[], &["delta"], &["stats"], &["user_script_config"], &["entity_info"], &["alert_entity"]];
+const INNER: [&[&str]; 7] = [
+    &[],
+    &["delta"],
+    &["stats"],
+    &["categories"],
+    &["user_script_config"],
+    &["entity_info"],
+    &["alert_entity"],
+];
 
 /// What `params` and these keys, one in the other, stand for.
 pub(super) fn read(path: &[String]) -> Result<Expr, Reason> {
@@ -16,6 +24,10 @@ pub(super) fn read(path: &[String]) -> Result<Expr, Reason> {
     Ok(match path[..] {
         ["delta", name] => counter(Span::Delta, name),
         ["stats", name] => counter(Span::Stats, name),
+        ["categories", name] => match AppCategory::parse(name) {
+            Some(category) => Expr::Category(category),
+            None => return Err(format!("asks for the category '{name}'")),
+        },
         ["user_script_config", ref rest @ ..] if !rest.is_empty() => {
             Expr::Config(rest.iter().map(|key| (*key).to_owned()).collect())
         }
@@ -23,6 +35,7 @@ pub(super) fn read(path: &[String]) -> Result<Expr, Reason> {
         ["alert_entity", "value"] => Expr::EntityValue,
         ["granularity"] => Expr::Period,
         ["seconds"] => Expr::PeriodSeconds,
+        ["first_run"] => Expr::FirstRun,
         ["when"] => Expr::Now,
         ["ts_enabled"] => Expr::KeepsSeries,
         ["ifid"] => Expr::InterfaceId,

@@ -108,6 +108,8 @@ impl Chance {
             collected: false,
             export: None,
             earlier_s: 0,
+            top_score: 0,
+            l7_payloads: 0,
             geo: None,
             end: None,
         }
@@ -136,6 +138,12 @@ pub(super) fn element(chance: &mut Chance, kind: ScriptKind, granularity: Granul
         info: vec![("ip", InfoValue::Ip([10, 0, 0, 1].into())), ("mac", InfoValue::Mac(None))],
         stats,
         delta,
+        categories: (0..chance.below(3))
+            .map(|_| (AppCategory::ALL[chance.below(AppCategory::ALL.len())], chance.count()))
+            .collect(),
+        l7: vec![("TLS".to_owned(), 3, chance.count())],
+        first_run: chance.below(4) == 0,
+        missed: chance.below(3) as u32,
         when: Timestamp::from_secs(chance.below(1 << 30) as i64),
         ifid: 3,
         ..ElementParams::default()

@@ -101,6 +101,15 @@ impl<'a> Grammar<'a> {
                 &["flow.is_status_set(\"obsolete_tls\")", "flow.is_status_set(\"url_xss\")"],
                 &["params.granularity == \"min\""],
             ),
+            2 if self.chance.below(3) == 0 => self.field(
+                &[
+                    "has_list(\"some\")",
+                    "has_list(flow.l7)",
+                    "in_list(\"some\", flow.srv)",
+                    "in_list(\"some\", flow.sni)",
+                ],
+                &["has_list(\"some\")", "params.first_run", "in_list(\"some\", params.entity_info.ip)"],
+            ),
             2 => self.field(
                 &["ip_in(flow.cli, [\"10.0.0.0/8\", \"2001:db8::/32\"])", "is_private(flow.srv)"],
                 &["is_private(params.entity_info.ip)", "params.seconds > 60"],
@@ -146,9 +155,21 @@ impl<'a> Grammar<'a> {
             2 => self.one_of(&["config.limit", "config.nested.limit", "config.gone", "config.half", "now()"]),
             3 => self.field(
                 &["flow.old_status", "flow.cli2srv_bytes", "flow.http_status", "now"],
-                &["params.when", "params.ifid", "params.stats.no_such"],
+                &[
+                    "params.when",
+                    "params.ifid",
+                    "params.stats.no_such",
+                    "params.categories.web",
+                    "params.l7.TLS.bytes",
+                ],
             ),
             4 => format!("{}.len()", self.expr(Kind::Text, next)),
+            5 if self.chance.below(4) == 0 => {
+                format!(
+                    "parse_int({})",
+                    self.one_of(&["\" 42\"", "\"-7\"", "\"+9\"", "`${1 + 2}`", "\"0x1f\"", "\"\""])
+                )
+            }
             5 => format!("-({})", self.expr(Kind::Int, next)),
             6 => format!(
                 "{}({}, {})",
