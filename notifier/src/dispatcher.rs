@@ -157,7 +157,7 @@ impl DispatcherState {
                         message.ack();
                         continue;
                     }
-                    events.extend(refusal(&roster, stream, &error, now));
+                    all_read.push(refusal(&roster, stream, &error, now));
                     readable.push(message);
                 }
             }

@@ -210,7 +210,7 @@ async fn what_cannot_be_read_is_acknowledged_and_blocks_nobody() {
     let is_counted = setup.pending().await;
     assert_eq!(is_counted, counts(&[("alert_store", 2)]), "the alert, and one that tells of all the others");
     assert_eq!(setup.bus.outstanding(), Some(0));
-    let owed = setup.ledger.claim("alert_store", "o", NOW, NOW.plus_secs(60), 9).await.unwrap();
+    let owed = setup.ledger.claim("alert_store", "o", NOW, NOW.plus_secs(60), 9, 0).await.unwrap();
     let refused: Alert = serde_json::from_str(&owed[0].payload).unwrap();
     assert_eq!((refused.alert_type.as_str(), refused.entity_value.as_str()), ("message_refused", "ALERT"));
 }
