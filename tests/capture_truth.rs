@@ -144,7 +144,7 @@ fn totals_of_shared_captures_are_those_of_capinfos_and_tshark() {
 /// Whatever a capture holds, it is read within this time, by a program without optimisation.
 const DEADLINE_S: &str = "60";
 /// And within this memory: the program, its tables, and a second's summary.
-const MAX_MIB: u64 = 192;
+const MAX_MIB: u64 = 384;
 
 #[test]
 fn no_shared_capture_harms_the_program() {

@@ -112,7 +112,7 @@ fn a_script_carries_what_it_expects_of_captures() {
     assert!(right.status.success(), "{}", String::from_utf8_lossy(&right.stdout));
     write(2);
     let message = run_fails(&["script", "test", text(&file)], 1);
-    assert!(message.contains("1 of 2 captures failed"), "{message}");
+    assert!(message.contains("1 of 2 failed"), "{message}");
 }
 
 #[test]

@@ -10,7 +10,7 @@ fn refusing(alert: &Alert, criteria: &Criteria) -> Vec<&'static str> {
     let wish = Wish::new(criteria.clone()).unwrap();
     let verdict = wish.evaluate(alert, &HostPools::default());
     assert_eq!(verdict.passes, wish.passes(alert, &HostPools::default()).unwrap_or(false), "{verdict:?}");
-    assert_eq!(verdict.reasons.len(), 15);
+    assert_eq!(verdict.reasons.len(), 16);
     verdict.reasons.into_iter().filter(|r| !r.passes).map(|r| r.criterion).collect()
 }
 

@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use deadpool_postgres::{Manager, ManagerConfig, Pool, PoolError, RecyclingMethod, Runtime};
@@ -181,6 +182,9 @@ impl Database {
     }
 }
 
+/// Counts the times that a transaction gave way.
+static TURN: AtomicU64 = AtomicU64::new(0);
+
 /// Runs a transaction again that the server has rolled back in favour of another one; whatever else goes
 /// wrong is the caller's.
 pub(super) async fn settled<T, F>(mut work: impl FnMut() -> F) -> Result<T, StoreError>
@@ -198,7 +202,9 @@ where
         if !gave_way || attempt >= TRIES {
             return Err(error.into());
         }
-        tokio::time::sleep(CONNECT.wait(attempt, unit_random(u64::from(attempt)))).await;
+        // Those who got into each other's way must not wait for equally long.
+        let random = unit_random(TURN.fetch_add(1, Ordering::Relaxed));
+        tokio::time::sleep(CONNECT.wait(attempt, random)).await;
     }
     Err(StoreError::Closed)
 }
