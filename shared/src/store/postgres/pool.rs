@@ -25,7 +25,7 @@ const CONNECT: Backoff = Backoff { base: Duration::from_millis(50), cap: Duratio
 const LOOK: [Duration; 2] = [Duration::from_secs(5), Duration::from_secs(1)];
 
 /// Tries of a transaction that the server has rolled back because of another one.
-const TRIES: u32 = 5;
+const TRIES: u32 = 12;
 
 /// A connection; back in the pool when dropped.
 pub(super) type Connection = deadpool_postgres::Client;
@@ -202,9 +202,9 @@ where
         if !gave_way || attempt >= TRIES {
             return Err(error.into());
         }
-        // Those who got into each other's way must not wait for equally long.
+        // Those who got into each other's way must not wait for equally long, nor hardly at all.
         let random = unit_random(TURN.fetch_add(1, Ordering::Relaxed));
-        tokio::time::sleep(CONNECT.wait(attempt, random)).await;
+        tokio::time::sleep(CONNECT.bound(attempt).mul_f64(0.5 + random / 2.0)).await;
     }
     Err(StoreError::Closed)
 }
