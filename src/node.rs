@@ -27,7 +27,6 @@ use shared::script::source::ScriptSource;
 use shared::store::Store;
 use shared::store::documents::DocumentStore;
 use shared::store::events::EventStore;
-use shared::store::sqlite::SqliteHooks;
 use shared::teller::Teller;
 use shared::wire::partition::PARTITIONS;
 use shared::wire::subject::Subjects;
@@ -70,6 +69,16 @@ impl Roles {
     pub const ALL: Self = Self { collector: true, aggregator: true, notifier: true };
     /// No role, to add one to.
     pub const NONE: Self = Self { collector: false, aggregator: false, notifier: false };
+
+    /// What a process that plays these roles is called beside others of its node.
+    const fn process(self) -> &'static str {
+        match (self.aggregator, self.notifier) {
+            (true, true) => "both",
+            (true, false) => "aggregator",
+            (false, true) => "notifier",
+            (false, false) => "collector",
+        }
+    }
 }
 
 /// What a node is started with, beside its configuration.
@@ -89,8 +98,6 @@ pub struct Node {
     /// The same, where it is NATS: it also gives out leases.
     nats: Option<Arc<NatsBus>>,
     store: Option<Arc<dyn Store>>,
-    /// What this process keeps by itself: events to tell, executions of hooks.
-    local: Option<SqliteHooks>,
     collector: Option<Collector>,
     aggregator: Option<Aggregator>,
     notifier: Option<NotifierRole>,
@@ -100,6 +107,8 @@ pub struct Node {
     /// The node's name and the roles it plays, for events of their states.
     name: String,
     roles: Roles,
+    /// Whose the events are in the outbox.
+    owner: String,
     /// Tells it from another node of its name.
     instance: String,
     /// Look after settings and scripts.
@@ -132,7 +141,7 @@ impl Node {
         let name = config.node_name();
         let clock: SharedClock = SystemClock::shared();
         let subjects = Subjects::new(&config.bus.prefix);
-        let Opened { store, local, lock, instance } = match roles.aggregator || roles.notifier {
+        let Opened { store, lock, instance } = match roles.aggregator || roles.notifier {
             true => open_store(config, roles, options.seed).await?,
             false => Opened::default(),
         };
@@ -149,12 +158,15 @@ impl Node {
                 nats
             }
         };
+        let source = format!("/{}/{name}", config.node.site);
+        let owner = format!("{source}/{}", roles.process());
         let outlet = Outlet {
             bus: Arc::clone(&bus),
-            store: local.clone().map(|store| Arc::new(store) as Arc<dyn EventStore>),
+            store: store.clone().map(|store| store as Arc<dyn EventStore>),
             subjects: subjects.clone(),
             clock: Arc::clone(&clock),
-            source: format!("/{}/{name}", config.node.site),
+            source: source.clone(),
+            owner: owner.clone(),
             config: config.events.clone(),
         };
         let (events, telling) = Emitter::start(outlet);
@@ -162,7 +174,7 @@ impl Node {
             bus,
             nats: server,
             store,
-            local,
+            owner,
             collector: None,
             aggregator: None,
             notifier: None,
@@ -239,12 +251,12 @@ impl Node {
         if roles.collector || roles.aggregator {
             self.watchers.push(tokio::spawn(watcher.run()));
         }
-        if let (true, Some(store), Some(local)) = (roles.notifier, self.store.clone(), self.local.clone()) {
+        if let (true, Some(store)) = (roles.notifier, self.store.clone()) {
             let deps = NotifierDeps {
                 sealer: sealer(config)?,
                 bus: Arc::clone(&self.bus),
-                ledger: store,
-                hooks: Arc::new(local.clone()),
+                ledger: Arc::clone(&store) as _,
+                hooks: store,
                 events: self.events.clone(),
                 clock: Arc::clone(&clock),
                 subjects: subjects.clone(),
@@ -261,9 +273,7 @@ impl Node {
                 self.watchers.push(tokio::spawn(presence::say(bus, subjects.clone(), clock, word)));
             }
         }
-        if let (true, Some(store), Some(local), Some(documents)) =
-            (roles.aggregator, self.store.clone(), self.local.clone(), documents)
-        {
+        if let (true, Some(store), Some(documents)) = (roles.aggregator, self.store.clone(), documents) {
             let group = match config.aggregator.only_own_site {
                 true => format!("site {}", config.node.site),
                 false => GROUP.to_owned(),
@@ -290,8 +300,8 @@ impl Node {
                 flows: Arc::clone(&store) as _,
                 memory: Arc::clone(&store) as _,
                 partitions: Arc::clone(&store) as _,
-                series: store,
-                sessions: Arc::new(local),
+                series: Arc::clone(&store) as _,
+                sessions: store,
                 events: self.events.clone(),
                 leases,
                 group,

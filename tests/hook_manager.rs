@@ -11,6 +11,7 @@ use crate::support::{free_port, wait_for};
 mod failpoints;
 mod nats;
 mod through;
+mod two;
 
 /// The token of who may make hooks that run processes.
 const TOKEN: &str = "test-token-of-ops";

@@ -70,16 +70,6 @@ impl Site {
         let code = role.running.terminate();
         let log = || std::fs::read_to_string(role.setup.path("log")).unwrap_or_default();
         assert_eq!(code, Some(0), "{}: {}", role.role, log());
-        if release == Release::Previous {
-            // Files of a process go forward only; those of events and executions are set aside.
-            let state = role.setup.path("state");
-            for folder in std::fs::read_dir(state).unwrap() {
-                let file = folder.unwrap().path().join("hooks.db");
-                if file.exists() {
-                    std::fs::rename(&file, file.with_extension("aside")).unwrap();
-                }
-            }
-        }
         role.running = self.run(release, role.role, &role.setup);
     }
 }

@@ -118,13 +118,18 @@ impl Sessions {
     /// Deletes temporary hooks whose profile has no session.
     async fn reap(&self) -> Result<(), StoreError> {
         let now = self.clock.now();
-        let alive: BTreeSet<String> =
-            self.store.sessions(now).await?.into_iter().map(|(profile, _)| profile).collect();
+        let (alive, lapsed): (Vec<_>, Vec<_>) =
+            self.store.sessions(Timestamp::ZERO).await?.into_iter().partition(|(_, until)| *until > now);
+        let names = |sessions: Vec<(String, Timestamp)>| sessions.into_iter().map(|(profile, _)| profile);
+        let (alive, lapsed): (BTreeSet<String>, BTreeSet<String>) =
+            (names(alive).collect(), names(lapsed).collect());
         let mut gone = false;
         for document in self.documents.documents(Some(DocumentKind::Hooks)).await? {
             let profile = document.value["session"].as_str();
             let elsewhere = document.value["session_at"].as_str().is_some_and(|node| node != self.node);
-            if elsewhere || profile.is_none_or(|profile| alive.contains(profile)) {
+            // One of another node, which is no more where its session has run out in this store.
+            let unknown = |profile: &str| elsewhere && !lapsed.contains(profile);
+            if profile.is_none_or(|profile| alive.contains(profile) || unknown(profile)) {
                 continue;
             }
             let change = Change {
@@ -162,7 +167,7 @@ mod tests {
 
     fn sessions(store: &SqliteStore, clock: &Arc<ManualClock>) -> Sessions {
         Sessions::new(SessionDeps {
-            store: Arc::new(store.hooks()),
+            store: Arc::new(store.clone()),
             documents: Arc::new(store.clone()),
             bus: MemoryBus::new(MemoryConfig::default()),
             subjects: Subjects::default(),
@@ -205,5 +210,25 @@ mod tests {
         clock.advance(Duration::from_secs(31));
         second.round().await.unwrap();
         assert_eq!(hooks(&store).await, ["stays"]);
+    }
+
+    #[tokio::test]
+    async fn sessions_of_a_node_that_is_no_more_run_out_at_the_others() {
+        let (store, clock) = (SqliteStore::in_memory().unwrap(), ManualClock::new(Timestamp::from_secs(100)));
+        for (name, profile) in [("ann", "ann"), ("unknown", "eve")] {
+            let value = Some(json!({ "kind": "rhai_code", "session": profile, "session_at": "n2" }));
+            let (kind, name, by) = (DocumentKind::Hooks, name.to_owned(), String::new());
+            let change = Change { kind, name, value, expected: None, by, at: clock.now() };
+            store.change(change).await.unwrap();
+        }
+        let other = Sessions { node: "n2".to_owned(), ..sessions(&store, &clock) };
+        other.connect("ann").await.unwrap();
+        drop(other);
+        let this = sessions(&store, &clock);
+        this.round().await.unwrap();
+        assert_eq!(hooks(&store).await, ["ann", "unknown"], "its session lasts");
+        clock.advance(Duration::from_secs(31));
+        this.round().await.unwrap();
+        assert_eq!(hooks(&store).await, ["unknown"], "that one's node may keep its sessions elsewhere");
     }
 }

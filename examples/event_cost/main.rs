@@ -88,9 +88,10 @@ async fn through_the_outbox(events: u64) {
     let mut told = bus.consume(Stream::Event, "bench", WHOLE_STREAM).await.expect("a consumer");
     let (emitter, task) = Emitter::start(Outlet {
         bus,
-        store: Some(Arc::new(store.hooks())),
+        store: Some(Arc::new(store.clone())),
         subjects: Subjects::default(),
         clock: SystemClock::shared(),
+        owner: "n1".to_owned(),
         source: "/bench/n".to_owned(),
         config: EventsConfig::default(),
     });
@@ -127,7 +128,7 @@ async fn dispatch() {
         sealer: Arc::new(shared::seal::Sealer::of_nobody().expect("a key")),
         bus: Arc::clone(&bus),
         ledger: Arc::new(store.clone()),
-        hooks: Arc::new(store.hooks()),
+        hooks: Arc::new(store.clone()),
         events: Emitter::quiet(),
         clock: SystemClock::shared(),
         subjects: Subjects::default(),
@@ -148,7 +149,7 @@ async fn dispatch() {
     let query = RunQuery { hook: Some("h".to_owned()), limit: 100_000, ..RunQuery::default() };
     let waited: Vec<i64> = loop {
         tokio::time::sleep(Duration::from_millis(200)).await;
-        let runs = store.hooks().runs(query.clone()).await.expect("records");
+        let runs = store.clone().runs(query.clone()).await.expect("records");
         if runs.iter().filter(|run| run.ended_at.is_some()).count() as u64 >= RATE * SECONDS {
             let begun = runs.iter().filter_map(|run| Some(run.started_at?.since(run.queued_at)));
             break begun.collect();

@@ -107,7 +107,7 @@ impl Role {
         let store = SqliteStore::open(dir.path()).unwrap();
         let deps = NotifierDeps {
             bus: Arc::clone(&bus) as SharedBus,
-            hooks: Arc::new(store.hooks()),
+            hooks: Arc::new(store.clone()),
             ledger: Arc::new(store),
             events: shared::events::Emitter::quiet(),
             site: "bench".to_owned(),

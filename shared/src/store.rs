@@ -2,8 +2,9 @@
 //!
 //! Each trait has one owner: [`AlertStore`], [`FlowStore`], [`documents::DocumentStore`],
 //! [`memory::MemoryStore`], [`partitions::PartitionStore`] and [`series::SeriesStore`] are the aggregator's,
-//! [`Ledger`] is the notifier's. [`sqlite`] implements all in one folder for one process, [`postgres`] on a
-//! server for many; both pass [`conformance`].
+//! [`Ledger`] and [`hooks::HookStore`] are the notifier's, [`events::EventStore`] is of both. [`sqlite`]
+//! implements all in one folder for one process, [`postgres`] on a server for many; both pass
+//! [`conformance`].
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -71,6 +72,12 @@ pub enum StoreError {
         /// Under which it was claimed.
         current: u64,
     },
+    /// Another node runs executions of hooks.
+    #[error("node {holder} runs hooks")]
+    HooksElsewhere {
+        /// Which one.
+        holder: String,
+    },
     /// The store is closed.
     #[error("store closed")]
     Closed,
@@ -94,6 +101,8 @@ pub trait Store:
     + memory::MemoryStore
     + partitions::PartitionStore
     + series::SeriesStore
+    + events::EventStore
+    + hooks::HookStore
     + Ledger
 {
     /// How it does; `None` where it fails only as the process does.

@@ -10,7 +10,7 @@ use shared::script::source::{self, ScriptSource};
 use shared::seal::Sealer;
 use shared::store::Store;
 use shared::store::postgres::PostgresStore;
-use shared::store::sqlite::{SqliteHooks, SqliteStore};
+use shared::store::sqlite::SqliteStore;
 
 use super::{NodeError, Roles};
 use crate::config::{Config, StoreKind};
@@ -47,13 +47,12 @@ pub fn geo_bases(config: &Config) -> Result<GeoBases, NodeError> {
 #[derive(Default)]
 pub(super) struct Opened {
     pub(super) store: Option<Arc<dyn Store>>,
-    pub(super) local: Option<SqliteHooks>,
     pub(super) lock: Option<File>,
     /// Tells this node from another of its name.
     pub(super) instance: String,
 }
 
-/// Opens the store, and the files that are of this process alone with the lock that keeps others from them:
+/// Opens the store, and the folder that is of this process alone with the lock that keeps others from it:
 /// with a server, roles of one node may run beside each other. Same `seed`, same name of the instance, where
 /// the files are new.
 pub(super) async fn open_store(config: &Config, roles: Roles, seed: u64) -> Result<Opened, NodeError> {
@@ -61,21 +60,14 @@ pub(super) async fn open_store(config: &Config, roles: Roles, seed: u64) -> Resu
     if config.store.kind == StoreKind::Sqlite {
         let lock = lock(dir)?;
         let files = SqliteStore::open(dir)?;
-        let local = Some(files.hooks());
         let instance = instance(dir, seed)?;
-        return Ok(Opened { store: Some(Arc::new(files)), local, lock: Some(lock), instance });
+        return Ok(Opened { store: Some(Arc::new(files)), lock: Some(lock), instance });
     }
-    let role = match (roles.aggregator, roles.notifier) {
-        (true, true) => "both",
-        (true, false) => "aggregator",
-        (false, _) => "notifier",
-    };
-    let own = dir.join(format!("{}-{role}", config.node_name()));
+    let own = dir.join(format!("{}-{}", config.node_name(), roles.process()));
     let lock = lock(&own)?;
     let store = PostgresStore::open(&config.store.postgres).await?;
-    let local = SqliteHooks::open(&own)?;
     let instance = instance(&own, seed)?;
-    Ok(Opened { store: Some(Arc::new(store)), local: Some(local), lock: Some(lock), instance })
+    Ok(Opened { store: Some(Arc::new(store)), lock: Some(lock), instance })
 }
 
 /// What seals the secrets of edited settings.

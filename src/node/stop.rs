@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use shared::store::events::EventStore as _;
+use shared::model::Timestamp;
 
 use super::Node;
 
@@ -34,20 +34,20 @@ impl Node {
         if let Some(store) = &self.store {
             store.close().await;
         }
-        // The same again where files are the store; a second time does nothing.
-        if let Some(local) = &self.local {
-            local.close().await;
-        }
     }
 
     /// Says goodbye and tells what is still to be told while there is somebody to take it; what is left
     /// is told after the next start.
     async fn stop_telling(&mut self) {
         let Some(telling) = self.telling.take() else { return };
+        let owner = self.owner.clone();
         let told = async {
             self.tell_roles("STOPPED", "STARTED").await;
-            while let Some(store) = &self.local
-                && store.queued_events(1).await.is_ok_and(|queued| !queued.is_empty())
+            while let Some(store) = &self.store
+                && store
+                    .queued_events(&owner, Timestamp::ZERO, 1)
+                    .await
+                    .is_ok_and(|queued| !queued.is_empty())
             {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }

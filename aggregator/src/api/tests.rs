@@ -38,7 +38,7 @@ fn deps() -> (ApiDeps, SqliteStore, SharedBus) {
         sealer: Arc::new(shared::seal::Sealer::of_nobody().unwrap()),
         events: shared::events::Emitter::quiet(),
         sessions: Arc::new(crate::sessions::Sessions::new(crate::sessions::SessionDeps {
-            store: Arc::new(store.hooks()),
+            store: Arc::new(store.clone()),
             documents: Arc::new(store.clone()),
             bus: Arc::clone(&bus),
             subjects: Subjects::default(),

@@ -48,7 +48,7 @@ pub(crate) fn deps(bus: &SharedBus, store: &SqliteStore) -> AggregatorDeps {
         flows: Arc::new(store.clone()),
         memory: Arc::new(store.clone()),
         series: Arc::new(store.clone()),
-        sessions: Arc::new(store.hooks()),
+        sessions: Arc::new(store.clone()),
         events: shared::events::Emitter::quiet(),
         clock: SystemClock::shared(),
         subjects: Subjects::default(),

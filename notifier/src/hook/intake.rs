@@ -50,15 +50,18 @@ struct Incoming {
 
 /// The events and retries of one stream.
 pub struct Intake {
-    /// What the hook manager has.
-    pub shared: Arc<Shared>,
-    /// The hooks in force.
-    pub plan: watch::Receiver<Arc<Plan>>,
+    shared: Arc<Shared>,
+    plan: watch::Receiver<Arc<Plan>>,
     /// What comes too often.
-    pub admission: Mutex<Admission>,
+    admission: Mutex<Admission>,
 }
 
 impl Intake {
+    /// For the hooks in force of `plan`.
+    pub fn new(shared: Arc<Shared>, plan: watch::Receiver<Arc<Plan>>) -> Self {
+        Self { shared, plan, admission: Mutex::default() }
+    }
+
     /// Takes what comes until the bus closes.
     pub async fn run(&self, mut consumer: Consumer) {
         loop {

@@ -1,21 +1,19 @@
 //! The actor: starts the parts of the hook manager, and fails when one of them does.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
-use shared::bus::{Stream, WHOLE_STREAM};
 use shared::model::Timestamp;
 use shared::settings::LiveSettings;
+use shared::store::StoreError;
 use shared::store::hooks::HookStore;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
 use super::config::HooksConfig;
-use super::desk;
-use super::executor::Executor;
-use super::intake::Intake;
+use super::duty::Duty;
 use super::plan::Plan;
 use super::runner::Tools;
 use crate::{leftovers, metrics};
@@ -28,6 +26,9 @@ const LOOK: Duration = Duration::from_secs(5);
 
 /// Time between looks at what may be forgotten.
 const PRUNE: Duration = Duration::from_secs(600);
+
+/// How long a stop waits for the store.
+const LET_GO: Duration = Duration::from_secs(2);
 
 /// What every part of the hook manager has.
 pub struct Shared {
@@ -94,6 +95,7 @@ pub enum ManagerMessage {
 pub struct ManagerState {
     /// End with the state.
     parts: JoinSet<()>,
+    shared: Arc<Shared>,
 }
 
 impl Actor for HookManager {
@@ -113,19 +115,15 @@ impl Actor for HookManager {
         shared.health.fetched(tools.clock.now());
         // Programs of a process that was killed would run beside their next try.
         tokio::task::spawn_blocking(leftovers::end_of_the_dead).await?;
-        let released = shared.store.release_runs(&tools.node, tools.clock.now()).await?;
-        if released > 0 {
-            tracing::warn!(released, "executions were broken off by the last end; each is tried once more");
-        }
         let first = Arc::new(Plan::new(&settings.borrow().hooks, &config.subjects));
         let (sender, plan) = watch::channel(first);
+        let concurrency = config.concurrency;
+        let duty = Duty { shared: Arc::clone(&shared), plan, settings: settings.clone(), concurrency };
+        let sources = duty.take_up().await?;
+        if sources.is_none() {
+            tracing::info!("another node runs hooks");
+        }
         let mut parts = JoinSet::new();
-        let consumer = tools.bus.consume(Stream::Event, CONSUMER, WHOLE_STREAM).await?;
-        let unkept = tools.bus.subscribe(&tools.subjects.prefixed("event.flow.>")).await?;
-        let intake = Intake { shared: Arc::clone(&shared), plan: plan.clone(), admission: Mutex::default() };
-        let executor = Executor::new(Arc::clone(&shared), plan.clone(), config.concurrency);
-        let desk = desk::Desk { shared: Arc::clone(&shared), plan };
-        let listeners = crate::answering::listen(&tools.bus, &tools.subjects, desk).await?;
         let mut part = |name: &'static str, part: std::pin::Pin<Box<dyn Future<Output = ()> + Send>>| {
             let myself = myself.clone();
             parts.spawn(async move {
@@ -134,30 +132,11 @@ impl Actor for HookManager {
                 let _ = myself.cast(ManagerMessage::Ended(name));
             });
         };
-        // Events wait on the bus, and executions in the store, until it is known which hooks there are.
-        let (known, for_executor) = (known(settings.clone()), known(settings.clone()));
-        part(
-            "intake",
-            Box::pin(async move {
-                known.await;
-                tokio::select! {
-                    () = intake.run(consumer) => {}
-                    () = intake.run_unkept(unkept) => {}
-                }
-            }),
-        );
-        part(
-            "executor",
-            Box::pin(async move {
-                for_executor.await;
-                executor.run().await;
-            }),
-        );
+        part("duty", Box::pin(duty.run(sources)));
         part("settings", Box::pin(follow(settings, sender, config.subjects.clone(), Arc::clone(&shared))));
         part("watch", Box::pin(watch_loops(Arc::clone(&shared))));
-        part("pruner", Box::pin(prune(shared, config)));
-        part("questions", Box::pin(async move { drop(listeners.join_all().await) }));
-        Ok(ManagerState { parts })
+        part("pruner", Box::pin(prune(Arc::clone(&shared), config)));
+        Ok(ManagerState { parts, shared })
     }
 
     async fn handle(
@@ -176,12 +155,19 @@ impl Actor for HookManager {
     ) -> Result<(), ActorProcessingErr> {
         // What runs is killed with the executor, and tried once more after the next start.
         state.parts.shutdown().await;
+        // So that another one need not wait until it is not heard of this one.
+        let Shared { store, tools, .. } = &*state.shared;
+        match tokio::time::timeout(LET_GO, store.let_runs_go(&tools.node)).await {
+            Ok(Ok(()) | Err(StoreError::Closed)) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "the next to run hooks begins later"),
+            Err(_) => tracing::warn!("the store does not answer: the next to run hooks begins later"),
+        }
         Ok(())
     }
 }
 
 /// Waits until what is edited is known: before, hooks that were edited look as if they were not there.
-async fn known(mut settings: LiveSettings) {
+pub(super) async fn known(mut settings: LiveSettings) {
     // An error means that nobody will tell any more; then what is known is all there is.
     let _ = settings.wait_for(|settings| settings.edits_known).await;
 }

@@ -13,7 +13,7 @@ use shared::clock::{Clock, ManualClock, SharedClock, SystemClock};
 use shared::hook::{Hook, HookKind, Order, RetryPolicy};
 use shared::settings::Settings;
 use shared::store::hooks::{HookStore, RunOutcome, RunQuery, RunRecord, RunState, RunTrigger};
-use shared::store::sqlite::{SqliteHooks, SqliteStore};
+use shared::store::sqlite::SqliteStore;
 use shared::wire::subject::{EventSubject, Subjects};
 use tokio::sync::{Notify, watch};
 
@@ -28,7 +28,7 @@ mod past;
 
 struct Setup {
     bus: Arc<MemoryBus>,
-    store: SqliteHooks,
+    store: SqliteStore,
     settings: watch::Sender<Arc<Settings>>,
     hooks: BTreeMap<String, (u64, Hook)>,
     dir: tempfile::TempDir,
@@ -41,7 +41,7 @@ type Manager = ractor::ActorRef<ManagerMessage>;
 impl Setup {
     fn new() -> Self {
         let bus = MemoryBus::new(Default::default());
-        let store = SqliteStore::in_memory().unwrap().hooks();
+        let store = SqliteStore::in_memory().unwrap();
         let dir = tempfile::tempdir().unwrap();
         let (settings, receiver) = watch::channel(Arc::<Settings>::default());
         let clock: SharedClock = SystemClock::shared();

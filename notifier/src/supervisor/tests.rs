@@ -33,7 +33,7 @@ impl Setup {
         let deps = NotifierDeps {
             bus: Arc::clone(&bus) as SharedBus,
             ledger: Arc::new(store.clone()),
-            hooks: Arc::new(store.hooks()),
+            hooks: Arc::new(store.clone()),
             events: Emitter::quiet(),
             clock: SystemClock::shared(),
             subjects: Subjects::new("t"),

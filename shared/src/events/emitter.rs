@@ -32,6 +32,9 @@ const BATCH: usize = 512;
 /// Pause after the store or the bus failed, and how long to wait for news at most.
 const PAUSE: Duration = Duration::from_secs(1);
 
+/// Seconds after which an event that its node has not told is told by any other with the same store.
+const LEFT_S: i64 = 30;
+
 /// Keys whose sequences are counted in memory at most, where there is no store.
 const MAX_KEYS: usize = 100_000;
 
@@ -73,6 +76,8 @@ pub struct Outlet {
     pub clock: SharedClock,
     /// Who tells: `/<site>/<node>`.
     pub source: String,
+    /// The same, told apart from other processes of the node: whose the events in the outbox are.
+    pub owner: String,
     /// Which events are told.
     pub config: EventsConfig,
 }
@@ -194,11 +199,12 @@ async fn next_batch(orders: &mut mpsc::Receiver<Order>) -> Option<Batch> {
 async fn with_store(outlet: Outlet, store: Arc<dyn EventStore>, mut orders: mpsc::Receiver<Order>) {
     let woken = Arc::new(Notify::new());
     let pruning = prune(Arc::clone(&store), Arc::clone(&outlet.clock));
+    let owner = outlet.owner.clone();
     let publishing = publish(outlet, Arc::clone(&store), Arc::clone(&woken));
     let storing = async {
         while let Some((events, told)) = next_batch(&mut orders).await {
             failpoint::hit("event.before_outbox");
-            while let Err(error) = store.queue_events(events.clone()).await {
+            while let Err(error) = store.queue_events(&owner, events.clone()).await {
                 if matches!(error, StoreError::Closed) {
                     return;
                 }
@@ -258,7 +264,8 @@ async fn publish(outlet: Outlet, store: Arc<dyn EventStore>, woken: Arc<Notify>)
 }
 
 async fn round(outlet: &Outlet, store: &dyn EventStore) -> Result<usize, RoundError> {
-    let queued = store.queued_events(BATCH).await?;
+    let left_before = outlet.clock.now().plus_secs(-LEFT_S);
+    let queued = store.queued_events(&outlet.owner, left_before, BATCH).await?;
     let (mut told, mut receipts) = (Vec::new(), Vec::new());
     for (number, event) in queued {
         receipts.extend(append_if_it_fits(outlet, &event).await?);
@@ -336,84 +343,4 @@ async fn append_all(outlet: &Outlet, events: &[Event]) -> Result<(), BusError> {
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-    use crate::bus::memory::{MemoryBus, MemoryConfig};
-    use crate::bus::{Stream, WHOLE_STREAM};
-    use crate::clock::SystemClock;
-    use crate::store::sqlite::{SqliteHooks, SqliteStore};
-
-    fn outlet(bus: &SharedBus, store: Option<SqliteHooks>) -> Outlet {
-        Outlet {
-            bus: Arc::clone(bus),
-            store: store.map(|store| Arc::new(store) as Arc<dyn EventStore>),
-            subjects: Subjects::new("t"),
-            clock: SystemClock::shared(),
-            source: "/main/n1".to_owned(),
-            config: EventsConfig::default(),
-        }
-    }
-
-    fn draft(id: &str, state: &str) -> Draft {
-        Draft::state("HOOK", id, state, None, json!({}))
-    }
-
-    #[tokio::test]
-    async fn what_is_recorded_is_told_in_order_with_numbers_also_after_a_restart() {
-        let bus: SharedBus = MemoryBus::new(MemoryConfig::default());
-        let mut told = bus.consume(Stream::Event, "test", WHOLE_STREAM).await.unwrap();
-        for store in [Some(SqliteStore::in_memory().unwrap().hooks()), None] {
-            let has_store = store.is_some();
-            let second = if has_store { [3, 2, 4] } else { [1, 1, 2] };
-            for (life, [a, b, c]) in [(1, [1, 1, 2]), (2, second)] {
-                let (emitter, task) = Emitter::start(outlet(&bus, store.clone()));
-                let recording = tokio::spawn({
-                    let emitter = emitter.clone();
-                    async move { emitter.record(vec![draft("a", "X"), draft("b", "X"), draft("a", "Y")]).await }
-                });
-                for (subject, number) in [
-                    ("t.event.state.HOOK.X._.a", a),
-                    ("t.event.state.HOOK.X._.b", b),
-                    ("t.event.state.HOOK.Y._.a", c),
-                ] {
-                    let queued = told.next().await.unwrap();
-                    assert_eq!(queued.subject, subject);
-                    let event = cloud::read(
-                        &queued.subject["t.".len()..],
-                        queued.sequence,
-                        &queued.headers,
-                        &queued.payload,
-                        crate::model::Timestamp::ZERO,
-                    );
-                    assert_eq!(event.unwrap().sequence, number, "life {life} of {has_store}");
-                    queued.ack();
-                }
-                recording.await.unwrap();
-                if let Some(store) = &store {
-                    while !store.queued_events(1).await.unwrap().is_empty() {
-                        tokio::task::yield_now().await;
-                    }
-                }
-                drop(emitter);
-                task.await.unwrap();
-            }
-        }
-    }
-
-    #[tokio::test]
-    async fn an_event_of_the_same_id_is_queued_once() {
-        let store = SqliteStore::in_memory().unwrap().hooks();
-        let bus: SharedBus = MemoryBus::new(MemoryConfig::default());
-        let mut told = bus.consume(Stream::Event, "test", WHOLE_STREAM).await.unwrap();
-        let (emitter, _task) = Emitter::start(outlet(&bus, Some(store)));
-        emitter.record(vec![draft("a", "X").with_id("one"), draft("a", "X").with_id("one")]).await;
-        emitter.record(vec![draft("a", "Z").with_id("two")]).await;
-        for subject in ["t.event.state.HOOK.X._.a", "t.event.state.HOOK.Z._.a"] {
-            let queued = told.next().await.unwrap();
-            assert_eq!(queued.subject, subject);
-            queued.ack();
-        }
-    }
-}
+mod tests;

@@ -41,6 +41,8 @@ pub async fn store(store: &dyn Store) {
     memory_store(store).await;
     series_store(store).await;
     partition_store(store).await;
+    event_store(store).await;
+    hook_store(store).await;
 }
 
 /// Alert history, engaged set and outbox.
@@ -113,6 +115,7 @@ pub async fn series_store(store: &dyn SeriesStore) {
 /// When the store does not keep the contract of [`EventStore`].
 pub async fn event_store(store: &dyn EventStore) {
     events::events_are_told_once_in_order_with_numbers(store).await;
+    events::what_one_leaves_is_told_by_another(store).await;
     events::a_session_lasts_until_it_ends_or_is_not_renewed(store).await;
 }
 
@@ -123,6 +126,7 @@ pub async fn event_store(store: &dyn EventStore) {
 pub async fn hook_store(store: &dyn HookStore) {
     hooks::an_event_that_comes_again_runs_nothing_again(store).await;
     hooks::one_key_keeps_its_order_and_others_go_on(store).await;
+    hooks::one_alone_runs_executions(store).await;
     hooks::what_a_node_left_running_is_tried_once_more(store).await;
     hooks::successes_do_not_push_failures_out(store).await;
     hooks::a_record_keeps_any_bytes(store).await;

@@ -9,12 +9,18 @@ use crate::model::Timestamp;
 /// Events that are to be told.
 #[async_trait]
 pub trait EventStore: Send + Sync + 'static {
-    /// Queues events in order, in one transaction, and numbers each within its key; one of a source and
-    /// id that was queued before, told or not, is left alone.
-    async fn queue_events(&self, events: Vec<Event>) -> Result<(), StoreError>;
+    /// Queues events in order, in one transaction, for `owner` to tell, and numbers each within its key;
+    /// one of a source and id that was queued before, told or not, is left alone.
+    async fn queue_events(&self, owner: &str, events: Vec<Event>) -> Result<(), StoreError>;
 
-    /// The oldest events not yet told, with their outbox numbers.
-    async fn queued_events(&self, limit: usize) -> Result<Vec<(i64, Event)>, StoreError>;
+    /// The oldest events not yet told that are `owner`'s to tell, with their outbox numbers, and those of
+    /// anybody that happened before `left_before`: whose they are may be no more.
+    async fn queued_events(
+        &self,
+        owner: &str,
+        left_before: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<(i64, Event)>, StoreError>;
 
     /// Forgets the content of events that were told; their ids stay known for a while.
     async fn events_told(&self, numbers: Vec<i64>) -> Result<(), StoreError>;

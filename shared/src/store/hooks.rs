@@ -15,6 +15,15 @@ mod words;
 
 pub use words::{RunOutcome, RunState, RunTrigger};
 
+/// Bytes of an output and of the arguments in a list.
+pub(super) const SHORT: usize = 1024;
+
+/// Dead letters of one hook on record at most.
+pub(super) const KEEP_DEAD: i64 = 1000;
+
+/// What was left out of one hook on record at most.
+pub(super) const KEEP_SKIPPED: i64 = 100;
+
 /// An execution to be queued.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NewRun {
@@ -274,11 +283,18 @@ pub trait HookStore: Send + Sync + 'static {
     /// Queues executions for events on record; returns their numbers.
     async fn queue_runs(&self, runs: Vec<NewRun>, now: Timestamp) -> Result<Vec<u64>, StoreError>;
 
+    /// Says that `node` runs executions, until `until` at least. False when another one has said so of
+    /// itself until later than `now`: then nothing is changed.
+    async fn hold_runs(&self, node: &str, now: Timestamp, until: Timestamp) -> Result<bool, StoreError>;
+
+    /// Takes back that `node` runs executions, so that another one may at once.
+    async fn let_runs_go(&self, node: &str) -> Result<(), StoreError>;
+
     /// Hooks with executions that are due at `now`, and when the next one is due otherwise.
     async fn due_hooks(&self, now: Timestamp) -> Result<(Vec<String>, Option<Timestamp>), StoreError>;
 
     /// Begins executions that are due: of each hook as many as are said, oldest first, in the order of the
-    /// hooks, and `most` altogether.
+    /// hooks, and `most` altogether. [`StoreError::HooksElsewhere`] when another one runs executions.
     async fn claim_runs(
         &self,
         room: Vec<(String, usize)>,
@@ -290,8 +306,8 @@ pub trait HookStore: Send + Sync + 'static {
     /// Ends executions, queues what follows, and forgets old records of their hooks.
     async fn settle_runs(&self, settled: Vec<SettledRun>, now: Timestamp) -> Result<(), StoreError>;
 
-    /// Ends executions that `node` had begun and its end broke off, and queues each again as its next
-    /// try; returns how many.
+    /// Ends executions that whoever ran them before `node` has begun and not ended, and queues each again
+    /// as its next try; returns how many. [`StoreError::HooksElsewhere`] when another one runs executions.
     async fn release_runs(&self, node: &str, now: Timestamp) -> Result<u64, StoreError>;
 
     /// Records, newest first; each output and the arguments together shortened to 1 KiB.

@@ -1,9 +1,10 @@
 //! The embedded store: four SQLite files in one folder.
 //!
 //! `ledger.db` keeps what must not be lost (alerts, engaged set, outbox, deliveries) and waits for
-//! the disk at each commit; `hooks.db` keeps
-//! events and executions of hooks and waits likewise; `flows.db` keeps flow records and `series.db` time series, and both may lose
-//! the last moments on power loss, never their consistency. Each has one thread that writes and one that reads, see `sqlite/worker.rs`.
+//! the disk at each commit; `hooks.db` keeps events to tell, sessions, and executions of hooks, and waits
+//! likewise; `flows.db` keeps flow records and `series.db` time series, and both may lose the last moments
+//! on power loss, never their consistency. Each has one thread that writes and one that reads, see
+//! `sqlite/worker.rs`.
 
 use std::path::Path;
 
@@ -53,6 +54,7 @@ const HOOKS: Schema = Schema {
         include_str!("migrations/sqlite/hooks_001.sql"),
         include_str!("migrations/sqlite/hooks_002.sql"),
         include_str!("migrations/sqlite/hooks_003.sql"),
+        include_str!("migrations/sqlite/hooks_004.sql"),
     ],
 };
 
@@ -67,28 +69,7 @@ pub struct SqliteStore {
     ledger: Database,
     flows: Database,
     series: Database,
-    hooks: SqliteHooks,
-}
-
-/// Events to tell, sessions of profiles and executions of hooks: what a process keeps in a file of its own,
-/// whatever keeps the rest. Clones share the file.
-#[derive(Clone)]
-pub struct SqliteHooks(Database);
-
-impl SqliteHooks {
-    /// Opens or creates the file in `dir`, which is created when missing. Blocks on the disk.
-    ///
-    /// # Errors
-    /// As [`SqliteStore::open`].
-    pub fn open(dir: &Path) -> Result<Self, StoreError> {
-        std::fs::create_dir_all(dir).map_err(|cause| connection::cannot_open(dir, cause))?;
-        Ok(Self(Database::open(dir, &HOOKS, Durability::Full)?))
-    }
-
-    /// Waits until everything asked before is done, and closes the file.
-    pub async fn close(&self) {
-        self.0.close().await;
-    }
+    hooks: Database,
 }
 
 impl SqliteStore {
@@ -102,7 +83,7 @@ impl SqliteStore {
         let ledger = Database::open(dir, &LEDGER, Durability::Full)?;
         let flows = Database::open(dir, &FLOWS, Durability::Normal)?;
         let series = Database::open(dir, &SERIES, Durability::Normal)?;
-        let hooks = SqliteHooks::open(dir)?;
+        let hooks = Database::open(dir, &HOOKS, Durability::Full)?;
         Ok(Self { ledger, flows, series, hooks })
     }
 
@@ -112,12 +93,7 @@ impl SqliteStore {
     /// [`StoreError::Open`] when the system refuses memory or threads.
     pub fn in_memory() -> Result<Self, StoreError> {
         let [ledger, flows, series, hooks] = [&LEDGER, &FLOWS, &SERIES, &HOOKS].map(Database::in_memory);
-        Ok(Self { ledger: ledger?, flows: flows?, series: series?, hooks: SqliteHooks(hooks?) })
-    }
-
-    /// The part that is of this process alone.
-    pub fn hooks(&self) -> SqliteHooks {
-        self.hooks.clone()
+        Ok(Self { ledger: ledger?, flows: flows?, series: series?, hooks: hooks? })
     }
 
     /// Transactions committed to the ledger since it was opened; many writes may share one.

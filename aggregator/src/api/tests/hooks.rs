@@ -105,6 +105,7 @@ async fn edits_of_scripts_and_endpoints_are_told_with_the_call_and_without_secre
         store: None,
         subjects: Subjects::default(),
         clock: ManualClock::new(Timestamp::from_secs(1)),
+        owner: "n1".to_owned(),
         source: "/s/n".to_owned(),
         config: EventsConfig::default(),
     });

@@ -91,6 +91,7 @@ async fn leases_and_shards_tell_when_they_come_and_go() {
         store: None,
         subjects: Subjects::default(),
         clock: SystemClock::shared(),
+        owner: "n1".to_owned(),
         source: "/s/n".to_owned(),
         config: EventsConfig::default(),
     });

@@ -117,13 +117,13 @@ async fn secrets_are_read_when_a_program_starts_and_stand_in_no_record() {
 
 /// A store that answers no more once it is told to, and tells that the executor waits for it.
 struct Stuck {
-    store: SqliteHooks,
+    store: SqliteStore,
     stuck: AtomicBool,
     waited_for: AtomicBool,
 }
 
 impl Stuck {
-    async fn pass(&self) -> &SqliteHooks {
+    async fn pass(&self) -> &SqliteStore {
         if self.stuck.load(Ordering::SeqCst) {
             std::future::pending::<()>().await;
         }
@@ -142,6 +142,12 @@ impl HookStore for Stuck {
     }
     async fn queue_runs(&self, runs: Vec<NewRun>, now: Timestamp) -> Result<Vec<u64>, StoreError> {
         self.pass().await.queue_runs(runs, now).await
+    }
+    async fn hold_runs(&self, node: &str, now: Timestamp, until: Timestamp) -> Result<bool, StoreError> {
+        self.pass().await.hold_runs(node, now, until).await
+    }
+    async fn let_runs_go(&self, node: &str) -> Result<(), StoreError> {
+        self.pass().await.let_runs_go(node).await
     }
     async fn due_hooks(&self, now: Timestamp) -> Result<(Vec<String>, Option<Timestamp>), StoreError> {
         self.waited_for.store(self.stuck.load(Ordering::SeqCst), Ordering::SeqCst);

@@ -21,20 +21,45 @@ pub(super) fn event(id: &str, key: &str, secs: i64) -> Event {
     }
 }
 
+async fn waiting(store: &dyn EventStore, limit: usize) -> Vec<(i64, Event)> {
+    store.queued_events("n1/all", at(0), limit).await.unwrap()
+}
+
 pub(super) async fn events_are_told_once_in_order_with_numbers(store: &dyn EventStore) {
     let events = vec![event("1", "a", 1), event("2", "b", 2), event("1", "a", 1)];
-    store.queue_events(events).await.unwrap();
-    store.queue_events(vec![event("3", "a", 3), event("2", "b", 2)]).await.unwrap();
-    let queued = store.queued_events(10).await.unwrap();
+    store.queue_events("n1/all", events).await.unwrap();
+    store.queue_events("n1/all", vec![event("3", "a", 3), event("2", "b", 2)]).await.unwrap();
+    let queued = waiting(store, 10).await;
     let seen: Vec<_> = queued.iter().map(|(_, e)| (e.id.as_str(), e.key.as_str(), e.sequence)).collect();
     assert_eq!(seen, [("1", "a", 1), ("2", "b", 1), ("3", "a", 2)]);
-    assert_eq!(store.queued_events(2).await.unwrap().len(), 2);
+    assert_eq!(waiting(store, 2).await.len(), 2);
     store.events_told(queued.iter().take(2).map(|(number, _)| *number).collect()).await.unwrap();
-    store.queue_events(vec![event("1", "a", 1)]).await.unwrap();
-    let left = store.queued_events(10).await.unwrap();
+    store.queue_events("n1/all", vec![event("1", "a", 1)]).await.unwrap();
+    let left = waiting(store, 10).await;
     assert_eq!(left.iter().map(|(_, e)| e.id.as_str()).collect::<Vec<_>>(), ["3"], "told is told");
     assert_eq!(store.prune_told(at(100)).await.unwrap(), 2, "what waits is not pruned");
-    assert_eq!(store.queued_events(10).await.unwrap(), left);
+    assert_eq!(waiting(store, 10).await, left);
+}
+
+pub(super) async fn what_one_leaves_is_told_by_another(store: &dyn EventStore) {
+    let of = |source: &str, id: &str, secs| Event { source: source.to_owned(), ..event(id, "left", secs) };
+    // An id is unique with its source, and keys are counted over all sources.
+    store.queue_events("n2/all", vec![of("/main/n2", "x", 50), of("/main/n2", "y", 60)]).await.unwrap();
+    store.queue_events("n3/all", vec![of("/main/n3", "x", 70)]).await.unwrap();
+    let asked = |owner: &'static str, left_before| async move {
+        let events = store.queued_events(owner, at(left_before), 10).await.unwrap();
+        events.into_iter().map(|(_, e)| (e.source, e.id, e.sequence)).filter(|e| e.0 != "/main/n1").collect()
+    };
+    let [x, y, z] = [("n2", "x", 1), ("n2", "y", 2), ("n3", "x", 3)]
+        .map(|(node, id, number)| (format!("/main/{node}"), id.to_owned(), number));
+    let own: Vec<(String, String, u64)> = asked("n2/all", 0).await;
+    assert_eq!(own, [x.clone(), y.clone()]);
+    let with_what_is_left: Vec<(String, String, u64)> = asked("n3/all", 60).await;
+    assert_eq!(with_what_is_left, [x, z.clone()], "what n2 did not tell in time");
+    let left = store.queued_events("n2/all", at(0), 10).await.unwrap();
+    store.events_told(left.iter().map(|(number, _)| *number).collect()).await.unwrap();
+    let rest: Vec<(String, String, u64)> = asked("n3/all", 1000).await;
+    assert_eq!(rest, [z]);
 }
 
 pub(super) async fn a_session_lasts_until_it_ends_or_is_not_renewed(store: &dyn EventStore) {

@@ -3,6 +3,7 @@
 use super::events::event;
 use super::samples::at;
 use crate::events::Event;
+use crate::store::StoreError;
 use crate::store::hooks::{
     ClaimedRun, HookStore, NewRun, RunInput, RunOutcome, RunQuery, RunResult, RunState, RunTrigger,
     SettledRun, event_key,
@@ -78,6 +79,33 @@ pub(super) async fn one_key_keeps_its_order_and_others_go_on(store: &dyn HookSto
     store.settle_runs(vec![settled(last[0].number, RunOutcome::Success)], at(23)).await.unwrap();
 }
 
+pub(super) async fn one_alone_runs_executions(store: &dyn HookStore) {
+    let hold = async |node, now, until| store.hold_runs(node, at(now), at(until)).await.unwrap();
+    assert!(hold("n1", 10, 20).await);
+    assert!(!hold("n2", 19, 29).await, "n1 has said that it does until 20");
+    assert!(hold("n1", 19, 29).await, "who holds goes on");
+    accept(store, "1", "alone", "k").await;
+    let held = |error| matches!(error, StoreError::HooksElsewhere { holder } if holder == "n1");
+    let room = || vec![("alone".to_owned(), 1)];
+    assert!(held(store.claim_runs(room(), 1, "n2", at(20)).await.unwrap_err()));
+    let first = claim(store, "alone", 1, 20).await;
+    assert!(hold("n2", 29, 39).await, "n1 has not been heard of");
+    assert!(store.claim_runs(room(), 1, "n1", at(29)).await.is_err());
+    assert!(store.release_runs("n1", at(29)).await.is_err());
+    assert_eq!(store.release_runs("n2", at(29)).await.unwrap(), 1, "what n1 has begun");
+    let second = store.claim_runs(room(), 1, "n2", at(30)).await.unwrap();
+    assert_eq!((second[0].attempt, &second[0].run.idempotency_key), (2, &first[0].run.idempotency_key));
+    // Who held before comes late: nothing changes.
+    store.settle_runs(vec![settled(first[0].number, RunOutcome::Success)], at(31)).await.unwrap();
+    store.settle_runs(vec![settled(second[0].number, RunOutcome::Success)], at(32)).await.unwrap();
+    store.let_runs_go("n1").await.unwrap();
+    assert!(!hold("n1", 33, 43).await, "another's word is not taken back");
+    store.let_runs_go("n2").await.unwrap();
+    assert!(hold("n1", 33, 43).await, "at once");
+    store.let_runs_go("n1").await.unwrap();
+    store.forget_hook("alone").await.unwrap();
+}
+
 pub(super) async fn what_a_node_left_running_is_tried_once_more(store: &dyn HookStore) {
     accept(store, "1", "left", "k").await;
     let first = claim(store, "left", 1, 6).await;
@@ -87,7 +115,6 @@ pub(super) async fn what_a_node_left_running_is_tried_once_more(store: &dyn Hook
         (shown[0].state, shown[0].started_at, shown[0].node.as_str()),
         (RunState::Running, Some(at(6)), "n1")
     );
-    assert_eq!(store.release_runs("other", at(7)).await.unwrap(), 0);
     assert_eq!(store.release_runs("n1", at(7)).await.unwrap(), 1);
     let second = claim(store, "left", 9, 8).await;
     assert_eq!((second.len(), second[0].attempt), (1, 2));

@@ -52,6 +52,16 @@ impl RunOutcome {
         Self::ALL.into_iter().find(|outcome| outcome.name() == name)
     }
 
+    /// Records are kept by class, each apart from the others: what went wrong, what went well, and what
+    /// was left out, of which there may be very much.
+    pub(in crate::store) const fn class(self) -> i64 {
+        match self {
+            Self::Failure | Self::Timeout | Self::Killed => 0,
+            Self::Success => 1,
+            Self::Skipped => 2,
+        }
+    }
+
     /// True when nothing went wrong.
     pub const fn is_good(self) -> bool {
         matches!(self, Self::Success | Self::Skipped)

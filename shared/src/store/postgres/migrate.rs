@@ -22,6 +22,7 @@ pub(super) const STEPS: &[Step] = &[
     Step { sql: include_str!("../migrations/postgres/002.sql"), usable_from: 1 },
     Step { sql: include_str!("../migrations/postgres/003.sql"), usable_from: 1 },
     Step { sql: include_str!("../migrations/postgres/004.sql"), usable_from: 1 },
+    Step { sql: include_str!("../migrations/postgres/005.sql"), usable_from: 1 },
 ];
 
 /// Brings the schema to the version of `steps`, all missing steps in one transaction, one process at a

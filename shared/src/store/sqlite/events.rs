@@ -3,25 +3,35 @@
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{PRUNE_ROWS, SqliteHooks};
+use super::{PRUNE_ROWS, SqliteStore};
 use crate::events::Event;
 use crate::model::Timestamp;
 use crate::store::StoreError;
 use crate::store::events::EventStore;
 
 #[async_trait]
-impl EventStore for SqliteHooks {
-    async fn queue_events(&self, events: Vec<Event>) -> Result<(), StoreError> {
-        self.0.write(move |conn| events.into_iter().try_for_each(|event| queue(conn, event))).await
+impl EventStore for SqliteStore {
+    async fn queue_events(&self, owner: &str, events: Vec<Event>) -> Result<(), StoreError> {
+        let owner = owner.to_owned();
+        self.hooks
+            .write(move |conn| events.into_iter().try_for_each(|event| queue(conn, &owner, event)))
+            .await
     }
 
-    async fn queued_events(&self, limit: usize) -> Result<Vec<(i64, Event)>, StoreError> {
-        self.0
+    async fn queued_events(
+        &self,
+        owner: &str,
+        left_before: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<(i64, Event)>, StoreError> {
+        let owner = owner.to_owned();
+        self.hooks
             .read(move |conn| {
-                let sql = "SELECT number, json FROM event_outbox WHERE json IS NOT NULL
-                           ORDER BY number LIMIT ?1";
+                let sql = "SELECT number, json FROM event_outbox
+                           WHERE json IS NOT NULL AND (owner = ?1 OR at < ?2) ORDER BY number LIMIT ?3";
                 let mut statement = conn.prepare_cached(sql)?;
-                let rows = statement.query_map([limit as i64], |row| Ok((row.get(0)?, row.get(1)?)))?;
+                let asked = params![owner, left_before.ns(), limit as i64];
+                let rows = statement.query_map(asked, |row| Ok((row.get(0)?, row.get(1)?)))?;
                 let rows: Vec<(i64, String)> = rows.collect::<Result<_, _>>()?;
                 rows.into_iter().map(|(number, json)| Ok((number, serde_json::from_str(&json)?))).collect()
             })
@@ -29,7 +39,7 @@ impl EventStore for SqliteHooks {
     }
 
     async fn events_told(&self, numbers: Vec<i64>) -> Result<(), StoreError> {
-        self.0
+        self.hooks
             .write(move |conn| {
                 let mut statement =
                     conn.prepare_cached("UPDATE event_outbox SET json = NULL WHERE number = ?1")?;
@@ -42,7 +52,7 @@ impl EventStore for SqliteHooks {
     }
 
     async fn prune_told(&self, before: Timestamp) -> Result<u64, StoreError> {
-        self.0
+        self.hooks
             .write_in_steps(PRUNE_ROWS, move |conn| {
                 let sql = "DELETE FROM event_outbox WHERE number IN (
                                SELECT number FROM event_outbox WHERE json IS NULL AND at < ?1 LIMIT ?2)";
@@ -57,7 +67,7 @@ impl EventStore for SqliteHooks {
 
     async fn renew_session(&self, profile: &str, until: Timestamp) -> Result<(), StoreError> {
         let profile = profile.to_owned();
-        self.0
+        self.hooks
             .write(move |conn| {
                 let sql = "INSERT INTO session (profile, until) VALUES (?1, ?2)
                            ON CONFLICT (profile) DO UPDATE SET until = max(until, excluded.until)";
@@ -69,7 +79,7 @@ impl EventStore for SqliteHooks {
 
     async fn end_session(&self, profile: &str) -> Result<bool, StoreError> {
         let profile = profile.to_owned();
-        self.0
+        self.hooks
             .write(move |conn| {
                 Ok(conn.prepare_cached("DELETE FROM session WHERE profile = ?1")?.execute([profile])? > 0)
             })
@@ -77,7 +87,7 @@ impl EventStore for SqliteHooks {
     }
 
     async fn sessions(&self, now: Timestamp) -> Result<Vec<(String, Timestamp)>, StoreError> {
-        self.0
+        self.hooks
             .read(move |conn| {
                 let sql = "SELECT profile, until FROM session WHERE until > ?1 ORDER BY profile";
                 let mut statement = conn.prepare_cached(sql)?;
@@ -89,7 +99,7 @@ impl EventStore for SqliteHooks {
     }
 }
 
-fn queue(conn: &Connection, mut event: Event) -> Result<(), StoreError> {
+fn queue(conn: &Connection, owner: &str, mut event: Event) -> Result<(), StoreError> {
     let known: Option<i64> = conn
         .prepare_cached("SELECT number FROM event_outbox WHERE source = ?1 AND id = ?2")?
         .query_row(params![event.source, event.id], |row| row.get(0))
@@ -103,7 +113,7 @@ fn queue(conn: &Connection, mut event: Event) -> Result<(), StoreError> {
         conn.prepare_cached(sql)?.query_row(params![event.key, event.at.ns()], |row| row.get(0))?;
     event.sequence = number.unsigned_abs();
     let json = serde_json::to_string(&event)?;
-    conn.prepare_cached("INSERT INTO event_outbox (source, id, at, json) VALUES (?1, ?2, ?3, ?4)")?
-        .execute(params![event.source, event.id, event.at.ns(), json])?;
+    let sql = "INSERT INTO event_outbox (source, id, at, json, owner) VALUES (?1, ?2, ?3, ?4, ?5)";
+    conn.prepare_cached(sql)?.execute(params![event.source, event.id, event.at.ns(), json, owner])?;
     Ok(())
 }

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, Rows, params};
 
-use super::{PRUNE_ROWS, SqliteHooks};
+use super::{PRUNE_ROWS, SqliteStore};
 use crate::events::Event;
 use crate::model::Timestamp;
 use crate::store::StoreError;
@@ -13,17 +13,18 @@ use crate::store::hooks::{
 };
 
 mod claim;
+mod holder;
 mod records;
 mod settle;
 
 #[async_trait]
-impl HookStore for SqliteHooks {
+impl HookStore for SqliteStore {
     async fn accept_events(
         &self,
         events: Vec<(Event, Vec<NewRun>)>,
         now: Timestamp,
     ) -> Result<u64, StoreError> {
-        self.0
+        self.hooks
             .write(move |conn| {
                 let mut new = 0;
                 for (event, runs) in events {
@@ -47,7 +48,7 @@ impl HookStore for SqliteHooks {
     }
 
     async fn queue_runs(&self, runs: Vec<NewRun>, now: Timestamp) -> Result<Vec<u64>, StoreError> {
-        self.0
+        self.hooks
             .write(move |conn| {
                 let mut numbers = Vec::with_capacity(runs.len());
                 for run in runs {
@@ -62,8 +63,18 @@ impl HookStore for SqliteHooks {
             .await
     }
 
+    async fn hold_runs(&self, node: &str, now: Timestamp, until: Timestamp) -> Result<bool, StoreError> {
+        let node = node.to_owned();
+        self.hooks.write(move |conn| holder::hold(conn, &node, now, until)).await
+    }
+
+    async fn let_runs_go(&self, node: &str) -> Result<(), StoreError> {
+        let node = node.to_owned();
+        self.hooks.write(move |conn| holder::let_go(conn, &node)).await
+    }
+
     async fn due_hooks(&self, now: Timestamp) -> Result<(Vec<String>, Option<Timestamp>), StoreError> {
-        self.0.read(move |conn| claim::due(conn, now)).await
+        self.hooks.read(move |conn| claim::due(conn, now)).await
     }
 
     async fn claim_runs(
@@ -74,29 +85,31 @@ impl HookStore for SqliteHooks {
         now: Timestamp,
     ) -> Result<Vec<ClaimedRun>, StoreError> {
         let node = node.to_owned();
-        self.0.write(move |conn| claim::claim(conn, &room, most, &node, now)).await
+        self.hooks.write(move |conn| claim::claim(conn, &room, most, &node, now)).await
     }
 
     async fn settle_runs(&self, settled: Vec<SettledRun>, now: Timestamp) -> Result<(), StoreError> {
-        self.0.write(move |conn| settled.into_iter().try_for_each(|run| settle::settle(conn, run, now))).await
+        self.hooks
+            .write(move |conn| settled.into_iter().try_for_each(|run| settle::settle(conn, run, now)))
+            .await
     }
 
     async fn release_runs(&self, node: &str, now: Timestamp) -> Result<u64, StoreError> {
         let node = node.to_owned();
-        self.0.write(move |conn| settle::release(conn, &node, now)).await
+        self.hooks.write(move |conn| settle::release(conn, &node, now)).await
     }
 
     async fn runs(&self, query: RunQuery) -> Result<Vec<RunRecord>, StoreError> {
-        self.0.read(move |conn| records::list(conn, &query)).await
+        self.hooks.read(move |conn| records::list(conn, &query)).await
     }
 
     async fn one_run(&self, hook: &str, execution: u64) -> Result<Option<(RunRecord, RunInput)>, StoreError> {
         let hook = hook.to_owned();
-        self.0.read(move |conn| records::one(conn, &hook, execution)).await
+        self.hooks.read(move |conn| records::one(conn, &hook, execution)).await
     }
 
     async fn hook_counts(&self) -> Result<Vec<HookCounts>, StoreError> {
-        self.0.read(records::counts).await
+        self.hooks.read(records::counts).await
     }
 
     async fn recorded_events(
@@ -106,7 +119,7 @@ impl HookStore for SqliteHooks {
         after: u64,
         limit: usize,
     ) -> Result<Vec<(u64, Event)>, StoreError> {
-        self.0
+        self.hooks
             .read(move |conn| {
                 let sql = "SELECT place, json FROM hook_event
                            WHERE place > ?1 AND at >= ?2 AND at < ?3 ORDER BY place LIMIT ?4";
@@ -117,7 +130,7 @@ impl HookStore for SqliteHooks {
     }
 
     async fn newest_events(&self, before: u64, limit: usize) -> Result<Vec<(u64, Event)>, StoreError> {
-        self.0
+        self.hooks
             .read(move |conn| {
                 let sql = "SELECT place, json FROM hook_event WHERE place < ?1 ORDER BY place DESC LIMIT ?2";
                 events(conn.prepare_cached(sql)?.query(params![as_i64(before), limit as i64])?)
@@ -127,7 +140,7 @@ impl HookStore for SqliteHooks {
 
     async fn recorded_event(&self, key: &str) -> Result<Option<Event>, StoreError> {
         let key = key.to_owned();
-        self.0.read(move |conn| event(conn, &key)).await
+        self.hooks.read(move |conn| event(conn, &key)).await
     }
 
     async fn dead_runs(
@@ -138,12 +151,12 @@ impl HookStore for SqliteHooks {
         now: Timestamp,
     ) -> Result<u64, StoreError> {
         let (hook, retry) = (hook.to_owned(), retry.map(str::to_owned));
-        self.0.write(move |conn| settle::dead(conn, &hook, execution, retry.as_deref(), now)).await
+        self.hooks.write(move |conn| settle::dead(conn, &hook, execution, retry.as_deref(), now)).await
     }
 
     async fn forget_hook(&self, hook: &str) -> Result<(), StoreError> {
         let hook = hook.to_owned();
-        self.0
+        self.hooks
             .write(move |conn| {
                 conn.prepare_cached("DELETE FROM hook_run WHERE hook = ?1 AND state <> 'running'")?
                     .execute([&hook])?;
@@ -154,7 +167,7 @@ impl HookStore for SqliteHooks {
     }
 
     async fn prune_recorded(&self, before: Timestamp, keep: u64) -> Result<u64, StoreError> {
-        self.0
+        self.hooks
             .write_in_steps(PRUNE_ROWS, move |conn| {
                 let sql = "DELETE FROM hook_event WHERE place IN (
                     SELECT place FROM hook_event e WHERE (came_at < ?1 OR place <= (
@@ -213,7 +226,7 @@ fn insert(conn: &Connection, run: &NewRun, subject: &str, now: Timestamp) -> Res
         run.by,
         state,
         outcome.map(RunOutcome::name),
-        outcome.map(settle::class),
+        outcome.map(RunOutcome::class),
         now.ns(),
         run.next_at.ns(),
         skipped.then_some(now.ns()),

@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, Row, params};
 
-use super::event;
+use super::{event, holder};
 use crate::model::Timestamp;
 use crate::store::StoreError;
 use crate::store::hooks::{ClaimedRun, NewRun, RunTrigger};
@@ -27,6 +27,7 @@ pub(super) fn claim(
     node: &str,
     now: Timestamp,
 ) -> Result<Vec<ClaimedRun>, StoreError> {
+    holder::check(conn, node)?;
     let mut claimed = Vec::new();
     let mut wanted = conn.prepare_cached(
         "SELECT number, hook, revision, event, order_key, idempotency_key, reason_for, by, next_at,

@@ -5,11 +5,8 @@ use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
 use crate::model::Timestamp;
 use crate::store::StoreError;
 use crate::store::hooks::{
-    HookCounts, RunInput, RunOutcome, RunQuery, RunRecord, RunState, RunTrigger, shortened,
+    HookCounts, RunInput, RunOutcome, RunQuery, RunRecord, RunState, RunTrigger, SHORT, shortened,
 };
-
-/// Bytes of an output and of the arguments in a list.
-const SHORT: usize = 1024;
 
 const COLUMNS: &str = "number, hook, revision, event, subject, order_key, idempotency_key, attempt,
     reason_for, by, state, outcome, dead, queued_at, next_at, started_at, ended_at, exit_code, signal,

@@ -4,23 +4,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::model::Timestamp;
 use crate::store::StoreError;
-use crate::store::hooks::{RunOutcome, RunResult, RunTrigger, SettledRun};
-
-/// Dead letters of one hook on record at most.
-const KEEP_DEAD: i64 = 1000;
-
-/// What was left out of one hook on record at most.
-const KEEP_SKIPPED: i64 = 100;
-
-/// Records are kept by class, each apart from the others: what went wrong, what went well, and what was
-/// left out, of which there may be very much.
-pub(super) const fn class(outcome: RunOutcome) -> i64 {
-    match outcome {
-        RunOutcome::Failure | RunOutcome::Timeout | RunOutcome::Killed => 0,
-        RunOutcome::Success => 1,
-        RunOutcome::Skipped => 2,
-    }
-}
+use crate::store::hooks::{KEEP_DEAD, KEEP_SKIPPED, RunOutcome, RunResult, RunTrigger, SettledRun};
 
 /// Ends an execution; one that is done already stays as it is.
 pub(super) fn settle(conn: &Connection, settled: SettledRun, now: Timestamp) -> Result<(), StoreError> {
@@ -39,7 +23,7 @@ pub(super) fn settle(conn: &Connection, settled: SettledRun, now: Timestamp) -> 
             params![
                 number,
                 outcome.name(),
-                class(outcome),
+                outcome.class(),
                 dead,
                 now.ns(),
                 exit_code,
@@ -64,15 +48,15 @@ pub(super) fn settle(conn: &Connection, settled: SettledRun, now: Timestamp) -> 
         again(conn, number, at, now)?;
     }
     let (good, other) = keep;
-    trim(conn, &hook, 0, class(RunOutcome::Success), i64::from(good))?;
-    trim(conn, &hook, 0, class(RunOutcome::Failure), i64::from(other))?;
-    trim(conn, &hook, 1, class(RunOutcome::Failure), KEEP_DEAD)?;
+    trim(conn, &hook, 0, RunOutcome::Success.class(), i64::from(good))?;
+    trim(conn, &hook, 0, RunOutcome::Failure.class(), i64::from(other))?;
+    trim(conn, &hook, 1, RunOutcome::Failure.class(), KEEP_DEAD)?;
     trim_skipped(conn, &hook)
 }
 
 /// Forgets what was left out of a hook but for the newest.
 pub(super) fn trim_skipped(conn: &Connection, hook: &str) -> Result<(), StoreError> {
-    trim(conn, hook, 0, class(RunOutcome::Skipped), KEEP_SKIPPED)
+    trim(conn, hook, 0, RunOutcome::Skipped.class(), KEEP_SKIPPED)
 }
 
 /// Forgets a hook's records of one class but for the newest.
@@ -116,16 +100,16 @@ pub(super) fn count(conn: &Connection, hook: &str, outcome: RunOutcome) -> Resul
     Ok(())
 }
 
-/// Ends what a node left running, and queues each again.
+/// Ends what was left running, and queues each again.
 pub(super) fn release(conn: &Connection, node: &str, now: Timestamp) -> Result<u64, StoreError> {
+    super::holder::check(conn, node)?;
     let mut left = conn.prepare_cached(
-        "UPDATE hook_run SET state = 'done', outcome = 'killed', good = 0, ended_at = ?2,
+        "UPDATE hook_run SET state = 'done', outcome = 'killed', good = 0, ended_at = ?1,
              reason = 'the node ended meanwhile'
-         WHERE node = ?1 AND state = 'running' RETURNING number, hook",
+         WHERE state = 'running' RETURNING number, hook",
     )?;
-    let left: Vec<(i64, String)> = left
-        .query_map(params![node, now.ns()], |row| Ok((row.get(0)?, row.get(1)?)))?
-        .collect::<Result<_, _>>()?;
+    let left: Vec<(i64, String)> =
+        left.query_map([now.ns()], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Result<_, _>>()?;
     for (number, hook) in &left {
         count(conn, hook, RunOutcome::Killed)?;
         again(conn, *number, now, now)?;
