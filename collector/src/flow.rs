@@ -2,6 +2,7 @@
 
 pub mod collected;
 mod detection;
+mod early;
 pub mod event;
 mod expected;
 pub mod expiry;

@@ -154,6 +154,8 @@ mod openvpn;
 mod openwire;
 mod oracle;
 mod ospf;
+#[cfg(test)]
+mod other_parsers;
 mod pieces;
 mod pim;
 mod pop3;

@@ -1,12 +1,14 @@
 //! Memory of layer-7 detection, lent to flows while they need it.
 
-use shared::model::flow::L7Info;
+use shared::model::flow::{L7Info, TCP_ACK, TCP_SYN};
 use shared::model::{L7Source, Timestamp};
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::early::{Early, Span, Turn};
 use super::expected::Expected;
 use super::names::Names;
 use super::state::{Extra, Flow, Marks};
+use super::tcp::Segment;
 use crate::decode::Packet;
 use crate::l7::{self, L7Context, L7State, Verdict};
 
@@ -24,6 +26,8 @@ const LEFT_TO_NEXT: usize = 2048;
 struct Scratch {
     state: L7State,
     last_payload: Timestamp,
+    /// Segments that came before their turn.
+    early: Option<Box<Early>>,
 }
 
 /// Lends memory to flows that are being recognised.
@@ -57,7 +61,11 @@ impl Detection {
     pub(super) fn release(&mut self, flow: &mut Flow) {
         if let Some(at) = flow.scratch.checked_sub(1) {
             flow.scratch = 0;
-            if let Some(Scratch { state, .. }) = self.scratches.get_mut(at as usize) {
+            if let Some(Scratch { state, early, .. }) = self.scratches.get_mut(at as usize) {
+                if let Some(early) = early.take() {
+                    flow.marks.set(Marks::EARLY, false);
+                    self.stashed = self.stashed.saturating_sub(early.bytes());
+                }
                 let before = state.stashed();
                 // What one flow needed once is not kept for ever, and nothing where room is short.
                 state.forget(if self.stashed > MAX_STASHED / 2 { 0 } else { LEFT_TO_NEXT });
@@ -79,8 +87,31 @@ impl Detection {
         flow.scratch != 0 || flow.marks.has(Marks::READING) || !flow.marks.has(Marks::DECIDED)
     }
 
-    /// Reads the payload of a packet that was not sent before.
+    /// Reads the payload of a packet, as far as it was not read before, and what waited for it. A TCP
+    /// segment that comes before its turn waits.
     pub(super) fn read(
+        &mut self,
+        flow: &mut Flow,
+        packet: &Packet<'_>,
+        segment: Segment,
+        from_client: bool,
+        now: Timestamp,
+        names: &mut Names,
+    ) {
+        let plain = segment.missing == 0 && segment.old == 0 && !flow.marks.has(Marks::EARLY);
+        match &packet.tcp {
+            Some(tcp) if !plain => {
+                let seq = tcp.seq.wrapping_add(u32::from(tcp.flags & TCP_SYN != 0));
+                let span = Span { seq, len: packet.payload_len, missing: segment.missing, old: segment.old };
+                self.in_turn(flow, span, packet.payload, from_client, now, names);
+            }
+            _ => self.feed(flow, packet.payload, from_client, now, names),
+        }
+    }
+
+    /// Gives up what is missing on one side of `flow` once its receiver has it, by the other side's
+    /// packet.
+    pub(super) fn acknowledged(
         &mut self,
         flow: &mut Flow,
         packet: &Packet<'_>,
@@ -88,15 +119,109 @@ impl Detection {
         now: Timestamp,
         names: &mut Names,
     ) {
+        let (Some(tcp), side) = (&packet.tcp, usize::from(from_client)) else { return };
+        let early = self.early(flow).filter(|_| tcp.flags & TCP_ACK != 0);
+        if let Some(early) = early.filter(|early| early.passed_by(side, tcp.ack)) {
+            early.pass_hole(side);
+            self.catch_up(flow, !from_client, now, names);
+        }
+    }
+
+    /// Reads all that waits: nothing more is to come.
+    pub(super) fn flush(&mut self, flow: &mut Flow, now: Timestamp, names: &mut Names) {
+        for from_client in [true, false] {
+            // Each round passes one hole of at most as many as segments wait.
+            while let Some(early) = self.early(flow) {
+                let before = early.bytes();
+                early.pass_hole(usize::from(!from_client));
+                self.catch_up(flow, from_client, now, names);
+                if self.early(flow).is_none_or(|early| early.bytes() == before) {
+                    break;
+                }
+            }
+        }
+    }
+
+    fn early(&mut self, flow: &Flow) -> Option<&mut Early> {
+        let at = flow.scratch.checked_sub(1).filter(|_| flow.marks.has(Marks::EARLY))?;
+        self.scratches.get_mut(at as usize)?.early.as_deref_mut()
+    }
+
+    #[inline(never)]
+    fn in_turn(
+        &mut self,
+        flow: &mut Flow,
+        span: Span,
+        payload: &[u8],
+        from_client: bool,
+        now: Timestamp,
+        names: &mut Names,
+    ) {
+        let Some(at) = self.lend(flow) else {
+            return self.feed(flow, payload, from_client, now, names);
+        };
+        let Some(scratch) = self.scratches.get_mut(at) else { return };
+        let before = scratch.early.as_ref().map_or(0, |early| early.bytes());
+        let side = usize::from(!from_client);
+        let turn = Early::turn(&mut scratch.early, side, span, payload);
+        let after = scratch.early.as_ref().map_or(0, |early| early.bytes());
+        if turn == Turn::Waits {
+            scratch.last_payload = now;
+            flow.marks.set(Marks::EARLY, true);
+            self.stashed = self.stashed.saturating_add(after).saturating_sub(before);
+            if self.stashed > MAX_STASHED {
+                self.refused += 1;
+                if let Some(early) = self.early(flow) {
+                    early.pass_hole(side);
+                }
+            }
+        }
+        if let Turn::Now(old) = turn {
+            self.feed(flow, payload.get(old..).unwrap_or_default(), from_client, now, names);
+        }
+        self.catch_up(flow, from_client, now, names);
+    }
+
+    /// Reads what waited on one side and whose turn has come.
+    fn catch_up(&mut self, flow: &mut Flow, from_client: bool, now: Timestamp, names: &mut Names) {
+        while let Some(early) = self.early(flow) {
+            let before = early.bytes();
+            let next = early.next(usize::from(!from_client));
+            let (empty, after) = (early.is_empty(), early.bytes());
+            self.stashed = self.stashed.saturating_sub(before - after);
+            if empty {
+                flow.marks.set(Marks::EARLY, false);
+                let scratch = flow.scratch.checked_sub(1).and_then(|at| self.scratches.get_mut(at as usize));
+                scratch.into_iter().for_each(|scratch| scratch.early = None);
+            }
+            match next {
+                Some(payload) => self.feed(flow, &payload, from_client, now, names),
+                None => return,
+            }
+        }
+    }
+
+    /// Gives the next payload of one side to the dissectors.
+    fn feed(
+        &mut self,
+        flow: &mut Flow,
+        payload: &[u8],
+        from_client: bool,
+        now: Timestamp,
+        names: &mut Names,
+    ) {
+        if !Self::wants(flow) {
+            return;
+        }
         let Some(at) = self.lend(flow) else {
             self.refused += 1;
             return flow.give_up();
         };
         flow.payloads = flow.payloads.saturating_add(1);
         let (client_port, server_port) = flow.ports();
-        let (client, server) = if from_client { (packet.src, packet.dst) } else { (packet.dst, packet.src) };
+        let [client, server] = flow.host_keys().map(|host| host.ip);
         let context = L7Context {
-            l4: packet.l4,
+            l4: flow.l4(),
             client,
             server,
             client_port,
@@ -111,14 +236,14 @@ impl Detection {
         scratch.last_payload = now;
         let before = xxh3_64(extra.info.name().as_bytes());
         let stashed = scratch.state.stashed();
-        let verdict = scratch.state.on_payload(packet.payload, &context, &mut extra.info, &mut flow.status);
+        let verdict = scratch.state.on_payload(payload, &context, &mut extra.info, &mut flow.status);
         self.stashed = (self.stashed + scratch.state.stashed()).saturating_sub(stashed);
         if self.stashed > MAX_STASHED && scratch.state.stashed() > stashed {
             self.stashed -= scratch.state.give_up_message();
             self.refused += 1;
         }
-        let (protocol, light, done) =
-            (scratch.state.protocol(), scratch.state.is_light(), scratch.state.is_done());
+        let (protocol, done) = (scratch.state.protocol(), scratch.state.is_done());
+        let light = scratch.state.is_light() && scratch.early.is_none();
         let hint = std::mem::take(&mut extra.info.hint);
         // Most payloads of a long flow tell no other name than the one that was looked up.
         let news = !hint.is_empty()

@@ -102,6 +102,8 @@ impl Marks {
     pub(super) const RANDOM: u16 = 1 << 8;
     /// What the flow became known as was counted in a summary.
     pub(super) const NAMED: u16 = 1 << 9;
+    /// Segments that came before their turn wait to be read.
+    pub(super) const EARLY: u16 = 1 << 14;
     /// Where the IP flags of the client's packets lie (two bits), and behind them those of the server's.
     const IP_FLAGS: u16 = 10;
     const ALL_IP_FLAGS: u16 = 0xf << Self::IP_FLAGS;

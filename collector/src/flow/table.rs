@@ -325,16 +325,20 @@ impl FlowTable {
             flow.macs[usize::from(!from_client)] = self.macs.number(mac);
         }
         let segment = flow.count(packet, from_client, now);
+        if flow.marks.has(Marks::EARLY) {
+            self.detection.acknowledged(flow, packet, from_client, now, &mut self.names);
+        }
         // A copy would be joined to the message it belongs to a second time.
         if packet.payload_len > 0
-            && !segment.retransmission
+            && (segment.old < packet.payload_len || flow.marks.has(Marks::EARLY))
             && !tcp::is_keepalive(packet)
             && Detection::wants(flow)
             && matches!(packet.l4, L4::TCP | L4::UDP)
         {
-            self.detection.read(flow, packet, from_client, now, &mut self.names);
+            self.detection.read(flow, packet, segment, from_client, now, &mut self.names);
         }
-        let first_word = flow.payloads == 1 && !flow.marks.has(Marks::DECIDED);
+        let first_word =
+            (flow.payloads == 1 || flow.marks.has(Marks::EARLY)) && !flow.marks.has(Marks::DECIDED);
         remarks::note(flow, packet);
         remarks::name_by_number(flow, packet);
         if flow.marks.has(Marks::DECIDED) && !flow.marks.has(Marks::DETECTED) {

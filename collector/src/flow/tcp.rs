@@ -14,6 +14,10 @@ pub struct Segment {
     pub out_of_order: bool,
     /// Announces a zero window.
     pub zero_window: bool,
+    /// Bytes missing between what was seen and it.
+    pub missing: u32,
+    /// Of one sent again, bytes at its start that were seen before.
+    pub old: u32,
 }
 
 /// Whether a packet asks if the other side is still there: one byte that was sent before (RFC 9293
@@ -170,6 +174,7 @@ impl Tcp {
                 side.hole = if before(end, to) { (end, to) } else { (0, 0) };
             } else {
                 segment.retransmission = true;
+                segment.old = side.next.wrapping_sub(tcp.seq).min(len);
             }
             if before(side.next, end) {
                 side.next = end;
@@ -178,6 +183,7 @@ impl Tcp {
         }
         if before(side.next, tcp.seq) {
             side.hole = (side.next, tcp.seq);
+            segment.missing = tcp.seq.wrapping_sub(side.next);
         }
         side.next = end;
         segment
@@ -227,7 +233,7 @@ mod tests {
         let send = |tcp: &mut Tcp, seq| tcp.on_segment(&segment(seq, TCP_ACK), 100, true, ms(1));
         assert_eq!(send(&mut tcp, 0), Segment::default());
         assert!(send(&mut tcp, 0).retransmission);
-        assert_eq!(send(&mut tcp, 200), Segment::default(), "100..200 is missing");
+        assert_eq!(send(&mut tcp, 200), Segment { missing: 100, ..Segment::default() });
         assert!(send(&mut tcp, 100).out_of_order);
         assert!(send(&mut tcp, 100).retransmission);
     }

@@ -114,7 +114,7 @@ const METHODS: &[&[u8]] = &[
 ];
 
 /// The method that `bytes` begin with, its space included.
-fn method(bytes: &[u8]) -> Option<&'static [u8]> {
+pub(super) fn method(bytes: &[u8]) -> Option<&'static [u8]> {
     METHODS.iter().copied().find(|m| bytes.starts_with(m) && bytes.get(m.len()) == Some(&b' '))
 }
 

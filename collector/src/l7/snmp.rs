@@ -41,7 +41,8 @@ fn read(bytes: &[u8]) -> Option<Message<'_>> {
         let (flags, header) = tagged(header, OCTETS)?;
         let (model, _) = integer(header)?;
         let (_, _) = tagged(rest, OCTETS)?;
-        return (flags.len() == 1 && model <= 3).then_some(Message::Secured);
+        // Those of the RFCs (3411 §5, 5591), or an enterprise's own.
+        return (flags.len() == 1 && matches!(model, 0..=4 | 256..)).then_some(Message::Secured);
     }
     let (name, rest) = (version <= 1).then(|| tagged(rest, OCTETS)).flatten()?;
     let pdu = element(rest).filter(|pdu| pdu.whole && matches!(pdu.tag, 0xa0..=0xa8))?;

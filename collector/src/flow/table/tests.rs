@@ -366,3 +366,5 @@ fn packets_show_broadcasts_random_echoes_and_fragmented_names() {
     fragment.fragment = crate::decode::Fragment::Later;
     assert_eq!(bits(&[udp(1.0, A, server, question), fragment]), FlowStatus::FragmentedDns.bit());
 }
+
+mod order;

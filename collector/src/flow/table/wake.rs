@@ -53,9 +53,10 @@ impl FlowTable {
         }
         let mut wake = ends;
         // A connection may be silent for long before its first word.
-        if !flow.marks.has(Marks::DETECTED) && flow.payloads > 0 {
+        if !flow.marks.has(Marks::DETECTED) && (flow.payloads > 0 || flow.marks.has(Marks::EARLY)) {
             let gives_up = self.detection.last_payload(flow).plus_secs(secs(config.silence_s));
             if gives_up <= at {
+                self.detection.flush(flow, at, &mut self.names);
                 flow.give_up();
                 self.detection.release(flow);
                 flow.marks.set(Marks::DETECTED, true);
@@ -105,6 +106,7 @@ impl FlowTable {
         if let Some(wheel) = &mut self.wheel {
             wheel.unset(place);
         }
+        self.detection.flush(&mut flow, self.now, &mut self.names);
         self.detection.release(&mut flow);
         flow.give_up();
         if reason != FlowEnd::Active {

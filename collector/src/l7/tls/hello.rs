@@ -116,23 +116,26 @@ impl<'a> ClientHello<'a> {
         self.extensions = all;
         let mut rest = Reader(all);
         let mut seen = 0_u64;
+        let mut sane = Some(());
         while !rest.0.is_empty() {
             let (kind, value) = (rest.u16()?, rest.long()?);
             if kind < 64 {
                 self.odd_extension |= seen & 1 << kind != 0;
                 seen |= 1 << kind;
             }
-            self.extension(kind, value)?;
+            // One that contradicts itself says nothing about those behind it.
+            sane = sane.and(self.extension(kind, value));
         }
-        Some(())
+        sane
     }
 
     fn extension(&mut self, kind: u16, value: &'a [u8]) -> Option<()> {
         match kind {
             EXT_SERVER_NAME => {
                 self.has_name_extension = true;
-                self.name = server_name(value)?;
-                self.odd_extension |= self.name.is_none();
+                let name = server_name(value)?;
+                self.odd_extension |= name.is_none();
+                self.name = self.name.or(name);
             }
             EXT_ENCRYPTED_SNI => self.has_encrypted_name = true,
             EXT_GROUPS => self.groups = Reader(value).long()?,
