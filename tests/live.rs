@@ -6,6 +6,7 @@ use crate::support::program::{Running, Setup};
 use crate::support::{free_port, has_program, wait_for};
 
 mod cable;
+mod drops;
 mod sources;
 
 /// Two namespaces joined by a veth pair: `a` (10.99.0.1) and `b` (10.99.0.2).
@@ -102,9 +103,13 @@ fn inside(namespace: &str, program: &str) -> Command {
 
 impl Capturing {
     fn get(&self, namespace: &str, path: &str) -> Option<serde_json::Value> {
-        let url = format!("http://127.0.0.1:{}/api/v1{path}", self.port);
+        serde_json::from_str(&self.text(namespace, &format!("/api/v1{path}"))?).ok()
+    }
+
+    fn text(&self, namespace: &str, path: &str) -> Option<String> {
+        let url = format!("http://127.0.0.1:{}{path}", self.port);
         let output = inside(namespace, "curl").args(["-sf", "-m", "5", &url]).output().unwrap();
-        serde_json::from_slice(&output.stdout).ok().filter(|_| output.status.success())
+        String::from_utf8(output.stdout).ok().filter(|_| output.status.success())
     }
 }
 
