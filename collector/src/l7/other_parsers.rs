@@ -122,12 +122,12 @@ fn client_hellos_of_tls() {
         });
         let name = name.map(|(_, name)| super::text::wire_name(name)).unwrap_or_default();
         assert_eq!(tls.sni, name, "{bytes:02x?}");
-        let protocols = extensions.iter().filter_map(|extension| match extension {
+        let mut protocols = extensions.iter().filter_map(|extension| match extension {
             TlsExtension::ALPN(names) => names.first(),
             _ => None,
         });
         // Of an extension that is there twice, ours takes the latter.
-        let first = protocols.last().map(|first| super::text::wire_text(first, 256));
+        let first = protocols.next_back().map(|first| super::text::wire_text(first, 256));
         assert_eq!(tls.alpn, first.unwrap_or_default(), "{bytes:02x?}");
     });
     taken.check(5);
