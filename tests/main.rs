@@ -34,6 +34,7 @@ mod recipients;
 mod recognition;
 mod replay;
 mod scripts;
+mod secrets;
 mod settings;
 mod support;
 mod syn_flood;

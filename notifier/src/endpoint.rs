@@ -33,6 +33,7 @@ pub mod http_post;
 pub mod mattermost;
 pub mod msteams;
 pub mod pagerduty;
+mod quiet;
 pub mod shell;
 pub mod slack;
 pub mod syslog;
@@ -307,7 +308,8 @@ impl<K: EndpointKind> Kind for K {
         recipient: &toml::Table,
         deps: &EndpointDeps,
     ) -> Result<Arc<dyn Endpoint>, String> {
-        K::build(read(endpoint)?, read(recipient)?, deps)
+        let built = K::build(read(endpoint)?, read(recipient)?, deps)?;
+        Ok(quiet::quiet(built, endpoint, recipient))
     }
 }
 
