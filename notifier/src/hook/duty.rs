@@ -90,8 +90,10 @@ impl Duty {
 
     /// Runs hooks whenever it is this node's turn, until bus or store are closed.
     pub async fn run(self, mut sources: Option<Sources>) {
+        let mut waited = sources.is_none();
         loop {
             let Some(taken) = sources.take() else {
+                waited = true;
                 // Nobody waits for loops to go round that another node runs.
                 let now = self.shared.tools.clock.now();
                 self.shared.health.looped(now);
@@ -104,7 +106,10 @@ impl Duty {
                 }
                 continue;
             };
-            tracing::info!(node = self.shared.tools.node, "this node runs hooks");
+            match std::mem::take(&mut waited) {
+                true => tracing::info!(node = self.shared.tools.node, "this node runs hooks from now on"),
+                false => tracing::debug!(node = self.shared.tools.node, "this node runs hooks"),
+            }
             tokio::select! {
                 () = self.work(taken) => return,
                 () = self.until_lost() => {

@@ -48,7 +48,7 @@ fn thing(number: usize, severity: Severity) -> Alert {
     Alert { entity_value: format!("host{number}"), severity, ..alert(&number.to_string()) }
 }
 
-/// Memory is flat because everything is in the ledger: a lane holds one digest at a time.
+/// What it costs in memory is measured in `tests/outage.rs`, in a process of its own.
 #[tokio::test]
 async fn fifty_thousand_alerts_of_a_six_hours_outage_are_told_in_digests_in_their_order() {
     const ALERTS: usize = 50_000;
