@@ -5,6 +5,7 @@
 pub mod cli;
 pub mod config;
 pub mod exit;
+pub mod exporters;
 pub mod node;
 pub mod report;
 pub mod scripts;

@@ -16,7 +16,7 @@ use shared::bus::SharedBus;
 use shared::bus::memory::{MemoryBus, MemoryConfig};
 use shared::bus::nats::NatsBus;
 use shared::clock::{SharedClock, SystemClock};
-use shared::events::{Draft, Emitter, Outlet};
+use shared::events::{Emitter, Outlet};
 use shared::lease::Leases;
 use shared::lease::memory::MemoryLeases;
 use shared::model::LocalNetworks;
@@ -32,6 +32,7 @@ use shared::wire::partition::PARTITIONS;
 use shared::wire::subject::Subjects;
 
 use crate::config::{BusKind, Config, StoreKind};
+use crate::exporters;
 use crate::report::Report;
 use crate::scripts::{self, Lifecycle};
 use crate::settings::{self, Keeper};
@@ -43,6 +44,7 @@ mod group;
 mod identity;
 mod open;
 mod stop;
+mod told;
 mod waits;
 
 pub use error::NodeError;
@@ -107,6 +109,8 @@ pub struct Node {
     /// The node's name and the roles it plays, for events of their states.
     name: String,
     roles: Roles,
+    /// The interfaces that the collector reads live.
+    interfaces: Vec<String>,
     /// Whose the events are in the outbox.
     owner: String,
     /// Tells it from another node of its name.
@@ -182,6 +186,7 @@ impl Node {
             telling: Some(telling),
             name: name.clone(),
             roles,
+            interfaces: told::live_interfaces(config, roles),
             watchers: Vec::new(),
             last_words: None,
             instance,
@@ -190,7 +195,7 @@ impl Node {
         let started = node.start_roles(config, roles, options, sources, name, clock, subjects).await;
         match started {
             Ok(()) => {
-                node.tell_roles("STARTED", "STOPPED").await;
+                node.tell_started().await;
                 Ok(node)
             }
             Err(error) => {
@@ -339,7 +344,13 @@ impl Node {
                 flow_sink: options.flow_sink,
                 spool_dir: self.nats.as_ref().map(|_| config.node.state_dir.join("spool")),
             };
-            self.collector = Some(collector::spawn(deps).await?);
+            let collector = collector::spawn(deps).await?;
+            if config.events.exporters {
+                let watch =
+                    exporters::watch(SystemClock::shared(), self.events.clone(), collector.reporter());
+                self.watchers.push(tokio::spawn(watch));
+            }
+            self.collector = Some(collector);
         }
         Ok(())
     }
@@ -384,21 +395,5 @@ impl Node {
             }
         }
         report
-    }
-
-    /// Tells that the roles of this process are in another state.
-    async fn tell_roles(&self, state: &str, before: &str) {
-        let roles = [
-            ("COLLECTOR", self.roles.collector),
-            ("AGGREGATOR", self.roles.aggregator),
-            ("NOTIFIER", self.roles.notifier),
-        ];
-        let played = roles.into_iter().filter(|(_, played)| *played);
-        let object = serde_json::json!({ "version": env!("CARGO_PKG_VERSION") });
-        let draft = |(role, _)| Draft::state(role, &self.name, state, Some(before), object.clone());
-        for draft in played.map(draft) {
-            self.events.tell(draft);
-        }
-        self.events.flush().await;
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use prost::Message as _;
 use ractor::ActorProcessingErr;
 use shared::bus::{BusError, Receipt, SharedBus};
-use shared::events::{Draft, Emitter};
+use shared::events::{Body, Draft, Emitter};
 use shared::store::memory::MemoryStore;
 use shared::store::partitions::{PartitionStore, Saved, Step};
 use shared::store::series::{SampleBatch, SeriesStore};
@@ -74,7 +74,7 @@ impl Carrier {
         self.keep(output.samples).await?;
         self.post(&output.posts).await?;
         self.publish(output.messages).await;
-        self.tell(output.timers);
+        self.tell(output.events);
         Ok(())
     }
 
@@ -85,7 +85,7 @@ impl Carrier {
     /// # Errors
     /// Store or bus are closed, or the partition is another's by now.
     pub async fn commit(&self, output: Output, step: Step) -> Result<(), ActorProcessingErr> {
-        let Output { transitions, posts, messages, remembered, samples, timers } = output;
+        let Output { transitions, posts, messages, remembered, samples, events } = output;
         self.post(&posts).await?;
         let tells = !transitions.is_empty();
         let mut step = Step { transitions, remembered, samples, ..step };
@@ -109,7 +109,7 @@ impl Carrier {
             self.outbox.notify_one();
         }
         self.publish(messages).await;
-        self.tell(timers);
+        self.tell(events);
         Ok(())
     }
 
@@ -139,9 +139,14 @@ impl Carrier {
         }
     }
 
-    fn tell(&self, timers: Vec<Draft>) {
-        if self.events.config().timers {
-            timers.into_iter().for_each(|timer| self.events.tell(timer));
+    /// Tells what is wanted; events of hosts are only there when they are.
+    fn tell(&self, events: Vec<Draft>) {
+        if events.is_empty() {
+            return;
+        }
+        let timers = self.events.config().timers;
+        for draft in events.into_iter().filter(|draft| timers || !matches!(draft.body, Body::Timer(_))) {
+            self.events.tell(draft);
         }
     }
 

@@ -27,6 +27,7 @@ use crate::schedule::Closed;
 
 mod effects;
 mod elements;
+mod host_events;
 mod interface;
 mod log_lines;
 mod monitored;
@@ -41,6 +42,7 @@ pub use on_demand::{CallRow, RunAnswer, RunRequest};
 pub use interface::{Batches, InterfaceState};
 
 use elements::{Elements, Missed};
+use host_events::{ACTIVE, IDLE, are_told_of};
 use series::Noted;
 
 /// The latest time that is taken for one: 2200-01-01T00:00:00Z.
@@ -71,20 +73,20 @@ pub struct Output {
     pub remembered: Vec<Remembered>,
     /// What elements counted in the windows that ended.
     pub samples: Vec<SampleBatch>,
-    /// Runs of hooks that have ended, as events.
-    pub timers: Vec<Draft>,
+    /// Runs of hooks that have ended and states of hosts, as events.
+    pub events: Vec<Draft>,
 }
 
 impl Output {
     /// True when there is nothing to do.
     pub fn is_empty(&self) -> bool {
-        let Self { transitions, posts, messages, remembered, samples, timers } = self;
+        let Self { transitions, posts, messages, remembered, samples, events } = self;
         transitions.is_empty()
             && posts.is_empty()
             && messages.is_empty()
             && remembered.is_empty()
             && samples.is_empty()
-            && timers.is_empty()
+            && events.is_empty()
     }
 
     /// Everything in it goes on with the trace of its cause.
@@ -142,6 +144,8 @@ pub struct Partition {
     interfaces: BTreeMap<(String, u32), InterfaceState>,
     noted: Noted,
     report: AggregatorReport,
+    /// Of one in so many hosts events are told; 0 is of none.
+    hosts_told: u32,
 }
 
 impl Partition {
@@ -173,7 +177,14 @@ impl Partition {
             interfaces: BTreeMap::new(),
             noted: Noted::default(),
             report: AggregatorReport::default(),
+            hosts_told: 0,
         }
+    }
+
+    /// The same, telling events of one in so many hosts.
+    #[must_use]
+    pub fn telling_hosts(self, one_in: u32) -> Self {
+        Self { hosts_told: one_in, ..self }
     }
 
     /// Puts back what scripts remembered before a restart.
@@ -276,7 +287,12 @@ impl Partition {
         let now_missing = self.ingest.missing();
         state.health.total.summaries_missing += now_missing.saturating_sub(missing);
         state.counts_batch(&delta.producer.node, now_missing.cast_signed() - missing.cast_signed());
-        state.apply(delta, &mut self.geo);
+        for (key, before) in state.apply(delta, &mut self.geo, self.hosts_told) {
+            if let Some(host) = state.hosts.get(key) {
+                let (interface, at) = (&state.interface, delta.from);
+                output.events.push(host_events::draft(interface, key, host, ACTIVE, before, at));
+            }
+        }
         self.note_of_flows(&state, delta);
         let mut closed = state.schedule.close_until(delta.watermark);
         if delta.end_of_stream {
@@ -307,6 +323,10 @@ impl Partition {
                 let value = gone.to_string();
                 let released = self.alerts.element_gone(state.place(), Entity::Host, &value, seen);
                 self.tell(released, output);
+                if let Some(host) = state.hosts.get(gone).filter(|_| are_told_of(gone, self.hosts_told)) {
+                    let (interface, before) = (&state.interface, Some(ACTIVE));
+                    output.events.push(host_events::draft(interface, gone, host, IDLE, before, seen));
+                }
             }
             let mut missed = Missed::default();
             for (kind, entity) in KINDS {
@@ -338,7 +358,7 @@ impl Partition {
             elements.begin_at(&first);
         }
         let (health, reached) = self.run_over(&elements, (kind, entity), window, output);
-        output.timers.push(timer_event(&elements, entity, window, reached));
+        output.events.push(timer_event(&elements, entity, window, reached));
         elements.add_missed(reached, missed);
         let next = elements.next_after(reached);
         state.health.add(&health);

@@ -96,7 +96,8 @@ impl ShardArgs {
         // What is wrong with scripts was told when the role started.
         let (registry, _) = Registry::of_setup(&engine, &scripts);
         let (config, networks) = (self.config.clone(), Arc::clone(&self.networks));
-        Box::new(Partition::new(self.partition, engine, registry, &scripts, config, networks, engaged))
+        let partition = Partition::new(self.partition, engine, registry, &scripts, config, networks, engaged);
+        Box::new(partition.telling_hosts(self.carrier.events.config().hosts))
     }
 
     async fn kept(&self) -> Result<(Vec<EngagedAlert>, Vec<Remembered>), StoreError> {

@@ -84,13 +84,21 @@ pub struct Collector {
 impl Collector {
     /// What all interfaces have done.
     pub fn report(&self) -> CollectorReport {
-        let mut report = CollectorReport::default();
-        for totals in &self.totals {
-            if let Ok(totals) = totals.lock() {
-                report.add(&totals.report());
+        self.reporter()()
+    }
+
+    /// Tells the same at any time later.
+    pub fn reporter(&self) -> impl Fn() -> CollectorReport + Send + Sync + 'static {
+        let all = self.totals.clone();
+        move || {
+            let mut report = CollectorReport::default();
+            for totals in &all {
+                if let Ok(totals) = totals.lock() {
+                    report.add(&totals.report());
+                }
             }
+            report
         }
-        report
     }
 
     /// Why the first capture that failed did.

@@ -28,8 +28,7 @@ pub fn drafts(payload: &str, wanted: AlertEvents) -> Vec<Draft> {
         let draft = Draft::state("INTERFACE", &name, state, Some(before), object);
         drafts.push(draft.with_id(format!("{id}/interface")));
     }
-    // Those of element scripts name the script.
-    if alert.alert_type == "script_quarantined" && alert.granularity.is_some() {
+    if alert.alert_type == "script_quarantined" {
         let object = json!({ "site": alert.site, "node": alert.node, "message": alert.message });
         let draft = Draft::state("SCRIPT", &alert.script, "QUARANTINED", Some("ENABLED"), object);
         drafts.push(draft.with_id(format!("{id}/script")));
@@ -93,5 +92,12 @@ mod tests {
             Alert { action: AlertAction::Store, alert_type: "interface_down".to_owned(), ..alert("a2") };
         assert_eq!(subjects(&down, AlertEvents::Engaged), ["event.state.INTERFACE.DOWN._.n1%2Feno1"]);
         assert_eq!(subjects(&down, AlertEvents::All).len(), 3);
+        let script = "my_check".to_owned();
+        let quarantined = Alert { alert_type: "script_quarantined".to_owned(), script, ..down };
+        assert_eq!(
+            subjects(&quarantined, AlertEvents::Engaged),
+            ["event.state.SCRIPT.QUARANTINED._.my_check"],
+            "of whatever kind it is"
+        );
     }
 }

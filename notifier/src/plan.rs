@@ -24,7 +24,7 @@ use crate::hook::scripts::Scripts;
 use crate::http::HttpClient;
 use crate::inhibit::Rules;
 use crate::lane::Policy;
-use crate::recipient::{LaneHandle, RecipientArgs};
+use crate::recipient::{EndpointHealth, LaneHandle, RecipientArgs};
 use crate::roster::{Known, Roster};
 use crate::route::{ALERT_STORE, Router, SCRIPT_HTTP};
 use crate::supervisor::{NotifierDeps, NotifierError};
@@ -60,6 +60,8 @@ pub struct Plan {
     origins: BTreeMap<String, Origin>,
     /// Handles outlive lanes, so that whoever holds one always reaches the lane of that name.
     handles: BTreeMap<String, Arc<LaneHandle>>,
+    /// How endpoints do, by name.
+    healths: BTreeMap<String, Arc<EndpointHealth>>,
     told: BTreeSet<String>,
 }
 
@@ -132,6 +134,7 @@ impl Plan {
             roster,
             origins: BTreeMap::new(),
             handles,
+            healths: BTreeMap::new(),
             told: BTreeSet::new(),
         };
         plan.update().await?;
@@ -245,6 +248,10 @@ impl Plan {
             policy.fallback.clone_from(to);
         }
         let fallback = policy.fallback.as_deref().map(|name| handle(&mut self.handles, name));
+        let endpoint_health = recipient.map(|recipient| {
+            let health = self.healths.entry(recipient.endpoint.clone()).or_default();
+            (recipient.endpoint.clone(), Arc::clone(health))
+        });
         RecipientArgs {
             name: name.to_owned(),
             owner: format!("{}#{}/{name}", self.deps.owner, self.deps.instance),
@@ -252,6 +259,7 @@ impl Plan {
             events: self.deps.events.clone(),
             clock: Arc::clone(&self.deps.clock),
             endpoint,
+            endpoint_health,
             policy,
             lease: Duration::from_secs(self.deps.config.claim_lease_s),
             handle: handle(&mut self.handles, name),

@@ -19,6 +19,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 pub use self::handle::LaneHandle;
+pub use self::health::EndpointHealth;
 use crate::endpoint::{DeliveryError, Endpoint, Told};
 use crate::failpoint;
 use crate::follow_up::FollowUps;
@@ -29,6 +30,7 @@ use crate::metrics;
 mod attempt;
 mod choosing;
 mod handle;
+mod health;
 mod telling;
 
 use choosing::EXPIRED_AT_MOST;
@@ -71,6 +73,8 @@ pub struct RecipientArgs {
     pub clock: SharedClock,
     /// Where deliveries go.
     pub endpoint: Arc<dyn Endpoint>,
+    /// The endpoint's name, and how it does for all its recipients; nothing of what is built in.
+    pub endpoint_health: Option<(String, Arc<EndpointHealth>)>,
     /// How it behaves.
     pub policy: Policy,
     /// How long a claim lasts.

@@ -42,7 +42,7 @@ impl Node {
         let Some(telling) = self.telling.take() else { return };
         let owner = self.owner.clone();
         let told = async {
-            self.tell_roles("STOPPED", "STARTED").await;
+            self.tell_stopped().await;
             while let Some(store) = &self.store
                 && store
                     .queued_events(&owner, Timestamp::ZERO, 1)

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 
 use shared::geo::GeoCache;
 use shared::model::network::IpNet;
-use shared::model::{Granularity, InterfaceCounters, SystemCounters, Timestamp};
+use shared::model::{Granularity, HostKey, InterfaceCounters, SystemCounters, Timestamp};
 use shared::script::ScriptKind;
 use shared::wire::delta::{Delta, Producer};
 
 use super::Partition;
 use super::elements::Missed;
+use super::host_events::{IDLE, are_told_of};
 use super::series::Named;
 use crate::alert::Place;
 use crate::element::{Hosts, Interface, Network, Tally};
@@ -82,7 +83,15 @@ impl InterfaceState {
         later && (self.ended || delta.from.plus_secs(LATE_S) < self.interface.watermark)
     }
 
-    pub(super) fn apply(&mut self, delta: &Delta, geo: &mut GeoCache) {
+    /// Adds a delta; gives the hosts that have become active, of one in `told` hosts, with the state in
+    /// which they were before.
+    pub(super) fn apply(
+        &mut self,
+        delta: &Delta,
+        geo: &mut GeoCache,
+        told: u32,
+    ) -> Vec<(HostKey, Option<&'static str>)> {
+        let mut active = Vec::new();
         self.schedule.data(delta.from);
         (self.epoch, self.ended) = (delta.producer.epoch, delta.end_of_stream);
         let interface = &mut self.interface;
@@ -99,6 +108,12 @@ impl InterfaceState {
         interface.add_l7(&delta.interface.l7);
         self.named.add_l7(&delta.interface.l7);
         for host in &delta.hosts {
+            if are_told_of(host.key, told) {
+                let known = self.hosts.get(host.key);
+                if known.is_none_or(|host| host.idle) {
+                    active.push((host.key, known.map(|_| IDLE)));
+                }
+            }
             let known = self.hosts.apply(host, delta.from);
             known.locate(host.key, geo);
             if host.counters.packets_sent + host.counters.packets_rcvd > 0 {
@@ -126,6 +141,7 @@ impl InterfaceState {
         for network in &delta.networks {
             self.networks.entry(network.network).or_default().tally.add(&network.counters);
         }
+        active
     }
 
     /// A window has ended, whose runs did not reach the elements `missed`.

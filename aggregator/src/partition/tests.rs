@@ -20,6 +20,7 @@ use super::{Output, Partition};
 use crate::config::AggregatorConfig;
 
 mod coverage;
+mod hosts;
 mod kept;
 mod midrun;
 mod saved;

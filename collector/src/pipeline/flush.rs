@@ -1,7 +1,8 @@
 //! What goes out when an interval ends: summaries, and flows that have ended.
 
+use shared::model::alert::derive_id;
 use shared::model::pool::Mac;
-use shared::model::{LocalNetworks, Timestamp};
+use shared::model::{Alert, LocalNetworks, Timestamp};
 use shared::wire::delta::{Delta, InterfaceDelta, Producer};
 
 use super::{Item, Pipeline, PipelineParts};
@@ -44,6 +45,9 @@ impl Pipeline {
                 format!("Script {script} failed too often and is no longer called"),
                 to,
             );
+            // Of several in one moment each is told.
+            let id = derive_id(&[&alert.id, &script]);
+            let alert = Alert { id, script, ..alert };
             self.count_alert(&alert);
             out.push(Item::Alert(Box::new(alert)));
         }

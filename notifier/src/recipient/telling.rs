@@ -36,6 +36,13 @@ impl RecipientState {
         let because = ends.iter().find_map(|(_, outcome)| reason(outcome));
         let (state, before) = if is_open { ("OPEN", "CLOSED") } else { ("CLOSED", "OPEN") };
         let object = serde_json::json!({ "reason": because });
+        if let Some((endpoint, health)) = &self.args.endpoint_health
+            && let Some(fails) = health.turned(name, is_open)
+        {
+            let (state, before) = if fails { ("FAILING", "WORKING") } else { ("WORKING", "FAILING") };
+            let object = serde_json::json!({ "recipient": name, "reason": because });
+            self.args.events.tell(Draft::state("ENDPOINT", endpoint, state, Some(before), object));
+        }
         self.args.events.tell(Draft::state("RECIPIENT", name, state, Some(before), object));
         match (is_open, because) {
             (true, reason) => tracing::warn!(recipient = name, reason, "endpoint fails, trying seldom"),

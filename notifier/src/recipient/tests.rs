@@ -105,6 +105,7 @@ impl Setup {
             events: Emitter::quiet(),
             clock: Arc::clone(&clock) as SharedClock,
             endpoint: Arc::clone(&endpoint) as Arc<dyn Endpoint>,
+            endpoint_health: None,
             policy: Policy::new(&NotifierConfig::default(), endpoint.manners(), None),
             lease: Duration::from_secs(60),
             handle: Arc::default(),

@@ -25,10 +25,14 @@ pub struct EventsConfig {
     pub alerts: AlertEvents,
     /// Of runs of element hooks.
     pub timers: bool,
+    /// Of hosts that become active or idle: of one in so many, always the same ones; 0 is of none.
+    pub hosts: u32,
+    /// Of exporters that are heard of or fall silent.
+    pub exporters: bool,
 }
 
 impl Default for EventsConfig {
     fn default() -> Self {
-        Self { reads: true, alerts: AlertEvents::Engaged, timers: false }
+        Self { reads: true, alerts: AlertEvents::Engaged, timers: false, hosts: 0, exporters: true }
     }
 }

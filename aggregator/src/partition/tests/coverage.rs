@@ -55,7 +55,7 @@ fn how_much_runs_reach_is_counted_and_told() {
     let outputs = seconds(&mut partition, 0..60, three);
     let told: Vec<_> = outputs
         .iter()
-        .flat_map(|output| &output.timers)
+        .flat_map(|output| &output.events)
         .map(|draft| match &draft.body {
             Body::Timer(timer) => (timer.element.as_str(), timer.elements, timer.reached),
             other => panic!("{other:?}"),
