@@ -9,6 +9,7 @@ use crate::support::program::{Running, Setup, flowhook, run_fails, run_json, tex
 use crate::support::{free_port, wait_for};
 
 mod failpoints;
+mod heavy;
 mod nats;
 mod through;
 mod two;

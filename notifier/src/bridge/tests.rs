@@ -304,3 +304,62 @@ async fn a_stalled_subscriber_costs_its_bound_and_nobody_else_anything() {
     })
     .await;
 }
+
+/// A slow joiner, as ZeroMQ calls it: what is told before it is connected and subscribed is not for it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_joins_late_hears_everything_from_then_on_and_nothing_from_before() {
+    let config = BridgeConfig::default();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let publisher = Arc::new(Publisher::new(1024 * 1024, config.subscriber_messages));
+    tokio::spawn(serve(listener, Arc::clone(&publisher), 8));
+    let publish = |text: String| publisher.publish(&[Bytes::from(text), Bytes::from_static(b"eA==")]);
+    let Some(first) = Subscriber::python(address, &["EVENT"]) else { return };
+    let number_of = |line: String| line.trim_start_matches("EVENT ").split('|').next().unwrap().parse().ok();
+    let mut numbers = 0..;
+    let mut tell = || numbers.next().map(|n| publish(format!("EVENT {n}")));
+    let begun: usize = eventually_mut("a first one that hears", || {
+        tell();
+        first.1.try_iter().find_map(number_of)
+    })
+    .await;
+    for _ in 0..500 {
+        tell();
+    }
+    let Some(late) = Subscriber::python(address, &["EVENT"]) else { return };
+    let joined: usize = eventually_mut("a late one that hears", || {
+        tell();
+        late.1.try_iter().find_map(number_of)
+    })
+    .await;
+    assert!(joined > begun + 500, "nothing of what was told before: {joined} after {begun}");
+    for _ in 0..500 {
+        tell();
+    }
+    publish("EVENT end".to_owned());
+    let rest = |subscriber: &Subscriber| {
+        let lines = std::iter::from_fn(|| Some(subscriber.line()));
+        lines.map_while(number_of).collect::<Vec<usize>>()
+    };
+    let (of_first, of_late) = (rest(&first), rest(&late));
+    let last = *of_first.last().unwrap();
+    for heard in [&of_first, &of_late] {
+        assert!(heard.windows(2).all(|pair| pair[0] + 1 == pair[1]), "without a gap");
+        assert_eq!(heard.last(), Some(&last), "to the end");
+    }
+    assert!(of_late.first().is_some_and(|first| *first > joined));
+    assert_eq!(publisher.backlog().1, 0, "nothing is lost to anybody");
+}
+
+/// Asks again and again, a little apart, until there is an answer.
+async fn eventually_mut<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let found = async {
+        loop {
+            if let Some(found) = look() {
+                return found;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), found).await.unwrap_or_else(|_| panic!("no {what}"))
+}
