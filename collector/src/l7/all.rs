@@ -19,8 +19,9 @@ use super::{amqp, coap, fix, h323, irc, kafka, mgcp, nats, rtmp, rtsp, smpp, sto
 use super::{anydesk, eaq, radmin, spotify, teamviewer, zoom, zug};
 use super::{
     armagetron, atg, avast, bfcp, c1222, cisco_vpn, clickhouse, cnp_ip, crossfire, dlep, dnscrypt, egd,
-    flute, guild_wars, icecast, json_rpc, kismet, lustre, matter, mndp, nano, noe, ookla, openwire,
-    ripe_atlas, rlogin, rsh, sap, softether, tivo, trdp, tristation, uftp, viber, vmware, wechat, z3950,
+    flute, guild_wars, icecast, json_rpc, kismet, lustre, matter, mndp, msdo, nano, noe, ookla, openwire,
+    ripe_atlas, rlogin, rsh, sap, softether, tivo, trdp, tristation, uftp, viber, vmware, wake_on_lan,
+    wechat, z3950,
 };
 use super::{bfd, glbp, hsrp, iax, ldp, megaco, mumble, rip, sflow, skinny, teamspeak, tinc};
 use super::{
@@ -290,4 +291,6 @@ pub const DISSECTORS: &[&Dissector] = &[
     &crossfire::CROSSFIRE,
     &ookla::OOKLA,
     &icecast::ICECAST,
+    &msdo::MSDO,
+    &wake_on_lan::WAKE_ON_LAN,
 ];
