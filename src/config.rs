@@ -267,6 +267,7 @@ impl Config {
         if self.bus.kind == BusKind::Nats && self.bus.nats.servers.is_empty() {
             wrong.push("bus.nats.servers: at least one is needed".to_owned());
         }
+        wrong.extend(self.bus.nats.check_sites().into_iter().map(|w| format!("bus.nats.{w}")));
         if self.store.kind == StoreKind::Postgres {
             wrong.extend(self.store.postgres.check().into_iter().map(|w| format!("store.postgres.{w}")));
         }

@@ -28,6 +28,7 @@ mod hooks;
 mod kill;
 mod live;
 mod monitor;
+mod multi_site;
 mod pipeline;
 mod proofs;
 mod recipients;

@@ -43,6 +43,8 @@ pub struct NotifierConfig {
     pub keep_days: u32,
     /// Folder of the scripts that endpoints of kind `shell` may run; empty runs none.
     pub shell_dir: String,
+    /// Serve recipients that are `local` alone: at a site whose hub serves the others.
+    pub local_only: bool,
     /// Hooks on events.
     pub hooks: HooksConfig,
     /// The ZeroMQ bridge.
@@ -71,6 +73,7 @@ impl Default for NotifierConfig {
             batch: 64,
             keep_days: 7,
             shell_dir: String::new(),
+            local_only: false,
             hooks: HooksConfig::default(),
             bridge: BridgeConfig::default(),
             retry: RetryConfig::default(),
@@ -236,6 +239,17 @@ impl NotifierConfig {
         wrong
     }
 
+    /// Makes local recipients those of this site's alerts, and leaves the others to a hub if it is so
+    /// configured.
+    pub(crate) fn serve_at(&mut self, site: &str) {
+        for recipient in &mut self.recipient {
+            if recipient.local {
+                recipient.sites = vec![site.to_owned()];
+            }
+            recipient.enabled &= recipient.local || !self.local_only;
+        }
+    }
+
     /// What is wrong with a recipient.
     ///
     /// # Errors
@@ -243,6 +257,9 @@ impl NotifierConfig {
     pub fn check_recipient(&self, recipient: &RecipientConfig) -> Result<(), String> {
         let endpoint = self.endpoint_of(recipient)?;
         Wish::new(recipient.criteria())?;
+        if recipient.local && !recipient.sites.is_empty() {
+            return Err("local: takes the place of sites; give one of them".to_owned());
+        }
         if recipient.max_per_minute == Some(0) {
             return Err("max_per_minute: must be 1 or more".to_owned());
         }

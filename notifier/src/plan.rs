@@ -211,6 +211,7 @@ impl Plan {
     /// left out and told once.
     fn recipients(&mut self, settings: &Settings) -> (NotifierConfig, Vec<Known>) {
         let (mut config, wrong) = self.directory.with(settings, &self.endpoint_deps);
+        config.serve_at(&self.deps.site);
         let mut wrong: BTreeSet<String> = wrong.into_iter().collect();
         let known = loop {
             match recipients(&config, &self.endpoint_deps, &mut self.handles) {

@@ -55,6 +55,10 @@ pub struct RecipientConfig {
     /// Sites.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sites: Vec<String>,
+    /// Is told of its own site's alerts alone, by the notifiers of that site: also when the site is cut
+    /// off, and never by a hub. Takes the place of `sites`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub local: bool,
     /// Names of interfaces.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub interfaces: Vec<String>,

@@ -106,3 +106,35 @@ fn deadlines_go_by_severity() {
         assert_eq!(deadline.of(severity), Duration::from_secs(hours * 3600));
     }
 }
+
+#[test]
+fn local_recipients_are_those_of_their_site_and_others_may_be_left_to_a_hub() {
+    let text = |local_only: bool| {
+        format!(
+            r#"
+            local_only = {local_only}
+            [[endpoint]]
+            name = "hook"
+            kind = "webhook"
+            params = {{ url = "https://example.com/" }}
+            [[recipient]]
+            name = "duty"
+            endpoint = "hook"
+            local = true
+            [[recipient]]
+            name = "noc"
+            endpoint = "hook"
+            "#
+        )
+    };
+    for (local_only, noc) in [(false, true), (true, false)] {
+        let mut config = config(&text(local_only));
+        assert_eq!(config.check(), Vec::<String>::new());
+        config.serve_at("lyon");
+        let shown: Vec<_> = config.recipient.iter().map(|r| (&*r.name, r.enabled, &r.sites[..])).collect();
+        assert_eq!(shown, [("duty", true, &["lyon".to_owned()][..]), ("noc", noc, &[][..])]);
+    }
+    let both = text(false).replace("local = true", "local = true\nsites = [\"lyon\"]");
+    let wrong = config(&both).check();
+    assert_eq!(wrong, ["notifier.recipient[0] 'duty': local: takes the place of sites; give one of them"]);
+}

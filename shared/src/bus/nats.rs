@@ -20,7 +20,7 @@ use futures::StreamExt;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::time::timeout;
 
-pub use self::config::{NatsConfig, StreamLimits};
+pub use self::config::{NatsConfig, SiteServer, StreamLimits};
 pub use self::leases::NatsLeases;
 use self::outbox::Outbox;
 use super::{

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::bus::Stream;
 use crate::secret::Secret;
 
 /// How to reach NATS and what its streams keep.
@@ -54,6 +55,49 @@ pub struct NatsConfig {
     pub post: StreamLimits,
     /// Limits of the stream of events.
     pub event: StreamLimits,
+    /// Sites with a server of their own, which a hub takes streams from.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub sites: Vec<SiteServer>,
+}
+
+/// A site's own NATS server: a leaf node of the hub's, with a JetStream domain of its own.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SiteServer {
+    /// Its JetStream domain: letters, digits, `-` and `_`.
+    pub domain: String,
+    /// The site has an aggregator, which alone runs its hooks: its alerts and flow records come to the
+    /// hub. Otherwise everything comes, and the hub's aggregators work for the site.
+    #[serde(default = "yes")]
+    pub own_aggregator: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+impl SiteServer {
+    /// Whether the hub takes this stream from the site. Posts are made where scripts run.
+    pub(super) fn gives(&self, stream: Stream) -> bool {
+        !self.own_aggregator || matches!(stream, Stream::Alert | Stream::Flow)
+    }
+}
+
+impl NatsConfig {
+    /// What is wrong with the sites, each with its key below `bus.nats`.
+    pub fn check_sites(&self) -> Vec<String> {
+        let mut wrong = Vec::new();
+        for (place, site) in self.sites.iter().enumerate() {
+            let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+            if site.domain.is_empty() || !site.domain.chars().all(fits) {
+                wrong.push(format!("sites[{place}].domain: letters, digits, - and _ only"));
+            }
+            if self.sites.iter().take(place).any(|other| other.domain == site.domain) {
+                wrong.push(format!("sites[{place}].domain: {} is there already", site.domain));
+            }
+        }
+        wrong
+    }
 }
 
 /// How much a stream keeps; whichever limit is met first counts.
@@ -89,6 +133,7 @@ impl Default for NatsConfig {
             alert: StreamLimits::default(),
             post: StreamLimits::default(),
             event: StreamLimits::default(),
+            sites: Vec::new(),
         }
     }
 }

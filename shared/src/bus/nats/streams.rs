@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use async_nats::jetstream::ErrorCode;
 use async_nats::jetstream::context::{Context, CreateStreamErrorKind};
-use async_nats::jetstream::stream::{Config, DiscardPolicy, RetentionPolicy, StorageType};
+use async_nats::jetstream::stream::{Config, DiscardPolicy, External, RetentionPolicy, Source, StorageType};
 
 use super::{NatsConfig, StreamLimits, other};
 use crate::bus::{BusError, Stream};
@@ -93,13 +93,30 @@ pub(super) fn settings(config: &NatsConfig, stream: Stream) -> Config {
         max_consumers: -1,
         num_replicas: config.replicas,
         duplicate_window: DUPLICATE_WINDOW,
+        sources: Some(sources(config, stream)).filter(|sources| !sources.is_empty()),
         ..Config::default()
     }
+}
+
+/// The same stream of every site that gives it; what comes keeps its subject and its id.
+fn sources(config: &NatsConfig, stream: Stream) -> Vec<Source> {
+    let giving = config.sites.iter().filter(|site| site.gives(stream));
+    giving
+        .map(|site| Source {
+            name: name(&config.prefix, stream),
+            external: Some(External {
+                api_prefix: format!("$JS.{}.API", site.domain),
+                delivery_prefix: None,
+            }),
+            ..Source::default()
+        })
+        .collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bus::nats::SiteServer;
 
     #[test]
     fn streams_are_named_by_prefix_and_keep_their_kind() {
@@ -109,5 +126,34 @@ mod tests {
         let settings = settings(&config, Stream::Flow);
         assert_eq!((settings.subjects, settings.max_bytes), (vec!["acme.fr.v1.>".to_owned()], 1 << 30));
         assert_eq!(settings.max_age, Duration::from_secs(6 * 3600));
+    }
+
+    #[test]
+    fn a_hub_takes_alerts_and_flows_of_sites_that_work_for_themselves_and_all_of_others() {
+        let site = |domain: &str, own_aggregator| SiteServer { domain: domain.to_owned(), own_aggregator };
+        let config =
+            NatsConfig { sites: vec![site("lyon", true), site("kiosk", false)], ..NatsConfig::default() };
+        assert!(config.check_sites().is_empty());
+        for stream in Stream::ALL {
+            let from: Vec<_> = settings(&config, stream)
+                .sources
+                .unwrap_or_default()
+                .into_iter()
+                .map(|source| (source.name, source.external.map(|external| external.api_prefix)))
+                .collect();
+            let of = |domain: &str| (stream.name().to_owned(), Some(format!("$JS.{domain}.API")));
+            match stream {
+                Stream::Alert | Stream::Flow => assert_eq!(from, [of("lyon"), of("kiosk")]),
+                _ => assert_eq!(from, [of("kiosk")]),
+            }
+        }
+        let config =
+            NatsConfig { sites: vec![site("a.b", true), site("c", true), site("c", true)], ..config };
+        let wrong = config.check_sites();
+        assert_eq!(wrong.len(), 2, "{wrong:?}");
+        assert!(
+            wrong[0].starts_with("sites[0].domain") && wrong[1].starts_with("sites[2].domain"),
+            "{wrong:?}"
+        );
     }
 }
