@@ -2,91 +2,17 @@
 //! example configurations: everything comes once, also what came while the hub was away.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use shared::bus::nats::{NatsBus, NatsConfig, SiteServer};
+use shared::bus::nats::{NatsBus, SiteServer};
 use shared::bus::{Bus, Consumer, Stream};
-use shared::secret::Secret;
 use shared::wire::subject::Subjects;
 
-use crate::support::{free_port, has_program, wait_for};
+use self::server::{Servers, programs};
 
-const PASSWORD: &str = "p4ss";
-
-/// Where the configurations take passwords from.
-const PASSWORDS: [&str; 6] = [
-    "COLLECTOR_PASSWORD",
-    "AGGREGATOR_PASSWORD",
-    "NOTIFIER_PASSWORD",
-    "READER_PASSWORD",
-    "ADMIN_PASSWORD",
-    "SITE_PASSWORD",
-];
-
-/// A nats-server that runs an example configuration.
-struct Server {
-    child: Option<Child>,
-    config: &'static str,
-    port: u16,
-    environment: Vec<(&'static str, String)>,
-}
-
-impl Server {
-    fn new(config: &'static str, folder: &Path, mut environment: Vec<(&'static str, String)>) -> Self {
-        let port = free_port();
-        environment.push(("FLOWHOOK_NATS_LISTEN", format!("127.0.0.1:{port}")));
-        environment.push(("FLOWHOOK_NATS_STORE", folder.display().to_string()));
-        for name in PASSWORDS {
-            environment.push((name, PASSWORD.to_owned()));
-        }
-        let mut server = Self { child: None, config, port, environment };
-        server.start();
-        server
-    }
-
-    fn start(&mut self) {
-        let config = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/nats").join(self.config);
-        let mut command = Command::new("nats-server");
-        command.arg("-c").arg(config).envs(self.environment.iter().cloned());
-        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
-        self.child = Some(child.unwrap());
-        wait_for("the server", 20, || std::net::TcpStream::connect(("127.0.0.1", self.port)).ok());
-    }
-
-    fn kill(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            child.kill().unwrap();
-            child.wait().unwrap();
-        }
-    }
-
-    async fn bus(&self, user: &str, sites: Vec<SiteServer>) -> Arc<NatsBus> {
-        let config = NatsConfig {
-            servers: vec![format!("nats://127.0.0.1:{}", self.port)],
-            user: Some(user.to_owned()),
-            password: Some(Secret::new(PASSWORD)),
-            inbox_prefix: format!("_INBOX.{user}"),
-            create_streams: Some(user == "aggregator"),
-            sites,
-            ..NatsConfig::default()
-        };
-        NatsBus::connect(config).await.unwrap()
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.kill();
-    }
-}
-
-fn folder(dir: &tempfile::TempDir, name: &str) -> PathBuf {
-    dir.path().join(name)
-}
+mod processes;
+mod server;
 
 async fn append(bus: &NatsBus, subject: &str, id: &str) {
     bus.append(subject, id, Bytes::from(id.to_owned())).await.unwrap().stored().await.unwrap();
@@ -118,19 +44,14 @@ impl Seen {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_hub_gets_what_sites_keep_once_and_catches_up_after_a_cut() {
-    if !has_program("nats-server") {
-        return;
+    for program in programs() {
+        streams_come_once(&Servers::new(program)).await;
     }
-    let dir = tempfile::tempdir().unwrap();
-    let leaves = free_port();
-    let listen = vec![("FLOWHOOK_LEAF_LISTEN", format!("127.0.0.1:{leaves}"))];
-    let mut hub_server = Server::new("hub.conf", &folder(&dir, "hub"), listen);
-    let site_server = |name: &'static str| {
-        let url = format!("nats-leaf://site:{PASSWORD}@127.0.0.1:{leaves}");
-        let more = vec![("FLOWHOOK_SITE", name.to_owned()), ("FLOWHOOK_HUB_URL", url)];
-        Server::new("site.conf", &folder(&dir, name), more)
-    };
-    let (lyon_server, kiosk_server) = (site_server("lyon"), site_server("kiosk"));
+}
+
+async fn streams_come_once(servers: &Servers) {
+    let mut hub_server = servers.hub();
+    let (lyon_server, kiosk_server) = (servers.site("lyon"), servers.site("kiosk"));
     let lyon = lyon_server.bus("aggregator", Vec::new()).await;
     let kiosk = kiosk_server.bus("aggregator", Vec::new()).await;
     let site = |domain: &str, own_aggregator| SiteServer { domain: domain.to_owned(), own_aggregator };
