@@ -36,16 +36,17 @@ use crate::exporters;
 use crate::report::Report;
 use crate::scripts::{self, Lifecycle};
 use crate::settings::{self, Keeper};
-use crate::store_watch;
 
 mod answers;
 mod error;
 mod group;
 mod identity;
+mod levels;
 mod open;
 mod stop;
 mod told;
 mod waits;
+mod watchers;
 
 pub use error::NodeError;
 pub use open::{geo_bases, script_lists, script_sources};
@@ -80,6 +81,13 @@ impl Roles {
             (false, true) => "notifier",
             (false, false) => "collector",
         }
+    }
+
+    /// Names of those that are played, as heartbeats say them.
+    pub fn names(self) -> impl Iterator<Item = &'static str> {
+        let Self { collector, aggregator, notifier } = self;
+        let all = [("collector", collector), ("aggregator", aggregator), ("notifier", notifier)];
+        all.into_iter().filter_map(|(name, played)| played.then_some(name))
     }
 }
 
@@ -231,20 +239,13 @@ impl Node {
             site: config.node.site.clone(),
             node: name.clone(),
         };
-        if let Some(health) = self.store.as_ref().and_then(|store| store.health()) {
-            self.watchers.push(tokio::spawn(store_watch::store(teller.clone(), health)));
-        }
-        if let Some(troubles) = self.bus.troubles() {
-            self.watchers.push(tokio::spawn(store_watch::bus(teller, troubles)));
-        }
-        if self.nats.is_some() && !roles.aggregator {
-            let (bus, known) = (Arc::clone(&self.bus), subjects.clone());
-            self.watchers.push(tokio::spawn(answers::until_answered(bus, known, config.bus.prefix.clone())));
-        }
+        self.watch_carriers(roles, teller, &config.bus.prefix);
         let file = settings::of_file(config);
         let (bus, known) = (Arc::clone(&self.bus), subjects.clone());
         let (settings, keeper) = Keeper::start(file.clone(), documents.clone(), bus, known).await?;
         self.watchers.push(tokio::spawn(keeper.run()));
+        let run = u64::try_from(clock.now().ns()).unwrap_or(0);
+        self.answer_hits(&subjects, run, &settings).await?;
         let lifecycle = roles.aggregator.then(|| Lifecycle {
             bus: Arc::clone(&self.bus),
             subjects: subjects.clone(),
@@ -306,12 +307,12 @@ impl Node {
                 memory: Arc::clone(&store) as _,
                 partitions: Arc::clone(&store) as _,
                 series: Arc::clone(&store) as _,
-                sessions: store,
+                sessions: Arc::clone(&store) as _,
                 events: self.events.clone(),
                 leases,
                 group,
                 alone: config.bus.kind == BusKind::Memory,
-                run: u64::try_from(clock.now().ns()).unwrap_or(0),
+                run,
                 times: aggregator::keeper::Times::default(),
                 clock: Arc::clone(&clock),
                 subjects: subjects.clone(),
@@ -323,6 +324,7 @@ impl Node {
                 settings,
                 site: config.node.site.clone(),
                 node: name.clone(),
+                levels: levels::levels(config.node.state_dir.clone(), self.events.clone(), store),
                 metrics_text: options.metrics.unwrap_or_else(|| Arc::new(String::new)),
             };
             self.aggregator = Some(aggregator::spawn(deps).await?);

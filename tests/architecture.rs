@@ -115,6 +115,7 @@ fn libraries_stay_behind_their_files() {
             "collector/src/ingest/udp.rs",
             "notifier/src/program",
             "notifier/src/leftovers.rs",
+            "src/node/levels.rs",
         ],
     );
     only(&["wait4"], &["notifier/src/program/bounded.rs"]);

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use shared::model::entity_field::SYSTEM_LEVELS;
 use shared::model::{
     ContactKind, HostCounters, InterfaceCounters, MonitorCounters, NetworkCounters, SystemCounters,
 };
@@ -269,6 +270,7 @@ fn the_page_of_counters_is_the_list_of_them() {
         [("live_flows", "Flows alive."), ("hosts", "Active hosts."), ("local_hosts", "Active local hosts.")];
     table("Interfaces, in `stats` only: as it is now", now.into());
     table("The system, as seen from an interface", zip(SystemCounters::NAMES, SystemCounters::DOCS));
+    table("The system, in `stats` only: as it is now", SYSTEM_LEVELS.into());
     table("Monitored hosts", zip(MonitorCounters::NAMES, MonitorCounters::DOCS));
     let last = [
         ("up", "1 when a probe of the last round was answered, else 0."),

@@ -122,8 +122,10 @@ fn what_cannot_be_tested_says_why() {
     let message = run_fails(&["script", "test", "no_such_script", "--capture", "x.pcap"], 3);
     assert!(message.contains("no_such_script"), "{message}");
     let demo = data("demo.pcap");
-    let message = run_fails(&["script", "bench", "syn_scan", "--capture", text(&demo)], 3);
-    assert!(message.contains("only flow scripts"), "{message}");
+    let message = run_fails(&["script", "bench", "syn_scan"], 3);
+    assert!(message.contains("--capture"), "{message}");
+    let message = run_fails(&["script", "bench", "suricata", "--capture", text(&demo)], 3);
+    assert!(message.contains("--log"), "{message}");
     let setup = Setup::new("");
     let file = setup.path("broken.rhai");
     std::fs::write(&file, "#{ hooks: #{ flowEnd: |n, c| { if } } }").unwrap();
@@ -132,9 +134,32 @@ fn what_cannot_be_tested_says_why() {
     std::fs::write(&file, "#{ hooks: #{ flowEnd: |n, c| throw \"on purpose\" } }").unwrap();
     let message = run_fails(&["script", "test", text(&file), "--capture", text(&demo)], 1);
     assert!(message.contains("failed"), "{message}");
-    let lines = run(&["script", "bench", "clear_text_protocol", "--capture", text(&demo), "-O", "json"]);
-    let line: serde_json::Value = serde_json::from_slice(&lines.stdout).unwrap();
-    assert!(line["hook"] == "statusChanged" && line["failed"] == 0, "{line}");
+}
+
+#[test]
+fn scripts_of_every_kind_that_a_capture_or_a_log_calls_are_measured() {
+    let (setup, demo) = (Setup::new(""), data("demo.pcap"));
+    let log = setup.path("lines.log");
+    std::fs::write(&log, "<38>Oct 11 22:14:15 gate sshd[1]: Failed password for root\n").unwrap();
+    let local = Setup::new("[node]\nlocal_networks = [\"192.168.0.0/16\"]\n");
+    let config = local.config();
+    for (script, hook, input) in [
+        ("clear_text_protocol", "statusChanged", ["--capture", text(&demo)]),
+        ("syn_scan", "min", ["--capture", text(&demo)]),
+        ("network_issues", "min", ["--capture", text(&demo)]),
+        ("too_many_drops", "min", ["--capture", text(&demo)]),
+        ("system_error", "min", ["--capture", text(&demo)]),
+        ("suricata", "handleEvent", ["--log", text(&log)]),
+    ] {
+        let told = run(&["script", "bench", script, input[0], input[1], "-c", &config, "-O", "json"]);
+        let line: Value =
+            serde_json::from_slice(&told.stdout).unwrap_or_else(|_| panic!("{script}: {told:?}"));
+        assert!(line["hook"] == hook && line["failed"] == 0, "{script}: {line}");
+        assert!(
+            line["calls"].as_u64() > Some(0) && line["ns_per_call"].as_f64() > Some(0.0),
+            "{script}: {line}"
+        );
+    }
 }
 
 #[test]

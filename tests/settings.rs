@@ -65,6 +65,29 @@ fn edits_are_in_force_at_once_and_after_a_restart() {
 }
 
 #[test]
+fn one_hook_of_a_script_is_switched_and_the_others_stay_as_they_are() {
+    let setup = demo_config(&Recorder::start());
+    let (_node, api) = start(&setup);
+    let ask = |args: &[&str]| run_json(&[args, &["--api", &api, "-O", "json"]].concat());
+    let hooks = |wanted: Value| {
+        wait_for("the hooks to be switched", 10, || {
+            (get_json(&format!("{api}/api/v1/scripts/host_packets"))["hooks"] == wanted).then_some(())
+        });
+    };
+    hooks(json!({ "min": false, "5mins": false, "hour": false, "day": false }));
+    let entry = ask(&["script", "enable", "host_packets", "--hook", "5mins"]);
+    assert_eq!(entry["value"], json!({ "hooks": { "5mins": { "enabled": true } } }));
+    hooks(json!({ "min": false, "5mins": true, "hour": false, "day": false }));
+    ask(&["script", "disable", "host_packets", "--hook", "hour"]);
+    ask(&["script", "enable", "host_packets"]);
+    hooks(json!({ "min": true, "5mins": true, "hour": false, "day": true }));
+    ask(&["script", "disable", "host_packets"]);
+    hooks(json!({ "min": false, "5mins": true, "hour": false, "day": false }));
+    let wrong = run_fails(&["script", "enable", "host_packets", "--hook", "flowEnd", "--api", &api], 3);
+    assert!(wrong.contains("flowEnd"), "{wrong}");
+}
+
+#[test]
 fn an_edit_can_be_taken_back_and_nobody_overwrites_another() {
     let setup = demo_config(&Recorder::start());
     let (_node, api) = start(&setup);

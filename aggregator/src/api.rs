@@ -60,6 +60,8 @@ const MAX_BODY: usize = 1024 * 1024;
 pub struct ApiDeps {
     listen: String,
     node: String,
+    /// Tells this process from others.
+    run: u64,
     bus: SharedBus,
     subjects: Subjects,
     alerts: Arc<dyn AlertStore>,
@@ -89,6 +91,7 @@ impl ApiDeps {
         Self {
             listen: deps.config.api.listen.clone(),
             node: deps.node.clone(),
+            run: deps.run,
             bus: Arc::clone(&deps.bus),
             subjects: deps.subjects.clone(),
             alerts: Arc::clone(&deps.alerts),

@@ -30,4 +30,4 @@ pub mod writer;
 
 pub use config::AggregatorConfig;
 pub use report::AggregatorReport;
-pub use supervisor::{Aggregator, AggregatorDeps, AggregatorError, AggregatorMessage, spawn};
+pub use supervisor::{Aggregator, AggregatorDeps, AggregatorError, AggregatorMessage, Levels, spawn};

@@ -146,6 +146,8 @@ pub struct Partition {
     report: AggregatorReport,
     /// Of one in so many hosts events are told; 0 is of none.
     hosts_told: u32,
+    /// How full the process around it is, by names of [`SYSTEM_LEVELS`](shared::model::entity_field).
+    levels: Arc<[(&'static str, u64)]>,
 }
 
 impl Partition {
@@ -178,6 +180,7 @@ impl Partition {
             noted: Noted::default(),
             report: AggregatorReport::default(),
             hosts_told: 0,
+            levels: Arc::default(),
         }
     }
 
@@ -185,6 +188,11 @@ impl Partition {
     #[must_use]
     pub fn telling_hosts(self, one_in: u32) -> Self {
         Self { hosts_told: one_in, ..self }
+    }
+
+    /// How full the process around it is now, for scripts of the system.
+    pub fn observe(&mut self, levels: &[(&'static str, u64)]) {
+        self.levels = levels.into();
     }
 
     /// Puts back what scripts remembered before a restart.
@@ -271,6 +279,7 @@ impl Partition {
             self.alerts.begin_anew(state.place());
             state = self.new_interface(&delta.producer);
         }
+        state.levels = Arc::clone(&self.levels);
         if state.interface.node != delta.producer.node {
             // Of one site, two nodes whose interfaces have the same id are taken for one interface.
             self.count_error("interface_changed_node", 1);

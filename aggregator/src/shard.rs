@@ -26,6 +26,7 @@ use crate::config::AggregatorConfig;
 use crate::live::{HostQuery, HostRow, InterfaceRow, NetworkRow};
 use crate::partition::{Partition, RunAnswer, RunRequest};
 use crate::report::AggregatorReport;
+use crate::supervisor::Levels;
 
 mod refusal;
 pub mod state;
@@ -61,6 +62,8 @@ pub struct ShardArgs {
     pub scripts: LiveScripts,
     /// Counts deltas under way in all shards.
     pub backlog: Backlog,
+    /// How full the process is.
+    pub levels: Levels,
     /// Wall clock, for what is told of messages that cannot be taken.
     pub clock: SharedClock,
     /// Deltas that no state of the partition survived: they are left out.
@@ -98,6 +101,13 @@ impl ShardArgs {
         let (config, networks) = (self.config.clone(), Arc::clone(&self.networks));
         let partition = Partition::new(self.partition, engine, registry, &scripts, config, networks, engaged);
         Box::new(partition.telling_hosts(self.carrier.events.config().hosts))
+    }
+
+    /// How full the process is now.
+    fn levels(&self) -> Vec<(&'static str, u64)> {
+        let mut levels = (self.levels)();
+        levels.push(("deltas_waiting", self.backlog.count()));
+        levels
     }
 
     async fn kept(&self) -> Result<(Vec<EngagedAlert>, Vec<Remembered>), StoreError> {

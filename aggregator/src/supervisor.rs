@@ -32,7 +32,7 @@ mod tasks;
 #[cfg(test)]
 pub(crate) mod tests;
 
-pub use deps::{AggregatorDeps, AggregatorError, MetricsText};
+pub use deps::{AggregatorDeps, AggregatorError, Levels, MetricsText};
 use tasks::Task;
 
 /// Threads that shards share.

@@ -12,6 +12,8 @@ use crate::model::{AlertRule, AlertRules, HostPools, MonitorHost};
 use crate::script::registry::ScriptSettings;
 use crate::store::documents::{Document, DocumentKind};
 
+pub mod hits;
+
 /// Settings that may change while the program runs. What users edit wins over files, name by name.
 #[derive(Clone, Debug, Default)]
 pub struct Settings {

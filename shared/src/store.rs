@@ -108,6 +108,9 @@ pub trait Store:
     /// How it does; `None` where it fails only as the process does.
     fn health(&self) -> Option<watch::Receiver<StoreHealth>>;
 
+    /// Calls that wait for it now.
+    fn waiting(&self) -> u64;
+
     /// Waits until everything asked before is done, and closes it. Whatever is asked afterwards gets
     /// [`StoreError::Closed`].
     async fn close(&self);

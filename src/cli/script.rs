@@ -34,7 +34,7 @@ pub enum ScriptCommand {
         /// A script's file or the name of a built-in script; all scripts without it
         file: Option<PathBuf>,
     },
-    /// Measure one flow script: nanoseconds a call of each of its hooks
+    /// Measure one script: nanoseconds a call of each of its hooks
     Bench(bench::BenchArgs),
     /// Call a script at once, at a node that runs, and show what each call asked for
     Run(run::RunArgs),

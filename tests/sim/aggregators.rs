@@ -194,6 +194,7 @@ impl Aggregator {
             config: config(),
             scripts: setup().into(),
             backlog: Backlog::default(),
+            levels: Arc::new(Vec::new),
             clock: shared::clock::ManualClock::new(Timestamp::from_secs(collectors::START)),
             refused: BTreeSet::new(),
             at_once: false,

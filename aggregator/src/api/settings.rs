@@ -23,6 +23,7 @@ use super::page::Listing;
 use super::query::Parameters;
 use super::{ApiDeps, ApiError};
 
+mod hits;
 pub mod notifiers;
 mod told;
 pub mod whole;
@@ -51,7 +52,7 @@ pub struct Entry {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     at: Option<Timestamp>,
-    /// How often an exclusion or a silence has chosen an alert in this process.
+    /// How often an exclusion or a silence has chosen an alert, in all processes since each began.
     #[serde(skip_serializing_if = "Option::is_none")]
     hits: Option<u64>,
 }
@@ -119,18 +120,16 @@ async fn entries(
     for (name, value) in deps.file_settings.entries(kind) {
         entries.entry(name.clone()).or_insert_with(|| Entry::of_file("file", name, value));
     }
-    let settings = deps.settings.borrow().clone();
-    let rules = match kind {
-        DocumentKind::Exclusions => &settings.exclusions,
-        DocumentKind::Silences => &settings.silences,
-        _ => return Ok((entries, Vec::new())),
-    };
-    for (name, hits) in rules.hits() {
-        if let Some(entry) = entries.get_mut(name) {
+    if !matches!(kind, DocumentKind::Exclusions | DocumentKind::Silences) {
+        return Ok((entries, Vec::new()));
+    }
+    let (hits, missing) = hits::of_all(deps, kind).await;
+    for (name, hits) in hits {
+        if let Some(entry) = entries.get_mut(&name) {
             entry.hits = Some(hits);
         }
     }
-    Ok((entries, Vec::new()))
+    Ok((entries, missing))
 }
 
 /// Settings of one kind: `scripts`, `exclusions`, `silences`, `pools`, `monitor`, `endpoints`, `recipients`

@@ -19,6 +19,7 @@ use shared::wire::subject::Subjects;
 use super::{ApiDeps, openapi, routes};
 use crate::live::LiveState;
 
+mod hits;
 mod hooks;
 
 fn deps() -> (ApiDeps, SqliteStore, SharedBus) {
@@ -27,6 +28,7 @@ fn deps() -> (ApiDeps, SqliteStore, SharedBus) {
     let deps = ApiDeps {
         listen: String::new(),
         node: "n".to_owned(),
+        run: 1,
         bus: Arc::clone(&bus),
         subjects: Subjects::default(),
         alerts: Arc::new(store.clone()),

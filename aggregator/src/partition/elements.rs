@@ -150,6 +150,7 @@ impl<'a> Elements<'a> {
             Keys::System => {
                 let (mut stats, delta, calls) = self.counts(&state.health);
                 stats.extend([("hosts", state.hosts.len() as u64), ("engaged_alerts", alerts.len() as u64)]);
+                stats.extend(state.levels.iter().copied());
                 let info = vec![("name", InfoValue::Text(SYSTEM.to_owned()))];
                 (Entity::System, info, (stats, delta, calls), true)
             }

@@ -1,6 +1,7 @@
 //! One interface of a partition: its elements, and how far it is known.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use shared::geo::GeoCache;
 use shared::model::network::IpNet;
@@ -52,6 +53,8 @@ pub struct InterfaceState {
     pub(super) epoch: u64,
     /// That run has come to its end.
     pub(super) ended: bool,
+    /// How full the process was when it was heard last.
+    pub(super) levels: Arc<[(&'static str, u64)]>,
     /// Batches of its summaries, by the node that numbered them.
     pub batches: BTreeMap<String, Batches>,
 }
@@ -70,6 +73,7 @@ impl Partition {
             asked: 0,
             epoch: 0,
             ended: false,
+            levels: Arc::clone(&self.levels),
             batches: BTreeMap::new(),
         }
     }

@@ -1,6 +1,7 @@
 //! A partition's state is written down, and read by whoever holds the partition next.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use prost::Message as _;
 use shared::geo::GeoCache;
@@ -176,6 +177,7 @@ impl InterfaceState {
             resume: resume.collect(),
             asked: saved.asked,
             epoch: saved.epoch,
+            levels: Arc::default(),
             ended: saved.ended,
             batches: batches.collect(),
         })

@@ -410,3 +410,23 @@ fn a_script_that_keeps_failing_is_left_alone_and_tried_again() {
     let counts = partition.report().scripts["test"];
     assert_eq!((counts.calls, counts.errors, counts.quarantined, counts.skips), (8, 3, 1, 9));
 }
+
+#[test]
+fn scripts_of_the_system_read_how_full_the_process_is() {
+    let text = r#"#{
+        key: "disk", kind: "system", default_enabled: true,
+        hooks: #{ min: |params| if params.stats.disk_free < 1000 { trigger_alert(#{ value: params.stats.disk_free }) } },
+    }"#;
+    let mut partition = partition(script(text), serde_json::json!({}));
+    let free = [5000, 400, 5000];
+    let outputs: Vec<Output> = (0..180)
+        .map(|at| {
+            // The minute's run is done by the summary that ends it.
+            partition.observe(&[("disk_free", free[at as usize / 60]), ("store_waiting", 3)]);
+            partition.apply(&delta(at, &[("10.0.0.1", 100)]))
+        })
+        .collect();
+    let engaged = (AlertAction::Engage, "flowhook".to_owned(), 120);
+    let released = (AlertAction::Release, "flowhook".to_owned(), 180);
+    assert_eq!(transitions(&outputs), [engaged, released]);
+}

@@ -155,6 +155,7 @@ impl ShardState {
         if let Some(scripts) = self.args.scripts.news() {
             partition.reload_scripts(&scripts);
         }
+        partition.observe(&self.args.levels());
         let applied = guarded(|| {
             #[cfg(test)]
             assert_ne!(delta.producer.interface, "poison", "a test says so");

@@ -68,6 +68,7 @@ impl SupervisorState {
             config: self.deps.config.clone(),
             scripts: self.deps.scripts.clone(),
             backlog: self.backlog.clone(),
+            levels: Arc::clone(&self.deps.levels),
             clock: Arc::clone(&self.deps.clock),
             refused: BTreeSet::new(),
             at_once: self.deps.alone,

@@ -24,6 +24,10 @@ use crate::keeper::Times;
 /// A function that gives all metrics in Prometheus text format.
 pub type MetricsText = Arc<dyn Fn() -> String + Send + Sync>;
 
+/// A function that tells how full queues and disk of the process are, by names of
+/// [`SYSTEM_LEVELS`](shared::model::entity_field::SYSTEM_LEVELS).
+pub type Levels = Arc<dyn Fn() -> Vec<(&'static str, u64)> + Send + Sync>;
+
 /// What the aggregator role needs.
 #[derive(Clone)]
 pub struct AggregatorDeps {
@@ -75,6 +79,8 @@ pub struct AggregatorDeps {
     pub run: u64,
     /// When leases are renewed and given up.
     pub times: Times,
+    /// How full the process is.
+    pub levels: Levels,
     /// Metrics for `/metrics`.
     pub metrics_text: MetricsText,
 }

@@ -69,6 +69,7 @@ pub(crate) fn deps(bus: &SharedBus, store: &SqliteStore) -> AggregatorDeps {
         times: Times::default(),
         site: "s".to_owned(),
         node: "n".to_owned(),
+        levels: Arc::new(Vec::new),
         metrics_text: Arc::new(|| "up 1\n".to_owned()),
     }
 }

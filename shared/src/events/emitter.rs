@@ -135,6 +135,11 @@ impl Emitter {
         }
     }
 
+    /// Events that wait for the outbox.
+    pub fn waiting(&self) -> u64 {
+        self.0.as_ref().map_or(0, |inner| (inner.queue.max_capacity() - inner.queue.capacity()) as u64)
+    }
+
     /// Waits until everything told so far is stored.
     pub async fn flush(&self) {
         let Some(inner) = &self.0 else { return };

@@ -75,5 +75,17 @@ pub const AM_HOST_LEVELS: [(&str, &str); 4] = [
     ("days_left", "Days until the certificate expires, 0 when it has or there is none."),
 ];
 
+/// Levels of flowhook itself, in `stats` only. All but the first two are of the aggregator's process as it
+/// is when the run begins; one that the process does not have is absent.
+pub const SYSTEM_LEVELS: [(&str, &str); 7] = [
+    ("hosts", "Hosts known."),
+    ("engaged_alerts", "Alerts engaged."),
+    ("deltas_waiting", "Summaries that the aggregator has taken from the bus and not yet applied."),
+    ("events_waiting", "Events that wait for the store, of at most 8192."),
+    ("store_waiting", "Calls that wait for the store."),
+    ("disk_free", "Bytes free on the disk that holds `node.state_dir`; absent where nothing is kept."),
+    ("disk_size", "Size of that disk in bytes; absent where nothing is kept."),
+];
+
 /// Of flowhook itself.
 pub const SYSTEM_FIELDS: &[EntityField] = &[field("name", "text", "`flowhook`.")];

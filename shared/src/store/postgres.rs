@@ -70,6 +70,10 @@ impl Store for PostgresStore {
         Some(self.database.health())
     }
 
+    fn waiting(&self) -> u64 {
+        self.database.waiting()
+    }
+
     async fn close(&self) {
         self.database.close();
     }

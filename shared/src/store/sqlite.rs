@@ -109,6 +109,10 @@ impl Store for SqliteStore {
         Some(self.ledger.health())
     }
 
+    fn waiting(&self) -> u64 {
+        [&self.ledger, &self.flows, &self.series].into_iter().map(Database::waiting).sum()
+    }
+
     /// Also writes the logs back into the files, and ends the threads.
     async fn close(&self) {
         self.ledger.close().await;

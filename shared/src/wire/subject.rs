@@ -88,6 +88,11 @@ impl Subjects {
         format!("{}rq.v1._role.{}.{}", self.prefix, token(role), token(verb))
     }
 
+    /// A question to one role of a node, how often rules have chosen an alert: `rq.v1.<node>.<role>-hits`.
+    pub fn rule_hits(&self, role: &str, node: &str) -> String {
+        self.request(node, &format!("{role}-hits"))
+    }
+
     /// A question to one aggregator about live elements: `rq.v1._live.<node>`.
     pub fn live(&self, node: &str) -> String {
         format!("{}rq.v1._live.{}", self.prefix, token(node))

@@ -84,7 +84,7 @@ pub fn test(args: &TestArgs, config: &Config, output: Output) -> Result<(), Fail
     let (shown, all) = (output == Output::Text, args.all);
     if let Some(log) = &args.log {
         let calls = Rc::new(RefCell::new(Calls::default()));
-        let observer = || watch(Rc::clone(&calls), shown, all);
+        let observer = || Some(watch(Rc::clone(&calls), shown, all));
         let settings = ScriptSettings { config: given, ..ScriptSettings::default() };
         let (alerts, malformed) = trial::lines(&source, log, settings, config, &observer)?;
         let calls = std::mem::take(&mut *calls.borrow_mut());
@@ -98,7 +98,7 @@ pub fn test(args: &TestArgs, config: &Config, output: Output) -> Result<(), Fail
     for (capture, expected, own) in captures(args, &source, script.meta())? {
         let settings = ScriptSettings { config: given.clone().or(own), ..ScriptSettings::default() };
         let calls = Rc::new(RefCell::new(Calls::default()));
-        let observer = || watch(Rc::clone(&calls), shown, all);
+        let observer = || Some(watch(Rc::clone(&calls), shown, all));
         let trial = trial::run(&source, &capture, settings, config, &observer, false)?;
         let calls = std::mem::take(&mut *calls.borrow_mut());
         let (alerts, malformed) = (trial.alerts, BTreeMap::new());

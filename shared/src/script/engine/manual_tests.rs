@@ -10,7 +10,8 @@ use super::run::params_map;
 use super::tests::{flow, host_params, source};
 use super::*;
 use crate::model::entity_field::{
-    AM_HOST_FIELDS, AM_HOST_LEVELS, EntityField, HOST_FIELDS, INTERFACE_FIELDS, NETWORK_FIELDS, SYSTEM_FIELDS,
+    AM_HOST_FIELDS, AM_HOST_LEVELS, EntityField, HOST_FIELDS, INTERFACE_FIELDS, NETWORK_FIELDS,
+    SYSTEM_FIELDS, SYSTEM_LEVELS,
 };
 use crate::model::flow_field::{FLOW_FIELDS, FieldValue};
 use crate::model::{
@@ -212,14 +213,13 @@ fn the_pages_of_elements_are_the_lists_of_their_fields() {
     let contacts = ContactKind::ALL.map(|kind| (kind.counter(), kind.doc()));
     let now =
         [("live_flows", "Flows alive."), ("hosts", "Active hosts."), ("local_hosts", "Active local hosts.")];
-    let system_now = [("hosts", "Hosts known."), ("engaged_alerts", "Alerts engaged.")];
     let interfaces = zip(InterfaceCounters::NAMES, InterfaceCounters::DOCS);
     let system = zip(SystemCounters::NAMES, SystemCounters::DOCS);
     let monitor = zip(MonitorCounters::NAMES, MonitorCounters::DOCS);
     element_page(ScriptKind::Host, "a host", "bytes_sent", HOST_FIELDS, &hosts, &contacts);
     element_page(ScriptKind::Network, "a network", "bytes_ingress", NETWORK_FIELDS, &networks, &[]);
     element_page(ScriptKind::Interface, "an interface", "bytes", INTERFACE_FIELDS, &interfaces, &now);
-    element_page(ScriptKind::System, "the system", "drops", SYSTEM_FIELDS, &system, &system_now);
+    element_page(ScriptKind::System, "the system", "drops", SYSTEM_FIELDS, &system, &SYSTEM_LEVELS);
     let (kind, title) = (ScriptKind::ActiveMonitoring, "a probed host");
     element_page(kind, title, MonitorCounters::NAMES[0], AM_HOST_FIELDS, &monitor, &AM_HOST_LEVELS);
 }

@@ -170,6 +170,11 @@ impl Database {
         &self.0.name
     }
 
+    /// Callers that wait for a connection.
+    pub fn waiting(&self) -> u64 {
+        self.0.pool.status().waiting as u64
+    }
+
     /// How the server does.
     pub fn health(&self) -> watch::Receiver<StoreHealth> {
         self.0.health.subscribe()

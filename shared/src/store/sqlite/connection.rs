@@ -108,6 +108,11 @@ impl Database {
         self.writer.health()
     }
 
+    /// Calls that wait for their turn.
+    pub fn waiting(&self) -> u64 {
+        self.writer.waiting() + self.reader.waiting()
+    }
+
     /// Transactions committed since opening.
     pub fn commits(&self) -> u64 {
         self.writer.commits()

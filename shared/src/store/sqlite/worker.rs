@@ -170,6 +170,11 @@ impl Worker {
         self.health.subscribe()
     }
 
+    /// Calls that wait for their turn.
+    pub fn waiting(&self) -> u64 {
+        (self.queue.max_capacity() - self.queue.capacity()) as u64
+    }
+
     /// Transactions committed so far.
     pub fn commits(&self) -> u64 {
         self.commits.load(Ordering::Relaxed)
