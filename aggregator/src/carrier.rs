@@ -95,9 +95,10 @@ impl Carrier {
                 return Err(error.into());
             }
             tracing::error!(%error, partition = step.partition, "a step cannot be stored, trying again");
-            // A store that is away is waited for, the bus keeps the deltas meanwhile. With one that fails,
-            // samples are worth less than alerts: they do not hold up the deltas for long.
-            tries += u32::from(!matches!(error, StoreError::Unavailable(_)));
+            // A store that is away or full is waited for, the bus keeps the deltas meanwhile: without the
+            // samples it would take the rest as little. With one that fails otherwise, samples are worth
+            // less than alerts: they do not hold up the deltas for long.
+            tries += u32::from(!matches!(error, StoreError::Unavailable(_) | StoreError::Disk(_)));
             if tries == SAMPLES_TRIED && !step.samples.is_empty() {
                 tracing::error!(partition = step.partition, "a minute of time series is lost");
                 step.samples.iter().for_each(|_| metrics::lost("samples"));

@@ -102,21 +102,35 @@ impl Bus for NodeBus {
             return Err(timeout());
         }
         let (lost, ack_lost, forgets) = (self.world.fails(1), self.world.fails(2), self.world.fails(1));
-        if !lost {
-            let stream = keeper(subject);
-            let mut shared = self.world.lock();
+        // One that is late is overtaken by those that come after it.
+        let late = self.world.fails(1).then(|| Duration::from_millis(self.world.draw(5000)));
+        let (world, message) = (Arc::clone(&self.world), (subject.to_owned(), id.to_owned(), payload));
+        let keep = move || {
+            let stream = keeper(&message.0);
+            let mut shared = world.lock();
             let log = shared.streams.logs.entry(stream.kind()).or_default();
             if forgets {
                 // The window in which ids are known has passed.
-                log.ids.remove(id);
+                log.ids.remove(&message.1);
             }
-            if log.ids.insert(id.to_owned()) {
-                log.messages.push((subject.to_owned(), id.to_owned(), payload));
+            if !lost && log.ids.insert(message.1.clone()) {
+                log.messages.push(message);
             }
-        }
+        };
         let answer = if lost || ack_lost { Err(timeout()) } else { Ok(()) };
         let wait = Duration::from_millis(self.world.draw(if lost || ack_lost { 4000 } else { 200 }));
+        let keep = match late {
+            Some(_) => Some(keep),
+            None => {
+                keep();
+                None
+            }
+        };
         tokio::spawn(async move {
+            if let (Some(late), Some(keep)) = (late, keep) {
+                tokio::time::sleep(late).await;
+                keep();
+            }
             tokio::time::sleep(wait).await;
             let _ = told.send(answer);
         });

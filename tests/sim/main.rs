@@ -4,13 +4,19 @@
 //! their partitions and scripts, and outbox; the notifier's router and lane. Around them a bus, leases,
 //! a store, a ledger and an endpoint that fail as real ones do ([`world`]), and somebody who breaks
 //! things ([`nemesis`]): processes are killed at whatever await they stand, put to sleep and woken with
-//! what they knew, cut off; messages are lost, delayed and stored twice, acknowledgements are lost, and so
-//! are answers of the store; clocks step. In the end everything is well again, and an oracle ([`oracle`])
+//! what they knew, cut off; messages are lost, delayed, overtaken and stored twice, acknowledgements are lost, and so
+//! are answers of the store; disks are full, and clocks step. In the end everything is well again, and an oracle ([`oracle`])
 //! goes through what the bus has kept, in order, once: whatever came of it has to be the same.
 //!
 //! `just sim SEEDS` runs more seeds; a failure names the one that shows it: `SIM_SEED=n just sim`.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "a test fails by panicking"
+)]
 
 mod aggregators;
 mod bus;
@@ -23,13 +29,18 @@ mod store;
 mod world;
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
+use shared::clock::Stopwatch;
 use tokio::task::LocalSet;
 
 use world::World;
 
-/// Seeds of a test run; `SIM_SEEDS` says another number.
-const SEEDS: u64 = 100;
+/// Seeds of a test run at most; `SIM_SEEDS` says another number.
+const SEEDS: u64 = 2000;
+
+/// How long a test run goes on with new seeds, unless a number was asked for.
+const LONG_ENOUGH: Duration = Duration::from_secs(20);
 
 /// Everything of one seed.
 fn simulate(seed: u64) -> Result<(), String> {
@@ -46,17 +57,22 @@ fn simulate(seed: u64) -> Result<(), String> {
 #[test]
 fn whatever_breaks_the_outcome_is_that_of_an_undisturbed_run() {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
-    let seeds = match number("SIM_SEED") {
-        Some(seed) => seed..seed + 1,
-        None => 0..number("SIM_SEEDS").unwrap_or(SEEDS),
+    let (seeds, patience) = match (number("SIM_SEED"), number("SIM_SEEDS")) {
+        (Some(seed), _) => (seed..seed + 1, Duration::MAX),
+        (None, Some(seeds)) => (0..seeds, Duration::MAX),
+        (None, None) => (0..SEEDS, LONG_ENOUGH),
     };
+    let watch = Stopwatch::start();
     let next = AtomicU64::new(seeds.start);
     let failed: Vec<(u64, String)> = std::thread::scope(|scope| {
         let work = || {
             let mut failed = Vec::new();
             loop {
+                if failed.len() > 2 || watch.elapsed() > patience {
+                    return failed;
+                }
                 let seed = next.fetch_add(1, Ordering::SeqCst);
-                if seed >= seeds.end || failed.len() > 2 {
+                if seed >= seeds.end {
                     return failed;
                 }
                 let outcome = std::panic::catch_unwind(|| simulate(seed));
@@ -71,6 +87,11 @@ fn whatever_breaks_the_outcome_is_that_of_an_undisturbed_run() {
     });
     let told: Vec<String> = failed.iter().map(|(seed, cause)| format!("SIM_SEED={seed}: {cause}")).collect();
     assert!(told.is_empty(), "{}", told.join("\n"));
+    eprintln!(
+        "{} seeds in {:.0} s",
+        next.into_inner().min(seeds.end) - seeds.start,
+        watch.elapsed().as_secs_f64()
+    );
 }
 
 #[test]

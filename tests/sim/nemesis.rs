@@ -78,7 +78,7 @@ pub async fn run(world: &Arc<World>) -> Result<(), String> {
             end(&mut cluster, node, what);
         }
         if world.draw(100) < 7 && ends.len() < 4 {
-            let (node, what) = (cluster.any(), world.draw(7));
+            let (node, what) = (cluster.any(), world.draw(8));
             begin(&mut cluster, node, what);
             let lasts = Duration::from_millis(500 + world.draw(40_000));
             ends.push((now + lasts, node, what));
@@ -116,6 +116,7 @@ fn begin(cluster: &mut Cluster, node: &'static str, what: u64) {
         3 => world.set(node, |trouble| trouble.cut = true),
         4 => world.set(node, |trouble| trouble.no_store = true),
         5 => world.lock().leases_away = true,
+        6 => world.set(node, |trouble| trouble.full = true),
         _ => {
             let step = world.draw(7200) as i64 - 3600;
             world.set(node, |trouble| trouble.clock_s = step);
@@ -135,6 +136,7 @@ fn end(cluster: &mut Cluster, node: &'static str, what: u64) {
         3 => world.set(node, |trouble| trouble.cut = false),
         4 => world.set(node, |trouble| trouble.no_store = false),
         5 => world.lock().leases_away = false,
+        6 => world.set(node, |trouble| trouble.full = false),
         _ => world.set(node, |trouble| trouble.clock_s = 0),
     }
 }

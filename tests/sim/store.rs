@@ -38,6 +38,9 @@ impl NodeStore {
         if self.world.fails(1) {
             return failed("could not serialize access");
         }
+        if self.world.trouble(&self.node).full {
+            return Err(StoreError::Disk("database or disk is full".to_owned()));
+        }
         let answer = {
             let mut shared = self.world.lock();
             let Shared { tables, .. } = &mut *shared;

@@ -21,6 +21,8 @@ pub struct Trouble {
     pub cut: bool,
     /// It does not reach the store.
     pub no_store: bool,
+    /// The disk of its store is full.
+    pub full: bool,
     /// Its clock is off by so many seconds.
     pub clock_s: i64,
 }
