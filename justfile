@@ -120,6 +120,10 @@ bench-alerts alerts="100000":
 sim seeds="2000":
     SIM_SEEDS={{ seeds }} cargo test --quiet --test sim
 
+# Break a cluster of real processes and servers, as a seed says, and look through what is left
+chaos seed="1" rounds="3":
+    CHAOS_SEED={{ seed }} CHAOS_ROUNDS={{ rounds }} cargo test --quiet --test integration chaos:: -- --nocapture
+
 # Write a generated capture: mixed, manyflows, synflood [OUT [COUNT] [SEED]], or live OUT FLOWS [PACKETS]
 trace kind out=("target/traces/" + kind + ".pcap") *counts:
     mkdir -p "$(dirname "{{ out }}")"

@@ -85,9 +85,8 @@ impl Roles {
 
     /// Names of those that are played, as heartbeats say them.
     pub fn names(self) -> impl Iterator<Item = &'static str> {
-        let Self { collector, aggregator, notifier } = self;
-        let all = [("collector", collector), ("aggregator", aggregator), ("notifier", notifier)];
-        all.into_iter().filter_map(|(name, played)| played.then_some(name))
+        let named = [self.collector.then_some("collector"), self.aggregator.then_some("aggregator")];
+        named.into_iter().chain([self.notifier.then_some("notifier")]).flatten()
     }
 }
 

@@ -12,6 +12,7 @@ mod architecture;
 mod bad_input;
 mod capture_files;
 mod capture_truth;
+mod chaos;
 mod checks;
 mod cluster;
 mod cluster_recipe;

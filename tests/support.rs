@@ -4,6 +4,7 @@ pub mod certificates;
 pub mod http;
 pub mod mmdb;
 pub mod program;
+pub mod proxy;
 pub mod traffic;
 
 use std::io::Write;

@@ -19,32 +19,37 @@ use crate::support::{free_port, wait_for};
 /// Interfaces of which [`put`] tells.
 pub const INTERFACES: u32 = 8;
 
-/// Seconds in each of which each interface saw as many packets as its id says, and ten more.
+/// A second of an interface, in which it saw as many packets as its id says, and ten more: where it goes,
+/// and the message.
+pub fn second_of(subjects: &Subjects, ifid: u32, second: i64) -> (String, bytes::Bytes) {
+    let from = Timestamp::from_secs(1_700_000_040 + second);
+    let counters = InterfaceCounters { packets: u64::from(ifid) + 10, ..InterfaceCounters::default() };
+    let delta = Delta {
+        producer: Producer {
+            site: "s".into(),
+            node: "c".into(),
+            ifid,
+            interface: format!("eth{ifid}"),
+            epoch: 1,
+            sequence: second as u64 + 1,
+        },
+        from,
+        to: from.plus_secs(1),
+        watermark: from.plus_secs(1),
+        interface: InterfaceDelta { counters, ..InterfaceDelta::default() },
+        ..Delta::default()
+    };
+    (subjects.delta("s", partition::of_interface("s", ifid), "c", ifid), delta.encode())
+}
+
+/// Puts these seconds of every interface on the bus.
 pub async fn put(bus: &SharedBus, prefix: &str, seconds: std::ops::Range<i64>) {
     let subjects = Subjects::new(prefix);
     let mut receipts = Vec::new();
     for second in seconds {
         for ifid in 0..INTERFACES {
-            let from = Timestamp::from_secs(1_700_000_040 + second);
-            let counters =
-                InterfaceCounters { packets: u64::from(ifid) + 10, ..InterfaceCounters::default() };
-            let delta = Delta {
-                producer: Producer {
-                    site: "s".into(),
-                    node: "c".into(),
-                    ifid,
-                    interface: format!("eth{ifid}"),
-                    epoch: 1,
-                    sequence: second as u64 + 1,
-                },
-                from,
-                to: from.plus_secs(1),
-                watermark: from.plus_secs(1),
-                interface: InterfaceDelta { counters, ..InterfaceDelta::default() },
-                ..Delta::default()
-            };
-            let subject = subjects.delta("s", partition::of_interface("s", ifid), "c", ifid);
-            receipts.push(bus.append(&subject, &format!("{ifid}/{second}"), delta.encode()).await.unwrap());
+            let (subject, payload) = second_of(&subjects, ifid, second);
+            receipts.push(bus.append(&subject, &format!("{ifid}/{second}"), payload).await.unwrap());
         }
     }
     for receipt in receipts {
