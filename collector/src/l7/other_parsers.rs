@@ -6,8 +6,6 @@
 //! Ours read messages that are cut, in pieces and from the middle of a connection, and copy nothing,
 //! which is why they are our own; what they say is held to what those parsers say.
 
-use std::path::Path;
-
 use super::tests::{Run, tcp, udp};
 use super::*;
 
@@ -16,8 +14,7 @@ const CHANGES: usize = 3_000;
 
 /// First messages in the fuzzer's corpus that these dissectors decided on; of the client's side only.
 fn recorded(names: &[&str]) -> Vec<Vec<u8>> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fuzz/corpus/dissectors.txt");
-    let text = std::fs::read_to_string(path).unwrap();
+    let text = include_str!("../../../tests/fuzz/corpus/dissectors.txt");
     let mut messages = Vec::new();
     for line in text.lines().filter(|line| !line.starts_with('#')) {
         let (name, digits) = line.rsplit_once(' ').unwrap();
