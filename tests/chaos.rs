@@ -207,8 +207,10 @@ impl World {
         moments.sort_by_key(|(at, ..)| *at);
         let mut begun = Vec::new();
         for (at, begins, event) in moments {
-            let left = Duration::from_millis(at).saturating_sub(clock.elapsed());
-            std::thread::park_timeout(left);
+            while clock.elapsed() < Duration::from_millis(at) {
+                std::thread::park_timeout(Duration::from_millis(100));
+                self.roles().for_each(Role::look_after);
+            }
             if begins {
                 begun.push((event, SystemClock.now().ns() as f64 / 1e9));
                 self.begin(event);
@@ -284,6 +286,12 @@ fn whatever_breaks_nothing_is_lost_counted_twice_or_told_under_two_keys() {
     for storm in std::mem::take(&mut world.storms) {
         world.runtime.block_on(storm).unwrap();
     }
+
+    wait_for("all aggregators", 40, || {
+        world.roles().for_each(Role::look_after);
+        let up = |role: &Role| ask("GET", &format!("{}/health", role.url())).is_some_and(|(s, _)| s == 200);
+        world.aggregators.iter().all(up).then_some(())
+    });
 
     // Everything that was sent is counted once, by whoever is asked.
     let expected = counted(u64::try_from(seconds).unwrap());

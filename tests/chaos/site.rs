@@ -48,6 +48,8 @@ pub struct Role {
     database: String,
     setup: Setup,
     running: Option<Running>,
+    /// It was asked to stop.
+    leaving: Option<Running>,
 }
 
 impl Role {
@@ -83,7 +85,8 @@ impl Role {
         std::fs::write(setup.path("scripts/told.rhai"), SCRIPT).unwrap();
         let database =
             format!("postgresql://{}127.0.0.1:{}/{NAME}?application_name={name}", servers.login, store.port);
-        let mut started = Self { name, api, bus, store, peak_kib: 0, role, database, setup, running: None };
+        let mut started =
+            Self { name, api, bus, store, peak_kib: 0, role, database, setup, running: None, leaving: None };
         started.run();
         started
     }
@@ -95,6 +98,16 @@ impl Role {
         self.running = Some(Running::start(command, &self.setup.path("log")));
     }
 
+    /// Starts it again when it has ended by itself, as whoever looks after services does: one that is started
+    /// while a server is away says so and ends.
+    pub fn look_after(&mut self) {
+        let ended = self.running.as_mut().is_some_and(|running| !matches!(running.0.try_wait(), Ok(None)));
+        if ended {
+            eprintln!("{} ended by itself and is started again", self.name);
+            self.run();
+        }
+    }
+
     /// Kills it (SIGKILL).
     pub fn kill(&mut self) {
         self.look();
@@ -104,15 +117,16 @@ impl Role {
     /// Asks it to stop.
     pub fn leave(&mut self) {
         self.look();
-        if let Some(running) = &self.running {
-            running.ask_to_stop();
+        self.leaving = self.running.take();
+        if let Some(leaving) = &self.leaving {
+            leaving.ask_to_stop();
         }
     }
 
     /// True when it has stopped as it was asked to, in a few seconds; one that waits for a server that is
     /// away is killed, as whoever looks after services does.
     pub fn has_left(&mut self) -> bool {
-        let Some(mut running) = self.running.take() else { return true };
+        let Some(mut running) = self.leaving.take() else { return true };
         for _ in 0..40 {
             if let Ok(Some(status)) = running.0.try_wait() {
                 return status.success();
