@@ -188,3 +188,18 @@ fn a_changed_folder_is_in_force_soon_and_a_broken_file_changes_nothing() {
     wait_for("the end of it", 30, || get_json(&api)["items"].as_array()?.is_empty().then_some(()));
     assert_eq!(running.terminate(), Some(0));
 }
+
+#[test]
+fn checks_that_learn_forget_what_nobody_comes_back_to_and_do_not_learn_anew() {
+    let local = Setup::new("[node]\nlocal_networks = [\"192.168.0.0/16\"]\n");
+    let (demo, config) = (data("demo.pcap"), local.config());
+    let alerts = |kept: u32| {
+        let settings = json!({ "learning": 60, "kept": kept }).to_string();
+        let args = ["script", "test", "rare_destination", "--capture", text(&demo), "-c", &config];
+        let report = run_json(&[&args[..], &["--script-config", &settings, "-O", "json"]].concat());
+        report[0]["alerts"]["rare_destination"].as_u64().unwrap_or(0)
+    };
+    // With room for few it tells more often that somebody goes to a new place, and never falls silent.
+    let (all, few) = (alerts(50_000), alerts(6));
+    assert!(all > 0 && few > all, "{all} {few}");
+}
