@@ -22,7 +22,9 @@ cluster-down:
 
 # Formatting, lints, and all tests
 test: fmt-check lint previous
-    cargo test --workspace --quiet --no-fail-fast
+    cargo test --workspace --quiet --no-fail-fast -- --skip chaos::
+    # Alone: it measures how soon a process takes over.
+    cargo test --test integration --quiet -- chaos::
 
 # Build the previous program, which the upgrade is tested with
 previous:
