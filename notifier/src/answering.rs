@@ -59,19 +59,22 @@ pub trait Answers: Send + Sync + 'static {
     async fn answer(&self, verb: &str, question: &[u8]) -> Result<Value, Refusal>;
 }
 
-/// Answers questions from the bus until the returned set is dropped.
+/// Answers questions from the bus until the returned set is dropped: of the notifiers of a site one answers
+/// each question, and does what it asks for once.
 ///
 /// # Errors
 /// [`BusError`] when a subscription fails.
 pub async fn listen<A: Answers>(
     bus: &SharedBus,
     subjects: &Subjects,
+    site: &str,
     answers: A,
 ) -> Result<JoinSet<()>, BusError> {
     let answers = Arc::new(answers);
     let mut listeners = JoinSet::new();
     for verb in A::VERBS {
-        let questions = bus.subscribe(&subjects.request_role(ROLE, verb)).await?;
+        let subject = subjects.request_role(ROLE, verb);
+        let questions = bus.subscribe_in(&format!("{ROLE}/{site}"), &subject).await?;
         listeners.spawn(pump(verb, questions, Arc::clone(&answers)));
     }
     Ok(listeners)

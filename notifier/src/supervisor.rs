@@ -170,7 +170,8 @@ impl Actor for NotifierSupervisor {
             ledger: Arc::clone(&plan.deps.ledger),
             clock: Arc::clone(&plan.deps.clock),
         };
-        let mut listeners = crate::answering::listen(&plan.deps.bus, &plan.deps.subjects, desk).await?;
+        let mut listeners =
+            crate::answering::listen(&plan.deps.bus, &plan.deps.subjects, &plan.deps.site, desk).await?;
         if plan.deps.config.bridge.enabled {
             listeners.spawn(bridge::run(BridgeArgs {
                 bus: Arc::clone(&plan.deps.bus),

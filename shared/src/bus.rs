@@ -313,6 +313,9 @@ pub trait Bus: Send + Sync + 'static {
     /// falls behind by more than 1024 messages loses the newest, counted.
     async fn subscribe(&self, filter: &str) -> Result<Subscription, BusError>;
 
+    /// The same, but of all that subscribe in one `group` only one receives each message.
+    async fn subscribe_in(&self, group: &str, filter: &str) -> Result<Subscription, BusError>;
+
     /// Asks a question and waits for the first answer.
     async fn request(&self, subject: &str, payload: Bytes, timeout: Duration) -> Result<Bytes, BusError>;
 

@@ -77,7 +77,7 @@ impl Duty {
         Ok(Some(Sources {
             events: tools.bus.consume(Stream::Event, CONSUMER, WHOLE_STREAM).await?,
             unkept: tools.bus.subscribe(&tools.subjects.prefixed("event.flow.>")).await?,
-            questions: crate::answering::listen(&tools.bus, &tools.subjects, desk).await?,
+            questions: crate::answering::listen(&tools.bus, &tools.subjects, &tools.site, desk).await?,
         }))
     }
 

@@ -28,6 +28,7 @@ pub async fn run(bus: SharedBus, prefix: &str) {
     let suite = Suite { bus: &*bus, subjects: &subjects };
     suite.subscriptions_follow_wildcards().await;
     suite.every_subscriber_gets_every_message().await;
+    suite.one_of_a_group_gets_each_message().await;
     suite.a_question_gets_its_first_answer().await;
     suite.a_question_to_nobody_ends_at_once().await;
     suite.an_unanswered_question_ends_by_its_timeout().await;
@@ -64,6 +65,30 @@ impl Suite<'_> {
         }
         assert_eq!(texts(&mut one, 2).await, ["a.b", "a.end"]);
         assert_eq!(texts(&mut rest, 3).await, ["a.b.c", "a.b", "a.end"]);
+    }
+
+    async fn one_of_a_group_gets_each_message(&self) {
+        let subject = self.subjects.heartbeat("group");
+        let group = |name: &'static str| self.bus.subscribe_in(name, &subject);
+        let mut all = self.subscribe(&subject).await;
+        let (mut one, mut two) = (group("a b").await.unwrap(), group("a b").await.unwrap());
+        let mut other = group("c").await.unwrap();
+        let numbers: Vec<String> = (0..20).map(|number| number.to_string()).collect();
+        for number in &numbers {
+            self.publish(&subject, number).await;
+        }
+        assert_eq!(texts(&mut all, 20).await, numbers);
+        assert_eq!(texts(&mut other, 20).await, numbers);
+        let mut got = Vec::new();
+        for _ in 0..20 {
+            let next = async {
+                tokio::select! { next = one.next() => next, next = two.next() => next }
+            };
+            let message = within("one of the group", next).await.unwrap();
+            got.push(String::from_utf8_lossy(&message.payload).into_owned());
+        }
+        got.sort_by_key(|number| number.parse::<u32>().unwrap_or_default());
+        assert_eq!(got, numbers, "each once");
     }
 
     async fn every_subscriber_gets_every_message(&self) {

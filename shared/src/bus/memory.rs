@@ -7,6 +7,7 @@
 //! A durable consumer exists from its first [`consume`](Bus::consume) on and gets what is appended
 //! from then on; start consumers before producers. A message that nobody wants is dropped at once.
 
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -63,6 +64,8 @@ pub struct MemoryBus {
 
 struct Subscriber {
     filter: String,
+    /// Only one of its group gets each message.
+    group: Option<String>,
     messages: mpsc::Sender<Message>,
 }
 
@@ -94,12 +97,23 @@ impl MemoryBus {
         })
     }
 
+    fn listen(&self, group: Option<String>, filter: &str) -> Result<Subscription, BusError> {
+        let (messages, receiver) = mpsc::channel(SUBSCRIPTION_CAPACITY);
+        let mut subscriptions = lock(&self.subscriptions);
+        let subscriptions = subscriptions.as_mut().ok_or(BusError::Closed)?;
+        subscriptions.retain(|subscriber| !subscriber.messages.is_closed());
+        subscriptions.push(Subscriber { filter: filter.to_owned(), group, messages });
+        Ok(Subscription(receiver))
+    }
+
     /// The subscribers of a subject, and who is gone forgotten.
     fn subscribers(&self, subject: &str) -> Result<Vec<(String, mpsc::Sender<Message>)>, BusError> {
         let mut subscriptions = lock(&self.subscriptions);
         let subscriptions = subscriptions.as_mut().ok_or(BusError::Closed)?;
         subscriptions.retain(|subscriber| !subscriber.messages.is_closed());
+        let mut groups = HashSet::new();
         let wanting = subscriptions.iter().filter(|subscriber| matches(&subscriber.filter, subject));
+        let wanting = wanting.filter(|one| one.group.as_ref().is_none_or(|group| groups.insert(group)));
         Ok(wanting.map(|subscriber| (subscriber.filter.clone(), subscriber.messages.clone())).collect())
     }
 
@@ -224,12 +238,11 @@ impl Bus for MemoryBus {
     }
 
     async fn subscribe(&self, filter: &str) -> Result<Subscription, BusError> {
-        let (messages, receiver) = mpsc::channel(SUBSCRIPTION_CAPACITY);
-        let mut subscriptions = lock(&self.subscriptions);
-        let subscriptions = subscriptions.as_mut().ok_or(BusError::Closed)?;
-        subscriptions.retain(|subscriber| !subscriber.messages.is_closed());
-        subscriptions.push(Subscriber { filter: filter.to_owned(), messages });
-        Ok(Subscription(receiver))
+        self.listen(None, filter)
+    }
+
+    async fn subscribe_in(&self, group: &str, filter: &str) -> Result<Subscription, BusError> {
+        self.listen(Some(group.to_owned()), filter)
     }
 
     async fn request(&self, subject: &str, payload: Bytes, timeout: Duration) -> Result<Bytes, BusError> {

@@ -119,6 +119,29 @@ impl NatsBus {
             result = call => result,
         }
     }
+
+    async fn listen(&self, group: Option<String>, filter: &str) -> Result<Subscription, BusError> {
+        let subscriber = self.open(async {
+            let subscribed = match group {
+                None => self.client.subscribe(filter.to_owned()).await,
+                Some(group) => self.client.queue_subscribe(filter.to_owned(), group).await,
+            };
+            let subscriber = subscribed.map_err(|e| other(format!("subscribe to {filter}"), e))?;
+            // The server should know before anybody who is told publishes.
+            self.client.flush().await.map_err(|e| other(format!("subscribe to {filter}"), e))?;
+            Ok(subscriber)
+        });
+        let subscriber = subscriber.await?;
+        let (messages, receiver) = mpsc::channel(SUBSCRIPTION_CAPACITY);
+        tokio::spawn(deliver(
+            subscriber,
+            messages,
+            filter.to_owned(),
+            self.outbox.clone(),
+            self.closed.subscribe(),
+        ));
+        Ok(Subscription(receiver))
+    }
 }
 
 #[async_trait]
@@ -142,23 +165,11 @@ impl Bus for NatsBus {
     }
 
     async fn subscribe(&self, filter: &str) -> Result<Subscription, BusError> {
-        let subscriber = self.open(async {
-            let subscribed = self.client.subscribe(filter.to_owned()).await;
-            let subscriber = subscribed.map_err(|e| other(format!("subscribe to {filter}"), e))?;
-            // The server should know before anybody who is told publishes.
-            self.client.flush().await.map_err(|e| other(format!("subscribe to {filter}"), e))?;
-            Ok(subscriber)
-        });
-        let subscriber = subscriber.await?;
-        let (messages, receiver) = mpsc::channel(SUBSCRIPTION_CAPACITY);
-        tokio::spawn(deliver(
-            subscriber,
-            messages,
-            filter.to_owned(),
-            self.outbox.clone(),
-            self.closed.subscribe(),
-        ));
-        Ok(Subscription(receiver))
+        self.listen(None, filter).await
+    }
+
+    async fn subscribe_in(&self, group: &str, filter: &str) -> Result<Subscription, BusError> {
+        self.listen(Some(consumer::encode_name(group)), filter).await
     }
 
     async fn request(&self, subject: &str, payload: Bytes, timeout: Duration) -> Result<Bytes, BusError> {

@@ -114,6 +114,10 @@ impl Bus for FailsOnce<SharedBus> {
         self.inner.subscribe(filter).await
     }
 
+    async fn subscribe_in(&self, group: &str, filter: &str) -> Result<Subscription, BusError> {
+        self.inner.subscribe_in(group, filter).await
+    }
+
     async fn request(&self, subject: &str, payload: Bytes, timeout: Duration) -> Result<Bytes, BusError> {
         self.inner.request(subject, payload, timeout).await
     }
