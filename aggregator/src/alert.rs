@@ -8,8 +8,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use shared::model::alert::{AlertFlow, derive_id};
-use shared::model::{Alert, AlertAction, AlertRules, Entity, Granularity, HostPools, Party, Timestamp};
+use shared::model::alert::derive_id;
+use shared::model::{Alert, AlertAction, AlertRules, Entity, Granularity, HostPools, Timestamp};
 use shared::script::registry::ScriptSetup;
 use shared::script::{AlertRequest, CurrentAlert, ScriptMeta};
 use shared::store::{EngagedAlert, Transition};
@@ -19,6 +19,7 @@ mod damping;
 mod held;
 mod key;
 mod saved;
+mod subject;
 
 pub use build::alert_type;
 use build::{build, shows};
@@ -27,39 +28,10 @@ use damping::Flaps;
 use held::Held;
 pub use held::Limits;
 use key::{AsKey, Key, KeyRef};
+pub use subject::{Place, Subject};
 
 /// Alerts that are watched for flapping, and such that wait for more runs, of one partition at most.
 const MAX_WATCHED: usize = 100_000;
-
-/// An interface, as alerts name it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place<'a> {
-    /// Site.
-    pub site: &'a str,
-    /// Interface id.
-    pub ifid: u32,
-}
-
-/// Which element an alert is about, and where.
-#[derive(Clone, Debug)]
-pub struct Subject {
-    /// Entity.
-    pub entity: Entity,
-    /// Its identifying string.
-    pub value: String,
-    /// Site.
-    pub site: String,
-    /// Node that captures.
-    pub node: String,
-    /// Interface id.
-    pub ifid: u32,
-    /// Interface name.
-    pub interface: String,
-    /// The host, when it is one; the client of a flow.
-    pub party: Option<Party>,
-    /// The server and the flow, when it is one.
-    pub flow: Option<(Party, AlertFlow)>,
-}
 
 /// An alert that is engaged.
 #[derive(Debug)]

@@ -130,14 +130,11 @@ impl Detection {
     /// Reads all that waits: nothing more is to come.
     pub(super) fn flush(&mut self, flow: &mut Flow, now: Timestamp, names: &mut Names) {
         for from_client in [true, false] {
-            // Each round passes one hole of at most as many as segments wait.
-            while let Some(early) = self.early(flow) {
-                let before = early.bytes();
-                early.pass_hole(usize::from(!from_client));
+            let side = usize::from(!from_client);
+            // Each round reads one segment at least.
+            while let Some(early) = self.early(flow).filter(|early| early.waits(side)) {
+                early.pass_hole(side);
                 self.catch_up(flow, from_client, now, names);
-                if self.early(flow).is_none_or(|early| early.bytes() == before) {
-                    break;
-                }
             }
         }
     }

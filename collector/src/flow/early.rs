@@ -58,7 +58,12 @@ pub(super) struct Early {
 impl Early {
     /// Whether none waits.
     pub(super) fn is_empty(&self) -> bool {
-        self.sides.iter().all(|side| side.segments.is_empty())
+        !self.waits(0) && !self.waits(1)
+    }
+
+    /// Whether some of this side wait.
+    pub(super) fn waits(&self, side: usize) -> bool {
+        !self.sides[side].segments.is_empty()
     }
 
     /// Bytes that wait.
@@ -68,14 +73,12 @@ impl Early {
 
     /// Whether the bytes up to `ack` of `side`, whose receiver has them, contain the missing one.
     pub(super) fn passed_by(&self, side: usize, ack: u32) -> bool {
-        let side = &self.sides[side];
-        !side.segments.is_empty() && before(side.wanted, ack)
+        self.waits(side) && before(self.sides[side].wanted, ack)
     }
 
     /// Says whether it is a segment's turn; one that has to wait is kept.
     pub(super) fn turn(early: &mut Option<Box<Self>>, side: usize, span: Span, payload: &[u8]) -> Turn {
-        let waits = early.as_ref().is_some_and(|early| !early.sides[side].segments.is_empty());
-        if !waits {
+        if !early.as_ref().is_some_and(|early| early.waits(side)) {
             if span.missing == 0 || span.missing as usize > MAX_BYTES {
                 return if span.old < span.len { Turn::Now(span.old as usize) } else { Turn::Old };
             }
