@@ -140,6 +140,39 @@ fn a_bus_that_cannot_be_reached_is_named() {
 }
 
 #[test]
+fn every_role_stops_although_the_server_is_away() {
+    let Some(mut nats) = nats_server("away") else { return };
+    let running: Vec<(Setup, Running)> = ["aggregator", "notifier", "collector"]
+        .into_iter()
+        .map(|role| {
+            let setup = Setup::new(&format!(
+                "[node]\nname = \"{role}\"\nstate_dir = \"{{dir}}/state\"\n[bus]\nkind = \"nats\"\n\
+                 [bus.nats]\nservers = [\"{}\"]\n[aggregator.api]\nlisten = \"127.0.0.1:{}\"\n\
+                 [[collector.interface]]\nname = \"far0\"\nlisten = \"udp://127.0.0.1:{}\"\n",
+                nats.url,
+                free_port(),
+                free_port(),
+            ));
+            let process = Running::start(flowhook(&[role, "-c", &setup.config()]), &setup.path("log"));
+            (setup, process)
+        })
+        .collect();
+    for (setup, _) in &running {
+        wait_for("the start", 60, || {
+            let log = std::fs::read_to_string(setup.path("log")).unwrap_or_default();
+            (log.contains("API at") || log.contains("started")).then_some(())
+        });
+    }
+    nats.kill();
+    running.iter().for_each(|(_, process)| process.ask_to_stop());
+    for (setup, mut process) in running {
+        let code = wait_for("the end", 30, || process.0.try_wait().unwrap());
+        let log = std::fs::read_to_string(setup.path("log")).unwrap_or_default();
+        assert_eq!(code.code(), Some(0), "{log}");
+    }
+}
+
+#[test]
 fn a_role_alone_needs_a_bus_between_processes() {
     let stderr = crate::support::program::run_fails(&["notifier"], 3);
     assert!(stderr.contains("bus.kind"), "{stderr}");

@@ -14,7 +14,8 @@ impl Node {
             watcher.abort();
         }
         if let Some(last_words) = self.last_words.take() {
-            last_words.say().await;
+            // A bus that is away takes nothing.
+            let _ = tokio::time::timeout(Duration::from_secs(5), last_words.say()).await;
         }
         if let Some(collector) = self.collector.take() {
             stop_actor(&collector.actor.get_cell(), collector.handle, "collector").await;
@@ -29,7 +30,6 @@ impl Node {
         if let Some((actor, handle)) = self.notifier.take() {
             stop_actor(&actor.get_cell(), handle, "notifier").await;
         }
-        let _ = self.bus.flush().await;
         self.bus.close().await;
         if let Some(store) = &self.store {
             store.close().await;

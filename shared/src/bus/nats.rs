@@ -280,11 +280,13 @@ impl Bus for NatsBus {
         if self.closed.send_replace(true) {
             return;
         }
-        if self.client.drain().await.is_ok() {
-            let mut disconnected = self.disconnected.clone();
-            // Without an answer the connection ends with the process.
-            let _ = timeout(CLOSE_TIMEOUT, ended(&mut disconnected)).await;
-        }
+        // Without an answer the connection ends with the process.
+        let _ = timeout(CLOSE_TIMEOUT, async {
+            if self.client.drain().await.is_ok() {
+                ended(&mut self.disconnected.clone()).await;
+            }
+        })
+        .await;
     }
 }
 
