@@ -118,9 +118,9 @@ impl L7State {
         self.always && !self.done && self.stash.iter().all(Vec::is_empty)
     }
 
-    /// Feeds one payload-bearing packet, in the order of the wire.
+    /// Feeds one payload-bearing packet, in the order of the stream, each byte once: split messages are
+    /// joined as they are fed.
     ///
-    /// Segments that were sent again should not come here: split messages are joined as they arrive.
     /// What is learnt goes to `info` and, as bits, to `status`.
     pub fn on_payload(
         &mut self,
