@@ -88,6 +88,7 @@ mod haproxy;
 mod hart_ip;
 mod hislip;
 mod hl7;
+mod host;
 mod hp_virtgrp;
 mod hsrp;
 mod http;
@@ -257,7 +258,7 @@ mod zug;
 use std::net::IpAddr;
 
 use shared::model::flow::L7Info;
-use shared::model::status::StatusBits;
+use shared::model::status::{FlowStatus, StatusBits};
 use shared::model::{AppCategory, Breed, L4};
 
 pub use all::DISSECTORS;
@@ -375,6 +376,13 @@ impl Eq for Dissector {}
 /// For protocols whose payloads may begin with any byte.
 fn any_byte(_: u8) -> bool {
     true
+}
+
+/// Notes whether a whole message of a flow that is known to speak a protocol has that protocol's form.
+fn judge(well_formed: bool, status: &mut StatusBits) {
+    if !well_formed {
+        *status |= FlowStatus::MalformedPacket.bit();
+    }
 }
 
 /// Nothing to read beyond the protocol's name.

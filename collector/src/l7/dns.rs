@@ -5,10 +5,8 @@ use shared::model::flow::L7Info;
 use shared::model::status::{FlowStatus, StatusBits};
 use shared::model::{AppCategory, Breed, L4};
 
-use super::dga::looks_generated;
 use super::text::wire_name;
-use super::tls::has_punycode;
-use super::{Carrier, Dissector, L7Context, Probe, Want, any_byte, be16};
+use super::{Carrier, Dissector, L7Context, Probe, Want, any_byte, be16, host};
 
 const HEADER: usize = 12;
 const MAX_NAME: usize = 255;
@@ -151,6 +149,9 @@ fn note(message: &Message, name: &Name, cx: &L7Context, info: &mut L7Info, statu
     } else {
         dns.queries += 1;
     }
+    if message.reserved {
+        *status |= FlowStatus::MinorIssues.bit();
+    }
     if cx.l4 == L4::UDP && message.length > MAX_PLAIN && !message.has_edns {
         *status |= FlowStatus::LargeDns.bit();
     }
@@ -169,12 +170,9 @@ fn note(message: &Message, name: &Name, cx: &L7Context, info: &mut L7Info, statu
         if !local && name.iter().any(|byte| !byte.is_ascii_graphic()) {
             *status |= FlowStatus::InvalidCharacters.bit();
         }
-        if has_punycode(&dns.query) {
-            *status |= FlowStatus::PunycodeName.bit();
-        }
-        if !local && looks_generated(&dns.query) {
-            *status |= FlowStatus::DgaDomain.bit();
-        }
+        // At home anything goes but what looks like another name.
+        let meant = if local { FlowStatus::PunycodeName.bit() } else { StatusBits::MAX };
+        *status |= host::of_name(&dns.query) & meant;
     }
 }
 
@@ -187,6 +185,8 @@ struct Message {
     code: u16,
     /// A standard query with one question, or the answer to one.
     plain: bool,
+    /// The flag that must be zero is not.
+    reserved: bool,
     /// Type of the first question, whose name was kept.
     question: Option<u16>,
     /// It has an OPT record (RFC 6891).
@@ -220,9 +220,11 @@ fn parse(bytes: &[u8], mut keep: Option<&mut Name>) -> Result<Message, Malformed
     if !reply && code != 0 {
         return Err(Malformed);
     }
-    let plain = opcode == 0 && questions == 1 && flags & RESERVED == 0;
+    let reserved = flags & RESERVED != 0;
+    let plain = opcode == 0 && questions == 1 && !reserved;
+    let length = bytes.len();
     let mut message =
-        Message { reply, code, plain, question: None, has_edns: false, length: bytes.len(), end: None };
+        Message { reply, code, plain, reserved, question: None, has_edns: false, length, end: None };
     let mut at = HEADER;
     for number in 0..questions {
         let Some(end) = name(bytes, at, keep.take())? else {

@@ -105,6 +105,9 @@ fn dissect(bytes: &[u8], cx: &L7Context, info: &mut L7Info, status: &mut StatusB
     let mut want = Want::Next;
     let mut parts = Vec::new();
     for mut rest in kept::datagrams(bytes) {
+        if rest.get(1..3) == Some(&BAD) {
+            *status |= FlowStatus::MinorIssues.bit();
+        }
         while let Some(record) = record(rest) {
             rest = record.rest;
             match record.kind {

@@ -1,18 +1,18 @@
 //! HTTP/1 heads (RFC 9112), and what they lead to: tunnels, proxies, WebSocket, HTTP/2.
 
-mod risks;
+pub(super) mod risks;
 mod words;
 
 use shared::model::flow::{HttpInfo, L7Info};
 use shared::model::status::{FlowStatus, StatusBits};
 use shared::model::{AppCategory, Breed, L4};
 
-use super::text::{MAX_TEXT, first_line, is_address, starts, wire_name, wire_text};
+use super::text::{MAX_TEXT, first_line, is_address, starts, wire_name, wire_text, without_port};
 use super::tls::{self, secured};
-use super::{Carrier, Dissector, L7Context, Probe, Want, http2, name_only};
+use super::{Carrier, Dissector, L7Context, Probe, Want, host, http2, name_only};
 
 /// Longest request target kept, in bytes.
-const MAX_URL: usize = 1024;
+pub(super) const MAX_URL: usize = 1024;
 
 pub(super) static HTTP: Dissector = Dissector {
     name: "HTTP",
@@ -194,6 +194,7 @@ fn dissect(bytes: &[u8], cx: &L7Context, info: &mut L7Info, status: &mut StatusB
     if !complete {
         return Want::Longer;
     }
+    *status |= risks::of_head(bytes.get(..bytes.len() - rest.len()).unwrap_or_default());
     if let Some(hint) = hint(http, head.soap) {
         info.hint = hint.into();
     }
@@ -202,11 +203,9 @@ fn dissect(bytes: &[u8], cx: &L7Context, info: &mut L7Info, status: &mut StatusB
     }
     match code {
         Some(code) if code >= 200 => {
-            http.status = code;
+            note_code(code, http, status);
             *status |= risks::of_answer(http, rest);
-            if code >= 400 {
-                *status |= FlowStatus::ErrorCode.bit();
-            } else if &*http.method == "CONNECT" {
+            if code < 400 && &*http.method == "CONNECT" {
                 return Want::Become(&TUNNEL);
             }
         }
@@ -226,7 +225,7 @@ fn dissect(bytes: &[u8], cx: &L7Context, info: &mut L7Info, status: &mut StatusB
 
 /// What else than the host tells an application: as a type of content, which the table of applications
 /// knows.
-fn hint(http: &HttpInfo, soap: bool) -> Option<&str> {
+pub(super) fn hint(http: &HttpInfo, soap: bool) -> Option<&str> {
     let url = http.url.as_bytes();
     let path = memchr::memchr(b'?', url).and_then(|end| url.get(..end)).unwrap_or(url);
     if matches!(&*http.method, "PROPFIND" | "PROPPATCH" | "MKCOL" | "COPY" | "MOVE" | "LOCK" | "UNLOCK") {
@@ -267,50 +266,76 @@ fn is_proxied(url: &str, cx: &L7Context) -> bool {
     whole && matches!(cx.server_port, 3128 | 8080)
 }
 
+/// Notes what a field says, in whichever version it is sent.
+pub(super) fn note(name: &[u8], value: &[u8], asks: bool, http: &mut HttpInfo, status: &mut StatusBits) {
+    *status |= risks::of_value(value);
+    if risks::is_odd_name(name) {
+        *status |= FlowStatus::HttpSuspiciousHeader.bit();
+    }
+    let is = |wanted: &[u8]| name.eq_ignore_ascii_case(wanted);
+    match (name.len(), asks) {
+        (4, true) if is(b"Host") => note_host(value, http, status),
+        (6, false) if is(b"Server") => http.server = wire_text(value, MAX_TEXT),
+        (10, true) if is(b"User-Agent") => http.user_agent = wire_text(value, MAX_TEXT),
+        (12, false) if is(b"Content-Type") => http.content_type = wire_text(value, MAX_TEXT),
+        (13 | 19, true)
+            if (is(b"Authorization") || is(b"Proxy-Authorization")) && starts(value, b"Basic ") =>
+        {
+            *status |= FlowStatus::ClearTextCredentials.bit();
+        }
+        _ => {}
+    }
+}
+
+/// Notes the host that is asked for.
+pub(super) fn note_host(value: &[u8], http: &mut HttpInfo, status: &mut StatusBits) {
+    // Of the same name nothing else can be told.
+    if !http.host.as_bytes().eq_ignore_ascii_case(value) {
+        http.host = wire_name(value);
+        *status |= host::of_host(without_port(&http.host));
+    }
+    if is_address(&http.host) {
+        *status |= FlowStatus::NumericHost.bit();
+    }
+}
+
+/// Notes an answer's code.
+pub(super) fn note_code(code: u16, http: &mut HttpInfo, status: &mut StatusBits) {
+    http.status = code;
+    if code >= 400 {
+        *status |= FlowStatus::ErrorCode.bit();
+    }
+}
+
 /// What of a head is of interest only until its end.
 #[derive(Default)]
 struct Head<'a> {
     upgrade: &'a [u8],
     agent: Option<&'a [u8]>,
     soap: bool,
+    has_host: bool,
 }
 
 impl<'a> Head<'a> {
     fn line(&mut self, line: &'a [u8], is_request: bool, http: &mut HttpInfo, status: &mut StatusBits) {
         let Some(colon) = memchr::memchr(b':', line) else {
-            // A line that goes on begins with a blank (RFC 9112 §5.2).
-            if !line.first().is_some_and(|byte| matches!(byte, b' ' | b'\t')) {
-                *status |= FlowStatus::MalformedPacket.bit();
-            }
+            // A line that goes on begins with a blank; nobody should send one (RFC 9112 §5.2).
+            let goes_on = line.first().is_some_and(|byte| matches!(byte, b' ' | b'\t'));
+            *status |= if goes_on { FlowStatus::MinorIssues } else { FlowStatus::MalformedPacket }.bit();
             return;
         };
         let name = line.get(..colon).unwrap_or_default();
         let value = line.get(colon + 1..).unwrap_or_default().trim_ascii();
-        *status |= risks::of_value(value);
-        if risks::is_odd_name(name) {
-            *status |= FlowStatus::HttpSuspiciousHeader.bit();
-        }
+        note(name, value, is_request, http, status);
         let is = |wanted: &[u8]| name.eq_ignore_ascii_case(wanted);
-        match (name.len(), is_request) {
-            (4, true) if is(b"Host") => {
-                http.host = wire_name(value);
-                if is_address(&http.host) {
-                    *status |= FlowStatus::NumericHost.bit();
-                }
+        match name.len() {
+            4 if is_request && is(b"Host") && std::mem::replace(&mut self.has_host, true) => {
+                // RFC 9112 §3.2.
+                *status |= FlowStatus::MinorIssues.bit();
             }
-            (6, false) if is(b"Server") => http.server = wire_text(value, MAX_TEXT),
-            (7, _) if is(b"Upgrade") => self.upgrade = value,
-            (10, _) if is(b"SOAPAction") => self.soap = true,
-            (10, true) if is(b"User-Agent") => {
-                self.agent = Some(value);
-                http.user_agent = wire_text(value, MAX_TEXT);
-            }
-            (12, false) if is(b"Content-Type") => http.content_type = wire_text(value, MAX_TEXT),
-            (13 | 19, true)
-                if (is(b"Authorization") || is(b"Proxy-Authorization")) && starts(value, b"Basic ") =>
-            {
-                *status |= FlowStatus::ClearTextCredentials.bit();
-            }
+            7 if is(b"Upgrade") => self.upgrade = value,
+            10 if is(b"SOAPAction") => self.soap = true,
+            10 if is_request && is(b"User-Agent") => self.agent = Some(value),
             _ => {}
         }
     }

@@ -66,13 +66,18 @@ pub(super) fn reply_code(line: &[u8]) -> Option<u16> {
     Some(digits.iter().fold(0, |code, digit| code * 10 + u16::from(digit - b'0')))
 }
 
+/// A host without the port behind it.
+pub(super) fn without_port(host: &str) -> &str {
+    let port = |port: &str| port.bytes().all(|byte| byte.is_ascii_digit());
+    host.rsplit_once(':').filter(|(_, after)| port(after)).map_or(host, |(name, _)| name)
+}
+
 /// Whether a host, with or without port, is an address literal.
 pub(super) fn is_address(host: &str) -> bool {
     if let Some(inner) = host.strip_prefix('[') {
         return inner.split(']').next().is_some_and(|address| address.parse::<IpAddr>().is_ok());
     }
-    let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
-    host.parse::<IpAddr>().is_ok() || name.parse::<IpAddr>().is_ok()
+    host.parse::<IpAddr>().is_ok() || without_port(host).parse::<IpAddr>().is_ok()
 }
 
 #[cfg(test)]
@@ -95,6 +100,15 @@ mod tests {
         for host in ["example.com", "10.0.0.1.nip.io", "", "[", ":80", "host:80"] {
             assert!(!is_address(host), "{host}");
         }
+    }
+
+    #[test]
+    fn ports_are_taken_off() {
+        for (host, name) in [("a.example:80", "a.example"), ("a.example", "a.example"), ("[::1]:8", "[::1]")]
+        {
+            assert_eq!(without_port(host), name);
+        }
+        assert_eq!((without_port("[2001:db8::a]"), without_port("a:b")), ("[2001:db8::a]", "a:b"));
     }
 
     #[test]

@@ -17,7 +17,6 @@ pub(super) use self::certificate::first as first_certificate;
 pub(super) use self::hello::Over;
 use self::hello::{CLIENT_HELLO, HELLO_FIXED, MAX_HELLO, SERVER_HELLO};
 use self::records::{ALERT, APPLICATION_DATA, CHANGE_CIPHER_SPEC, HANDSHAKE, Messages, record};
-pub(super) use self::risks::has_punycode;
 use super::{Carrier, Dissector, L7Context, Probe, Want, be16};
 
 const CERTIFICATE: u8 = 11;

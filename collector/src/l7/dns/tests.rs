@@ -38,6 +38,13 @@ fn an_error_answer_sets_its_bit() {
 }
 
 #[test]
+fn a_reserved_flag_is_a_minor_issue() {
+    let mut run = Run::new(udp(40_000, 53));
+    run.client(&hex(&QUERY.replace("48ee0100", "48ee0140")));
+    assert_eq!(run.status, FlowStatus::MinorIssues.bit());
+}
+
+#[test]
 fn over_tcp_a_message_may_come_in_pieces() {
     let whole = [&[0, 32][..], &hex(QUERY)].concat();
     let mut run = Run::new(tcp(40_000, 53));

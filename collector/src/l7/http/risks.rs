@@ -10,7 +10,12 @@ use super::MAX_URL;
 use super::words::{Words, find};
 
 /// Bits of a request: its target and what its headers said.
-pub(super) fn of_request(target: &[u8], http: &HttpInfo, agent: Option<&[u8]>, body: &[u8]) -> StatusBits {
+pub(in crate::l7) fn of_request(
+    target: &[u8],
+    http: &HttpInfo,
+    agent: Option<&[u8]>,
+    body: &[u8],
+) -> StatusBits {
     let mut bits = of_target(target);
     if let Some(agent) = agent {
         bits |= of_agent(agent);
@@ -22,7 +27,7 @@ pub(super) fn of_request(target: &[u8], http: &HttpInfo, agent: Option<&[u8]>, b
 }
 
 /// Bits of an answer: what its headers said, and how its body begins.
-pub(super) fn of_answer(http: &HttpInfo, body: &[u8]) -> StatusBits {
+pub(in crate::l7) fn of_answer(http: &HttpInfo, body: &[u8]) -> StatusBits {
     let mut bits = 0;
     let mut set = |status: FlowStatus, on: bool| bits |= if on { status.bit() } else { 0 };
     set(FlowStatus::HttpObsoleteServer, is_obsolete(&http.server));
@@ -37,6 +42,16 @@ pub(super) fn of_answer(http: &HttpInfo, body: &[u8]) -> StatusBits {
     set(FlowStatus::HttpSuspiciousContent, program && harmless);
     set(FlowStatus::BinaryDataTransfer, program);
     bits
+}
+
+/// Bits of a whole head: it has no bytes that control something but blanks and the ends of its lines
+/// (RFC 9110 §5.5).
+pub(super) fn of_head(head: &[u8]) -> StatusBits {
+    let is_control =
+        |byte: u8| (byte < b' ') & (byte != b'\t') & (byte != b'\r') & (byte != b'\n') | (byte == 0x7f);
+    // Without a way out in between, so that many are looked at together.
+    let odd = head.iter().fold(false, |odd, byte| odd | is_control(*byte));
+    if odd { FlowStatus::InvalidCharacters.bit() } else { 0 }
 }
 
 /// Bits of a header's value, whatever its name.

@@ -47,7 +47,13 @@ fn a_head_may_come_in_pieces() {
 
 #[test]
 fn remarkable_heads_set_their_bits() {
-    let cases: [(&[u8], FlowStatus); 4] = [
+    let cases: [(&[u8], FlowStatus); 10] = [
+        (b"GET / HTTP/1.1\r\nHost: www.xn--80ak6aa92e.com\r\n\r\n", FlowStatus::PunycodeName),
+        (b"GET / HTTP/1.1\r\nHost: xjw7q9zk2vbq4t.com:8080\r\n\r\n", FlowStatus::DgaDomain),
+        (b"GET / HTTP/1.1\r\nHost: a<b.example.org\r\n\r\n", FlowStatus::InvalidCharacters),
+        (b"GET / HTTP/1.1\r\nX-Note: bell\x07\r\n\r\n", FlowStatus::InvalidCharacters),
+        (b"GET / HTTP/1.1\r\nHost: a.example\r\nhost: b.example\r\n\r\n", FlowStatus::MinorIssues),
+        (b"GET / HTTP/1.1\r\nX-Note: one\r\n\tand more\r\n\r\n", FlowStatus::MinorIssues),
         (b"GET / HTTP/1.1\r\nHost: 10.1.2.3:8080\r\n\r\n", FlowStatus::NumericHost),
         (b"GET / HTTP/1.1\r\nAuthorization: Basic dTpw\r\n\r\n", FlowStatus::ClearTextCredentials),
         (

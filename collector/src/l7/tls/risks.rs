@@ -4,9 +4,8 @@ use shared::model::flow::{TlsCertificate, TlsInfo};
 use shared::model::status::{FlowStatus, StatusBits};
 
 use super::hello::{ClientHello, Over, is_grease, protocols};
-use crate::l7::L7Context;
-use crate::l7::dga::looks_generated;
 use crate::l7::text::is_address;
+use crate::l7::{L7Context, host};
 
 const DAY_S: i64 = 86_400;
 /// Longest validity that browsers accept (CA/Browser Forum, Baseline Requirements §6.3.2).
@@ -76,15 +75,12 @@ fn is_one_of(name: &[u8], starts: &[&[u8]]) -> bool {
 
 /// Bits of a whole client's hello.
 pub(super) fn of_client(hello: &ClientHello<'_>, tls: &TlsInfo, over: Over, cx: &L7Context) -> StatusBits {
-    let mut bits = 0;
+    let mut bits = host::of_host(&tls.sni);
     let mut set = |status: FlowStatus, when: bool| bits |= if when { status.bit() } else { 0 };
     let named = !tls.sni.is_empty();
     set(FlowStatus::TlsMissingSni, !named && !hello.has_encrypted_name);
     set(FlowStatus::TlsSuspiciousEsni, named && hello.has_encrypted_name);
     set(FlowStatus::TlsSuspiciousExtension, hello.odd_extension);
-    set(FlowStatus::InvalidCharacters, !tls.sni.bytes().all(belongs_in_name));
-    set(FlowStatus::PunycodeName, has_punycode(&tls.sni));
-    set(FlowStatus::DgaDomain, looks_generated(&tls.sni));
     set(FlowStatus::AnonymousSubscriber, RELAYS.contains(&&*tls.sni));
     let offered = || protocols(hello.protocols).filter(|name| !is_made_up(name));
     set(FlowStatus::TlsUncommonAlpn, offered().any(|name| !is_one_of(name, ALPN)));
@@ -103,15 +99,6 @@ pub(super) fn of_client(hello: &ClientHello<'_>, tls: &TlsInfo, over: Over, cx: 
 /// Two equal bytes of the reserved kind (RFC 8701 §2).
 fn is_made_up(name: &[u8]) -> bool {
     matches!(name, [a, b] if is_grease(u16::from_be_bytes([*a, *b])))
-}
-
-fn belongs_in_name(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b':' | b'[' | b']')
-}
-
-/// Whether a label of the name is in its form for other scripts (RFC 5890 §2.3.2.1).
-pub(in crate::l7) fn has_punycode(name: &str) -> bool {
-    name.split('.').any(|label| label.get(..4).is_some_and(|start| start.eq_ignore_ascii_case("xn--")))
 }
 
 /// Whether a certificate is of a Tor relay: two names made up of base32 (tor-spec, "Negotiating and
@@ -260,6 +247,24 @@ mod tests {
             Some(FlowStatus::TlsCertificateTooLong),
         );
         check(&TlsCertificate { self_signed: true, ..good }, "", Some(FlowStatus::TlsCertificateSelfSigned));
+    }
+
+    #[test]
+    fn relays_of_tor_have_two_names_made_up_of_base32() {
+        assert!(is_tor("www.q4cyamnc6mtokjur.com", "www.gfu7hbxpfp.net"));
+        assert!(is_tor("www.abcdefgh.com", "www.t3i3ruxy.net"), "one of them shows a digit");
+        for (issuer, subject) in [
+            ("www.abcdefgh.com", "www.ijklmnop.net"),
+            ("www.q4cyamnc6mtokjur.com", "www.q4cyamnc6mtokjur.com"),
+            ("www.q4cyamnc6mtokjur.com", "www.gfu7.net"),
+            ("www.q4cyamnc6mtokjurvdcltq.com", "www.gfu7hbxpfp.net"),
+            ("www.q1cyamnc8mtokjur.com", "www.gfu7hbxpfp.net"),
+            ("q4cyamnc6mtokjur.com", "gfu7hbxpfp.net"),
+            ("www.site-2.com", "www.site-2.net"),
+            ("", ""),
+        ] {
+            assert!(!is_tor(issuer, subject), "{issuer} {subject}");
+        }
     }
 
     #[test]
