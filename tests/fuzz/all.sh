@@ -33,7 +33,7 @@ export logs
   for target in decode capture_file pipeline exports collected wire; do
     echo "$long" "$target"
   done
-  for target in dissectors config apps script; do
+  for target in dissectors by_number config apps script; do
     echo "$short" "$target"
   done
   for dissector in "${hottest[@]}"; do

@@ -17,6 +17,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("decode", packets::decode),
     ("pipeline", packets::pipeline),
     ("dissectors", payloads::any_dissector),
+    ("by_number", payloads::by_number),
     ("exports", exports::datagrams),
     ("collected", exports::collected),
     ("wire", wire::messages),

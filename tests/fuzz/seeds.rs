@@ -17,7 +17,7 @@ use shared::model::{FlowEnd, L4, LocalNetworks, Timestamp};
 use shared::script::registry::ScriptSetup;
 use shared::script::source::builtin;
 
-use super::corpus::{MAX_INPUT, hex, path};
+use super::corpus::{MAX_INPUT, hex, path, unhex};
 
 /// Inputs kept of one target or dissector at most, and bytes of each input of a dissector.
 const KEPT: usize = 80;
@@ -38,9 +38,7 @@ pub fn write(recorded: &str) {
             panic!("what is {line}")
         };
         let name = if name == "-" { "" } else { name };
-        let digits: Vec<_> = digits.as_bytes().chunks(2).map(|pair| String::from_utf8_lossy(pair)).collect();
-        let input = digits.iter().map(|pair| u8::from_str_radix(pair, 16).unwrap()).collect();
-        add(&mut seeds, target, name, input);
+        add(&mut seeds, target, name, unhex(digits));
     }
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let data = root.join("tests/data");
@@ -63,6 +61,7 @@ pub fn write(recorded: &str) {
         pieces_of_flows(&frames, &mut seeds);
     }
     frames_on_file(&root.join("collector/src/decode/tests/frames.txt"), &mut seeds);
+    messages_by_number(&root.join("collector/src/l7/ip/scapy.txt"), &mut seeds);
     for entry in std::fs::read_dir(data.join("export")).unwrap() {
         let path = entry.unwrap().path();
         if path.extension().is_some_and(|extension| extension == "pcap") {
@@ -135,13 +134,23 @@ fn frames_on_file(path: &Path, seeds: &mut Seeds) {
     let mut inputs: BTreeMap<String, Vec<u8>> = BTreeMap::new();
     for line in std::fs::read_to_string(path).unwrap().lines().filter(|line| !line.starts_with('#')) {
         let Some((name, digits)) = line.split_once(' ') else { continue };
-        let frame = digits.as_bytes().chunks(2).map(|pair| std::str::from_utf8(pair).unwrap());
-        let frame: Vec<u8> = frame.map(|pair| u8::from_str_radix(pair, 16).unwrap()).collect();
+        let frame = unhex(digits);
         let input = inputs.entry(name.split('.').next().unwrap().to_owned()).or_insert(vec![0, 1, 0]);
         input.extend((frame.len() as u16).to_be_bytes());
         input.extend(frame);
     }
     inputs.into_values().for_each(|input| add(seeds, "decode", "", input));
+}
+
+/// Messages of protocols that IP itself carries, behind their number.
+fn messages_by_number(path: &Path, seeds: &mut Seeds) {
+    const NUMBERS: [(&str, u8); 7] =
+        [("igmp", 2), ("esp", 50), ("ah", 51), ("eigrp", 88), ("ospf", 89), ("pim", 103), ("vrrp", 112)];
+    for line in std::fs::read_to_string(path).unwrap().lines().filter(|line| !line.starts_with('#')) {
+        let (label, digits) = line.split_once(' ').unwrap();
+        let (_, number) = NUMBERS.iter().find(|(name, _)| label.starts_with(name)).unwrap();
+        add(seeds, "by_number", "", [vec![*number], unhex(digits)].concat());
+    }
 }
 
 /// Flows of a capture: their frames for the pipeline, their payloads for the dissector they belong to.

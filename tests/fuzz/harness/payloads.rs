@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use collector::l7::{DISSECTORS, Dissector, L7Context, L7State};
+use collector::l7::{DISSECTORS, Dissector, L7Context, L7State, is_well_formed};
 use shared::model::L4;
 use shared::model::flow::L7Info;
 
@@ -19,6 +19,17 @@ pub fn any_dissector(data: &[u8]) {
     if let Some(chosen) = DISSECTORS.get(usize::from(*which) % DISSECTORS.len()) {
         dissector(chosen, rest);
     }
+}
+
+/// A message of a protocol that IP itself carries, behind a byte with its number.
+pub fn by_number(data: &[u8]) {
+    let Some((number, message)) = data.split_first() else { return };
+    let known = is_well_formed(L4(*number), message);
+    assert_eq!(
+        known.is_some(),
+        is_well_formed(L4(*number), &[]).is_some(),
+        "the number alone decides who looks"
+    );
 }
 
 /// Payloads of a flow through detection and through one dissector: a byte with [`UDP`] and
