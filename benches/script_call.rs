@@ -18,6 +18,7 @@ fn flow() -> FlowRecord {
         id: 1,
         ifid: 0,
         vlan: 0,
+        inner_vlan: 0,
         l4: L4::TCP,
         client: side("10.0.0.1", 40_000),
         server: side("192.0.2.1", 443),

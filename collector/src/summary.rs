@@ -261,11 +261,13 @@ impl Summary {
     fn networks(&mut self, from: Option<usize>, to: Option<usize>, growth: &Growth) {
         let Growth { cli2srv, srv2cli, .. } = growth;
         let (bytes, packets) = (cli2srv.bytes + srv2cli.bytes, cli2srv.packets + srv2cli.packets);
-        for (network, sent) in [(from, cli2srv), (to, srv2cli)] {
+        let [client_lost, server_lost] = growth.lost;
+        for (network, sent, lost) in [(from, cli2srv, client_lost), (to, srv2cli, server_lost)] {
             if let Some(network) = network {
                 let counters = self.networks.entry(network).or_default();
                 counters.tcp_retransmissions += u64::from(sent.retransmissions);
                 counters.tcp_out_of_order += u64::from(sent.out_of_order);
+                counters.tcp_lost += u64::from(lost);
             }
         }
         if let Some(network) = from {

@@ -90,6 +90,18 @@ kinds! {
     EtherIpTooShort = "ether_ip_too_short",
     /// EtherIP of a version other than 3.
     EtherIpBadVersion = "ether_ip_bad_version",
+    /// VXLAN around what its own header says to be IP and is not.
+    VxlanBadInner = "vxlan_bad_inner",
+    /// GENEVE around what its own header says to be IP and is not.
+    GeneveBadInner = "geneve_bad_inner",
+    /// GTP-U user data longer than its datagram, or whose extension headers do not end in it.
+    GtpUBadLength = "gtp_u_bad_length",
+    /// GTP-U user data that begins as IP does and is none.
+    GtpUBadInner = "gtp_u_bad_inner",
+    /// L2TP data around what PPP says to be IP and is not.
+    L2tpBadInner = "l2tp_bad_inner",
+    /// A Teredo client's packet that is no IPv6.
+    TeredoBadInner = "teredo_bad_inner",
     /// More tunnels in each other than are opened.
     TunnelTooDeep = "tunnel_too_deep",
 }

@@ -33,18 +33,19 @@ pub(super) struct Key {
     /// 0 for IPv6, where the identification alone counts and later fragments do not name it.
     l4: u8,
     vlan: u16,
+    inner_vlan: u16,
     tunnel: Option<Tunnel>,
 }
 
 impl Key {
     pub(super) fn of(packet: &Packet<'_>, network: &Network<'_>) -> Self {
         let l4 = if packet.src.is_ipv4() { packet.l4.0 } else { 0 };
-        let Packet { src, dst, vlan, tunnel, .. } = *packet;
-        Self { src, dst, id: network.id, l4, vlan, tunnel }
+        let Packet { src, dst, vlan, inner_vlan, tunnel, .. } = *packet;
+        Self { src, dst, id: network.id, l4, vlan, inner_vlan, tunnel }
     }
 
     fn hash(&self, seed: u64) -> u64 {
-        let mut bytes = [0; 40];
+        let mut bytes = [0; 48];
         let mut put = |at: usize, part: &[u8]| {
             if let Some(place) = bytes.get_mut(at..at + part.len()) {
                 place.copy_from_slice(part);
@@ -55,6 +56,7 @@ impl Key {
         put(32, &self.id.to_le_bytes());
         put(36, &self.vlan.to_le_bytes());
         put(38, &[self.l4]);
+        put(40, &self.inner_vlan.to_le_bytes());
         xxh3_64_with_seed(&bytes, seed)
     }
 }

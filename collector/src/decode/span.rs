@@ -27,6 +27,11 @@ impl<'a> Span<'a> {
         Self { bytes, wire: self.wire.min(length), ..self }
     }
 
+    /// Whether more of it was on the wire than is here.
+    pub(super) fn is_cut(self) -> bool {
+        self.goes_on || (self.bytes.len() as u32) < self.wire
+    }
+
     /// Big-endian 16 bits at `at`.
     pub(super) fn be16(self, at: usize) -> Option<u16> {
         be16(self.bytes, at)

@@ -109,12 +109,12 @@ pub(super) fn possible(l4: L4, src_port: u16, dst_port: u16) -> bool {
 /// spoke for a tunnel. `span` is the packet's payload.
 ///
 /// # Errors
-/// What the protocol number announces is malformed.
+/// What the protocol number, or a whole header of the tunnel's own, announces is malformed.
 pub(super) fn open<'a>(packet: &Packet<'a>, span: Span<'a>) -> Result<Option<Link<'a>>, DecodeError> {
     let ip_in_ip = Tunnel::of(TunnelKind::IpInIp, 0);
     let link = match packet.l4 {
-        // A port is no promise: what does not fit is somebody else's payload.
-        L4::UDP => return Ok(udp::open(packet.src_port, packet.dst_port, span)),
+        // A port is no promise: what does not begin as the tunnel does is somebody else's payload.
+        L4::UDP => return udp::open(packet.src_port, packet.dst_port, span),
         IP_IN_IP => Link { tunnel: ip_in_ip, ..Link::plain(IPV4, span) },
         IP6_IN_IP => Link { tunnel: ip_in_ip, ..Link::plain(IPV6, span) },
         GRE => gre::open(span)?,

@@ -1,6 +1,7 @@
 //! Memory of layer-7 detection, lent to flows while they need it.
 
 use shared::model::flow::{L7Info, TCP_ACK, TCP_SYN};
+use shared::model::status::FlowStatus;
 use shared::model::{L7Source, Timestamp};
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -98,6 +99,7 @@ impl Detection {
         now: Timestamp,
         names: &mut Names,
     ) {
+        let before = flow.status;
         let plain = segment.missing == 0 && segment.old == 0 && !flow.marks.has(Marks::EARLY);
         match &packet.tcp {
             Some(tcp) if !plain => {
@@ -106,6 +108,10 @@ impl Detection {
                 self.in_turn(flow, span, packet.payload, from_client, now, names);
             }
             _ => self.feed(flow, packet.payload, from_client, now, names),
+        }
+        if (packet.payload.len() as u32) < packet.payload_len {
+            // What the capture cut off proves nothing.
+            flow.status &= before | !FlowStatus::MalformedPacket.bit();
         }
     }
 

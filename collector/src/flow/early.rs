@@ -4,6 +4,8 @@
 //! larger than what could be kept, or before which too much waits was made by the capture, and is
 //! passed over.
 
+use super::holes::before;
+
 /// Segments that wait at most, per direction.
 const MAX_SEGMENTS: usize = 16;
 
@@ -151,11 +153,6 @@ impl Side {
             }
         }
     }
-}
-
-/// Sequence-number order modulo 2^32 (RFC 9293 §3.4).
-fn before(a: u32, b: u32) -> bool {
-    a.wrapping_sub(b).cast_signed() < 0
 }
 
 #[cfg(test)]

@@ -14,6 +14,8 @@ pub struct Growth {
     pub cli2srv: Direction,
     /// Server to client.
     pub srv2cli: Direction,
+    /// TCP segments of client and server that are missing for good.
+    pub lost: [u32; 2],
     /// DNS questions.
     pub dns_queries: u32,
     /// DNS answers with an error.
@@ -34,6 +36,7 @@ struct Before {
     place: FlowIndex,
     cli2srv: Direction,
     srv2cli: Direction,
+    lost: [u32; 2],
     dns: [u32; 3],
 }
 
@@ -55,7 +58,8 @@ impl Touched {
     pub(super) fn note(&mut self, place: FlowIndex, flow: &mut Flow) {
         if flow.touched == 0 && !self.off {
             let dns = flow.dns_counts();
-            self.flows.push(Before { place, cli2srv: flow.cli2srv, srv2cli: flow.srv2cli, dns });
+            let (cli2srv, srv2cli, lost) = (flow.cli2srv, flow.srv2cli, flow.tcp.lost());
+            self.flows.push(Before { place, cli2srv, srv2cli, lost, dns });
             flow.touched = self.flows.len() as u32;
         }
     }
@@ -85,6 +89,7 @@ impl Touched {
         Growth {
             cli2srv: since(&flow.cli2srv, &before.cli2srv),
             srv2cli: since(&flow.srv2cli, &before.srv2cli),
+            lost: [0, 1].map(|side| flow.tcp.lost()[side] - before.lost[side]),
             dns_queries: dns[0].saturating_sub(before.dns[0]),
             dns_errors: dns[1].saturating_sub(before.dns[1]),
             dns_replies: dns[2].saturating_sub(before.dns[2]),

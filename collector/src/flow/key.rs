@@ -14,6 +14,8 @@ pub struct FlowKey {
     /// Ports, in the same order.
     ports: [u16; 2],
     vlan: u16,
+    /// The VLAN inside that one, 0 without.
+    inner_vlan: u16,
     l4: u8,
     v6: bool,
     /// Id of the tunnel the packet came in, 0 without one or when tunnels do not part flows.
@@ -30,7 +32,8 @@ impl FlowKey {
             false => ([target, source], [packet.dst_port, packet.src_port]),
         };
         let v6 = packet.src.is_ipv6() || packet.dst.is_ipv6();
-        (Self { addresses, ports, vlan: packet.vlan, l4: packet.l4.0, v6, tunnel: 0 }, forward)
+        let Packet { vlan, inner_vlan, l4: L4(l4), .. } = *packet;
+        (Self { addresses, ports, vlan, inner_vlan, l4, v6, tunnel: 0 }, forward)
     }
 
     /// The same key within a tunnel.
@@ -46,7 +49,8 @@ impl FlowKey {
         bytes[..16].copy_from_slice(&low.to_le_bytes());
         bytes[16..32].copy_from_slice(&high.to_le_bytes());
         let ends = u64::from(low_port) | u64::from(high_port) << 16 | u64::from(self.vlan) << 32;
-        let kind = u64::from(self.l4) | u64::from(self.v6) << 8 | u64::from(self.tunnel) << 32;
+        let kind = u64::from(self.l4) | u64::from(self.v6) << 8 | u64::from(self.inner_vlan) << 16;
+        let kind = kind | u64::from(self.tunnel) << 32;
         bytes[32..40].copy_from_slice(&ends.to_le_bytes());
         bytes[40..].copy_from_slice(&kind.to_le_bytes());
         xxhash_rust::xxh3::xxh3_64_with_seed(&bytes, seed)
@@ -67,6 +71,11 @@ impl FlowKey {
         self.vlan
     }
 
+    /// The VLAN id inside that one, 0 without.
+    pub fn inner_vlan(&self) -> u16 {
+        self.inner_vlan
+    }
+
     /// Layer-4 protocol.
     pub fn l4(&self) -> L4 {
         L4(self.l4)
@@ -80,7 +89,8 @@ impl FlowKey {
     }
 }
 
-/// A key as live flows keep it: short for plain IPv4, in a box of its own for the others.
+/// A key as live flows keep it: short for IPv4 with at most one tag and outside of tunnels, in a box of
+/// its own for the others.
 #[derive(Clone, Debug)]
 pub(super) struct StoredKey {
     addresses: Addresses,
@@ -99,6 +109,7 @@ enum Addresses {
 struct Wide {
     addresses: [u128; 2],
     tunnel: u32,
+    inner_vlan: u16,
     v6: bool,
 }
 
@@ -111,10 +122,15 @@ impl Default for StoredKey {
 impl StoredKey {
     pub(super) fn new(key: &FlowKey) -> Self {
         let addresses = match key {
-            FlowKey { v6: false, tunnel: 0, addresses, .. } => Addresses::V4(addresses.map(|ip| ip as u32)),
-            FlowKey { addresses, tunnel, v6, .. } => {
-                Addresses::Wide(Box::new(Wide { addresses: *addresses, tunnel: *tunnel, v6: *v6 }))
+            FlowKey { v6: false, tunnel: 0, inner_vlan: 0, addresses, .. } => {
+                Addresses::V4(addresses.map(|ip| ip as u32))
             }
+            FlowKey { addresses, tunnel, inner_vlan, v6, .. } => Addresses::Wide(Box::new(Wide {
+                addresses: *addresses,
+                tunnel: *tunnel,
+                inner_vlan: *inner_vlan,
+                v6: *v6,
+            })),
         };
         Self { addresses, ports: key.ports, vlan: key.vlan, l4: key.l4 }
     }
@@ -133,20 +149,24 @@ impl StoredKey {
 
     pub(super) fn is(&self, key: &FlowKey) -> bool {
         let same_addresses = match &self.addresses {
-            Addresses::V4(mine) => !key.v6 && key.tunnel == 0 && mine.map(u128::from) == key.addresses,
+            Addresses::V4(mine) => {
+                let plain = !key.v6 && key.tunnel == 0 && key.inner_vlan == 0;
+                plain && mine.map(u128::from) == key.addresses
+            }
             Addresses::Wide(mine) => {
-                mine.addresses == key.addresses && mine.tunnel == key.tunnel && mine.v6 == key.v6
+                mine.addresses == key.addresses
+                    && (mine.tunnel, mine.inner_vlan, mine.v6) == (key.tunnel, key.inner_vlan, key.v6)
             }
         };
         same_addresses && self.ports == key.ports && self.vlan == key.vlan && self.l4 == key.l4
     }
 
     pub(super) fn get(&self) -> FlowKey {
-        let (addresses, tunnel, v6) = match &self.addresses {
-            Addresses::V4(mine) => (mine.map(u128::from), 0, false),
-            Addresses::Wide(mine) => (mine.addresses, mine.tunnel, mine.v6),
+        let (addresses, tunnel, inner_vlan, v6) = match &self.addresses {
+            Addresses::V4(mine) => (mine.map(u128::from), 0, 0, false),
+            Addresses::Wide(mine) => (mine.addresses, mine.tunnel, mine.inner_vlan, mine.v6),
         };
-        FlowKey { addresses, ports: self.ports, vlan: self.vlan, l4: self.l4, v6, tunnel }
+        FlowKey { addresses, ports: self.ports, vlan: self.vlan, inner_vlan, l4: self.l4, v6, tunnel }
     }
 
     pub(super) fn l4(&self) -> L4 {
@@ -175,6 +195,7 @@ mod tests {
             addresses: [number(low), number(high.parse().unwrap())],
             ports: [1, 2],
             vlan: 3,
+            inner_vlan: 0,
             l4: 6,
             v6: low.is_ipv6(),
             tunnel,
@@ -190,6 +211,9 @@ mod tests {
             key("::a00:1", "::a00:2", 0),
             key("10.0.0.1", "10.0.0.3", 0),
             FlowKey { vlan: 4, ..key("10.0.0.1", "10.0.0.2", 0) },
+            FlowKey { inner_vlan: 4, ..key("10.0.0.1", "10.0.0.2", 0) },
+            FlowKey { inner_vlan: 5, ..key("10.0.0.1", "10.0.0.2", 0) },
+            FlowKey { inner_vlan: 4, ..key("10.0.0.1", "10.0.0.2", 7) },
             FlowKey { l4: 17, ..key("10.0.0.1", "10.0.0.2", 0) },
             FlowKey { ports: [1, 3], ..key("10.0.0.1", "10.0.0.2", 0) },
         ];

@@ -32,16 +32,26 @@ impl Flow {
         let (client, server) =
             if self.client_is_low() { (key.low(), key.high()) } else { (key.high(), key.low()) };
         let [client_flags, server_flags] = self.marks.ip_flags();
+        let [client_lost, server_lost] = self.tcp.lost();
         let side = |(ip, port), mac| FlowSide { ip, port, mac, local: cx.networks.is_local(ip) };
         FlowRecord {
             id: self.id,
             ifid: cx.ifid,
             vlan: key.vlan(),
+            inner_vlan: key.inner_vlan(),
             l4: key.l4(),
             client: side(client, macs[0]),
             server: side(server, macs[1]),
-            cli2srv: DirectionCounters { ip_flags: client_flags, ..self.cli2srv.counters() },
-            srv2cli: DirectionCounters { ip_flags: server_flags, ..self.srv2cli.counters() },
+            cli2srv: DirectionCounters {
+                ip_flags: client_flags,
+                lost: client_lost,
+                ..self.cli2srv.counters()
+            },
+            srv2cli: DirectionCounters {
+                ip_flags: server_flags,
+                lost: server_lost,
+                ..self.srv2cli.counters()
+            },
             first_seen: self.collected().map_or(self.first_seen, |c| c.first),
             last_seen: self.collected().map_or(self.last_seen, |c| c.last),
             icmp: self.marks.has(Marks::ICMP).then_some(self.icmp),

@@ -17,6 +17,9 @@ pub(super) fn note(flow: &mut Flow, packet: &Packet<'_>) {
     if flow.packets() == 1 && packet.l4 != L4::UDP && packet.dst == IpAddr::V4(Ipv4Addr::BROADCAST) {
         flow.status |= FlowStatus::BroadcastNonUdp.bit();
     }
+    if packet.flaw.is_some() {
+        flow.status |= FlowStatus::MalformedPacket.bit();
+    }
     if packet.fragment != Fragment::None && Some(flow.l7) == ProtocolId::by_name("DNS") {
         flow.status |= FlowStatus::FragmentedDns.bit();
     }

@@ -8,10 +8,11 @@ use shared::model::{HostKey, L4, L7Source, Timestamp};
 
 use super::collected::Collected;
 use super::gaps::Gaps;
+use super::holes::Holes;
 use super::key::{FlowKey, StoredKey};
 use super::names::{NameId, Names};
 use super::opening::Opening;
-use super::tcp::{Segment, Tcp};
+use super::tcp::{Moment, Segment, Tcp};
 use crate::decode::{Fragment, Packet};
 use crate::l7::{self, ProtocolId};
 
@@ -52,8 +53,9 @@ impl Direction {
             tcp_flags: self.tcp_flags,
             resets: self.resets,
             tos: self.tos,
-            // Those lie among the flow's marks.
+            // Those lie among the flow's marks, and with its connection.
             ip_flags: 0,
+            lost: 0,
         }
     }
 }
@@ -201,17 +203,22 @@ impl Flow {
     }
 
     /// Counts a packet and says what its segment turned out to be.
-    pub(super) fn count(&mut self, packet: &Packet<'_>, from_client: bool, now: Timestamp) -> Segment {
+    pub(super) fn count(
+        &mut self,
+        packet: &Packet<'_>,
+        from_client: bool,
+        now: Timestamp,
+        holes: &mut Holes,
+    ) -> Segment {
         if self.packets() > 0 {
             self.gaps.add(now.since(self.last_seen));
         }
         self.last_seen = now.max(self.last_seen);
         self.marks.add_ip_flags(packet.ip_flags, from_client);
-        let first_seen = self.first_seen;
-        let age_us = || u32::try_from(now.since(first_seen).max(0) / 1000).unwrap_or(u32::MAX);
+        let at = Moment { now, begun: self.first_seen };
         // Its handshake tells more of TCP.
         if !from_client && self.srv2cli.packets == 0 && self.cli2srv.packets > 0 && packet.l4 != L4::TCP {
-            self.tcp.answered(age_us());
+            self.tcp.answered(at.age_us());
         }
         let direction = if from_client { &mut self.cli2srv } else { &mut self.srv2cli };
         if direction.packets == 0 {
@@ -235,7 +242,7 @@ impl Flow {
         let asks = header.flags & (TCP_SYN | TCP_ACK) == TCP_SYN;
         direction.syns = direction.syns.wrapping_add(asks.into());
         direction.resets = direction.resets.wrapping_add((header.flags & TCP_RST != 0).into());
-        let segment = self.tcp.on_segment(header, packet.payload_len, from_client, age_us());
+        let segment = self.tcp.on_segment(header, packet.payload_len, from_client, at, holes);
         direction.retransmissions = direction.retransmissions.saturating_add(segment.retransmission.into());
         direction.out_of_order = direction.out_of_order.saturating_add(segment.out_of_order.into());
         direction.zero_windows = direction.zero_windows.saturating_add(segment.zero_window.into());
@@ -369,6 +376,7 @@ impl Flow {
             touched: 0,
             scratch: 0,
             ticks_told: 0,
+            tcp: self.tcp.succeed(),
             marks,
             ..self.clone()
         }

@@ -8,6 +8,7 @@ use super::detection::Detection;
 use super::event::{FlowEvent, FlowIndex};
 use super::expiry::Wheel;
 use super::growth::Touched;
+use super::holes::Holes;
 use super::index::Index;
 use super::key::FlowKey;
 use super::macs::Macs;
@@ -65,6 +66,7 @@ pub struct FlowTable {
     #[expect(clippy::vec_box, reason = "it is the boxes that are kept")]
     boxes: Vec<Box<Flow>>,
     detection: Detection,
+    holes: Holes,
     touched: Touched,
     macs: Macs,
     names: Names,
@@ -105,6 +107,7 @@ impl FlowTable {
             fired: Vec::new(),
             boxes: Vec::new(),
             detection: Detection::default(),
+            holes: Holes::default(),
             touched: Touched::default(),
             macs: Macs::default(),
             names: Names::new(apps),
@@ -324,7 +327,7 @@ impl FlowTable {
         if let (0, Some(mac)) = (flow.macs[usize::from(!from_client)], packet.src_mac) {
             flow.macs[usize::from(!from_client)] = self.macs.number(mac);
         }
-        let segment = flow.count(packet, from_client, now);
+        let segment = flow.count(packet, from_client, now, &mut self.holes);
         if flow.marks.has(Marks::EARLY) {
             self.detection.acknowledged(flow, packet, from_client, now, &mut self.names);
         }

@@ -1,16 +1,17 @@
 //! TCP as seen from the middle: state, round trips, retransmissions (RFC 9293).
 
-use shared::model::TcpState;
 use shared::model::flow::{TCP_ACK, TCP_FIN, TCP_PSH, TCP_RST, TCP_SYN};
+use shared::model::{TcpState, Timestamp};
 
+use super::holes::{Holes, Lent, before};
 use crate::decode::{Packet, TcpHeader};
 
 /// What a segment turned out to be.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Segment {
-    /// Sent again.
+    /// Sent again: seen before, or it fills a hole later than something that was merely overtaken would.
     pub retransmission: bool,
-    /// Fills a hole that a later segment left open.
+    /// Fills a hole that a later segment left open a moment ago.
     pub out_of_order: bool,
     /// Announces a zero window.
     pub zero_window: bool,
@@ -26,13 +27,31 @@ pub(super) fn is_keepalive(packet: &Packet<'_>) -> bool {
     matches!(packet.payload, [0]) && packet.tcp.as_ref().is_some_and(|tcp| tcp.flags & TCP_PSH == 0)
 }
 
-/// Sequence numbers of one direction.
-#[derive(Clone, Copy, Debug, Default)]
-struct Side {
-    /// The number that follows what was seen.
-    next: u32,
-    /// The last hole: from (inclusive) to (exclusive); none when both are the same.
-    hole: (u32, u32),
+/// A jump farther than the largest window (RFC 7323 §2.3) is another stream, and no hole.
+const LARGEST_WINDOW: u32 = 1 << 30;
+
+/// What is overtaken comes within a round trip; so long after where that is not known.
+const OVERTAKEN_US: u32 = 3000;
+
+/// When a segment came, and when its flow began.
+#[derive(Clone, Copy, Debug)]
+pub struct Moment {
+    /// Now.
+    pub now: Timestamp,
+    /// The flow's first packet.
+    pub begun: Timestamp,
+}
+
+impl Moment {
+    /// Microseconds since the flow's first packet.
+    pub(super) fn age_us(self) -> u32 {
+        u32::try_from(self.now.since(self.begun).max(0) / 1000).unwrap_or(u32::MAX)
+    }
+
+    /// Microseconds by a clock that wraps.
+    fn us(self) -> u32 {
+        (self.now.ns() / 1000) as u32
+    }
 }
 
 /// One TCP connection.
@@ -44,7 +63,12 @@ pub struct Tcp {
     /// SYN/ACK to ACK in microseconds, 0 when unknown. Until the ACK: when the SYN/ACK came, in
     /// microseconds of the flow.
     rtt_client_us: u32,
-    sides: [Side; 2],
+    /// Of each direction, the number that follows what was seen.
+    next: [u32; 2],
+    /// Segments of each direction that are missing for good, saturating.
+    lost: [u32; 2],
+    /// What is missing and may come.
+    holes: Lent,
     /// Where the connection stands.
     pub state: TcpState,
     marks: u8,
@@ -58,16 +82,53 @@ const FINISHED: [u8; 2] = [4, 8];
 const HANDSHAKE: u8 = 16;
 
 impl Tcp {
-    /// One segment with `len` bytes of payload, `age_us` microseconds after the flow's first packet.
-    pub fn on_segment(&mut self, tcp: &TcpHeader, len: u32, from_client: bool, age_us: u32) -> Segment {
+    /// One segment with `len` bytes of payload.
+    pub(super) fn on_segment(
+        &mut self,
+        tcp: &TcpHeader,
+        len: u32,
+        from_client: bool,
+        at: Moment,
+        holes: &mut Holes,
+    ) -> Segment {
         let side = usize::from(!from_client);
-        self.advance(tcp, len, side, age_us);
-        let mut segment = self.place(tcp, len, side);
+        self.advance(tcp, len, side, at);
+        let mut segment = self.place(tcp, len, side, at, holes);
+        if self.holes.is_any() && tcp.flags & TCP_ACK != 0 {
+            let lost = holes.acknowledged(&mut self.holes, 1 - side, tcp.ack);
+            self.lose(1 - side, lost);
+        }
         segment.zero_window = tcp.window == 0 && tcp.flags & (TCP_SYN | TCP_RST | TCP_FIN) == 0;
         segment
     }
 
-    fn advance(&mut self, tcp: &TcpHeader, len: u32, side: usize, age_us: u32) {
+    /// Counts what is missing as lost: nothing more is to come.
+    pub(super) fn give_up_holes(&mut self, holes: &mut Holes) {
+        for (side, lost) in holes.give_up(&mut self.holes).into_iter().enumerate() {
+            self.lose(side, lost);
+        }
+    }
+
+    /// Whether something is missing that may come.
+    pub(super) fn has_holes(&self) -> bool {
+        self.holes.is_any()
+    }
+
+    /// The connection as a new flow goes on with it, which has lost nothing yet.
+    pub(super) fn succeed(&self) -> Self {
+        Self { lost: [0; 2], holes: Lent::default(), ..*self }
+    }
+
+    /// Segments of client and server that are missing for good.
+    pub fn lost(&self) -> [u32; 2] {
+        self.lost
+    }
+
+    fn lose(&mut self, side: usize, segments: u32) {
+        self.lost[side] = self.lost[side].saturating_add(segments);
+    }
+
+    fn advance(&mut self, tcp: &TcpHeader, len: u32, side: usize, at: Moment) {
         let has = |flag| tcp.flags & flag != 0;
         if has(TCP_RST) {
             self.state = TcpState::Reset;
@@ -79,10 +140,10 @@ impl Tcp {
                 (true, TcpState::None | TcpState::SynSent) => {
                     // The SYN was the flow's first packet: only then is a connection in this state.
                     if self.state == TcpState::SynSent {
-                        self.rtt_server_us = age_us.max(1);
+                        self.rtt_server_us = at.age_us().max(1);
                     }
                     self.state = TcpState::SynReceived;
-                    self.rtt_client_us = age_us;
+                    self.rtt_client_us = at.age_us();
                 }
                 _ => {}
             }
@@ -95,7 +156,7 @@ impl Tcp {
                 if self.rtt_server_us > 0 {
                     self.marks |= HANDSHAKE;
                 }
-                self.rtt_client_us = age_us.saturating_sub(self.rtt_client_us).max(1);
+                self.rtt_client_us = at.age_us().saturating_sub(self.rtt_client_us).max(1);
             }
             TcpState::SynSent if len > 0 => self.state = TcpState::Midstream,
             _ => {}
@@ -150,99 +211,206 @@ impl Tcp {
         matches!(self.state, TcpState::Closed | TcpState::Reset)
     }
 
-    fn place(&mut self, tcp: &TcpHeader, len: u32, number: usize) -> Segment {
+    fn place(&mut self, tcp: &TcpHeader, len: u32, side: usize, at: Moment, holes: &mut Holes) -> Segment {
         let mut segment = Segment::default();
-        let flags = u32::from(tcp.flags & TCP_SYN != 0) + u32::from(tcp.flags & TCP_FIN != 0);
+        let begins = tcp.flags & TCP_SYN != 0;
+        let flags = u32::from(begins) + u32::from(tcp.flags & TCP_FIN != 0);
         let end = tcp.seq.wrapping_add(len).wrapping_add(flags);
-        let side = &mut self.sides[number];
-        if self.marks & STARTED[number] == 0 {
-            self.marks |= STARTED[number];
-            side.next = end;
+        let next = self.next[side];
+        if self.marks & STARTED[side] == 0 {
+            self.marks |= STARTED[side];
+            self.next[side] = end;
             return segment;
         }
         if len + flags == 0 {
             return segment;
         }
-        let keep_alive = len <= 1 && flags == 0 && tcp.seq == side.next.wrapping_sub(1);
+        let keep_alive = len <= 1 && flags == 0 && tcp.seq == next.wrapping_sub(1);
         if keep_alive {
             return segment;
         }
-        if before(tcp.seq, side.next) {
-            let (from, to) = side.hole;
-            if from != to && !before(tcp.seq, from) && before(tcp.seq, to) {
-                segment.out_of_order = true;
-                side.hole = if before(end, to) { (end, to) } else { (0, 0) };
-            } else {
-                segment.retransmission = true;
-                segment.old = side.next.wrapping_sub(tcp.seq).min(len);
+        if before(tcp.seq, next) {
+            if before(next, end) {
+                self.next[side] = end;
             }
-            if before(side.next, end) {
-                side.next = end;
+            let filled = holes.fill(&mut self.holes, side, tcp.seq, end);
+            self.lose(side, filled.lost);
+            let late = |opened_us: u32| at.us().wrapping_sub(opened_us) > self.overtaken_us();
+            segment.out_of_order = filled.opened_us.is_some_and(|opened| !late(opened));
+            segment.retransmission = !segment.out_of_order;
+            if filled.opened_us.is_none() {
+                segment.old = next.wrapping_sub(tcp.seq).min(len);
             }
             return segment;
         }
-        if before(side.next, tcp.seq) {
-            side.hole = (side.next, tcp.seq);
-            segment.missing = tcp.seq.wrapping_sub(side.next);
+        let jump = tcp.seq.wrapping_sub(next);
+        if jump > 0 && !begins && jump < LARGEST_WINDOW {
+            segment.missing = jump;
+            let lost = holes.open(&mut self.holes, side, next, tcp.seq, at.us());
+            self.lose(side, lost);
         }
-        side.next = end;
+        self.next[side] = end;
         segment
     }
-}
 
-/// Sequence-number order modulo 2^32 (RFC 9293 §3.4).
-fn before(a: u32, b: u32) -> bool {
-    (a.wrapping_sub(b) as i32) < 0
+    /// How long after what overtook it a segment comes that was not sent again.
+    fn overtaken_us(&self) -> u32 {
+        match self.rtt_server_us().saturating_add(self.rtt_client_us()) {
+            trip if self.handshake_ok() => trip,
+            _ => OVERTAKEN_US,
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    /// A connection with the time, which goes on by a millisecond each segment.
+    #[derive(Default)]
+    struct Wire {
+        tcp: Tcp,
+        holes: Holes,
+        ms: i64,
+    }
+
+    impl Wire {
+        fn at(&mut self, ms: i64, header: &TcpHeader, len: u32, from_client: bool) -> Segment {
+            self.ms = ms;
+            let begun = Timestamp::from_secs(1000);
+            let at = Moment { now: Timestamp::from_ns(begun.ns() + ms * 1_000_000), begun };
+            self.tcp.on_segment(header, len, from_client, at, &mut self.holes)
+        }
+
+        fn next(&mut self, header: &TcpHeader, len: u32, from_client: bool) -> Segment {
+            self.at(self.ms + 1, header, len, from_client)
+        }
+
+        fn send(&mut self, seq: u32) -> Segment {
+            self.next(&segment(seq, TCP_ACK), 100, true)
+        }
+
+        fn lost(&mut self) -> [u32; 2] {
+            self.tcp.give_up_holes(&mut self.holes);
+            self.tcp.lost()
+        }
+    }
+
     fn segment(seq: u32, flags: u8) -> TcpHeader {
         TcpHeader { seq, ack: 0, flags, window: 100 }
     }
 
-    fn ms(ms: u32) -> u32 {
-        ms * 1000
-    }
+    const LATE: Segment =
+        Segment { out_of_order: true, retransmission: false, zero_window: false, missing: 0, old: 0 };
+    const AGAIN: Segment =
+        Segment { retransmission: true, out_of_order: false, zero_window: false, missing: 0, old: 0 };
 
     #[test]
     fn a_handshake_gives_both_round_trips() {
-        let mut tcp = Tcp::default();
-        tcp.on_segment(&segment(9, TCP_SYN), 0, true, ms(0));
-        tcp.on_segment(&segment(99, TCP_SYN | TCP_ACK), 0, false, ms(30));
-        tcp.on_segment(&segment(10, TCP_ACK), 0, true, ms(35));
+        let mut wire = Wire::default();
+        wire.at(0, &segment(9, TCP_SYN), 0, true);
+        wire.at(30, &segment(99, TCP_SYN | TCP_ACK), 0, false);
+        wire.at(35, &segment(10, TCP_ACK), 0, true);
+        let tcp = wire.tcp;
         assert_eq!((tcp.state, tcp.handshake_ok()), (TcpState::Established, true));
         assert_eq!((tcp.rtt_server_us(), tcp.rtt_client_us()), (30_000, 5_000));
     }
 
     #[test]
     fn both_fins_close_and_one_does_not() {
-        let mut tcp = Tcp::default();
-        tcp.on_segment(&segment(1, TCP_ACK), 10, true, ms(1));
-        tcp.on_segment(&segment(11, TCP_FIN | TCP_ACK), 0, true, ms(2));
-        assert_eq!(tcp.state, TcpState::Closing);
-        tcp.on_segment(&segment(1, TCP_FIN | TCP_ACK), 0, false, ms(3));
-        assert!(tcp.is_over());
+        let mut wire = Wire::default();
+        wire.next(&segment(1, TCP_ACK), 10, true);
+        wire.next(&segment(11, TCP_FIN | TCP_ACK), 0, true);
+        assert_eq!(wire.tcp.state, TcpState::Closing);
+        wire.next(&segment(1, TCP_FIN | TCP_ACK), 0, false);
+        assert!(wire.tcp.is_over());
     }
 
     #[test]
     fn a_copy_is_a_retransmission_and_a_late_segment_is_out_of_order() {
-        let mut tcp = Tcp::default();
-        let send = |tcp: &mut Tcp, seq| tcp.on_segment(&segment(seq, TCP_ACK), 100, true, ms(1));
-        assert_eq!(send(&mut tcp, 0), Segment::default());
-        assert!(send(&mut tcp, 0).retransmission);
-        assert_eq!(send(&mut tcp, 200), Segment { missing: 100, ..Segment::default() });
-        assert!(send(&mut tcp, 100).out_of_order);
-        assert!(send(&mut tcp, 100).retransmission);
+        let mut wire = Wire::default();
+        assert_eq!(wire.send(0), Segment::default());
+        assert_eq!(wire.send(0), Segment { old: 100, ..AGAIN });
+        assert_eq!(wire.send(200), Segment { missing: 100, ..Segment::default() });
+        assert_eq!(wire.send(100), LATE);
+        assert!(wire.send(100).retransmission);
+        assert_eq!(wire.lost(), [0, 0]);
+    }
+
+    #[test]
+    fn holes_lie_side_by_side_in_any_order() {
+        // Sent: 0 to 900; 100, 300, 500 and 700 are overtaken.
+        for order in [[100, 300, 500, 700], [700, 500, 300, 100], [300, 700, 100, 500]] {
+            let mut wire = Wire::default();
+            for seq in [0, 200, 400, 600, 800] {
+                wire.at(0, &segment(seq, TCP_ACK), 100, true);
+            }
+            for seq in order {
+                assert_eq!(wire.at(1, &segment(seq, TCP_ACK), 100, true), LATE, "{seq} of {order:?}");
+            }
+            assert_eq!(wire.send(900), Segment::default());
+            assert_eq!(wire.lost(), [0, 0]);
+        }
+    }
+
+    #[test]
+    fn what_fills_a_hole_after_a_round_trip_was_sent_again() {
+        let mut wire = Wire::default();
+        wire.send(0);
+        wire.at(10, &segment(200, TCP_ACK), 100, true);
+        assert_eq!(wire.at(14, &segment(100, TCP_ACK), 100, true), AGAIN);
+        // Where the way takes 40 ms, 30 are no sign of that.
+        let mut wire = Wire::default();
+        wire.at(0, &segment(u32::MAX, TCP_SYN), 0, true);
+        wire.at(30, &segment(99, TCP_SYN | TCP_ACK), 0, false);
+        wire.at(40, &segment(0, TCP_ACK), 0, true);
+        wire.at(50, &segment(100, TCP_ACK), 100, true);
+        assert_eq!(wire.at(80, &segment(0, TCP_ACK), 100, true), LATE);
+        wire.at(90, &segment(300, TCP_ACK), 100, true);
+        assert_eq!(wire.at(131, &segment(200, TCP_ACK), 100, true), AGAIN);
+    }
+
+    #[test]
+    fn what_never_comes_is_lost() {
+        let mut wire = Wire::default();
+        let server = |ack| TcpHeader { seq: 1, ack, flags: TCP_ACK, window: 100 };
+        wire.send(0);
+        wire.send(200);
+        wire.send(1760);
+        wire.next(&server(300), 0, false);
+        assert_eq!((wire.tcp.lost(), wire.tcp.has_holes()), ([1, 0], true));
+        assert!(wire.send(100).retransmission, "its receiver has had it");
+        wire.next(&server(1860), 0, false);
+        assert_eq!((wire.tcp.lost(), wire.tcp.has_holes()), ([2, 0], false));
+        wire.send(5000);
+        assert_eq!(wire.lost(), [2 + 3, 0]);
+        assert_eq!(wire.tcp.succeed().lost(), [0, 0]);
+    }
+
+    #[test]
+    fn another_stream_is_no_hole() {
+        let mut wire = Wire::default();
+        wire.send(0);
+        assert_eq!(wire.send(0x5000_0000), Segment::default());
+        assert_eq!(wire.next(&segment(0x6000_0000, TCP_SYN), 0, true), Segment::default());
+        assert_eq!(wire.lost(), [0, 0]);
+    }
+
+    #[test]
+    fn a_zero_window_is_told_but_by_those_who_open_or_close() {
+        let mut wire = Wire::default();
+        for (flags, told) in [(TCP_ACK, true), (TCP_SYN, false), (TCP_RST | TCP_ACK, false), (TCP_FIN, false)]
+        {
+            let header = TcpHeader { window: 0, ..segment(1, flags) };
+            assert_eq!(wire.next(&header, 0, true).zero_window, told, "{flags}");
+        }
     }
 
     #[test]
     fn sequence_numbers_wrap_and_keep_alives_are_not_copies() {
-        let mut tcp = Tcp::default();
-        tcp.on_segment(&segment(u32::MAX - 49, TCP_ACK), 100, true, ms(1));
-        assert_eq!(tcp.on_segment(&segment(50, TCP_ACK), 10, true, ms(2)), Segment::default());
-        assert_eq!(tcp.on_segment(&segment(59, TCP_ACK), 1, true, ms(3)), Segment::default());
+        let mut wire = Wire::default();
+        wire.next(&segment(u32::MAX - 49, TCP_ACK), 100, true);
+        assert_eq!(wire.next(&segment(50, TCP_ACK), 10, true), Segment::default());
+        assert_eq!(wire.next(&segment(59, TCP_ACK), 1, true), Segment::default());
     }
 }

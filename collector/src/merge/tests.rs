@@ -261,6 +261,7 @@ fn flow(id: u64) -> FlowRecord {
         id,
         ifid: 0,
         vlan: 0,
+        inner_vlan: 0,
         l4: L4::UDP,
         client: side,
         server: side,

@@ -154,6 +154,8 @@ counters! {
         arp_requests,
         /// Of these, questions for addresses that are not of the network.
         arp_strangers,
+        /// TCP segments of hosts of the network that are missing for good.
+        tcp_lost,
     }
 }
 

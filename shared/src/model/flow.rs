@@ -172,6 +172,10 @@ pub struct DirectionCounters {
     /// IP flags seen, or-ed together ([`IP_DF`], [`IP_MF`]).
     #[serde(default)]
     pub ip_flags: u8,
+    /// TCP: segments that are missing for good, of 1460 bytes each: others behind them were seen, and
+    /// they came before neither their acknowledgement nor the flow's end.
+    #[serde(default)]
+    pub lost: u32,
 }
 
 /// Do not fragment: as the flag lies in the IPv4 header (RFC 791 §3.1).
@@ -253,6 +257,9 @@ pub struct FlowRecord {
     pub ifid: u32,
     /// Outermost VLAN id, 0 when untagged.
     pub vlan: u16,
+    /// The VLAN id inside that one, 0 when there is none.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub inner_vlan: u16,
     /// Layer-4 protocol.
     pub l4: L4,
     /// Who opened the conversation.
@@ -331,8 +338,8 @@ pub struct FlowRecord {
     pub end: Option<FlowEnd>,
 }
 
-fn is_zero(number: &u32) -> bool {
-    *number == 0
+fn is_zero<N: PartialEq + Default>(number: &N) -> bool {
+    *number == N::default()
 }
 
 impl FlowRecord {

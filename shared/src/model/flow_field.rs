@@ -77,6 +77,7 @@ fields! {
     "id", "Number of the flow on its interface, from 1.", Int(|f| count(f.id));
     "ifid", "Interface id.", Int(|f| count(f.ifid.into()));
     "vlan", "Outermost VLAN id, 0 when untagged.", Int(|f| count(f.vlan.into()));
+    "inner_vlan", "The VLAN id inside that one, 0 when there is none.", Int(|f| count(f.inner_vlan.into()));
     "cli", "Client address as text.", Made(|f| f.client.ip.to_string());
     "srv", "Server address as text.", Made(|f| f.server.ip.to_string());
     "cli_port", "Client port, 0 where there is none.", Int(|f| count(f.client.port.into()));
@@ -131,12 +132,16 @@ fields! {
         Int(|f| count(u64::from(f.cli2srv.retransmissions) + u64::from(f.srv2cli.retransmissions)));
     "out_of_order", "TCP segments out of order, both directions.",
         Int(|f| count(u64::from(f.cli2srv.out_of_order) + u64::from(f.srv2cli.out_of_order)));
+    "lost", "TCP segments that are missing for good, both directions: others behind them were seen, and they never were.",
+        Int(|f| count(u64::from(f.cli2srv.lost) + u64::from(f.srv2cli.lost)));
     "zero_windows", "Announcements of a zero TCP window, both directions.",
         Int(|f| count(u64::from(f.cli2srv.zero_windows) + u64::from(f.srv2cli.zero_windows)));
     "cli2srv_retransmissions", "TCP segments sent again by the client.", Int(|f| count(f.cli2srv.retransmissions.into()));
     "srv2cli_retransmissions", "TCP segments sent again by the server.", Int(|f| count(f.srv2cli.retransmissions.into()));
     "cli2srv_out_of_order", "TCP segments of the client out of order.", Int(|f| count(f.cli2srv.out_of_order.into()));
     "srv2cli_out_of_order", "TCP segments of the server out of order.", Int(|f| count(f.srv2cli.out_of_order.into()));
+    "cli2srv_lost", "TCP segments of the client that are missing for good.", Int(|f| count(f.cli2srv.lost.into()));
+    "srv2cli_lost", "TCP segments of the server that are missing for good.", Int(|f| count(f.srv2cli.lost.into()));
     "cli2srv_zero_windows", "Announcements of a zero TCP window by the client.", Int(|f| count(f.cli2srv.zero_windows.into()));
     "srv2cli_zero_windows", "Announcements of a zero TCP window by the server.", Int(|f| count(f.srv2cli.zero_windows.into()));
     "cli2srv_resets", "TCP resets by the client.", Int(|f| count(f.cli2srv.resets.into()));

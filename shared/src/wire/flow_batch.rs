@@ -81,6 +81,7 @@ fn read_row(b: &proto::FlowBatch, row: usize, ifid: u32, texts: &mut Texts) -> R
         id: b.ids[row],
         ifid,
         vlan: u16::try_from(b.vlans[row]).map_err(|e| malformed(&e))?,
+        inner_vlan: u16::try_from(b.inner_vlans[row]).map_err(|e| malformed(&e))?,
         l4: L4(u8::try_from(b.l4[row]).map_err(|e| malformed(&e))?),
         client: side(&b.client_addresses[row], b.client_ports[row], &b.client_macs[row], CLIENT_LOCAL)?,
         server: side(&b.server_addresses[row], b.server_ports[row], &b.server_macs[row], SERVER_LOCAL)?,
@@ -141,7 +142,7 @@ fn check_lengths(batch: &mut proto::FlowBatch) -> Result<(), WireError> {
     optional!(vlans, client_ports, server_ports, client_macs, server_macs, flags, icmp, tcp_state);
     optional!(rtt_client_us, rtt_server_us, l7, l7_source, info, status, score, end);
     optional!(gap_min_us, gap_max_us, gap_deviation_us, l7_category, l7_breed, export, earlier_s, geo);
-    optional!(reply_us, top_score, l7_payloads);
+    optional!(reply_us, top_score, l7_payloads, inner_vlans);
     Ok(())
 }
 
@@ -166,6 +167,7 @@ fn direction_from_wire(wire: &proto::Direction) -> Result<DirectionCounters, Wir
         resets: u16::try_from(wire.resets).map_err(|e| malformed(&e))?,
         tos: u8::try_from(wire.tos).map_err(|e| malformed(&e))?,
         ip_flags: u8::try_from(wire.ip_flags).map_err(|e| malformed(&e))?,
+        lost: wire.lost,
     })
 }
 

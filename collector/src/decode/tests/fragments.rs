@@ -168,6 +168,16 @@ fn datagrams_differ_by_identification_vlan_and_protocol() {
     let tagged = [&later[..12], &[0x81, 0, 0, 5], &later[12..]].concat();
     assert_eq!(take(&mut decoder, 1.0, &tagged).dst_port, 0);
     assert_eq!(take(&mut decoder, 1.0, &later).dst_port, 5000);
+    // Customers of one provider: their own tags tell them apart.
+    let inside = |frame: &[u8], customer| {
+        [&frame[..12], &[0x88, 0xa8, 0, 5, 0x81, 0, 0, customer], &frame[12..]].concat()
+    };
+    take(&mut decoder, 2.0, &inside(&first, 7));
+    let packet = inside(&later, 8);
+    assert_eq!(take(&mut decoder, 2.0, &packet).dst_port, 0);
+    let packet = inside(&later, 7);
+    let packet = take(&mut decoder, 2.0, &packet);
+    assert_eq!((packet.vlan, packet.inner_vlan, packet.dst_port), (5, 7, 5000));
 }
 
 #[test]

@@ -41,6 +41,22 @@ fn every_bad_shape_has_its_kind() {
     let ip_in_ip = (0..7).fold(v4(17, 0, &udp(b"")), |inner, _| v4(4, 0, &inner));
     let mpls = |labels: usize| ethernet(&[0x88, 0x47], &[0, 1, 0x10, 64].repeat(labels));
     let radiotap = [0, 0, 9, 0, 2, 0, 0, 0, 0x50, 8, 0];
+    let within = |port: u16, inside: &[u8]| {
+        v4(
+            17,
+            0,
+            &[
+                &[0xc3, 0x50][..],
+                &port.to_be_bytes(),
+                &(8 + inside.len() as u16).to_be_bytes(),
+                &[0, 0],
+                inside,
+            ]
+            .concat(),
+        )
+    };
+    // IPv6 with a Teredo address that is longer than its datagram.
+    let teredo = [&[0x60, 0, 0, 0, 0, 200, 59, 64, 0x20, 1, 0, 0][..], &[0; 28]].concat();
     let flawed: Vec<(LinkType, Vec<u8>, DecodeError)> = vec![
         (raw, ip4[..40].to_vec(), DecodeError::Ipv4LengthBeyondFrame),
         (raw, changed(ip6.clone(), 5, 9), DecodeError::Ipv6LengthBeyondFrame),
@@ -52,6 +68,21 @@ fn every_bad_shape_has_its_kind() {
         (raw, v4(97, 0, &[0x30]), DecodeError::EtherIpTooShort),
         (raw, v4(97, 0, &[0x20; 40]), DecodeError::EtherIpBadVersion),
         (raw, ip_in_ip, DecodeError::TunnelTooDeep),
+        (
+            raw,
+            within(4789, &[&[8, 0, 0, 0, 0, 0, 5, 0][..], &ethernet(&[8, 0], &[0x55; 30])].concat()),
+            DecodeError::VxlanBadInner,
+        ),
+        (
+            raw,
+            within(6081, &[&[0, 0, 8, 0, 0, 0, 5, 0][..], &[0x45; 12]].concat()),
+            DecodeError::GeneveBadInner,
+        ),
+        (raw, within(2152, &[0x30, 255, 0, 9, 0, 0, 0, 1, 0x45]), DecodeError::GtpUBadLength),
+        (raw, within(2152, &[0x34, 255, 0, 5, 0, 0, 0, 1, 0, 0, 0, 0x85, 0]), DecodeError::GtpUBadLength),
+        (raw, within(2152, &[0x30, 255, 0, 1, 0, 0, 0, 1, 0x45]), DecodeError::GtpUBadInner),
+        (raw, within(1701, &[0, 2, 0, 3, 0, 4, 0xff, 3, 0, 0x21, 0x45]), DecodeError::L2tpBadInner),
+        (raw, within(3544, &teredo), DecodeError::TeredoBadInner),
     ];
     let cases: Vec<(LinkType, Vec<u8>, DecodeError)> = cases
         .into_iter()

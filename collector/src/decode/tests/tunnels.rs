@@ -194,11 +194,30 @@ fn a_port_alone_makes_no_tunnel() {
     let ether = |body: &[u8]| [&[8, 0, 0, 0, 0, 0, 9, 0][..], &ethernet(&[8, 0], body)].concat();
     let arp = [&[8, 0, 0, 0, 0, 0, 9, 0][..], &ethernet(&[8, 6], &[0; 28])].concat();
     assert_eq!(packet(LinkType::RAW, &sent(5, 4789, &ether(&inner))).tunnel.unwrap().id, 9);
-    // Echo request, N-PDU with a length that lies, L2TP control, and so on.
+    // A whole header of the tunnel's own, and then no packet.
+    for (dst, payload, flaw) in [
+        (4789, ether(&cut_off), DecodeError::VxlanBadInner),
+        (4789, ether(&inner[..19]), DecodeError::VxlanBadInner),
+        (2152, [&[0x30, 255, 1, 0, 0, 0, 0, 1][..], &inner].concat(), DecodeError::GtpUBadLength),
+        (
+            2152,
+            [&[0x34, 255, 0, 44, 0, 0, 0, 1, 0, 0, 0, 0x85, 0][..], &inner].concat(),
+            DecodeError::GtpUBadLength,
+        ),
+    ] {
+        let frame = sent(5, dst, &payload);
+        let whole = packet(LinkType::RAW, &frame);
+        assert_eq!((whole.dst_port, whole.tunnel, whole.flaw), (dst, None, Some(flaw)), "{payload:02x?}");
+        // Of a frame that was not captured whole nothing can be said.
+        let length = frame.len() as u32;
+        let cut = &frame[..frame.len() - inner.len().min(payload.len() - 8)];
+        let desc = PacketDesc { length, ..desc(LinkType::RAW, cut) };
+        let Ok(Decoded::Packet(packet)) = decode(&desc, cut) else { panic!("{payload:02x?}") };
+        assert_eq!((packet.tunnel, packet.flaw), (None, None), "{payload:02x?}");
+    }
+    // Echo request, L2TP control, and so on.
     for (src, dst, payload) in [
         (5, 4789, arp),
-        (5, 4789, ether(&cut_off)),
-        (5, 4789, ether(&inner[..19])),
         (5, 4789, [&[0; 8][..], &ether(&inner)[8..]].concat()),
         (5, 4789, vec![8, 0, 0]),
         (4789, 5, ether(&inner)),
@@ -206,8 +225,6 @@ fn a_port_alone_makes_no_tunnel() {
         (5, 6081, [&[0, 0x80, 8, 0, 0, 0, 0, 0][..], &inner].concat()),
         (5, 6081, [&[0x3f, 0, 8, 0, 0, 0, 0, 0][..], &inner].concat()),
         (2152, 2152, vec![0x32, 1, 0, 4, 0, 0, 0, 0, 0, 9, 0, 0]),
-        (2152, 2152, [&[0x30, 255, 1, 0, 0, 0, 0, 1][..], &inner].concat()),
-        (2152, 2152, [&[0x34, 255, 0, 44, 0, 0, 0, 1, 0, 0, 0, 0x85, 0][..], &inner].concat()),
         (2152, 2152, [&[0x50, 255, 0, 30, 0, 0, 0, 1][..], &inner].concat()),
         (2152, 2152, inner.clone()),
         (3544, 9, inner.clone()),

@@ -1,9 +1,10 @@
 //! Tunnels over UDP. Only the port speaks for them, so everything else must fit: the tunnel's own
-//! header and an inner IP header that makes sense in the room there is. `None` is not an error.
+//! header and an inner IP header that makes sense in the room there is. `None` is not an error: only who
+//! has the tunnel's own header and then says that IP follows can be wrong about that.
 
 use super::{Tunnel, TunnelKind};
-use crate::decode::link::{BRIDGED, IPV6, Link, MPLS, ethernet, ppp, unstack};
-use crate::decode::{ip, span::Span};
+use crate::decode::link::{BRIDGED, IPV4, IPV6, Link, MPLS, ethernet, ppp, unstack};
+use crate::decode::{DecodeError, ip, span::Span};
 
 const L2TP: u16 = 1701;
 const GTP_U: u16 = 2152;
@@ -25,12 +26,14 @@ pub(super) fn possible(src_port: u16, dst_port: u16) -> bool {
     ) || matches!(src_port, L2TP | GTP_U | TEREDO)
 }
 
-pub(super) fn open(src_port: u16, dst_port: u16, span: Span<'_>) -> Option<Link<'_>> {
+/// # Errors
+/// A whole header of the tunnel's own announces IP, and there is none.
+pub(super) fn open(src_port: u16, dst_port: u16, span: Span<'_>) -> Result<Option<Link<'_>>, DecodeError> {
     let by_port = |port| match port {
-        L2TP => l2tp(span),
+        L2TP => Ok(l2tp(span)),
         GTP_U => gtp(span),
-        TEREDO => teredo(span),
-        _ => None,
+        TEREDO => Ok(teredo(span)),
+        _ => Ok(None),
     };
     let link = match dst_port {
         VXLAN | VXLAN_LINUX => vxlan(span),
@@ -38,10 +41,33 @@ pub(super) fn open(src_port: u16, dst_port: u16, span: Span<'_>) -> Option<Link<
         GENEVE => geneve(span),
         MPLS_IN_UDP => Some(Link::plain(MPLS, span)),
         GRE_IN_UDP => super::gre::open(span).ok(),
-        port => by_port(port).or_else(|| by_port(src_port)),
-    }?;
-    let link = if link.is_ip() { link } else { unstack(link).ok()? };
-    (ip::sane(link.rest) == Some(link.ethertype)).then_some(link)
+        port => match by_port(port)? {
+            None => by_port(src_port)?,
+            found => found,
+        },
+    };
+    let Some(link) = link else { return Ok(None) };
+    let link = if link.is_ip() { link } else { unstack(link).unwrap_or(super::nothing(span)) };
+    if ip::sane(link.rest) == Some(link.ethertype) {
+        return Ok(Some(link));
+    }
+    match bad_inner(link.tunnel.map(|tunnel| tunnel.kind)).filter(|_| link.is_ip() && !link.rest.is_cut()) {
+        Some(error) => Err(error),
+        None => Ok(None),
+    }
+}
+
+/// What is wrong when a tunnel carries what its header says to be IP and is not. The others say too little
+/// for that.
+fn bad_inner(kind: Option<TunnelKind>) -> Option<DecodeError> {
+    match kind? {
+        TunnelKind::Vxlan => Some(DecodeError::VxlanBadInner),
+        TunnelKind::Geneve => Some(DecodeError::GeneveBadInner),
+        TunnelKind::GtpU => Some(DecodeError::GtpUBadInner),
+        TunnelKind::L2tp => Some(DecodeError::L2tpBadInner),
+        TunnelKind::Teredo => Some(DecodeError::TeredoBadInner),
+        _ => None,
+    }
 }
 
 /// Flags with the bit for a valid network id, which is three bytes at 4 (RFC 7348 §5).
@@ -80,37 +106,48 @@ fn geneve(span: Span<'_>) -> Option<Link<'_>> {
 
 /// Version 1, user data, and a chain of extension headers when a flag says so (3GPP TS 29.281 §5).
 /// Everything else on the port is signalling.
-fn gtp(span: Span<'_>) -> Option<Link<'_>> {
+fn gtp(span: Span<'_>) -> Result<Option<Link<'_>>, DecodeError> {
     const USER_DATA: u8 = 255;
-    const MAX_EXTENSIONS: usize = 8;
-    let (flags, kind) = (span.byte(0)?, span.byte(1)?);
+    let header = || Some((span.byte(0)?, span.byte(1)?, u32::from(span.be16(2)?), span.be32(4)?));
+    let Some((flags, kind, length, id)) = header() else { return Ok(None) };
     // Version 1, not GTP'; the spare bit is not looked at.
     if flags >> 5 != 1 || flags & 0x10 == 0 || kind != USER_DATA {
-        return None;
+        return Ok(None);
     }
-    let length = u32::from(span.be16(2)?);
-    let tunnel = Tunnel::of(TunnelKind::GtpU, span.be32(4)?);
-    let mut rest = span.skip(8)?;
-    if length > rest.wire && !rest.goes_on {
-        return None;
-    }
-    rest = rest.limit(length);
-    if flags & 7 != 0 {
-        // Sequence and N-PDU numbers stand there whichever flag is set; so does the next type.
-        let mut next = if flags & 4 != 0 { rest.byte(3)? } else { 0 };
-        rest = rest.skip(4)?;
-        let mut passed = 0;
-        while next != 0 {
-            let length = usize::from(rest.byte(0)?) * 4;
-            passed += 1;
-            if length == 0 || passed > MAX_EXTENSIONS {
-                return None;
-            }
-            next = rest.byte(length - 1)?;
-            rest = rest.skip(length)?;
+    let rest = span.skip(8).filter(|rest| length <= rest.wire || rest.goes_on);
+    let extended = flags & 7 != 0;
+    let rest = rest.map(|rest| rest.limit(length));
+    let rest =
+        rest.and_then(|rest| if extended { behind_extensions(rest, flags & 4 != 0) } else { Some(rest) });
+    let Some(rest) = rest else {
+        return if span.is_cut() { Ok(None) } else { Err(DecodeError::GtpUBadLength) };
+    };
+    // What it carries is said elsewhere: IP of either version, Ethernet, PPP.
+    let ethertype = match rest.byte(0).map(|first| first >> 4) {
+        Some(4) => IPV4,
+        Some(6) => IPV6,
+        _ => return Ok(None),
+    };
+    Ok(Some(Link { tunnel: Tunnel::of(TunnelKind::GtpU, id), ..Link::plain(ethertype, rest) }))
+}
+
+/// What is behind the optional fields and the chain of extension headers.
+fn behind_extensions(span: Span<'_>, any: bool) -> Option<Span<'_>> {
+    const MAX_EXTENSIONS: usize = 8;
+    // Sequence and N-PDU numbers stand there whichever flag is set; so does the next type.
+    let mut next = if any { span.byte(3)? } else { 0 };
+    let mut rest = span.skip(4)?;
+    let mut passed = 0;
+    while next != 0 {
+        let length = usize::from(rest.byte(0)?) * 4;
+        passed += 1;
+        if length == 0 || passed > MAX_EXTENSIONS {
+            return None;
         }
+        next = rest.byte(length - 1)?;
+        rest = rest.skip(length)?;
     }
-    Some(Link { tunnel, ..Link::plain(ip::sane(rest)?, rest) })
+    Some(rest)
 }
 
 /// IPv6, behind authentication and origin indication where they are sent (RFC 4380 §5.1.1). One end
@@ -131,8 +168,8 @@ fn teredo(span: Span<'_>) -> Option<Link<'_>> {
     let is_teredo = |prefix: u32| prefix == 0x2001_0000;
     let is_link_local = |prefix: u32| prefix >> 22 == 0xfe80_0000 >> 22;
     let fits = is_teredo(src) || is_teredo(dst) || is_link_local(src);
-    (fits && ip::sane(rest)? == IPV6)
-        .then(|| Link { tunnel: Tunnel::of(TunnelKind::Teredo, 0), ..Link::plain(IPV6, rest) })
+    // Told by its addresses, so that it must be one.
+    fits.then(|| Link { tunnel: Tunnel::of(TunnelKind::Teredo, 0), ..Link::plain(IPV6, rest) })
 }
 
 /// Data messages of version 2 (RFC 2661 §3.1), which carry PPP; control stays what it is.

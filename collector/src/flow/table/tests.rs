@@ -101,6 +101,13 @@ fn vlans_part_flows() {
     feed(&mut table, &udp(1.0, A, B, &[]));
     feed(&mut table, &Packet { vlan: 42, ..udp(1.0, A, B, &[]) });
     assert_eq!(table.len(), 2);
+    // Two customers of one provider with the same addresses.
+    for inner_vlan in [7, 8, 7] {
+        feed(&mut table, &Packet { vlan: 42, inner_vlan, ..udp(1.0, A, B, &[]) });
+    }
+    assert_eq!(table.len(), 4);
+    let flow = record(&table, 2, 3);
+    assert_eq!((flow.vlan, flow.inner_vlan, flow.cli2srv.packets), (42, 7, 2));
 }
 
 #[test]
@@ -365,6 +372,31 @@ fn packets_show_broadcasts_random_echoes_and_fragmented_names() {
     let mut fragment = udp(1.1, A, server, b"");
     fragment.fragment = crate::decode::Fragment::Later;
     assert_eq!(bits(&[udp(1.0, A, server, question), fragment]), FlowStatus::FragmentedDns.bit());
+}
+
+#[test]
+fn headers_that_contradict_the_frame_are_malformed() {
+    use crate::decode::DecodeError;
+    let mut table = table();
+    feed(&mut table, &udp(1.0, A, B, b"fine"));
+    assert_eq!(record(&table, 0, 1).status, 0);
+    let flawed = Packet { flaw: Some(DecodeError::Ipv4LengthBeyondFrame), ..udp(1.1, A, B, b"cut") };
+    let events = feed(&mut table, &flawed);
+    assert_eq!(record(&table, 0, 1).status, FlowStatus::MalformedPacket.bit());
+    assert!(matches!(events[..], [FlowEvent::StatusChanged { flow: 0, old: 0 }]), "{events:?}");
+}
+
+#[test]
+fn what_the_capture_cut_off_proves_nothing() {
+    // A question of SNMP by scapy.
+    const GET: &[u8] = b"\x30\x26\x02\x01\x01\x04\x06public\xa0\x19\x02\x01\x01\x02\x01\0\x02\x01\0\x30\x0e\x30\x0c\x06\x08\x2b\x06\x01\x02\x01\x01\x01\0\x05\0";
+    let server = (B.0, 161);
+    let mut table = table();
+    feed(&mut table, &udp(1.0, A, server, GET));
+    feed(&mut table, &Packet { payload_len: GET.len() as u32, ..udp(1.1, A, server, &GET[..20]) });
+    assert_eq!((&*record(&table, 0, 1).l7, record(&table, 0, 1).status), ("SNMP", 0));
+    feed(&mut table, &udp(1.2, A, server, &GET[..20]));
+    assert_eq!(record(&table, 0, 1).status, FlowStatus::MalformedPacket.bit());
 }
 
 mod order;

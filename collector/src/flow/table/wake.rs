@@ -99,6 +99,11 @@ impl FlowTable {
 
     pub(super) fn end(&mut self, place: FlowIndex, reason: FlowEnd, events: &mut Vec<FlowEvent>) {
         let Some(live) = self.flows.get_mut(place as usize).filter(|flow| flow.id != 0) else { return };
+        if live.tcp.has_holes() {
+            // It counts once more, after the summary that may have been its last.
+            self.touched.note(place, live);
+            live.tcp.give_up_holes(&mut self.holes);
+        }
         let mut flow = self.boxes.pop().unwrap_or_else(|| Box::new(Flow::vacant()));
         std::mem::swap(&mut *flow, live);
         self.index.remove(flow.key().hash(self.config.seed), place);

@@ -43,6 +43,7 @@ pub(crate) fn flow() -> FlowRecord {
         id: 7,
         ifid: 0,
         vlan: 0,
+        inner_vlan: 0,
         l4: L4::UDP,
         client: side("192.168.1.9", 40_000, true),
         server: side("198.51.100.53", 53, false),

@@ -56,6 +56,7 @@ pub fn flow(host: u8, secs: i64) -> StoredFlow {
         id: 1,
         ifid: 1,
         vlan: 0,
+        inner_vlan: 0,
         l4: L4::TCP,
         client: side(Ipv4Addr::new(192, 0, 2, host), 40000, true),
         server: side(Ipv4Addr::new(198, 51, 100, 1), 443, false),

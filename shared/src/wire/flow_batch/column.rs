@@ -110,14 +110,14 @@ impl Blobs {
     }
 
     /// Appends a message of numbers, the fields of which count from 1.
-    pub(super) fn push_numbers(&mut self, values: &[u64; 10]) {
+    pub(super) fn push_numbers(&mut self, values: &[u64; 11]) {
         key(&mut self.written, self.field, LENGTH);
         let length_at = self.written.len();
         self.written.push(0);
         for (field, value) in (1..).zip(values) {
             number(&mut self.written, field, *value);
         }
-        // At most 110: a byte is room enough for it.
+        // At most 121: a byte is room enough for it.
         self.written[length_at] = (self.written.len() - length_at - 1) as u8;
         self.any = true;
     }

@@ -15,6 +15,7 @@ fn flow(id: u64) -> FlowRecord {
         id,
         ifid: 3,
         vlan: 0,
+        inner_vlan: 0,
         l4: L4::TCP,
         client: FlowSide {
             ip: Ipv4Addr::new(192, 0, 2, (id % 50) as u8).into(),
@@ -241,13 +242,14 @@ fn sides() -> impl Strategy<Value = FlowSide> {
 
 prop_compose! {
     fn directions()(
-        n in any::<[u64; 3]>(), m in any::<[u32; 3]>(), small in any::<[u8; 3]>(), resets in any::<u16>(),
+        n in any::<[u64; 3]>(), m in any::<[u32; 4]>(), small in any::<[u8; 3]>(), resets in any::<u16>(),
     ) -> DirectionCounters {
         let [tcp_flags, tos, ip_flags] = small;
         let [packets, bytes, goodput_bytes] = n;
-        let [retransmissions, out_of_order, zero_windows] = m;
+        let [retransmissions, out_of_order, zero_windows, lost] = m;
         DirectionCounters {
             packets, bytes, goodput_bytes, retransmissions, out_of_order, zero_windows, tcp_flags, resets, tos, ip_flags,
+            lost,
         }
     }
 }
@@ -286,7 +288,7 @@ prop_compose! {
         let [rtt_server_us, rtt_client_us, gap_min_us, gap_max_us, gap_deviation_us, reply_us] = times_us;
         let kind = score as usize;
         FlowRecord {
-            id, ifid: 3, vlan, l4: L4(l4), client, server, cli2srv, srv2cli,
+            id, ifid: 3, vlan, inner_vlan: !vlan, l4: L4(l4), client, server, cli2srv, srv2cli,
             first_seen: Timestamp::from_ns(times[0]), last_seen: Timestamp::from_ns(times[1]),
             icmp, tcp_state: tcp_state_from_wire(state), handshake_ok: bits[0], rtt_server_us, rtt_client_us,
             gap_min_us, gap_max_us, gap_deviation_us, reply_us, fragmented: bits[1],

@@ -23,6 +23,7 @@ pub struct FlowBatchWriter {
     known: [Option<Known>; 16],
     ids: Numbers,
     vlans: Numbers,
+    inner_vlans: Numbers,
     l4: Numbers,
     client_addresses: Blobs,
     server_addresses: Blobs,
@@ -75,6 +76,7 @@ impl Default for FlowBatchWriter {
             known: Default::default(),
             ids: Numbers::default(),
             vlans: Numbers::default(),
+            inner_vlans: Numbers::default(),
             l4: Numbers::default(),
             client_addresses: Blobs::new(6),
             server_addresses: Blobs::new(7),
@@ -127,6 +129,7 @@ impl FlowBatchWriter {
     pub fn push(&mut self, flow: &FlowRecord) {
         self.ids.push(flow.id);
         self.vlans.push(flow.vlan);
+        self.inner_vlans.push(flow.inner_vlan);
         self.l4.push(flow.l4.0);
         address(&mut self.client_addresses, flow.client.ip);
         address(&mut self.server_addresses, flow.server.ip);
@@ -229,6 +232,7 @@ impl FlowBatchWriter {
         self.reply.finish(&mut to, 37);
         self.top_score.finish(&mut to, 38);
         self.l7_payloads.finish(&mut to, 39);
+        self.inner_vlans.finish(&mut to, 40);
         let flows = std::mem::take(&mut self.rows) as usize;
         WrittenBatch { producer, flows, columns: to.into() }
     }
@@ -305,6 +309,7 @@ fn direction(column: &mut Blobs, counters: &DirectionCounters) {
         counters.resets.into(),
         counters.tos.into(),
         counters.ip_flags.into(),
+        counters.lost.into(),
     ]);
 }
 

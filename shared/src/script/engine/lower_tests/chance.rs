@@ -81,6 +81,7 @@ impl Chance {
             id: self.next() % 100,
             ifid: 1,
             vlan: (self.next() % 3) as u16,
+            inner_vlan: (self.next() % 2) as u16,
             l4: [L4::TCP, L4::UDP, L4::ICMP][self.below(3)],
             client,
             server,
