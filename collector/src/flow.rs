@@ -8,6 +8,7 @@ mod expected;
 pub mod expiry;
 pub mod gaps;
 pub mod growth;
+mod holes;
 pub(crate) mod index;
 pub mod key;
 mod macs;

@@ -4,6 +4,8 @@
 //! timers fire, then the summary of that second is closed, then the packet is counted. A replay
 //! therefore gives the same items in the same order every time.
 
+use std::collections::BTreeMap;
+
 use shared::model::{Alert, FlowEnd, LocalNetworks, Timestamp};
 use shared::script::ScriptError;
 use shared::script::registry::{ScriptInfo, ScriptSetup};
@@ -19,6 +21,7 @@ use crate::flow_alert::Place;
 use crate::hooks::{Asked, HookRunner};
 use crate::ingest::CollectedFlow;
 use crate::ingest::feed::Feed;
+use crate::l7::ProtocolId;
 use crate::report::{CollectorReport, Drops};
 use crate::summary::Summary;
 
@@ -126,6 +129,8 @@ pub struct Pipeline {
     refused_told: u64,
     /// Ended flows by number of the name.
     ended_by_name: Vec<u64>,
+    /// Ended flows with something malformed, by protocol.
+    malformed: BTreeMap<ProtocolId, u64>,
     report: CollectorReport,
     /// Collected flows under way; kept for its memory.
     collected: Vec<CollectedFlow>,
@@ -151,6 +156,7 @@ impl Pipeline {
             evicted_told: 0,
             refused_told: 0,
             ended_by_name: Vec::new(),
+            malformed: BTreeMap::new(),
             report: CollectorReport::default(),
             collected: Vec::new(),
             overloaded: false,
@@ -163,6 +169,9 @@ impl Pipeline {
         let names = self.parts.table.names().all().iter();
         for (name, flows) in names.zip(&self.ended_by_name).filter(|(_, flows)| **flows > 0) {
             *report.flows_by_protocol.entry(name.text.to_string()).or_default() += flows;
+        }
+        for (protocol, flows) in &self.malformed {
+            report.error(&format!("malformed.{}", protocol.name()), *flows);
         }
         report.hooks = self.parts.hooks.total_calls();
         for (script, counts) in self.parts.hooks.script_counts() {

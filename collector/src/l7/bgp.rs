@@ -4,9 +4,11 @@ use shared::model::flow::L7Info;
 use shared::model::status::{FlowStatus, StatusBits};
 use shared::model::{AppCategory, Breed, L4};
 
-use super::{Carrier, Dissector, L7Context, Probe, Want, be16};
+use super::{Carrier, Dissector, L7Context, Probe, Want, be16, judge};
 
 const MARKER: [u8; 16] = [0xff; 16];
+/// Marker, length and kind.
+const HEADER: usize = 19;
 const NOTIFICATION: u8 = 3;
 
 pub(super) static BGP: Dissector = Dissector {
@@ -39,7 +41,11 @@ fn probe(bytes: &[u8], _: &L7Context) -> Probe {
 }
 
 fn dissect(bytes: &[u8], _: &L7Context, _: &mut L7Info, status: &mut StatusBits) -> Want {
-    if kind(bytes) == Some(NOTIFICATION) {
+    let kind = kind(bytes);
+    // Who has the marker begins a message.
+    let begins = bytes.len() >= HEADER && bytes.starts_with(&MARKER);
+    judge(kind.is_some() || !begins, status);
+    if kind == Some(NOTIFICATION) {
         *status |= FlowStatus::ErrorCode.bit();
     }
     Want::Next

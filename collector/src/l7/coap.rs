@@ -4,7 +4,7 @@ use shared::model::flow::L7Info;
 use shared::model::status::{FlowStatus, StatusBits};
 use shared::model::{AppCategory, Breed, L4};
 
-use super::{Carrier, Dissector, L7Context, Probe, Want, be16};
+use super::{Carrier, Dissector, L7Context, Probe, Want, be16, judge};
 
 const PORT: u16 = 5683;
 const PAYLOAD_MARKER: u8 = 0xff;
@@ -109,6 +109,7 @@ fn dissect(bytes: &[u8], cx: &L7Context, _: &mut L7Info, status: &mut StatusBits
     if cx.l4 == L4::UDP && bytes.get(1).is_some_and(|code| matches!(code >> 5, 4 | 5)) {
         *status |= FlowStatus::ErrorCode.bit();
     }
+    judge(cx.l4 != L4::UDP || !cx.has_port(PORT) || probe(bytes, cx) != Probe::No, status);
     Want::Next
 }
 

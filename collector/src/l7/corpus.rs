@@ -256,6 +256,22 @@ fn names_come_out_of_real_hellos_heads_and_questions() {
     };
     assert_eq!(names("443-git.pcap"), ["github.com"]);
     assert_eq!(names("tls_ech.pcapng"), ["performance.radar.cloudflare.com"]);
+    // QUIC of the drafts and of Google; tshark finds the same.
+    assert_eq!(names("quic-23.pcap"), ["quic.aiortc.org"]);
+    assert_eq!(names("quic-29.pcap"), ["localhost"]);
+    assert_eq!(names("quic_frags_different_dcid.pcapng"), ["cdnjs.cloudflare.com"]);
+    assert_eq!(names("quic046.pcap"), ["i.ytimg.com"]);
+    assert_eq!(names("quic_q43.pcap"), ["dns.google.com"]);
+    let google = [
+        "fonts.gstatic.com",
+        "i.ytimg.com",
+        "mail.google.com",
+        "s.ytimg.com",
+        "www.google.com",
+        "www.youtube.com",
+        "yt3.ggpht.com",
+    ];
+    assert_eq!(names("quic.pcap"), google);
     assert_eq!(names("http.pcapng"), ["google.com"]);
     assert_eq!(names("http-lines-split.pcap"), ["toni.lan:31337"]);
     assert_eq!(names("dns_exfiltration.pcap"), ["dnscat.63c201f5005fd02ca5a1bc00047015f3d3"]);

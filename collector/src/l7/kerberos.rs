@@ -5,7 +5,7 @@ use shared::model::status::{FlowStatus, StatusBits};
 use shared::model::{AppCategory, Breed, L4};
 
 use super::ber::{element, tagged};
-use super::{Carrier, Dissector, L7Context, Probe, Want, be16, be32};
+use super::{Carrier, Dissector, L7Context, Probe, Want, be16, be32, judge};
 
 const AP_REQUEST: u8 = 14;
 const AP_REPLY: u8 = 15;
@@ -59,7 +59,10 @@ fn password_change(bytes: &[u8]) -> Option<(u8, &[u8])> {
 }
 
 fn dissect(bytes: &[u8], cx: &L7Context, _: &mut L7Info, status: &mut StatusBits) -> Want {
-    if let Some((ERROR, body)) = message(bytes, cx)
+    let message = message(bytes, cx);
+    // Over TCP a payload may be the middle of one.
+    judge(cx.l4 != L4::UDP || message.is_some(), status);
+    if let Some((ERROR, body)) = message
         && error_code(body).is_some_and(|code| code != PREAUTHENTICATION_REQUIRED)
     {
         *status |= FlowStatus::ErrorCode.bit();

@@ -4,7 +4,7 @@ use shared::model::flow::L7Info;
 use shared::model::status::{FlowStatus, StatusBits};
 use shared::model::{AppCategory, Breed, L4};
 
-use super::{Carrier, Dissector, L7Context, Probe, Want, be16};
+use super::{Carrier, Dissector, L7Context, Probe, Want, be16, judge};
 
 /// Code, identifier, length, authenticator.
 const HEADER: usize = 20;
@@ -46,7 +46,8 @@ fn probe(bytes: &[u8], cx: &L7Context) -> Probe {
     if attributes.is_empty() { Probe::Certain } else { Probe::No }
 }
 
-fn dissect(bytes: &[u8], _: &L7Context, _: &mut L7Info, status: &mut StatusBits) -> Want {
+fn dissect(bytes: &[u8], cx: &L7Context, _: &mut L7Info, status: &mut StatusBits) -> Want {
+    judge(probe(bytes, cx) != Probe::No, status);
     // Rejected access, and disconnecting or changing refused.
     if matches!(bytes.first(), Some(3 | 42 | 45)) {
         *status |= FlowStatus::ErrorCode.bit();

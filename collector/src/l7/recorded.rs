@@ -50,6 +50,35 @@ const RECORDINGS: &[Recording] = &[
     at_home("DHCPV6", (L4::UDP, 547), include_str!("dhcpv6/dnsmasq.txt")),
     at_home("LLMNR", (L4::UDP, 5355), include_str!("dns/llmnr_scapy.txt")),
     at_home("TFTP", (L4::UDP, 69), include_str!("tftp/curl.txt")),
+    on("AMQP", (L4::TCP, 5672), include_str!("amqp/rabbitmq.txt")),
+    at_home("BFD", (L4::UDP, 3784), include_str!("bfd/bird.txt")),
+    on("COAP", (L4::UDP, 5683), include_str!("coap/libcoap.txt")),
+    on("Cassandra", (L4::TCP, 9042), include_str!("cassandra/driver.txt")),
+    on("DTLS", (L4::UDP, 4433), include_str!("dtls/openssl.txt")),
+    on("Diameter", (L4::TCP, 3868), include_str!("diameter/scapy.txt")),
+    at_home("HSRP", (L4::UDP, 1985), include_str!("hsrp/scapy.txt")),
+    on("HTTP2", (L4::TCP, 8080), include_str!("http2/nginx.txt")),
+    on("IRC", (L4::TCP, 6667), include_str!("irc/ngircd.txt")),
+    on("L2TP", (L4::UDP, 1701), include_str!("l2tp/xl2tpd.txt")),
+    on("LDP", (L4::UDP, 646), include_str!("ldp/scapy.txt")),
+    on("Modbus", (L4::TCP, 502), include_str!("modbus/pymodbus.txt")),
+    on("MsSQL-TDS", (L4::TCP, 1433), include_str!("tds/freetds.txt")),
+    on("Munin", (L4::TCP, 4949), include_str!("munin/munin_node.txt")),
+    on("NATS", (L4::TCP, 4222), include_str!("nats/nats_server.txt")),
+    on("NFS", (L4::TCP, 111), include_str!("onc_rpc/rpcbind.txt")),
+    at_home("NetBIOS", (L4::UDP, 137), include_str!("netbios/samba.txt")),
+    on("PPTP", (L4::TCP, 1723), include_str!("pptp/scapy.txt")),
+    on("Quake", (L4::UDP, 27_960), include_str!("quake/qstat.txt")),
+    on("RSYNC", (L4::TCP, 873), include_str!("rsync/rsync.txt")),
+    on("RTMP", (L4::TCP, 1935), include_str!("rtmp/ffmpeg.txt")),
+    on("RTSP", (L4::TCP, 8554), include_str!("rtsp/ffmpeg.txt")),
+    on("SOCKS", (L4::TCP, 1080), include_str!("socks/microsocks.txt")),
+    on("SSDP", (L4::UDP, 1900), include_str!("ssdp/minidlna.txt")),
+    on("STOMP", (L4::TCP, 61_613), include_str!("stomp/rabbitmq.txt")),
+    on("Source_Engine", (L4::UDP, 27_015), include_str!("quake/qstat_source.txt")),
+    on("TACACS+", (L4::TCP, 49), include_str!("tacacs/scapy.txt")),
+    on("WSD", (L4::UDP, 3702), include_str!("ws_discovery/wsdd.txt")),
+    at_home("Whois-DAS", (L4::TCP, 43), include_str!("whois/whois.txt")),
 ];
 
 /// Feeds a recording and gives what was decided with it.
@@ -93,4 +122,39 @@ fn what_programs_say_of_themselves_is_kept() {
     let ssh = played("SSH").info.ssh.unwrap();
     assert!(ssh.client.starts_with("SSH-2.0-OpenSSH_9.2") && ssh.server == ssh.client, "{ssh:?}");
     assert_eq!((ssh.hassh.len(), ssh.hassh_server.len()), (32, 32));
+    let dtls = played("DTLS").info.tls.unwrap();
+    assert_eq!((&*dtls.sni, dtls.version), ("dtls.example.org", 0xfefd));
+    let certificate = dtls.certificate.unwrap();
+    assert_eq!(&*certificate.subject, "CN=dtls.example.org");
+}
+
+#[test]
+fn what_programs_say_is_well_formed_and_what_breaks_a_known_grammar_is_not() {
+    use shared::model::status::FlowStatus;
+    let malformed = FlowStatus::MalformedPacket.bit();
+    for recording in RECORDINGS {
+        assert_eq!(play(recording, recording.at.1).0.status & malformed, 0, "{}", recording.name);
+    }
+    let marker = [0xff; 16];
+    let bad_kind = [&marker[..], &[0, 19, 9]].concat();
+    let broken: [(&str, &[u8]); 5] = [
+        ("SNMP", &[0x30, 3, 2, 1, 9]),
+        ("RADIUS", &[1, 1, 0, 4]),
+        ("COAP", &[0x4f, 1, 0, 1]),
+        ("BGP", &bad_kind),
+        ("TFTP", &[0, 9]),
+    ];
+    for (name, message) in broken {
+        let mut run = played(name);
+        run.client(message);
+        assert_ne!(run.status & malformed, 0, "{name}");
+    }
+}
+
+#[test]
+fn passwords_that_programs_send_in_the_clear_are_seen() {
+    use shared::model::status::FlowStatus;
+    for name in ["AMQP", "HTTP2", "SOCKS", "STOMP"] {
+        assert_ne!(played(name).status & FlowStatus::ClearTextCredentials.bit(), 0, "{name}");
+    }
 }

@@ -5,7 +5,7 @@ use shared::model::status::{FlowStatus, StatusBits};
 use shared::model::{AppCategory, Breed, L4};
 
 use super::ber::{element, integer, tagged};
-use super::{Carrier, Dissector, L7Context, Probe, Want};
+use super::{Carrier, Dissector, L7Context, Probe, Want, judge};
 
 const SEQUENCE: u8 = 0x30;
 const OCTETS: u8 = 0x04;
@@ -59,7 +59,9 @@ fn read(bytes: &[u8]) -> Option<Message<'_>> {
 }
 
 fn dissect(bytes: &[u8], _: &L7Context, _: &mut L7Info, status: &mut StatusBits) -> Want {
-    if let Some(Message::Community { name, kind, error }) = read(bytes) {
+    let message = read(bytes);
+    judge(message.is_some(), status);
+    if let Some(Message::Community { name, kind, error }) = message {
         if !WELL_KNOWN.contains(&name) {
             *status |= FlowStatus::ClearTextCredentials.bit();
         }

@@ -4,7 +4,7 @@ use shared::model::flow::L7Info;
 use shared::model::status::{FlowStatus, StatusBits};
 use shared::model::{AppCategory, Breed, L4};
 
-use super::{Carrier, Dissector, L7Context, Probe, Want, be16};
+use super::{Carrier, Dissector, L7Context, Probe, Want, be16, judge};
 
 const PORT: u16 = 69;
 /// Usual length of a block.
@@ -71,6 +71,7 @@ fn is_text(bytes: &[u8]) -> bool {
 }
 
 fn dissect(bytes: &[u8], _: &L7Context, _: &mut L7Info, status: &mut StatusBits) -> Want {
+    judge(be16(bytes, 0).is_some_and(|code| matches!(code, 1..=6)), status);
     if be16(bytes, 0) == Some(5) {
         *status |= FlowStatus::ErrorCode.bit();
     }

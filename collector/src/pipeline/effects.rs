@@ -1,7 +1,7 @@
 //! Flow events become hook calls, and what scripts ask for is carried out.
 
 use shared::model::metric::Metric;
-use shared::model::status::StatusBits;
+use shared::model::status::{FlowStatus, StatusBits};
 use shared::model::{FlowEnd, FlowRecord, Timestamp};
 use shared::script::{Effect, FlowHook, LogLevel};
 use shared::wire::proto::HttpPost;
@@ -139,6 +139,9 @@ impl Pipeline {
             self.ended_by_name.resize(name + 1, 0);
         }
         self.ended_by_name[name] += 1;
+        if record.status & FlowStatus::MalformedPacket.bit() != 0 {
+            *self.malformed.entry(flow.l7().unwrap_or_default()).or_default() += 1;
+        }
         self.ended.push(&record);
         if self.ended.len() >= FLOWS_PER_BATCH || self.ended.text_len() >= TEXT_PER_BATCH {
             self.flush_flows(out);

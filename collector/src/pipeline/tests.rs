@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use shared::model::{HostCounters, InterfaceCounters, LocalNetworks, Timestamp};
+use shared::model::{FlowEnd, HostCounters, InterfaceCounters, LocalNetworks, Timestamp};
 use shared::script::registry::ScriptSetup;
 use shared::script::source::{Origin, ScriptSource};
 use shared::wire::delta::Delta;
@@ -56,7 +56,7 @@ fn replay_into(mut pipeline: Pipeline) -> (Pipeline, Vec<Item>) {
         let state = source.next_batch(&mut batch).unwrap();
         pipeline.packets(&batch, &mut || None, &mut items);
         if matches!(state, SourceState::End) {
-            pipeline.finish(shared::model::FlowEnd::EndOfFile, true, &mut || None, &mut items, &mut |_| {});
+            pipeline.finish(FlowEnd::EndOfFile, true, &mut || None, &mut items, &mut |_| {});
             return (pipeline, items);
         }
     }
@@ -157,7 +157,7 @@ fn many_hosts_in_one_second_are_parted_into_messages_of_bearable_size() {
     }
     let mut items = Vec::new();
     pipeline.packets(&batch, &mut || None, &mut items);
-    pipeline.finish(shared::model::FlowEnd::EndOfFile, true, &mut || None, &mut items, &mut |_| {});
+    pipeline.finish(FlowEnd::EndOfFile, true, &mut || None, &mut items, &mut |_| {});
     let deltas = deltas(&items);
     assert!(deltas.len() > 4, "{}", deltas.len());
     let mut seen = std::collections::BTreeSet::new();
@@ -304,4 +304,28 @@ fn fragments_are_counted_in_whatever_order_they_come() {
         let told = pipeline.report().errors.get("fragments_orphaned").copied().unwrap_or(0);
         assert_eq!((told, pipeline.report().bytes), (orphans, bytes));
     }
+}
+
+#[test]
+fn flows_with_malformed_payloads_are_counted_by_protocol() {
+    use crate::capture::LinkType;
+    let question = b"\x30\x26\x02\x01\x01\x04\x06public\xa0\x19\x02\x01\x01\x02\x01\0\x02\x01\0\x30\x0e\x30\x0c\x06\x08\x2b\x06\x01\x02\x01\x01\x01\0\x05\0";
+    let frame = |port: u8, payload: &[u8]| {
+        let length = 8 + payload.len() as u8;
+        let ip = [0x45, 0, 0, 20 + length, 0, 0, 0, 0, 64, 17, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2];
+        let udp = [0xc3, port, 0, 161, 0, length, 0, 0];
+        [&[0; 12][..], &[8, 0], &ip, &udp, payload].concat()
+    };
+    let (mut pipeline, mut batch, mut items) = (pipeline(), Batch::default(), Vec::new());
+    // The second of three is malformed, twice.
+    for (port, payload) in
+        [(1, &question[..]), (2, question), (2, &question[..9]), (2, &question[..8]), (3, question)]
+    {
+        let frame = frame(port, payload);
+        batch.push(Timestamp::from_secs(1000), LinkType::ETHERNET, 0, frame.len() as u32, &frame);
+    }
+    pipeline.packets(&batch, &mut || None, &mut items);
+    pipeline.finish(FlowEnd::EndOfFile, true, &mut || None, &mut items, &mut |_| {});
+    let report = pipeline.report();
+    assert_eq!((report.flows, report.errors), (3, BTreeMap::from([("malformed.SNMP".to_owned(), 1)])));
 }

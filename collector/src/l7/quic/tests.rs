@@ -138,7 +138,11 @@ fn seal(version: u32, id: &[u8], number: u8, frames: &[u8]) -> Vec<u8> {
 }
 
 fn crypto(at: usize, piece: &[u8]) -> Vec<u8> {
-    let mut frame = vec![6];
+    numbered(6, at, piece)
+}
+
+fn numbered(kind: u8, at: usize, piece: &[u8]) -> Vec<u8> {
+    let mut frame = vec![kind];
     frame.extend((0x4000 | at as u16).to_be_bytes());
     frame.extend((0x4000 | piece.len() as u16).to_be_bytes());
     frame.extend(piece);
@@ -177,6 +181,35 @@ fn every_version_opens() {
         run.client(&packet);
         check(&run, "h3");
     }
+}
+
+/// Versions of Google's on the way to the standard: TLS in frames of their own numbers, TLS in the
+/// standard's, and their own hello.
+#[test]
+fn googles_versions_with_encryption_open() {
+    let version = |name: &[u8; 4]| u32::from_be_bytes(*name);
+    for (name, kind) in [(b"T050", 8), (b"T051", 6)] {
+        let packet =
+            seal(version(name), b"12345678", 0, &[numbered(kind, 0, &message(0)), vec![0; 900]].concat());
+        let mut run = Run::new(udp(50_000, 443));
+        run.client(&packet);
+        check(&run, "h3");
+        let other = seal(
+            version(name),
+            b"12345678",
+            0,
+            &[numbered(14 - kind, 0, &message(0)), vec![0; 900]].concat(),
+        );
+        let mut run = Run::new(udp(50_000, 443));
+        run.client(&other);
+        assert_eq!(&*run.info.tls.unwrap_or_default().sni, "", "the other's number");
+    }
+    let hello = &google(b"Q043")[26..];
+    let packet = seal(version(b"Q050"), b"12345678", 0, &[hello, &[0; 900]].concat());
+    let mut run = Run::new(udp(50_000, 443));
+    run.client(&packet);
+    let tls = run.info.tls.unwrap();
+    assert_eq!((&*tls.sni, &*tls.user_agent), ("www.example.com", "Chrome/50"));
 }
 
 #[test]
