@@ -4,11 +4,11 @@ use super::score::{MOST_USED, Score, Tally, UNKNOWN};
 
 /// Flows of the most used protocols that have the classifier's name, in tenths of a percent. The eight
 /// that lack it are known better here.
-const MOST_USED_AGREE: u64 = 970;
+const MOST_USED_AGREE: u64 = 973;
 /// The same of all flows.
-const ALL_AGREE: u64 = 965;
-/// Flows under a name that the classifier has nowhere in their capture.
-const FALSE_FLOWS: u64 = 40;
+const ALL_AGREE: u64 = 969;
+/// Flows under a name that the classifier has nowhere in their capture: `docs/performance.md` names them.
+const FALSE_FLOWS: u64 = 7;
 
 /// The floors that do not hold, each with what was found.
 pub fn broken(score: &Score) -> Vec<String> {

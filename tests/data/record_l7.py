@@ -15,6 +15,8 @@ import sys
 import tempfile
 import time
 
+import record_l7_services as services
+
 L7 = os.path.join(os.path.dirname(os.path.realpath(__file__)), "../../collector/src/l7")
 SPACE = "fh-record-l7"
 
@@ -150,13 +152,13 @@ class Wire:
     def run(self, *command, check=True, **more):
         return subprocess.run(self.inside(command), check=check, capture_output=True, timeout=60, **more)
 
-    def start(self, *command, ready=None, port=None, **more):
+    def start(self, *command, ready=None, port=None, within=20, **more):
         """Starts a program and waits until it is ready, or listens on TCP port `port`."""
         log = open(self.file("log"), "ab")
         self.running.append(subprocess.Popen(self.inside(command), stdout=log, stderr=log, **more))
         if port is not None:
             ready = lambda: f":{port} " in self.run("ss", "-Hltnu").stdout.decode()
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + within
         while ready is not None and not ready():
             if time.monotonic() > deadline:
                 sys.exit(f"{command[0]} does not come up: {open(self.file('log'), encoding='utf-8', errors='replace').read()}")
@@ -494,6 +496,33 @@ RECORDINGS = {
     "ldap": recorded("ldap/openldap.txt", ["slapd", "ldap-utils"], [389], ldap),
     "smb": recorded("smb/samba.txt", ["samba", "smbclient"], [445], smb, most=6),
     "wireguard": recorded("wireguard/wireguard_go.txt", ["wireguard-go", "wireguard-tools"], [51820, 51821], wireguard, most=4),
+    "composed": lambda: services.composed(write, version, install),
+    "irc": recorded("irc/ngircd.txt", ["ngircd", "sic"], [6667], services.irc),
+    "socks": recorded("socks/microsocks.txt", ["microsocks", "curl", "socat"], [1080], services.socks),
+    "rsync": recorded("rsync/rsync.txt", ["rsync"], [873], services.rsync),
+    "rpc": recorded("onc_rpc/rpcbind.txt", ["rpcbind"], [111], services.rpc),
+    "munin": recorded("munin/munin_node.txt", ["munin-node", "socat"], [4949], services.munin),
+    "collectd": recorded("collectd/collectd.txt", ["collectd-core"], [25826], services.collectd, most=2),
+    "zabbix": recorded("zabbix/zabbix.txt", ["zabbix-agent"], [10050], services.zabbix),
+    "nats": recorded("nats/nats_server.txt", ["nats-server", "socat"], [4222], services.nats),
+    "ws_discovery": recorded("ws_discovery/wsdd.txt", ["wsdd"], [3702], services.discovery, most=4, by_port=True),
+    "ssdp": recorded("ssdp/minidlna.txt", ["minidlna", "gupnp-tools"], [1900], services.ssdp, most=6, by_port=True),
+    "netbios": recorded("netbios/samba.txt", ["samba", "samba-common-bin"], [137], services.netbios, most=6, by_port=True),
+    "whois": recorded("whois/whois.txt", ["whois", "socat"], [43], services.whois),
+    "l2tp": recorded("l2tp/xl2tpd.txt", ["xl2tpd"], [1701], services.l2tp, most=6),
+    "dtls": recorded("dtls/openssl.txt", ["openssl"], [4433], services.dtls, most=16),
+    "rtmp": recorded("rtmp/ffmpeg.txt", ["ffmpeg"], [1935], services.rtmp, most=6),
+    "rtsp": recorded("rtsp/ffmpeg.txt", ["ffmpeg"], [8554], services.rtsp, most=8),
+    "quake": recorded("quake/qstat.txt", ["qstat", "socat"], [27960], services.game("q3s", 27960)),
+    "source": recorded("quake/qstat_source.txt", ["qstat", "socat"], [27015], services.game("a2s", 27015)),
+    "coap": recorded("coap/libcoap.txt", ["libcoap3-bin"], [5683], services.coap),
+    "modbus": recorded("modbus/pymodbus.txt", ["python3-pymodbus", "python3-serial-asyncio"], [502], services.modbus),
+    "cassandra": recorded("cassandra/driver.txt", ["python3-cassandra", "socat"], [9042], services.cassandra),
+    "tds": recorded("tds/freetds.txt", ["freetds-bin", "socat"], [1433], services.tds),
+    "stomp": recorded("stomp/rabbitmq.txt", ["rabbitmq-server", "python3-stomp"], [61613], services.stomp),
+    "amqp": recorded("amqp/rabbitmq.txt", ["rabbitmq-server", "amqp-tools"], [5672], services.amqp),
+    "http2": recorded("http2/nginx.txt", ["nginx-light", "curl"], [8080], services.http2, most=6),
+    "bfd": recorded("bfd/bird.txt", ["bird2"], [3784], services.bfd, most=4),
 }
 
 
