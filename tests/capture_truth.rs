@@ -179,9 +179,14 @@ fn no_shared_capture_harms_the_program() {
 
 /// The flow records of the bundled capture.
 fn demo_flows() -> Vec<Value> {
+    flows_of(&data("demo.pcap"))
+}
+
+/// The flow records of a capture.
+fn flows_of(capture: &Path) -> Vec<Value> {
     let setup = Setup::new("[telemetry]\nlog = \"error\"\n[scripts]\nbuiltin = false\n");
-    let (demo, flows) = (data("demo.pcap"), setup.path("flows.jsonl"));
-    let args = ["replay", text(&demo), "-c", &setup.config(), "--flows-out", text(&flows)];
+    let flows = setup.path("flows.jsonl");
+    let args = ["replay", text(capture), "-c", &setup.config(), "--flows-out", text(&flows)];
     assert!(run(&args).status.success());
     let flows = std::fs::read_to_string(flows).unwrap();
     flows.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
@@ -189,8 +194,12 @@ fn demo_flows() -> Vec<Value> {
 
 /// Fields of the bundled capture's packets that match a filter, by tshark.
 fn fields<const N: usize>(filter: &str, names: [&str; N]) -> Vec<[String; N]> {
-    let demo = data("demo.pcap");
-    let mut args = vec!["-r", text(&demo), "-n", "-Y", filter, "-T", "fields"];
+    fields_of(&data("demo.pcap"), filter, names)
+}
+
+/// The same of any capture.
+fn fields_of<const N: usize>(capture: &Path, filter: &str, names: [&str; N]) -> Vec<[String; N]> {
+    let mut args = vec!["-r", text(capture), "-n", "-Y", filter, "-T", "fields"];
     names.iter().for_each(|name| args.extend(["-e", *name]));
     let output = Command::new("tshark").args(args).output().unwrap();
     let lines = String::from_utf8(output.stdout).unwrap();
@@ -257,6 +266,59 @@ fn what_tcp_had_to_repair_is_what_tshark_finds() {
     }
     assert_eq!(compared.len(), trips.len());
     assert!(compared.len() > 20, "{}", compared.len());
+}
+
+/// Segments sent again and out of order, by sender and receiver. tshark tells the two apart by how long ago
+/// the latest segment was, flowhook by how long ago what was missing was left out, so that only their sum
+/// is the same in every capture.
+#[test]
+fn what_tcp_had_to_repair_in_shared_captures_is_what_tshark_finds() {
+    let Some(dir) = shared_captures() else { return };
+    if !has_program("tshark") {
+        return;
+    }
+    let mut all = 0;
+    for name in [
+        "ethereum.pcap",
+        "ftp.pcap",
+        "google_ssl.pcap",
+        "hpvirtgrp.pcap",
+        "iphone.pcap",
+        "ipp.pcap",
+        "ocs.pcap",
+        "quickplay.pcap",
+        "sites.pcapng",
+        "soap.pcap",
+        "teams.pcap",
+        "tls-appdata.pcap",
+        "tls_certificate_too_long.pcap",
+        "tls_port_80.pcapng",
+        "tumblr.pcap",
+        "zoom.pcap",
+    ] {
+        let capture = dir.join(name);
+        let mut ours: BTreeMap<[String; 2], u64> = BTreeMap::new();
+        for flow in flows_of(&capture).iter().filter(|flow| flow["l4"] == "tcp") {
+            let end = |side: &str| format!("{} {}", flow[side]["ip"].as_str().unwrap(), flow[side]["port"]);
+            for (way, from, to) in [("cli2srv", "client", "server"), ("srv2cli", "server", "client")] {
+                let count = |what: &str| flow[way][what].as_u64().unwrap();
+                let repaired = count("retransmissions") + count("out_of_order");
+                if repaired > 0 {
+                    *ours.entry([end(from), end(to)]).or_default() += repaired;
+                }
+            }
+        }
+        let mut theirs: BTreeMap<[String; 2], u64> = BTreeMap::new();
+        let filter = "(tcp.analysis.retransmission or tcp.analysis.out_of_order) and not icmp";
+        let names = ["ip.src", "ipv6.src", "tcp.srcport", "ip.dst", "ipv6.dst", "tcp.dstport"];
+        for [v4, v6, port, to_v4, to_v6, to_port] in fields_of(&capture, filter, names) {
+            let ends = [format!("{v4}{v6} {port}"), format!("{to_v4}{to_v6} {to_port}")];
+            *theirs.entry(ends).or_default() += 1;
+        }
+        assert_eq!(ours, theirs, "{name}");
+        all += ours.values().sum::<u64>();
+    }
+    assert!(all > 100, "{all}");
 }
 
 #[test]

@@ -193,6 +193,13 @@ class Wire:
         return longest[:most]
 
 
+def datagrams(file):
+    """The payloads of UDP in a capture."""
+    from scapy.all import UDP, raw, rdpcap
+
+    return [raw(packet[UDP].payload) for packet in rdpcap(file) if UDP in packet]
+
+
 def recorded(file, packages, ports, play, most=8, by_port=False):
     """A recording: what `play` does on a wire, written to `file`."""
 
@@ -496,6 +503,7 @@ RECORDINGS = {
     "ldap": recorded("ldap/openldap.txt", ["slapd", "ldap-utils"], [389], ldap),
     "smb": recorded("smb/samba.txt", ["samba", "smbclient"], [445], smb, most=6),
     "wireguard": recorded("wireguard/wireguard_go.txt", ["wireguard-go", "wireguard-tools"], [51820, 51821], wireguard, most=4),
+    "exported": lambda: services.exported(write, datagrams),
     "composed": lambda: services.composed(write, version, install),
     "irc": recorded("irc/ngircd.txt", ["ngircd", "sic"], [6667], services.irc),
     "socks": recorded("socks/microsocks.txt", ["microsocks", "curl", "socat"], [1080], services.socks),

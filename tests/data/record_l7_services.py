@@ -42,9 +42,8 @@ def collectd(wire):
     sink = wire.file("sink", f'BaseDir "{wire.folder}/a"\nPIDFile "{wire.folder}/a.pid"\nLoadPlugin network\n<Plugin network>\nListen "127.0.0.1" "25826"\n</Plugin>\n')
     source = wire.file("source", f'Hostname "host.example.net"\nBaseDir "{wire.folder}/b"\nPIDFile "{wire.folder}/b.pid"\nInterval 1\nLoadPlugin load\nLoadPlugin network\n<Plugin network>\nServer "127.0.0.1" "25826"\n</Plugin>\n')
     wire.start("collectd", "-f", "-C", sink, port=25826)
-    wire.start("collectd", "-f", "-C", source)
-    # It sends when a datagram is full.
-    time.sleep(25)
+    # It sends what it has when it stops.
+    wire.run("timeout", "5", "collectd", "-f", "-C", source, check=False)
 
 
 def zabbix(wire):
@@ -244,6 +243,13 @@ def composed(write, version, install):
     blocks = [(label, Encoder().encode(fields, huffman=label == "huffman")) for label in ("plain", "huffman")]
     blocks.append(("bytes", HuffmanEncoder(REQUEST_CODES, REQUEST_CODES_LENGTH).encode(bytes(range(256)))))
     write("http2/hpack.txt", f"python3-hpack {version('python3-hpack')} (Debian)", blocks)
+
+
+def exported(write, read):
+    """Datagrams of exporters, which record.sh of the export folder recorded."""
+    folder = os.path.join(os.path.dirname(os.path.realpath(__file__)), "export")
+    for file, name in [("netflow/softflowd.txt", "softflowd-v9.pcap"), ("sflow/pmacct.txt", "pmacct-sflow.pcap")]:
+        write(file, f"tests/data/export/{name}", [("client", payload) for payload in read(os.path.join(folder, name))[:2]])
 
 
 def http2(wire):

@@ -43,6 +43,7 @@ mod tests {
     use crate::l7::Verdict;
     use crate::l7::tests::{Run, hex, udp};
 
+    /// Composed by hand after ASHRAE 135, annex J: nothing that was recorded.
     #[test]
     fn who_is() {
         let who_is = hex("810b000c0120ffff00ff1008");

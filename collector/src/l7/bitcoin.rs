@@ -49,6 +49,7 @@ mod tests {
     use crate::l7::Verdict;
     use crate::l7::tests::{Run, hex, tcp};
 
+    /// Composed by hand after the project's protocol documentation: nothing that was recorded.
     #[test]
     fn messages_have_a_magic_and_a_command() {
         let verack = hex("f9beb4d9 76657261636b000000000000 00000000 5df6e0e2");

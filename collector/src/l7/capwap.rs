@@ -53,6 +53,7 @@ mod tests {
     use crate::l7::Verdict;
     use crate::l7::tests::{Run, hex, udp};
 
+    /// Composed by hand after RFC 5415 §4: nothing that was recorded.
     #[test]
     fn discovery_and_secured_control() {
         let discovery = hex("00 10 0000 00000000 00000001 00 0008 00 0014 0001 00");

@@ -31,6 +31,7 @@ mod tests {
     use crate::l7::Verdict;
     use crate::l7::tests::{Run, tcp};
 
+    /// Composed by hand after Ceph's documentation of msgr2: nothing that was recorded.
     #[test]
     fn banners() {
         let server = |bytes: &[u8]| Run::new(tcp(50_000, 9999)).server(bytes);

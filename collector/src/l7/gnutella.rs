@@ -47,6 +47,7 @@ mod tests {
     use crate::l7::Verdict;
     use crate::l7::tests::{Run, hex, tcp, udp};
 
+    /// Composed by hand after the Gnutella 0.6 draft: nothing that was recorded.
     #[test]
     fn connections() {
         let ask = b"GNUTELLA CONNECT/0.6\r\nUser-Agent: x\r\n\r\n";

@@ -44,6 +44,7 @@ mod tests {
     use crate::l7::Verdict;
     use crate::l7::tests::{Run, hex, tcp, udp};
 
+    /// Composed by hand after ITU-T H.225.0 and Q.931: nothing that was recorded.
     #[test]
     fn calls_are_set_up() {
         let setup = hex("0300000c 08 02 0001 05 04 03 88");

@@ -62,6 +62,7 @@ mod tests {
     use crate::l7::Verdict;
     use crate::l7::tests::{Run, tcp};
 
+    /// Composed by hand after the descriptions of Stratum: nothing that was recorded.
     #[test]
     fn miners_and_pools() {
         for line in [

@@ -39,6 +39,7 @@ mod tests {
     use crate::l7::Verdict;
     use crate::l7::tests::{Run, udp};
 
+    /// Composed by hand after RakNet's offline messages: nothing that was recorded.
     #[test]
     fn the_magic_has_its_place() {
         let ping = [&[1, 0, 0, 0, 0, 0, 0, 0, 9][..], MAGIC, &[7; 8]].concat();

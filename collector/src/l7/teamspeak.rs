@@ -34,6 +34,7 @@ mod tests {
     use crate::l7::Verdict;
     use crate::l7::tests::{Run, hex, udp};
 
+    /// Composed by hand after captures that others describe: nothing that was recorded.
     #[test]
     fn keys_are_set_up() {
         let init = hex("545333494e49543100650000880dd05766005f5916e0ade7");

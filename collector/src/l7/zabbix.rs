@@ -33,6 +33,7 @@ mod tests {
     use crate::l7::Verdict;
     use crate::l7::tests::{Run, hex, tcp};
 
+    /// Composed by hand after Zabbix' manual ("Header and data length"): nothing that was recorded.
     #[test]
     fn the_header_tells_it() {
         let ping = [&b"ZBXD"[..], &hex("01 0a000000 00000000"), b"agent.ping"].concat();
