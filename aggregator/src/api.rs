@@ -55,6 +55,9 @@ pub use error::ApiError;
 /// A body of a request in bytes at most.
 const MAX_BODY: usize = 1024 * 1024;
 
+/// The same of one that publishes an item: the item is an event, and JSON may need more bytes for the same.
+const MAX_ITEM: usize = 2 * shared::bus::large::MAX_EVENT;
+
 /// What handlers reach.
 #[derive(Clone)]
 pub struct ApiDeps {
@@ -202,8 +205,9 @@ fn routes(config: &mut web::ServiceConfig) {
         .service(contract::document)
         .default_service(web::route().to(error::no_route));
     config
-        .app_data(web::PayloadConfig::new(MAX_BODY))
-        .app_data(web::JsonConfig::default().limit(MAX_BODY).error_handler(|e, _| error::bad_body(&e).into()))
+        // `events::tell` reads every body, and refuses what is larger than its call may have.
+        .app_data(web::PayloadConfig::new(MAX_ITEM))
+        .app_data(web::JsonConfig::default().limit(MAX_ITEM).error_handler(|e, _| error::bad_body(&e).into()))
         .app_data(web::PathConfig::default().error_handler(|e, _| error::bad_path(&e).into()))
         .service(api)
         .service(metrics::metrics)

@@ -17,6 +17,7 @@ use tokio::sync::{broadcast, mpsc, oneshot};
 use crate::model::Position;
 
 pub mod conformance;
+pub mod large;
 pub mod memory;
 pub mod nats;
 pub mod test_server;
@@ -152,6 +153,13 @@ impl Subscription {
     /// The next message; `None` when the bus has closed.
     pub async fn next(&mut self) -> Option<Message> {
         self.0.recv().await
+    }
+
+    /// The next message and what is there behind it, `max` altogether; nothing when the bus has closed.
+    pub async fn next_many(&mut self, max: usize) -> Vec<Message> {
+        let mut messages = Vec::new();
+        self.0.recv_many(&mut messages, max).await;
+        messages
     }
 }
 
@@ -325,7 +333,8 @@ pub trait Bus: Send + Sync + 'static {
         self.append_with(subject, id, Headers::new(), payload).await
     }
 
-    /// Appends with headers.
+    /// Appends with headers. Events may be as large as [`large::MAX_EVENT`]: consumers get them whole,
+    /// subscribers a reference.
     async fn append_with(
         &self,
         subject: &str,

@@ -1,10 +1,14 @@
 //! Named points at which a test may kill the process, to see what survives.
 //!
 //! `FLOWHOOK_FAILPOINT=<name>:<n>@<file>` kills it at the n-th pass (the first without a number), counted
-//! since the file is there (from the start without one). A release build has no such points.
+//! since the file is there (from the start without one). `FLOWHOOK_FAILPOINT_VICTIM=<pid>` has that process
+//! killed instead, a server that is in use, and this one goes on. A release build has no such points.
 
 /// The environment variable.
 pub const VARIABLE: &str = "FLOWHOOK_FAILPOINT";
+
+/// The environment variable that names another process to kill.
+pub const VICTIM: &str = "FLOWHOOK_FAILPOINT_VICTIM";
 
 /// Kills the process (SIGKILL) here, when the environment says so.
 #[cfg(debug_assertions)]
@@ -24,10 +28,13 @@ pub fn hit(name: &str) {
         && file.as_ref().is_none_or(|file| file.exists())
         && passes.fetch_sub(1, Ordering::SeqCst) == 1
     {
-        // No destructor runs and nothing is flushed, as with a crash.
-        let pid = std::process::id().to_string();
+        let victim = std::env::var(VICTIM).ok();
+        let pid = victim.clone().unwrap_or_else(|| std::process::id().to_string());
         let _ = std::process::Command::new("kill").args(["-KILL", &pid]).status();
-        std::process::abort();
+        if victim.is_none() {
+            // No destructor runs and nothing is flushed, as with a crash.
+            std::process::abort();
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! `flowhook pubsub`: items on nodes, and hooks on them in few words.
 
+use anyhow::Context;
 use clap::{Args, Subcommand, ValueEnum};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -122,7 +123,7 @@ enum ItemCommand {
         /// Name of the item; one is made without it
         #[arg(short, long)]
         item: Option<String>,
-        /// The item: JSON, or any text
+        /// The item: JSON, or any text; - reads it from standard input
         payload: String,
     },
 }
@@ -147,7 +148,11 @@ pub fn pubsub(args: &PubsubArgs, config: &Config, printed: Printed) -> Result<()
             hook(&client, command, profile, printed)
         }
         PubsubCommand::Item(ItemCommand::Publish { on, item, payload }) => {
-            let payload = serde_json::from_str(payload).unwrap_or_else(|_| Value::from(payload.as_str()));
+            let payload = match payload.as_str() {
+                "-" => std::io::read_to_string(std::io::stdin()).context("standard input")?,
+                text => text.to_owned(),
+            };
+            let payload = serde_json::from_str(&payload).unwrap_or(Value::from(payload));
             let body = json!({
                 "service": on.service, "node": on.node, "item_id": item, "payload": payload,
             });

@@ -1,5 +1,5 @@
-//! Much at once, and a bus that goes away: hooks that write a gigabyte, ten thousand hooks, and NATS killed
-//! under a persistent one.
+//! Much at once, and a bus that goes away: hooks that write a gigabyte, events of megabytes, ten thousand
+//! hooks, and NATS killed under a persistent one.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +11,7 @@ use crate::support::program::{Running, flowhook};
 use crate::support::wait_for;
 
 /// The most that a process has had in memory so far.
-fn peak_kib(node: &Running) -> u64 {
+pub fn peak_kib(node: &Running) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", node.0.id())).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
     line.trim().trim_end_matches(" kB").parse().unwrap()
@@ -36,6 +36,52 @@ fn a_gigabyte_of_output_is_not_memory() {
     let told =
         (&record["outcome"], &record["stdout_bytes"], &record["stdout_truncated"], &record["stderr_bytes"]);
     assert_eq!(told, (&json!("success"), &json!(GIGABYTE), &json!(true), &json!(1000)));
+}
+
+/// Scenario 16: an event that is larger than a message goes over NATS by reference, in one process as it
+/// is; its hook gets it whole either way.
+#[test]
+fn an_event_larger_than_a_message_reaches_its_hook_whole() {
+    const SIZE: usize = 3_000_000;
+    let nats = crate::cluster::nats_server("larger than a message");
+    let over_nats = nats.as_ref().map(|nats| {
+        format!("[bus]\nkind = \"nats\"\nprefix = \"large\"\n[bus.nats]\nservers = [\"{}\"]\n", nats.url)
+    });
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    for bus in [Some(String::new()), over_nats].into_iter().flatten() {
+        let site = Site::new(&bus);
+        let _node = site.start(None);
+        site.file("count.sh", "#!/bin/sh\ntr -dc '~' | wc -c\n");
+        let hook = json!({ "subjects": ["event.item.*.news"], "kind": "exec", "argument": "count.sh" });
+        site.run(&["hook", "create", "count", &site.definition("count", &hook)]);
+        let heard = nats.as_ref().filter(|_| !bus.is_empty()).map(|nats| {
+            runtime.block_on(async {
+                let bus = crate::cluster::connect(&nats.url, "large").await;
+                bus.subscribe(&Subjects::new("large").prefixed("event.item.>")).await.unwrap()
+            })
+        });
+        for size in [SIZE, 10] {
+            let args = ["pubsub", "item", "publish", "-n", "news", "-", "--api", &site.api, "--token", TOKEN];
+            let mut publish = flowhook(&args).stdin(std::process::Stdio::piped()).spawn().unwrap();
+            let mut stdin = publish.stdin.take().unwrap();
+            std::io::Write::write_all(&mut stdin, "~".repeat(size).as_bytes()).unwrap();
+            drop(stdin);
+            assert!(publish.wait().unwrap().success());
+        }
+        let counted: Vec<_> = site.ended("count", 2).iter().map(|record| record["stdout"].clone()).collect();
+        assert_eq!(counted, [json!("MzAwMDAwMAo="), json!("MTAK")], "3000000 and 10 in base64");
+        let events = crate::support::http::get_json(&format!(
+            "{}/api/v1/events?limit=500&filter=event.item.*.news",
+            site.api
+        ));
+        let shown = events["items"].as_array().unwrap().iter().find(|event| event["body"]["bytes"].is_u64());
+        assert!(shown.is_some_and(|event| event["body"]["bytes"].as_u64() > Some(SIZE as u64)), "{events}");
+        if let Some(mut heard) = heard {
+            let message = runtime.block_on(heard.next()).unwrap();
+            assert!(message.payload.is_empty(), "who only listens gets a reference");
+            assert!(message.headers.iter().any(|(name, to)| name == "ce-dataref" && to.contains(":object:")));
+        }
+    }
 }
 
 #[test]

@@ -8,7 +8,7 @@ use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
 use actix_web::http::Method;
 use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::middleware::Next;
-use actix_web::{HttpMessage as _, HttpRequest, HttpResponse, get, web};
+use actix_web::{HttpMessage as _, HttpRequest, HttpResponse, ResponseError as _, get, web};
 use bytes::Bytes;
 use serde_json::{Value, json};
 use shared::events::mask::{HIDDEN, masked};
@@ -18,7 +18,7 @@ use shared::wire::subject::EventSubject;
 
 use super::page::Listing;
 use super::query::Parameters;
-use super::{ApiDeps, ApiError};
+use super::{ApiDeps, ApiError, MAX_BODY, MAX_ITEM};
 
 /// Who offers the calls.
 const NAMESPACE: &str = "flowhook";
@@ -28,6 +28,9 @@ const MAX_ANSWER: usize = 64 * 1024;
 
 /// Calls that machines make all the time and that say nothing.
 const UNTOLD: [&str; 3] = ["health", "openapi.json", "schemas"];
+
+/// Where items are published, which may be larger than other bodies.
+const ITEMS: &str = "/pubsub/items";
 
 /// Header of the id that a call's event, answer and log lines share.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -63,7 +66,13 @@ pub async fn tell(
     let given = match reads {
         true => Bytes::new(),
         false => {
-            let body = request.extract::<Bytes>().await?;
+            let most = if request.path().ends_with(ITEMS) { MAX_ITEM } else { MAX_BODY };
+            let Ok(body) = request.extract::<web::Payload>().await?.to_bytes_limited(most).await else {
+                let message = format!("a body of more than {most} bytes");
+                let refused = ApiError::too_large("body", message).error_response();
+                return Ok(request.into_response(refused));
+            };
+            let body = body?;
             request.set_payload(payload(body.clone()));
             body
         }

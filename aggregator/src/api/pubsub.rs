@@ -3,7 +3,7 @@
 use actix_web::{HttpRequest, HttpResponse, delete, get, post, put, web};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use shared::bus::MAX_MESSAGE;
+use shared::bus::large::MAX_EVENT;
 use shared::events::{Body, Draft, ItemBody};
 use shared::hook::{Hook, HookKind, Trigger};
 use shared::model::Timestamp;
@@ -59,8 +59,8 @@ pub async fn publish(
     let publisher = deps.user(&request).or(by).unwrap_or_else(|| "api".to_owned());
     let body = Body::Item(ItemBody { service, node, item_id: item_id.clone(), publisher, payload });
     let bytes = json!(body).to_string().len();
-    if bytes > MAX_MESSAGE {
-        let message = format!("an item of {bytes} bytes is larger than the bus takes: {MAX_MESSAGE}");
+    if bytes > MAX_EVENT {
+        let message = format!("an item of {bytes} bytes is larger than an event may be: {MAX_EVENT}");
         return Err(ApiError::too_large("payload", message));
     }
     let answer = json!({ "item_id": item_id, "subject": subject.to_string() });

@@ -224,6 +224,8 @@ impl Shared {
             arguments.push(b' ');
         }
         arguments.extend_from_slice(&given.stdin);
+        // What a message cannot hold is in the record.
+        arguments.truncate(MAX_LIST / 2);
         let told = json!({
             "execution": request.execution,
             "retry": number,

@@ -12,8 +12,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::timeout;
 
-use super::{Bus, BusError, Consumer, MAX_MESSAGE, Queued, SharedBus, Stream, Subscription, WHOLE_STREAM};
+use super::{Bus, BusError, Consumer, Queued, SharedBus, Stream, Subscription, WHOLE_STREAM};
 use crate::wire::subject::Subjects;
+
+mod large;
 
 /// How long anything may take: longer than a carrier's acknowledgement timeout (30 s on NATS), so that
 /// a message on its way to a consumer that has just gone is late, but not missed.
@@ -45,6 +47,7 @@ pub async fn run(bus: SharedBus, prefix: &str) {
     suite.a_receipt_comes_when_the_message_is_safe().await;
     suite.nothing_is_outstanding_after_the_last_acknowledgement().await;
     suite.a_message_too_large_is_refused().await;
+    suite.an_event_larger_than_a_message_is_consumed_whole().await;
     suite.a_subject_that_no_stream_keeps_is_refused().await;
     suite.events_come_with_their_headers_whatever_their_kind().await;
     suite.closing_ends_consumers_and_subscriptions().await;
@@ -332,28 +335,6 @@ impl Suite<'_> {
         }
     }
 
-    async fn a_message_too_large_is_refused(&self) {
-        let subject = self.subjects.post("large");
-        let mut consumer = self.consume(Stream::Post, "large", &subject).await;
-        let most = Bytes::from(vec![7; MAX_MESSAGE]);
-        let more = Bytes::from(vec![7; MAX_MESSAGE + 1]);
-        let refused = |error: BusError| {
-            let limit = MAX_MESSAGE;
-            assert!(
-                matches!(error, BusError::TooLarge { size, limit: l, .. } if size > l && l == limit),
-                "{error}"
-            );
-        };
-        refused(self.bus.publish(&subject, more.clone()).await.unwrap_err());
-        refused(self.bus.request(&subject, more.clone(), DEADLINE).await.unwrap_err());
-        refused(self.bus.append(&subject, "large-0", more).await.unwrap_err());
-        let receipt = self.bus.append(&subject, "large-1", most.clone()).await.unwrap();
-        let queued = next(&mut consumer).await;
-        assert!(queued.payload == most, "the largest message arrives whole");
-        queued.ack();
-        within("receipt", receipt.stored()).await.unwrap();
-    }
-
     async fn a_subject_that_no_stream_keeps_is_refused(&self) {
         let subject = self.subjects.heartbeat("kept");
         let appended = self.bus.append(&subject, "kept-0", Bytes::new()).await;
@@ -372,8 +353,15 @@ impl Suite<'_> {
         for subject in [self.subjects.prefixed("event.item.a.b"), self.subjects.hook_retry("h")] {
             let payload = Bytes::from_static(b"{}");
             let receipt = self.bus.append_with(&subject, &subject, headers.clone(), payload).await.unwrap();
-            let queued = next(&mut all).await;
-            assert_eq!((&queued.subject, &queued.headers), (&subject, &headers));
+            let queued = loop {
+                // A carrier that keeps what was acknowledged gives a new name that too.
+                let queued = next(&mut all).await;
+                if queued.subject == subject {
+                    break queued;
+                }
+                queued.ack();
+            };
+            assert_eq!(queued.headers, headers);
             queued.ack();
             receipt.stored().await.unwrap();
         }

@@ -18,6 +18,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use self::log::{Accepted, Log};
+use super::large::{self, Reference};
 use super::{
     Bus, BusError, CONSUMER_WINDOW, Consumer, Headers, MAX_MESSAGE, Message, Queued, Receipt, Reply,
 };
@@ -25,7 +26,7 @@ use super::{Replay, Settlement, Stream, Subscription};
 use crate::clock::{Clock, SystemClock};
 use crate::metrics;
 use crate::model::Position;
-use crate::wire::subject::{is_kept_event, matches};
+use crate::wire::subject::matches;
 
 mod log;
 
@@ -199,6 +200,15 @@ impl MemoryBus {
         self.pump(stream, name);
     }
 
+    /// Tells subscribers of what is appended; of what is larger than a message they get a reference.
+    async fn show(&self, subject: &str, headers: Headers, payload: Bytes) -> Result<(), BusError> {
+        if payload.len() <= MAX_MESSAGE {
+            return self.publish_with(subject, headers, payload).await;
+        }
+        let headers = Reference::to(&payload).put_into(headers);
+        self.publish_with(subject, headers, Bytes::new()).await
+    }
+
     fn stream(&self, stream: Stream) -> &KeptStream {
         &self.streams[stream as usize]
     }
@@ -281,8 +291,9 @@ impl Bus for MemoryBus {
         headers: Headers,
         payload: Bytes,
     ) -> Result<Receipt, BusError> {
-        check_size(subject, &payload)?;
-        let stream = keeper(subject).ok_or_else(|| BusError::Other(format!("no stream keeps {subject}")))?;
+        check_limit(subject, &payload, large::limit(subject))?;
+        let stream =
+            Stream::keeping(subject).ok_or_else(|| BusError::Other(format!("no stream keeps {subject}")))?;
         let kept = self.stream(stream);
         let (told, receipt) = oneshot::channel();
         let accepted =
@@ -290,7 +301,7 @@ impl Bus for MemoryBus {
         let told = match accepted {
             Accepted::Known => return Ok(Receipt(receipt)),
             Accepted::Unwanted => {
-                self.publish_with(subject, headers, payload).await?;
+                self.show(subject, headers, payload).await?;
                 return Ok(Receipt(receipt));
             }
             Accepted::NeedsRoom(told) => told,
@@ -300,7 +311,7 @@ impl Bus for MemoryBus {
         let names = lock(&kept.log).as_mut().ok_or(BusError::Closed)?.append(message, told, room);
         let Some(names) = names else { return Ok(Receipt(receipt)) };
         // Subscribers hear of it too, as from a server.
-        self.publish_with(subject, headers, payload).await?;
+        self.show(subject, headers, payload).await?;
         for name in names {
             self.pump(stream, &name);
         }
@@ -357,22 +368,6 @@ impl std::fmt::Debug for MemoryBus {
     }
 }
 
-/// The stream that keeps a subject, under whatever prefix.
-fn keeper(subject: &str) -> Option<Stream> {
-    let mut tokens = subject.split('.').peekable();
-    while let Some(token) = tokens.next() {
-        let next = tokens.peek().copied();
-        if next.is_some_and(|next| is_kept_event(token, next)) {
-            return Some(Stream::Event);
-        }
-        let kind = Stream::ALL.into_iter().find(|stream| stream.kind() == token);
-        if kind.is_some() && next == Some("v1") {
-            return kind;
-        }
-    }
-    None
-}
-
 fn offer(filter: &str, subscriber: &mpsc::Sender<Message>, message: Message) {
     if let Err(mpsc::error::TrySendError::Full(_)) = subscriber.try_send(message) {
         metrics::bus_dropped(filter, 1);
@@ -380,10 +375,14 @@ fn offer(filter: &str, subscriber: &mpsc::Sender<Message>, message: Message) {
 }
 
 fn check_size(subject: &str, payload: &Bytes) -> Result<(), BusError> {
-    if payload.len() <= MAX_MESSAGE {
+    check_limit(subject, payload, MAX_MESSAGE)
+}
+
+fn check_limit(subject: &str, payload: &Bytes, limit: usize) -> Result<(), BusError> {
+    if payload.len() <= limit {
         return Ok(());
     }
-    Err(BusError::TooLarge { subject: subject.to_owned(), size: payload.len(), limit: MAX_MESSAGE })
+    Err(BusError::TooLarge { subject: subject.to_owned(), size: payload.len(), limit })
 }
 
 /// A panic elsewhere leaves the data whole: every change is finished before anything can panic.

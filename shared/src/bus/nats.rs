@@ -22,10 +22,11 @@ use tokio::time::timeout;
 
 pub use self::config::{NatsConfig, SiteServer, StreamLimits};
 pub use self::leases::NatsLeases;
+use self::objects::Objects;
 use self::outbox::Outbox;
 use super::{
     Bus, BusError, Consumer, Headers, MAX_MESSAGE, Message, Receipt, Replay, Reply, Stream, Subscription,
-    Trouble, WHOLE_STREAM,
+    Trouble, WHOLE_STREAM, large,
 };
 use crate::metrics;
 use crate::model::Position;
@@ -37,6 +38,7 @@ mod credentials;
 mod headers;
 mod keeper;
 mod leases;
+mod objects;
 mod outbox;
 mod replay;
 mod server;
@@ -63,6 +65,7 @@ pub struct NatsBus {
     create_streams: bool,
     client: Client,
     context: jetstream::Context,
+    objects: Objects,
     outbox: Outbox,
     /// True once closed; tasks also end when the bus is dropped.
     closed: watch::Sender<bool>,
@@ -94,6 +97,7 @@ impl NatsBus {
         let replicas = config.replicas;
         let troubles = Arc::new(broadcast::Sender::new(TROUBLES));
         let prefix = config.prefix.clone();
+        let objects = Objects::new(context.clone(), &prefix);
         if create_streams {
             tokio::spawn(keeper::run(context.clone(), config, Arc::downgrade(&troubles)));
         }
@@ -103,6 +107,7 @@ impl NatsBus {
             create_streams,
             client,
             context,
+            objects,
             outbox,
             closed,
             disconnected,
@@ -193,10 +198,14 @@ impl Bus for NatsBus {
         headers: Headers,
         payload: Bytes,
     ) -> Result<Receipt, BusError> {
-        check_size(subject, &payload)?;
+        check_limit(subject, &payload, large::limit(subject))?;
         if id.contains(char::is_control) {
             return Err(BusError::Other(format!("message id {id:?} holds control characters")));
         }
+        let (headers, payload) = match payload.len() <= MAX_MESSAGE {
+            true => (headers, payload),
+            false => (self.open(self.objects.put(headers, &payload)).await?, Bytes::new()),
+        };
         // The id is a header too, so it is set after the others.
         let message =
             PublishMessage::build().headers(headers::to_nats(&headers)?).payload(payload).message_id(id);
@@ -231,6 +240,7 @@ impl Bus for NatsBus {
         let puller = consumer::Puller {
             context: self.context.clone(),
             outbox: self.outbox.clone(),
+            objects: self.objects.of_consumer(),
             stream: streams::name(&self.prefix, stream),
             name: consumer::encode_name(name),
             // Servers before 2.10 take no filter that covers several of a stream's subjects.
@@ -334,10 +344,14 @@ async fn ended(flag: &mut watch::Receiver<bool>) {
 }
 
 fn check_size(subject: &str, payload: &Bytes) -> Result<(), BusError> {
-    if payload.len() <= MAX_MESSAGE {
+    check_limit(subject, payload, MAX_MESSAGE)
+}
+
+fn check_limit(subject: &str, payload: &Bytes, limit: usize) -> Result<(), BusError> {
+    if payload.len() <= limit {
         return Ok(());
     }
-    Err(BusError::TooLarge { subject: subject.to_owned(), size: payload.len(), limit: MAX_MESSAGE })
+    Err(BusError::TooLarge { subject: subject.to_owned(), size: payload.len(), limit })
 }
 
 fn append_error(subject: &str, error: jetstream::context::PublishError) -> BusError {

@@ -94,6 +94,11 @@ impl NatsServer {
         panic!("{test}: nats-server does not start; see {}", folder.join("log").display());
     }
 
+    /// Its process, while it runs.
+    pub fn pid(&mut self) -> Option<u32> {
+        matches!(self.child.try_wait(), Ok(None)).then(|| self.child.id())
+    }
+
     /// Kills the server as a crash would (SIGKILL); its folder stays.
     pub fn kill(&mut self) {
         // It may have ended by itself.

@@ -1,14 +1,18 @@
 //! CloudEvents 1.0 over NATS in binary mode: every attribute is a header `ce-<name>`, the message's
 //! content is the data alone.
 //!
+//! The data of an event that is larger than a message is elsewhere ([`crate::bus::large`]); what is read
+//! of a message that only refers to it has the reference as its data.
+//!
 //! A message without these headers is an event too, as anybody can publish on the bus with any client:
 //! then the subject says what it is, and its place in the stream names it.
 
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{Body, Event, ItemBody, VERSION};
 use crate::bus::Headers;
+use crate::bus::large::REFERENCE;
 use crate::model::Timestamp;
 use crate::wire::subject::EventSubject;
 
@@ -83,7 +87,11 @@ pub fn read(
         return Err(format!("CloudEvents version {version} is not known"));
     }
     let Some(id) = attribute("id") else { return Ok(bare(subject, &parsed, place, data, now)) };
-    let body = serde_json::from_slice(data).map_err(|e| format!("data: {e}"))?;
+    let body = match header(REFERENCE).filter(|_| data.is_empty()) {
+        // Who only listens, and who comes when the content is kept no longer, is told where it was.
+        Some(reference) => json!({ "kind": parsed.kind(), "dataref": reference }),
+        None => serde_json::from_slice(data).map_err(|e| format!("data: {e}"))?,
+    };
     let number = |name: &str| attribute(name).and_then(|text| text.parse().ok()).unwrap_or(0);
     let time = attribute("time").and_then(|text| serde_json::from_value(Value::String(text)).ok());
     Ok(Event {
@@ -130,9 +138,8 @@ fn bare(subject: &str, parsed: &EventSubject, place: u64, data: &[u8], now: Time
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
+    use crate::bus::large::Reference;
     use crate::events::Draft;
 
     fn event() -> Event {
@@ -164,6 +171,11 @@ mod tests {
         let data = serde_json::to_vec(&event.body).unwrap();
         let back = read(&event.subject, 7, &headers, &data, Timestamp::ZERO).unwrap();
         assert_eq!(back, event);
+        let referring = Reference::to(&data).put_into(headers);
+        let back = read(&event.subject, 7, &referring, b"", Timestamp::ZERO).unwrap();
+        let reference = back.body["dataref"].as_str().unwrap();
+        assert!(reference.starts_with("urn:flowhook:object:"), "{reference}");
+        assert_eq!((back.id, &back.body["kind"]), (event.id, &json!("state")));
     }
 
     #[test]

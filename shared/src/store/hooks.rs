@@ -18,6 +18,9 @@ pub use words::{RunOutcome, RunState, RunTrigger};
 /// Bytes of an output and of the arguments in a list.
 pub(super) const SHORT: usize = 1024;
 
+/// Bytes of events in one page, but for the last one of it.
+pub(super) const PAGE_BYTES: i64 = 16 * 1024 * 1024;
+
 /// Dead letters of one hook on record at most.
 pub(super) const KEEP_DEAD: i64 = 1000;
 
@@ -320,7 +323,7 @@ pub trait HookStore: Send + Sync + 'static {
     async fn hook_counts(&self) -> Result<Vec<HookCounts>, StoreError>;
 
     /// Events on record in `since..until`, oldest first, from `after` on in the order of their coming;
-    /// with the place to go on from.
+    /// with the place to go on from. Fewer than `limit` where they are large, and none at the end alone.
     async fn recorded_events(
         &self,
         since: Timestamp,
@@ -329,7 +332,8 @@ pub trait HookStore: Send + Sync + 'static {
         limit: usize,
     ) -> Result<Vec<(u64, Event)>, StoreError>;
 
-    /// The newest events on record that came before the place `before`, newest first, with their places.
+    /// The newest events on record that came before the place `before`, newest first, with their places;
+    /// fewer than `limit` where they are large.
     async fn newest_events(&self, before: u64, limit: usize) -> Result<Vec<(u64, Event)>, StoreError>;
 
     /// One event on record.

@@ -123,6 +123,11 @@ impl Subjects {
         format!("{}{event}", self.prefix)
     }
 
+    /// A part of a content that is larger than a message: `ob.v1.<hash>.<number>`.
+    pub fn object_part(&self, digest: &str, number: usize) -> String {
+        format!("{}ob.v1.{digest}.{number}", self.prefix)
+    }
+
     /// A subject that users know without the prefix.
     pub fn prefixed(&self, subject: &str) -> String {
         format!("{}{subject}", self.prefix)

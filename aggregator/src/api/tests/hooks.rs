@@ -1,5 +1,6 @@
 //! Rights around hooks, and items.
 
+use shared::bus::large::MAX_EVENT;
 use shared::store::documents::{Change, DocumentKind, DocumentStore};
 
 use super::*;
@@ -59,16 +60,19 @@ async fn to_have_a_process_run_takes_the_right_to_make_it_and_the_token_says_who
 }
 
 #[actix_web::test]
-async fn an_item_that_the_bus_cannot_take_is_refused_before_it_is_an_event() {
+async fn an_item_that_is_larger_than_events_may_be_is_refused_before_it_is_an_event() {
     let (deps, _store, _bus) = deps();
     let publish = |bytes: usize| {
         let item = json!({ "node": "news", "payload": "x".repeat(bytes) });
         ask(&deps, test::TestRequest::post().uri("/api/v1/pubsub/items").set_json(item))
     };
-    let (status, body) = publish(shared::bus::MAX_MESSAGE - 10).await;
+    let (status, body) = publish(MAX_EVENT - 10).await;
     assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE, "{body}");
     assert_eq!((&body["error"]["code"], &body["error"]["field"]), (&json!("too_large"), &json!("payload")));
-    assert_eq!(publish(shared::bus::MAX_MESSAGE - 1000).await.0, StatusCode::CREATED);
+    assert_eq!(publish(MAX_EVENT - 1000).await.0, StatusCode::CREATED);
+    let pool = json!({ "members": ["10.0.0.0/8"], "note": "x".repeat(1024 * 1024) });
+    let request = test::TestRequest::put().uri("/api/v1/settings/pools/lan").set_json(pool);
+    assert_eq!(ask(&deps, request).await.0, StatusCode::PAYLOAD_TOO_LARGE, "other bodies are smaller");
 }
 
 #[actix_web::test]

@@ -22,6 +22,9 @@ const CHECKED: usize = 10_000;
 /// Events of a replay that are named.
 const NAMED: usize = 20;
 
+/// Bytes of an event's body that an answer shows at most.
+const MAX_BODY: usize = 512 * 1024;
+
 #[derive(Deserialize)]
 pub(super) struct Replay {
     hook: String,
@@ -86,7 +89,8 @@ impl Desk {
         for _ in 0..REPLAYED / PAGE {
             let page = self.shared.store.recorded_events(asked.since, asked.until, after, PAGE).await?;
             after = page.last().map_or(after, |(last, _)| *last);
-            next = (page.len() == PAGE).then_some(after);
+            // Pages of large events are shorter.
+            next = (!page.is_empty()).then_some(after);
             let mut runs = Vec::new();
             for (_, event) in page {
                 if !self.plan.borrow().is_for(&found.hook, &event.subject) {
@@ -159,10 +163,20 @@ impl Desk {
         let limit = asked.limit.unwrap_or(100).clamp(1, MAX_ITEMS);
         let found = self.shared.store.recorded_events(since, until, asked.after, limit).await?;
         let wanted = |event: &Event| asked.filter.as_deref().is_none_or(|f| matches(f, &event.subject));
-        let shown = |(_, event): &(u64, Event)| if wanted(event) { json!(event) } else { Value::Null };
+        let shown = |(_, event): &(u64, Event)| if wanted(event) { shown(event) } else { Value::Null };
         let items = fitting(found.iter().map(shown)).0;
         let next = items.len().checked_sub(1).and_then(|last| found.get(last)).map(|(place, _)| *place);
         let items: Vec<Value> = items.into_iter().filter(|event| !event.is_null()).collect();
         Ok(json!({ "items": items, "next": next }))
     }
+}
+
+/// An event as it is shown: of one that is larger than an answer, how large it is.
+fn shown(event: &Event) -> Value {
+    let mut shown = json!(event);
+    let bytes = shown["body"].to_string().len();
+    if bytes > MAX_BODY {
+        shown["body"] = json!({ "kind": event.body["kind"], "bytes": bytes });
+    }
+    shown
 }

@@ -209,6 +209,6 @@ fn the_keeper_of_a_subject_is_found_under_any_prefix() {
         ("hb.v1.node", None),
         ("dl.v2.main", None),
     ] {
-        assert_eq!(keeper(subject), expected, "{subject}");
+        assert_eq!(Stream::keeping(subject), expected, "{subject}");
     }
 }

@@ -9,6 +9,7 @@ use async_nats::jetstream::{AckKind, Message, context::Context};
 use futures::{FutureExt, StreamExt};
 use tokio::sync::{mpsc, watch};
 
+use super::objects::Objects;
 use super::outbox::Outbox;
 use super::{ended, other};
 use crate::backoff::{Backoff, unit_random};
@@ -41,6 +42,7 @@ const FREE_DROPS: u64 = 3;
 pub(super) struct Puller {
     pub(super) context: Context,
     pub(super) outbox: Outbox,
+    pub(super) objects: Objects,
     /// The stream's name on the server.
     pub(super) stream: String,
     /// The consumer's name on the server.
@@ -161,7 +163,13 @@ impl Puller {
                     return Err(End::Gone);
                 };
                 match pulled.next().await {
-                    Some(Ok(message)) => Ok((place, message)),
+                    Some(Ok(message)) => match queued(message, &self.outbox) {
+                        Some(queued) => match self.objects.fill(queued).await {
+                            Ok(queued) => Ok((place, Some(queued))),
+                            Err(error) => Err(End::Failed(error)),
+                        },
+                        None => Ok((place, None)),
+                    },
                     Some(Err(error)) => {
                         Err(End::Failed(other(format!("pulling from {}", self.stream), error)))
                     }
@@ -175,9 +183,9 @@ impl Puller {
                 next = next => next,
             };
             match next {
-                Ok((place, message)) => {
+                Ok((place, queued)) => {
                     *failures = 0;
-                    if let Some(queued) = queued(message, &self.outbox) {
+                    if let Some(queued) = queued {
                         place.send(queued);
                     }
                 }

@@ -10,7 +10,7 @@ use async_nats::jetstream::stream::{Config, DiscardPolicy, Info};
 use tokio::sync::broadcast;
 
 use super::{NatsConfig, streams};
-use crate::bus::{Stream, Trouble};
+use crate::bus::Trouble;
 
 /// How often it looks.
 const EVERY: Duration = Duration::from_secs(5);
@@ -24,8 +24,7 @@ pub(super) async fn run(context: Context, config: NatsConfig, troubles: Weak<bro
     let mut full = BTreeSet::new();
     loop {
         tokio::time::sleep(EVERY).await;
-        for stream in Stream::ALL {
-            let wanted = streams::settings(&config, stream);
+        for wanted in streams::all(&config) {
             let found = look(&context, &wanted, &mut full).await;
             let Some(troubles) = troubles.upgrade() else { return };
             for trouble in found {

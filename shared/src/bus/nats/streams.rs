@@ -15,10 +15,12 @@ const DUPLICATE_WINDOW: Duration = Duration::from_secs(120);
 
 const GIB: u64 = 1 << 30;
 
+/// Name of the stream of contents that are larger than a message, before the prefix.
+pub(super) const OBJECTS: &str = "OBJECT";
+
 /// Creates every stream, or brings an existing one to the configured settings.
 pub(super) async fn create(context: &Context, config: &NatsConfig) -> Result<(), BusError> {
-    for stream in Stream::ALL {
-        let wanted = settings(config, stream);
+    for wanted in all(config) {
         let Err(error) = context.create_stream(wanted.clone()).await else {
             continue;
         };
@@ -52,6 +54,29 @@ pub(super) fn prefixed(prefix: &str, name: &str) -> String {
     match prefix.as_str() {
         "" => name.to_owned(),
         _ => format!("{prefix}_{name}"),
+    }
+}
+
+/// What every stream should be.
+pub(super) fn all(config: &NatsConfig) -> impl Iterator<Item = Config> + '_ {
+    Stream::ALL.into_iter().map(|stream| settings(config, stream)).chain([objects(config)])
+}
+
+/// Contents larger than a message: kept as long as the events that refer to them, each once.
+fn objects(config: &NatsConfig) -> Config {
+    let name = prefixed(&config.prefix, OBJECTS);
+    let mut sources = sources(config, Stream::Event);
+    sources.iter_mut().for_each(|source| source.name.clone_from(&name));
+    let events = settings(config, Stream::Event);
+    Config {
+        name,
+        subjects: vec![Subjects::new(&config.prefix).all("ob")],
+        max_messages_per_subject: 1,
+        allow_direct: true,
+        // Few events are large.
+        max_bytes: if events.max_bytes > 0 { (events.max_bytes / 4).max(1 << 24) } else { events.max_bytes },
+        sources: Some(sources).filter(|sources| !sources.is_empty()),
+        ..events
     }
 }
 

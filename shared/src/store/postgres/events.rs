@@ -12,6 +12,7 @@ use crate::events::Event;
 use crate::model::Timestamp;
 use crate::store::StoreError;
 use crate::store::events::EventStore;
+use crate::store::hooks::PAGE_BYTES;
 
 #[async_trait]
 impl EventStore for PostgresStore {
@@ -25,12 +26,15 @@ impl EventStore for PostgresStore {
         left_before: Timestamp,
         limit: usize,
     ) -> Result<Vec<(i64, Event)>, StoreError> {
-        let sql = "SELECT number, json FROM event_outbox
-                   WHERE json IS NOT NULL AND (owner = $1 OR at < $2) ORDER BY number LIMIT $3";
+        let sql = "SELECT number, json FROM (
+                       SELECT number, json, sum(length(json)) OVER (ORDER BY number) - length(json) AS above
+                       FROM event_outbox WHERE json IS NOT NULL AND (owner = $1 OR at < $2)
+                       ORDER BY number LIMIT $3) page
+                   WHERE above < $4 ORDER BY number";
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let connection = self.database.get().await?;
         let sql = connection.prepare_cached(sql).await?;
-        let rows = connection.query(&sql, &[&clean(owner), &left_before.ns(), &limit]).await?;
+        let rows = connection.query(&sql, &[&clean(owner), &left_before.ns(), &limit, &PAGE_BYTES]).await?;
         rows.iter().map(|row| Ok((row.try_get(0)?, serde_json::from_str(row.try_get(1)?)?))).collect()
     }
 

@@ -13,7 +13,7 @@ use crate::events::Event;
 use crate::model::Timestamp;
 use crate::store::StoreError;
 use crate::store::hooks::{
-    ClaimedRun, HookCounts, HookStore, NewRun, RunInput, RunQuery, RunRecord, SettledRun,
+    ClaimedRun, HookCounts, HookStore, NewRun, PAGE_BYTES, RunInput, RunQuery, RunRecord, SettledRun,
 };
 
 mod accept;
@@ -90,18 +90,24 @@ impl HookStore for PostgresStore {
         after: u64,
         limit: usize,
     ) -> Result<Vec<(u64, Event)>, StoreError> {
-        let sql = "SELECT place, json FROM hook_event WHERE place > $1 AND at >= $2 AND at < $3
-                   ORDER BY place LIMIT $4";
+        let sql = "SELECT place, json FROM (
+                       SELECT place, json, sum(length(json)) OVER (ORDER BY place) - length(json) AS above
+                       FROM hook_event WHERE place > $1 AND at >= $2 AND at < $3 ORDER BY place LIMIT $4) page
+                   WHERE above < $5 ORDER BY place";
         let connection = self.database.get().await?;
         let asked = (as_i64(after), as_i64(limit as u64));
-        let rows = connection.query(sql, &[&asked.0, &since.ns(), &until.ns(), &asked.1]).await?;
+        let rows =
+            connection.query(sql, &[&asked.0, &since.ns(), &until.ns(), &asked.1, &PAGE_BYTES]).await?;
         rows.iter().map(event).collect()
     }
 
     async fn newest_events(&self, before: u64, limit: usize) -> Result<Vec<(u64, Event)>, StoreError> {
-        let sql = "SELECT place, json FROM hook_event WHERE place < $1 ORDER BY place DESC LIMIT $2";
+        let sql = "SELECT place, json FROM (
+                       SELECT place, json, sum(length(json)) OVER (ORDER BY place DESC) - length(json) AS above
+                       FROM hook_event WHERE place < $1 ORDER BY place DESC LIMIT $2) page
+                   WHERE above < $3 ORDER BY place DESC";
         let connection = self.database.get().await?;
-        let rows = connection.query(sql, &[&as_i64(before), &as_i64(limit as u64)]).await?;
+        let rows = connection.query(sql, &[&as_i64(before), &as_i64(limit as u64), &PAGE_BYTES]).await?;
         rows.iter().map(event).collect()
     }
 

@@ -156,6 +156,12 @@ impl PostgresServer {
         })
     }
 
+    /// Its process, while it runs.
+    pub fn pid(&mut self) -> Option<u32> {
+        let child = self.child.as_mut()?;
+        matches!(child.try_wait(), Ok(None)).then(|| child.id())
+    }
+
     /// Kills the server as a crash would (SIGKILL); its folder stays.
     pub fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {

@@ -8,6 +8,7 @@ use crate::events::Event;
 use crate::model::Timestamp;
 use crate::store::StoreError;
 use crate::store::events::EventStore;
+use crate::store::hooks::PAGE_BYTES;
 
 #[async_trait]
 impl EventStore for SqliteStore {
@@ -27,10 +28,13 @@ impl EventStore for SqliteStore {
         let owner = owner.to_owned();
         self.hooks
             .read(move |conn| {
-                let sql = "SELECT number, json FROM event_outbox
-                           WHERE json IS NOT NULL AND (owner = ?1 OR at < ?2) ORDER BY number LIMIT ?3";
+                let sql = "SELECT number, json FROM (
+                               SELECT number, json, sum(length(json)) OVER (ORDER BY number) - length(json) AS above
+                               FROM event_outbox WHERE json IS NOT NULL AND (owner = ?1 OR at < ?2)
+                               ORDER BY number LIMIT ?3)
+                           WHERE above < ?4 ORDER BY number";
                 let mut statement = conn.prepare_cached(sql)?;
-                let asked = params![owner, left_before.ns(), limit as i64];
+                let asked = params![owner, left_before.ns(), limit as i64, PAGE_BYTES];
                 let rows = statement.query_map(asked, |row| Ok((row.get(0)?, row.get(1)?)))?;
                 let rows: Vec<(i64, String)> = rows.collect::<Result<_, _>>()?;
                 rows.into_iter().map(|(number, json)| Ok((number, serde_json::from_str(&json)?))).collect()

@@ -8,8 +8,8 @@ use crate::events::Event;
 use crate::model::Timestamp;
 use crate::store::StoreError;
 use crate::store::hooks::{
-    ClaimedRun, HookCounts, HookStore, NewRun, RunInput, RunOutcome, RunQuery, RunRecord, SettledRun,
-    event_key,
+    ClaimedRun, HookCounts, HookStore, NewRun, PAGE_BYTES, RunInput, RunOutcome, RunQuery, RunRecord,
+    SettledRun, event_key,
 };
 
 mod claim;
@@ -121,9 +121,12 @@ impl HookStore for SqliteStore {
     ) -> Result<Vec<(u64, Event)>, StoreError> {
         self.hooks
             .read(move |conn| {
-                let sql = "SELECT place, json FROM hook_event
-                           WHERE place > ?1 AND at >= ?2 AND at < ?3 ORDER BY place LIMIT ?4";
-                let asked = params![as_i64(after), since.ns(), until.ns(), limit as i64];
+                let sql = "SELECT place, json FROM (
+                               SELECT place, json, sum(length(json)) OVER (ORDER BY place) - length(json) AS above
+                               FROM hook_event WHERE place > ?1 AND at >= ?2 AND at < ?3
+                               ORDER BY place LIMIT ?4)
+                           WHERE above < ?5 ORDER BY place";
+                let asked = params![as_i64(after), since.ns(), until.ns(), limit as i64, PAGE_BYTES];
                 events(conn.prepare_cached(sql)?.query(asked)?)
             })
             .await
@@ -132,8 +135,12 @@ impl HookStore for SqliteStore {
     async fn newest_events(&self, before: u64, limit: usize) -> Result<Vec<(u64, Event)>, StoreError> {
         self.hooks
             .read(move |conn| {
-                let sql = "SELECT place, json FROM hook_event WHERE place < ?1 ORDER BY place DESC LIMIT ?2";
-                events(conn.prepare_cached(sql)?.query(params![as_i64(before), limit as i64])?)
+                let sql = "SELECT place, json FROM (
+                               SELECT place, json,
+                                      sum(length(json)) OVER (ORDER BY place DESC) - length(json) AS above
+                               FROM hook_event WHERE place < ?1 ORDER BY place DESC LIMIT ?2)
+                           WHERE above < ?3 ORDER BY place DESC";
+                events(conn.prepare_cached(sql)?.query(params![as_i64(before), limit as i64, PAGE_BYTES])?)
             })
             .await
     }

@@ -116,8 +116,15 @@ async fn every_role_may_do_its_work_and_no_more() {
         append(teller, &state, &number.to_string()).await;
     }
     append(&aggregator, &subjects.hook_retry("night"), "3").await;
-    for _ in 0..4 {
-        timeout(DEADLINE, hooks.next()).await.unwrap().unwrap().ack();
+    let large = Bytes::from(vec![b'1'; MAX_MESSAGE + 1]);
+    for (id, teller) in [("large-0", &collector), ("large-1", &notifier)] {
+        let appended = timeout(DEADLINE, teller.append(&state, id, large.clone())).await.unwrap();
+        appended.unwrap().stored().await.unwrap();
+    }
+    for number in 0..6 {
+        let event = timeout(DEADLINE, hooks.next()).await.unwrap().unwrap();
+        assert_eq!(event.payload.len() == large.len(), number > 3, "what is larger than a message comes too");
+        event.ack();
     }
     let mut told = aggregator.subscribe(&subjects.prefixed("hook.>")).await.unwrap();
     aggregator.flush().await.unwrap();
