@@ -122,6 +122,7 @@ impl CaptureThread {
             summaries: true,
         };
         let mut pipeline = Pipeline::new(parts);
+        pipeline.sample_flow_events(args.collector.flow_events);
         let mut out = Vec::new();
         if first {
             pipeline.count_error("script_load", errors.len() as u64);

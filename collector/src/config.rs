@@ -30,6 +30,8 @@ pub struct CollectorConfig {
     pub detection_silence_s: u32,
     /// Seconds between calls of `periodicUpdate`; 0 never.
     pub periodic_update_s: u32,
+    /// Of how many flows one has its hooks told as events, always the same ones; 0 is of none.
+    pub flow_events: u32,
     /// Live flows per interface at most; beyond it flows are evicted and counted.
     pub max_flows: usize,
     /// Whether the innermost or the outer packet of a tunnel counts.
@@ -57,6 +59,7 @@ impl Default for CollectorConfig {
             flow_active_s: 1800,
             detection_silence_s: 5,
             periodic_update_s: 120,
+            flow_events: 0,
             max_flows: 1_000_000,
             tunnels: Tunnels::Inner,
             tunnel_parts_flows: false,

@@ -27,6 +27,7 @@ use crate::summary::Summary;
 
 mod collected;
 mod effects;
+mod flow_events;
 mod flush;
 mod overdue;
 mod query;
@@ -134,6 +135,8 @@ pub struct Pipeline {
     report: CollectorReport,
     /// Collected flows under way; kept for its memory.
     collected: Vec<CollectedFlow>,
+    /// Of how many flows one has its hooks told as events; 0 is of none.
+    event_every: u32,
     /// Skip `periodicUpdate`: the interface cannot keep up.
     pub overloaded: bool,
 }
@@ -159,6 +162,7 @@ impl Pipeline {
             malformed: BTreeMap::new(),
             report: CollectorReport::default(),
             collected: Vec::new(),
+            event_every: 0,
             overloaded: false,
         }
     }

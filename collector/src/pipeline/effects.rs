@@ -7,7 +7,7 @@ use shared::script::{Effect, FlowHook, LogLevel};
 use shared::wire::proto::HttpPost;
 
 use super::flush::Counting;
-use super::{FLOWS_PER_BATCH, Item, Pipeline, TEXT_PER_BATCH, TraceSource};
+use super::{FLOWS_PER_BATCH, Item, Pipeline, TEXT_PER_BATCH, TraceSource, flow_events};
 use crate::flow::event::FlowIndex;
 use crate::flow::{Flow, FlowEvent, FlowTable};
 use crate::flow_alert;
@@ -62,13 +62,20 @@ impl Pipeline {
             self.parts.table.status_told(place);
             let Some(flow) = self.parts.table.get(place) else { return };
             let names = self.parts.table.names();
-            if !self.parts.hooks.wants_flow(FlowHook::StatusChanged, flow, names, old, 0, now) {
+            let wanted = self.parts.hooks.wants_flow(FlowHook::StatusChanged, flow, names, old, 0, now);
+            let sampled = self.is_sampled(flow.id);
+            if !wanted && !sampled {
                 return;
             }
             let mut record = self.parts.table.record(flow, self.parts.record_context(), None);
             self.summary.locate(&mut record);
-            let asked = self.parts.hooks.call(FlowHook::StatusChanged, &record, old, 0, now);
-            self.carry_out_live(asked, place, record, now, trace, out);
+            if sampled {
+                self.tell_hook(FlowHook::StatusChanged, &record, out);
+            }
+            if wanted {
+                let asked = self.parts.hooks.call(FlowHook::StatusChanged, &record, old, 0, now);
+                self.carry_out_live(asked, place, record, now, trace, out);
+            }
         }
     }
 
@@ -83,13 +90,20 @@ impl Pipeline {
     ) {
         let Some(flow) = self.parts.table.get(place) else { return };
         let names = self.parts.table.names();
-        if !self.parts.hooks.wants_flow(hook, flow, names, flow.status, tick, now) {
+        let wanted = self.parts.hooks.wants_flow(hook, flow, names, flow.status, tick, now);
+        let sampled = self.is_sampled(flow.id);
+        if !wanted && !sampled {
             return;
         }
         let mut record = self.parts.table.record(flow, self.parts.record_context(), None);
         self.summary.locate(&mut record);
-        let asked = self.parts.hooks.call(hook, &record, flow.status, tick, now);
-        self.carry_out_live(asked, place, record, now, trace, out);
+        if sampled {
+            self.tell_hook(hook, &record, out);
+        }
+        if wanted {
+            let asked = self.parts.hooks.call(hook, &record, flow.status, tick, now);
+            self.carry_out_live(asked, place, record, now, trace, out);
+        }
     }
 
     fn carry_out_live(
@@ -159,6 +173,9 @@ impl Pipeline {
         trace: &mut TraceSource<'_>,
         out: &mut Vec<Item>,
     ) {
+        if self.is_sampled(flow.id) {
+            self.tell_hook(hook, record, out);
+        }
         if self.parts.hooks.wants_flow(hook, flow, self.parts.table.names(), old, 0, now) {
             let asked = self.parts.hooks.call(hook, record, old, 0, now);
             self.carry_out(asked, flow, record, now, trace, out);
@@ -266,7 +283,7 @@ impl Pipeline {
                     traceparent: trace().unwrap_or_default(),
                 }));
             }
-            Effect::Publish { subject, payload } => out.push(Item::Publish { subject, payload }),
+            Effect::Publish { subject, payload } => out.push(flow_events::published(subject, payload)),
             Effect::Log(LogLevel::Warn, text) => tracing::warn!(script = %key, "{text}"),
             Effect::Log(LogLevel::Info, text) => tracing::info!(script = %key, "{text}"),
             Effect::Log(LogLevel::Debug, text) => tracing::debug!(script = %key, "{text}"),

@@ -82,27 +82,34 @@ impl Intake {
     /// store is busy for long is lost, and only events that a hook is for are put on record.
     pub async fn run_unkept(&self, mut subscription: Subscription) {
         let mut number = self.shared.tools.clock.now().ns().unsigned_abs();
-        while let Some(message) = subscription.next().await {
-            number += 1;
-            let incoming = Incoming {
-                subject: message.subject,
-                place: number,
-                headers: message.headers,
-                payload: message.payload,
-            };
-            match self.read(&incoming).await {
-                Ok(Some((_, runs))) if runs.is_empty() => {}
-                Ok(Some(event)) => {
-                    let now = self.shared.tools.clock.now();
-                    if let Err(error) = self.shared.store.accept_events(vec![event], now).await {
-                        metrics::ledger_failed("accept_events");
-                        tracing::warn!(%error, "an event of a flow is lost");
-                    }
-                    self.shared.woken.notify_one();
-                }
-                Ok(None) => {}
-                Err(_) => metrics::malformed("event"),
+        loop {
+            let messages = subscription.next_many(BATCH).await;
+            if messages.is_empty() {
+                return;
             }
+            let mut events = Vec::new();
+            for message in messages {
+                number += 1;
+                let incoming = Incoming {
+                    subject: message.subject,
+                    place: number,
+                    headers: message.headers,
+                    payload: message.payload,
+                };
+                match self.read(&incoming).await {
+                    Ok(event) => events.extend(event.filter(|(_, runs)| !runs.is_empty())),
+                    Err(_) => metrics::malformed("event"),
+                }
+            }
+            if events.is_empty() {
+                continue;
+            }
+            let (count, now) = (events.len(), self.shared.tools.clock.now());
+            if let Err(error) = self.shared.store.accept_events(events, now).await {
+                metrics::ledger_failed("accept_events");
+                tracing::warn!(%error, count, "events of flows are lost");
+            }
+            self.shared.woken.notify_one();
         }
     }
 

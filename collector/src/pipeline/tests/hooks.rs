@@ -196,3 +196,49 @@ fn a_flow_tells_what_kind_of_addresses_it_has_and_its_top_score() {
         .collect();
     assert_eq!(alerts, [("b".to_owned(), true), ("b,a".to_owned(), false)]);
 }
+
+/// The events of flows, by hook, each with its data.
+fn flow_events(wire: &Wire) -> Vec<(String, serde_json::Value)> {
+    let told = wire.items.iter().filter_map(|item| match item {
+        Item::Publish { subject, payload } => {
+            let data: serde_json::Value = serde_json::from_str(payload).unwrap();
+            assert_eq!((&data["kind"], &data["ifid"]), (&"flow".into(), &4.into()), "as its schema says");
+            assert_eq!(*subject, format!("event.flow.{}.4", data["hook"].as_str().unwrap()));
+            Some((data["hook"].as_str().unwrap().to_owned(), data))
+        }
+        _ => None,
+    });
+    told.collect()
+}
+
+#[test]
+fn hooks_of_a_sample_of_flows_are_events_and_so_is_what_a_script_makes_of_a_flow() {
+    let script = "#{ hooks: #{ flowEnd: |now, config| if flow.cli_port == 2007 {
+        publish(\"event.flow.flowEnd.4\", to_json(#{ port: flow.cli_port })) } } }";
+    let run = |every| {
+        let mut wire = Wire::new(script);
+        wire.pipeline.sample_flow_events(every);
+        for port in 0..400 {
+            wire.datagram(i64::from(port) / 100, 2000 + port, &noise());
+        }
+        wire.finish(FlowEnd::EndOfFile);
+        flow_events(&wire)
+    };
+    let chosen = run(0);
+    assert_eq!(chosen.len(), 1, "{chosen:?}");
+    assert_eq!((&chosen[0].1["sampled"], &chosen[0].1["flow"]["port"]), (&1.into(), &2007.into()));
+    let ids = |events: &[(String, serde_json::Value)], hook: &str| -> std::collections::BTreeSet<u64> {
+        events
+            .iter()
+            .filter(|(of, _)| of == hook)
+            .filter_map(|(_, data)| data["flow"]["id"].as_u64())
+            .collect()
+    };
+    let all = run(1);
+    assert_eq!((ids(&all, "flowEnd").len(), ids(&all, "protocolDetected").len()), (400, 400));
+    let some = run(8);
+    let sampled = ids(&some, "flowEnd");
+    assert!((20..90).contains(&sampled.len()), "about one in eight of 400: {}", sampled.len());
+    assert_eq!(ids(&some, "protocolDetected"), sampled, "the same flows");
+    assert!(some.iter().all(|(_, data)| data["sampled"] == 8 || data["flow"]["port"] == 2007));
+}
