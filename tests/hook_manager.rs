@@ -1,6 +1,28 @@
 //! Hooks on events through the program: command line, REST, records, sessions, rights.
+//!
+//! What hooks are held to, and where it is shown (`notifier` and `shared` are those crates' own tests):
+//!
+//! | | scenario | test |
+//! |---|---|---|
+//! | 1 | a subscriber written for another hook manager prints every event of ten seconds | `bridge::the_printed_ruby_subscriber_prints_every_event_of_a_run` |
+//! | 2 | a hook is made, fires, is retried, updated, renamed, locked, looked up, deleted | `a_hook_is_made_run_retried_changed_and_deleted` |
+//! | 3 | killed during a run: once more under the same key | `through::nothing_of_a_try_runs_beside_the_next_after_kill_9`, `two` |
+//! | 4 | 10,000 events while nobody runs hooks: all run, in order by key | `nats::events_of_any_client_run_hooks_also_those_that_came_meanwhile` |
+//! | 5 | a program that ignores SIGTERM | `notifier`: `a_program_that_will_not_stop_is_killed_and_its_output_kept` |
+//! | 6 | a gigabyte of output | `heavy::a_gigabyte_of_output_is_not_memory` |
+//! | 7 | `&&`, `<`, NUL, invalid UTF-8 in command and output | `notifier`: `output_of_any_size_and_any_bytes_is_on_record` |
+//! | 8 | updated and deleted 1000 times in a row | `notifier`: `definitions_that_change_all_the_time_leave_the_manager_alive_and_right` |
+//! | 9 | four equal hooks are deleted by what they are: four | `hooks_on_nodes_are_as_their_manual_says` |
+//! | 10 | an empty list is `[]` | `through::lists_of_hooks_on_nodes_are_printed_in_three_forms_to_the_byte` |
+//! | 11 | a disabled hook does not fire, a locked one does | `notifier`: `conditions_replays_tests_and_disabled_hooks` |
+//! | 12 | a failure is retried after more successes than are kept | `through::a_failure_can_still_be_tried_again_after_more_successes_than_are_kept` |
+//! | 13 | a stalled subscriber costs its bound | `bridge::a_stalled_subscriber_costs_a_node_its_bound_alone`; `notifier`: `a_stalled_subscriber_costs_its_bound_and_nobody_else_anything` |
+//! | 14 | a hook with two filters on a server of 2.9 | `nats::events_of_any_client_run_hooks_also_those_that_came_meanwhile` |
+//! | 15 | who may not publish events, or see another's | `shared`: `every_role_may_do_its_work_and_no_more` |
+//! | 16 | an event larger than a message | `heavy::an_event_larger_than_a_message_reaches_its_hook_whole` |
 
 use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
 
 use serde_json::{Value, json};
 
@@ -8,6 +30,7 @@ use crate::support::http::{ask, get_json};
 use crate::support::program::{Running, Setup, flowhook, run_fails, run_json, text};
 use crate::support::{free_port, wait_for};
 
+mod bridge;
 mod failpoints;
 mod heavy;
 mod nats;
@@ -49,7 +72,13 @@ builtin = false
 
     /// Starts it, perhaps to be killed at a named point.
     pub fn start(&self, failpoint: Option<&str>) -> Running {
+        self.start_with(failpoint, |_| {})
+    }
+
+    /// The same, with more for its command.
+    pub fn start_with(&self, failpoint: Option<&str>, more: impl FnOnce(&mut Command)) -> Running {
         let mut command = flowhook(&["run", "-c", &self.setup.config()]);
+        more(&mut command);
         if let Some(point) = failpoint {
             let point = format!("{point}@{}", text(&self.setup.path("armed")));
             command.env("FLOWHOOK_FAILPOINT", point);
@@ -142,11 +171,22 @@ fn a_hook_is_made_run_retried_changed_and_deleted() {
     assert_eq!(site.run(&["hook", "update", "on-set", &part, "-a"])["hook"]["timeout_s"], 7);
     let late = site.fails(&["hook", "update", "on-set", &part, "-a", "--revision", "1"], 1);
     assert!(late.contains("revision 2"), "{late}");
+    // Another call instead, and back.
+    for (call, kind, value) in [
+        ("silence", "silences", r#"{ "max_severity": "warning" }"#),
+        ("pool", "silences", r#"{ "max_severity": "error" }"#),
+    ] {
+        let other = json!({ "triggers": [{ "type": "api", "call": format!("flowhook.{call}.update") }] });
+        site.run(&["hook", "update", "on-set", &site.definition("other", &other), "-a"]);
+        site.run(&["settings", "set", kind, "quiet", value]);
+    }
+    assert_eq!(site.ended("on-set", 4)[3]["subject"], "event.api.flowhook.silence.update.1");
     site.run(&["hook", "lock", "on-set"]);
     assert!(site.fails(&["hook", "delete", "on-set"], 1).contains("locked"));
     assert!(site.fails(&["settings", "delete", "hooks", "on-set"], 1).contains("locked"));
     site.run(&["settings", "set", "pools", "lan", r#"{ "members": ["10.0.0.0/9"] }"#]);
-    site.ended("on-set", 4);
+    let records = site.ended("on-set", 5);
+    assert_eq!((records.len(), &records[4]["subject"]), (5, &json!("event.api.flowhook.pool.update.1")));
     site.run(&["hook", "unlock", "on-set"]);
     site.run(&["hook", "disable", "on-set"]);
     site.run(&["settings", "set", "pools", "lan", r#"{ "members": ["10.0.0.0/10"] }"#]);
@@ -190,7 +230,7 @@ fn hooks_on_nodes_are_as_their_manual_says() {
         |more: &[&str]| site.run(&[&["pubsub", "node", "hook", "create", "-n", microblog], more].concat());
     create(&["-t", "python_file", "--persistent", &neat]);
     create(&["-t", "rhai_code", "-P", "log(item.data.payload)"]);
-    for _ in 0..3 {
+    for _ in 0..4 {
         create(&["-t", "rhai_code", "log(1)"]);
     }
     let listed = site.run(&["pubsub", "hook", "list"]);
@@ -199,19 +239,21 @@ fn hooks_on_nodes_are_as_their_manual_says() {
         *first,
         json!({ "service": "", "node": microblog, "type": "python_file", "arg": neat, "persistent": true })
     );
-    assert_eq!(listed.as_array().unwrap().iter().filter(|hook| hook["persistent"] == false).count(), 3);
+    assert_eq!(listed.as_array().unwrap().iter().filter(|hook| hook["persistent"] == false).count(), 4);
     site.run(&["pubsub", "item", "publish", "-n", microblog, "hello"]);
-    let outputs = wait_for("five executions", 30, || {
+    let outputs = wait_for("six executions", 30, || {
         let log = site.run(&["hook", "log", "--success"]);
         let log = log.as_array()?.clone();
-        (log.iter().filter(|record| record["outcome"] == "success").count() == 5).then_some(log)
+        (log.iter().filter(|record| record["outcome"] == "success").count() == 6).then_some(log)
     });
     assert_eq!(outputs.iter().filter(|record| record["stdout"] == "aGVsbG8K").count(), 2, "{outputs:?}");
 
     // A session outlives the command that made it, and its lease is renewed.
     assert_eq!(site.run(&["pubsub", "session", "list"])[0]["profile"], "default");
     let ran = |args: &[&str]| site.run(args)["deleted"].clone();
-    assert_eq!(ran(&["pubsub", "hook", "delete", "-n", microblog, "-t", "rhai_code", "-a", "log(1)"]), 3);
+    let alike = ["pubsub", "hook", "delete", "-n", microblog, "-t", "rhai_code", "-a", "log(1)"];
+    let output = flowhook(&[&alike[..], &["--api", &site.api, "--token", TOKEN]].concat()).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "4 hooks have been deleted\n", "all four equal ones");
     create(&["-t", "rhai_code", "log(2)"]);
     assert_eq!(node.terminate(), Some(0));
     let _node = site.start(None);

@@ -15,7 +15,8 @@ pub(super) fn live_interfaces(config: &Config, roles: Roles) -> Vec<String> {
 impl Node {
     /// Tells that the roles of this process have started, and what it captures.
     pub(super) async fn tell_started(&self) {
-        self.tell_roles("STARTED", "STOPPED");
+        // Nobody knows how it ended: a process that was killed told nothing.
+        self.tell_roles("STARTED", None);
         self.tell_interfaces("CAPTURING", None);
         self.events.flush().await;
     }
@@ -23,11 +24,11 @@ impl Node {
     /// Tells that they stop.
     pub(super) async fn tell_stopped(&self) {
         self.tell_interfaces("STOPPED", Some("CAPTURING"));
-        self.tell_roles("STOPPED", "STARTED");
+        self.tell_roles("STOPPED", Some("STARTED"));
         self.events.flush().await;
     }
 
-    fn tell_roles(&self, state: &str, before: &str) {
+    fn tell_roles(&self, state: &str, before: Option<&str>) {
         let roles = [
             ("COLLECTOR", self.roles.collector),
             ("AGGREGATOR", self.roles.aggregator),
@@ -35,7 +36,7 @@ impl Node {
         ];
         let object = json!({ "version": env!("CARGO_PKG_VERSION") });
         for (role, _) in roles.into_iter().filter(|(_, played)| *played) {
-            self.events.tell(Draft::state(role, &self.name, state, Some(before), object.clone()));
+            self.events.tell(Draft::state(role, &self.name, state, before, object.clone()));
         }
     }
 

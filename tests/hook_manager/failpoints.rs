@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::json;
 
 use super::{Site, TOKEN};
-use crate::support::program::flowhook;
+use crate::support::program::{Running, flowhook};
 
 /// Items that are published while the process may die.
 const ITEMS: usize = 6;
@@ -17,6 +17,23 @@ fn publish(site: &Site, number: usize) -> bool {
     let args = ["pubsub", "item", "publish", "-n", "news", "-i", &item, &item, "--api", &site.api];
     let published = flowhook(&args).args(["--token", TOKEN]).output().unwrap();
     published.status.success()
+}
+
+/// Starts a node, perhaps with a server to kill at a named point, and makes a hook that notes each run.
+fn with_note_hook(site: &Site, victim: Option<(&str, u32)>) -> Running {
+    site.file("note.sh", "#!/bin/sh\necho \"$FLOWHOOK_IDEMPOTENCY_KEY\" >>keys\ncat >>items\n");
+    let node = match victim {
+        None => site.start(None),
+        Some((point, pid)) => site.start_with(Some(point), |command| {
+            command.env("FLOWHOOK_FAILPOINT_VICTIM", pid.to_string());
+        }),
+    };
+    let hook = json!({
+        "triggers": [{ "type": "item", "node": "news" }], "kind": "exec", "argument": "note.sh",
+        "retry": { "attempts": 9, "base_ms": 10, "cap_ms": 100 }, "keep": { "success": 100, "failure": 100 },
+    });
+    site.run(&["hook", "create", "note", &site.definition("note", &hook)]);
+    node
 }
 
 #[test]
@@ -32,13 +49,7 @@ fn nothing_is_lost_wherever_the_process_dies() {
         "hook.after_settle:2",
     ] {
         let site = Site::new("");
-        site.file("note.sh", "#!/bin/sh\necho \"$FLOWHOOK_IDEMPOTENCY_KEY\" >>keys\ncat >>items\n");
-        let mut node = site.start(None);
-        let hook = json!({
-            "triggers": [{ "type": "item", "node": "news" }], "kind": "exec", "argument": "note.sh",
-            "retry": { "attempts": 9, "base_ms": 10, "cap_ms": 100 }, "keep": { "success": 100, "failure": 100 },
-        });
-        site.run(&["hook", "create", "note", &site.definition("note", &hook)]);
+        let mut node = with_note_hook(&site, None);
         node.kill();
         let mut node = site.start(Some(point));
         std::fs::write(site.setup.path("armed"), "").unwrap();
@@ -51,33 +62,90 @@ fn nothing_is_lost_wherever_the_process_dies() {
         crate::support::wait_for(&format!("the death at {point}"), 30, || node.0.try_wait().unwrap());
         node.kill();
         let _node = site.start(None);
-        let by_event = crate::support::wait_for(&format!("every event after {point}"), 30, || {
-            let records = site.run(&["hook", "log", "--hook", "note", "--limit", "1000"]);
-            let records = records.as_array()?.clone();
-            let mut by_event: BTreeMap<String, Vec<serde_json::Value>> = BTreeMap::new();
-            for record in records {
-                by_event.entry(record["event"].as_str()?.to_owned()).or_default().push(record);
-            }
-            let good = by_event.values().filter(|records| {
-                records.iter().filter(|record| record["outcome"] == "success").count() == 1
-            });
-            (good.count() == by_event.len() && by_event.len() >= answered.len()).then_some(by_event)
-        });
-        let keys = std::fs::read_to_string(site.setup.path("hooks/keys")).unwrap_or_default();
-        let mut ran: BTreeMap<&str, usize> = BTreeMap::new();
-        keys.lines().for_each(|key| *ran.entry(key).or_default() += 1);
-        assert!(!answered.is_empty(), "{point}: it died before anything was published");
-        for (event, records) in &by_event {
-            let keys: BTreeSet<&str> =
-                records.iter().map(|record| record["idempotency_key"].as_str().unwrap()).collect();
-            assert_eq!(keys.len(), 1, "{point}: {event}: one key for all tries");
-            let key = keys.first().unwrap();
-            assert!(ran[key] <= records.len(), "{point}: {event}: each run is on record");
+        all_ran_and_are_on_record(&site, point, &answered);
+    }
+}
+
+/// Every item that was answered ran, each event of it under one key, and each run is on record.
+fn all_ran_and_are_on_record(site: &Site, point: &str, answered: &BTreeSet<String>) {
+    let by_event = crate::support::wait_for(&format!("every event after {point}"), 60, || {
+        // Nobody may answer while a server begins anew.
+        let ask = ["hook", "log", "--hook", "note", "--limit", "1000", "--api", &site.api, "-O", "json"];
+        let output = flowhook(&ask).output().unwrap();
+        let records: Vec<serde_json::Value> = serde_json::from_slice(&output.stdout).ok()?;
+        let mut by_event: BTreeMap<String, Vec<serde_json::Value>> = BTreeMap::new();
+        for record in records {
+            by_event.entry(record["event"].as_str()?.to_owned()).or_default().push(record);
         }
-        assert_eq!(ran.len(), by_event.len(), "{point}");
-        let items = std::fs::read_to_string(site.setup.path("hooks/items")).unwrap_or_default();
-        let items = serde_json::Deserializer::from_str(&items).into_iter::<serde_json::Value>();
-        let seen: BTreeSet<String> = items.map(|item| item.unwrap()["data"]["payload"].to_string()).collect();
-        assert!(answered.is_subset(&seen), "{point}: {answered:?} were answered, {seen:?} ran");
+        let good = by_event
+            .values()
+            .filter(|records| records.iter().filter(|record| record["outcome"] == "success").count() == 1);
+        (good.count() == by_event.len() && by_event.len() >= answered.len()).then_some(by_event)
+    });
+    let keys = std::fs::read_to_string(site.setup.path("hooks/keys")).unwrap_or_default();
+    let mut ran: BTreeMap<&str, usize> = BTreeMap::new();
+    keys.lines().for_each(|key| *ran.entry(key).or_default() += 1);
+    assert!(!answered.is_empty(), "{point}: it died before anything was published");
+    for (event, records) in &by_event {
+        let keys: BTreeSet<&str> =
+            records.iter().map(|record| record["idempotency_key"].as_str().unwrap()).collect();
+        assert_eq!(keys.len(), 1, "{point}: {event}: one key for all tries");
+        let key = keys.first().unwrap();
+        assert!(ran[key] <= records.len(), "{point}: {event}: each run is on record");
+    }
+    assert_eq!(ran.len(), by_event.len(), "{point}");
+    let items = std::fs::read_to_string(site.setup.path("hooks/items")).unwrap_or_default();
+    let items = serde_json::Deserializer::from_str(&items).into_iter::<serde_json::Value>();
+    let seen: BTreeSet<String> = items.map(|item| item.unwrap()["data"]["payload"].to_string()).collect();
+    assert!(answered.is_subset(&seen), "{point}: {answered:?} were answered, {seen:?} ran");
+}
+
+/// The same while a server is killed that the node uses: at these points, and started again at once.
+#[test]
+fn nothing_is_lost_wherever_the_bus_or_the_store_dies() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let test = "servers killed at named points";
+    let Some(mut nats) = crate::cluster::nats_server(test) else { return };
+    let Some(mut postgres) = crate::cluster_store::postgres_server(&runtime, test) else { return };
+    for (number, (point, of_bus)) in [
+        ("event.after_append:3", true),
+        ("hook.after_accept:3", true),
+        ("event.after_outbox:3", false),
+        ("hook.before_settle:2", false),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let name = format!("fp{number}");
+        runtime.block_on(postgres.database(&name));
+        let site = Site::new(&format!(
+            "[bus]\nkind = \"nats\"\nprefix = \"{name}\"\n[bus.nats]\nservers = [\"{}\"]\n
+             [store]\nkind = \"postgres\"\n[store.postgres]\nurl = \"{}\"\n",
+            nats.url,
+            postgres.url(&name),
+        ));
+        let victim = if of_bus { nats.pid() } else { postgres.pid() };
+        let _node = with_note_hook(&site, Some((point, victim.unwrap())));
+        std::fs::write(site.setup.path("armed"), "").unwrap();
+        let answered = std::thread::scope(|scope| {
+            let publishing = scope.spawn(|| {
+                let answered = (0..ITEMS).filter(|number| publish(&site, *number));
+                answered.map(|number| number.to_string()).collect::<BTreeSet<_>>()
+            });
+            crate::support::wait_for(&format!("the server's death at {point}"), 60, || {
+                let alive = if of_bus { nats.pid() } else { postgres.pid() };
+                alive.is_none().then_some(())
+            });
+            match of_bus {
+                true => runtime.block_on(nats.restart()),
+                false => {
+                    postgres.kill();
+                    runtime.block_on(postgres.restart());
+                }
+            }
+            publishing.join().unwrap()
+        });
+        assert!(!answered.is_empty(), "{point}");
+        all_ran_and_are_on_record(&site, point, &answered);
     }
 }

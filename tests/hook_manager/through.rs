@@ -1,62 +1,11 @@
-//! Hooks through the whole program: subscribers of the bridge, kill -9 while a program runs, and the words
-//! of the command line.
-
-use std::process::{Command, Stdio};
+//! Hooks through the whole program: kill -9 while a program runs, and the words of the command line.
 
 use serde_json::{Value, json};
 
 use super::{Site, TOKEN};
 use crate::support::http::get_json;
 use crate::support::program::{Running, flowhook, run, run_json};
-use crate::support::{free_port, wait_for};
-
-/// Prints key and content of what it hears of a prefix, each in a line.
-const SUBSCRIBER: &str = "
-import base64, sys, zmq
-socket = zmq.Context().socket(zmq.SUB)
-for prefix in sys.argv[2:]:
-    socket.setsockopt(zmq.SUBSCRIBE, prefix.encode())
-socket.connect(sys.argv[1])
-while True:
-    key, content = socket.recv_multipart()
-    print(key.decode() + '|' + base64.b64decode(content).decode(), flush=True)
-";
-
-#[test]
-fn a_subscriber_of_the_bridge_hears_items_and_retries_of_the_command_line() {
-    if !Command::new("/usr/bin/python3").args(["-c", "import zmq"]).status().is_ok_and(|s| s.success()) {
-        assert!(std::env::var_os("CI").is_none(), "python3-zmq is missing, and in CI nothing is skipped");
-        eprintln!("SKIPPED: python3-zmq is not installed; ./dev test installs it");
-        return;
-    }
-    let port = free_port();
-    let site = Site::new(&format!("[notifier.bridge]\nenabled = true\nlisten = \"127.0.0.1:{port}\"\n"));
-    let _node = site.start(None);
-    site.file("show.sh", "#!/bin/sh\necho \"$@\"\n");
-    let hook = json!({ "triggers": [{ "type": "item", "service": "s", "node": "news" }], "kind": "exec",
-        "argument": "show.sh", "arguments": ["-k", "$KEY"], "input": "none" });
-    site.run(&["hook", "create", "night", &site.definition("night", &hook)]);
-    let heard = site.setup.path("heard");
-    let mut subscriber = Command::new("/usr/bin/python3");
-    subscriber.args(["-c", SUBSCRIBER, &format!("tcp://127.0.0.1:{port}"), "EVENT ITEM", "RETRY"]);
-    let out = std::fs::File::create(&heard).unwrap();
-    let _subscriber = Running(subscriber.stdout(out).stdin(Stdio::null()).spawn().unwrap());
-    let lines = || std::fs::read_to_string(&heard).unwrap_or_default();
-    // Who joins late has missed what was told before; from then on nothing.
-    wait_for("a subscriber that is connected", 30, || {
-        site.run(&["pubsub", "item", "publish", "-s", "s", "-n", "hello", "x"]);
-        lines().contains("EVENT ITEM s/hello ").then_some(())
-    });
-    site.run(&["pubsub", "item", "publish", "-s", "s", "-n", "news", "a<b"]);
-    let first = site.ended("night", 1).remove(0);
-    site.run(&["hook", "retry", "night", &first["execution"].to_string(), "--wait"]);
-    let retry =
-        "RETRY|<HOOK_MESSAGE><ARGUMENTS>LWsgcy9uZXdz</ARGUMENTS><HOOK_ID>night</HOOK_ID></HOOK_MESSAGE>";
-    wait_for("the retry", 30, || lines().lines().any(|line| line == retry).then_some(()));
-    let news = lines();
-    let news = news.lines().find(|line| line.starts_with("EVENT ITEM s/news |")).unwrap();
-    assert!(news.contains("<PAYLOAD>a&lt;b</PAYLOAD>"), "{news}");
-}
+use crate::support::wait_for;
 
 /// Whether a process is there.
 fn lives(pid: &str) -> bool {
@@ -159,6 +108,55 @@ fn what_was_given_up_is_found_tried_again_and_forgotten_and_definitions_go_back(
     let top = flowhook(&["hook", "top", "-n", "2", "-d", "1", "--api", &site.api]).output().unwrap();
     let top = String::from_utf8(top.stdout).unwrap();
     assert_eq!(top.matches("failure ").count(), 2, "{top}");
+}
+
+#[test]
+fn hooks_run_for_events_of_flows() {
+    let capture = crate::support::data("demo.pcap");
+    let site = Site::new(&format!(
+        "[collector]\nflow_events = 8\n[[collector.interface]]\nname = \"demo\"\nfiles = [\"{}\"]\n
+         [hooks.ended]\nsubjects = [\"event.flow.flowEnd.*\"]\nkind = \"rhai_code\"\n
+         argument = \"log(item.data.flow.id)\"\nkeep = {{ success = 1000, failure = 10 }}\n",
+        capture.display()
+    ));
+    let _node = site.start(None);
+    // Of 726 flows one in eight.
+    let ran = wait_for("runs for the ends of a sample of flows", 60, || {
+        let log = site.run(&["hook", "log", "--hook", "ended", "--success", "--limit", "1000"]);
+        Some(log.as_array()?.clone()).filter(|ran| ran.len() >= 40)
+    });
+    let flows: std::collections::BTreeSet<&str> =
+        ran.iter().filter_map(|record| record["stdout"].as_str()).collect();
+    assert_eq!(flows.len(), ran.len(), "each once");
+}
+
+/// Scenario 12.
+#[test]
+fn a_failure_can_still_be_tried_again_after_more_successes_than_are_kept() {
+    let site = Site::new("");
+    let _node = site.start(None);
+    site.file("odd.sh", "#!/bin/sh\ngrep -q '\"payload\":\"bad\"' && [ ! -e mended ] && exit 1\nexit 0\n");
+    let hook = json!({ "triggers": [{ "type": "item", "node": "news" }], "kind": "exec",
+        "argument": "odd.sh", "retry": { "attempts": 1 } });
+    site.run(&["hook", "create", "odd", &site.definition("odd", &hook)]);
+    site.run(&["pubsub", "item", "publish", "-n", "news", "bad"]);
+    let failed = site.ended("odd", 1).remove(0);
+    assert_eq!((&failed["outcome"], &failed["dead"]), (&json!("failure"), &json!(true)));
+    for _ in 0..22 {
+        site.run(&["pubsub", "item", "publish", "-n", "news", "good"]);
+    }
+    wait_for("22 successes", 30, || {
+        (site.run(&["hook", "show", "odd"])["counts"]["success"] == 22).then_some(())
+    });
+    let log = |which: &str| site.run(&["hook", "log", "--hook", "odd", which]);
+    assert_eq!(log("--success").as_array().unwrap().len(), 20, "as many as are kept");
+    assert_eq!(log("--error")[0]["execution"], failed["execution"]);
+    site.file("mended", "");
+    let again = site.run(&["hook", "retry", "odd", &failed["execution"].to_string(), "--wait"]);
+    assert_eq!(
+        (&again["outcome"], &again["idempotency_key"]),
+        (&json!("success"), &failed["idempotency_key"])
+    );
 }
 
 #[test]

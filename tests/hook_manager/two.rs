@@ -122,7 +122,7 @@ fn hooks_go_on_at_the_other_notifier_when_theirs_is_killed_or_stops() {
 
     // What the first has done is on record at the other.
     let ended = |count: usize| {
-        wait_for("the records", 30, || {
+        wait_for("the records", 60, || {
             let log = run(&["hook", "log", "--hook", "note"]);
             let mut records: Vec<Value> = log.as_array()?.clone();
             records.reverse();

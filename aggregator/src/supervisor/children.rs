@@ -38,14 +38,17 @@ impl SupervisorState {
     /// Tells that a shard is in another state.
     pub(super) fn tell_shard(&self, partition: u32, state: &str) {
         let object = serde_json::json!({ "site": self.deps.site, "node": self.deps.node });
-        self.deps.events.tell(Draft::state("SHARD", &partition.to_string(), state, None, object));
+        // Whether another process has held it before is not known here.
+        let before = (state != "STARTED").then_some("STARTED");
+        self.deps.events.tell(Draft::state("SHARD", &partition.to_string(), state, before, object));
     }
 
     /// Tells that the lease of a partition is in another state here.
     pub(super) fn tell_lease(&self, partition: u32, state: &str) {
         let object =
             serde_json::json!({ "site": self.deps.site, "node": self.deps.node, "group": self.deps.group });
-        self.deps.events.tell(Draft::state("LEASE", &partition.to_string(), state, None, object));
+        let before = (state != "TAKEN").then_some("TAKEN");
+        self.deps.events.tell(Draft::state("LEASE", &partition.to_string(), state, before, object));
     }
 
     fn shard_args(&self, partition: u32, fence: u64) -> ShardArgs {

@@ -98,7 +98,11 @@ impl Setup {
     }
 
     async fn tell(&self, resource: &str, state: &str, id: &str) {
-        let draft = Draft::state(resource, id, state, None, json!({ "name": "a<b" }));
+        self.tell_of(resource, state, id, json!({ "name": "a<b" })).await;
+    }
+
+    async fn tell_of(&self, resource: &str, state: &str, id: &str, object: serde_json::Value) {
+        let draft = Draft::state(resource, id, state, None, object);
         let event = Event {
             id: "1".to_owned(),
             key: draft.subject.key(),
@@ -159,6 +163,45 @@ async fn prefixes_choose_and_keys_and_documents_are_right() {
     assert!(next(&all).starts_with("EVENT STATE HOST/ERROR//3 |"));
     assert!(next(&all).starts_with("EVENT STATE HOST/MONITORED//3 |"));
     assert!(host.is_silent(), "a prefix keeps out what it does not match");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn aliases_and_json_are_on_the_wire_when_they_are_asked_for() {
+    let setup =
+        Setup::new(&BridgeConfig { content: Content::Json, aliases: true, ..BridgeConfig::default() });
+    let (address, _serving) = setup.start().await;
+    let Some(all) = Subscriber::python(address, &["EVENT"]) else { return };
+    setup.greet(&all).await;
+    setup.tell_of("VM", "ACTIVE", "12", json!({ "name": "a<b", "service_id": "4" })).await;
+    let next = || loop {
+        let line = all.line();
+        if !line.contains("HELLO") {
+            return line;
+        }
+    };
+    for key in ["EVENT VM 12/ACTIVE/ ", "EVENT STATE VM/ACTIVE//12 ", "EVENT SERVICE 4 "] {
+        let line = next();
+        let (told, content) = line.split_once('|').unwrap();
+        assert_eq!(told, key, "by id, canonical, by group");
+        let content: serde_json::Value = serde_json::from_str(content).unwrap();
+        assert_eq!(content["subject"], "event.state.VM.ACTIVE._.12");
+        assert_eq!(content["data"]["object"]["name"], "a<b");
+    }
+}
+
+#[test]
+fn the_content_of_a_retry_ends_with_a_blank() {
+    let subjects = Subjects::new("t");
+    let payload = json!({ "execution": 7, "arguments": "YQ==" }).to_string();
+    let retried = subjects.hook_retried("h");
+    let message = Message { subject: retried, headers: Vec::new(), payload: payload.into(), reply: None };
+    let told = envelopes(&message, &subjects, &SystemClock::shared(), &BridgeConfig::default());
+    let [(key, content)] = told.as_slice() else { panic!("one message: {told:?}") };
+    assert_eq!(key, "RETRY");
+    let word = content.strip_suffix(' ').unwrap();
+    assert!(!word.contains(char::is_whitespace), "one line, one blank at its end");
+    let document = "<HOOK_MESSAGE><ARGUMENTS>YQ==</ARGUMENTS><HOOK_ID>h</HOOK_ID></HOOK_MESSAGE>";
+    assert_eq!(STANDARD.decode(word).unwrap(), document.as_bytes());
 }
 
 /// What a parser of XML says of a document; nothing where it is one.

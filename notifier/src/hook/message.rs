@@ -43,6 +43,12 @@ pub fn event_xml(event: &Event) -> String {
                 element(&mut xml, "LCM_STATE", &sub);
             }
             element(&mut xml, "RESOURCE_ID", &id);
+            if let Some(group) = group(event) {
+                element(&mut xml, "SERVICE_ID", group);
+            }
+            if let Some(host) = body["host"].as_str().or_else(|| body["object"]["node"].as_str()) {
+                element(&mut xml, "REMOTE_HOST", host);
+            }
             let root = if resource == "NET" { "VNET" } else { resource.as_str() };
             object_element(&mut xml, root, &body["object"], 0);
         }
@@ -82,13 +88,17 @@ pub fn keys(event: &Event, aliases: bool) -> Vec<String> {
                 return vec![canonical];
             }
             let mut keys = vec![format!("EVENT {resource} {id}/{state}/{sub} "), canonical];
-            let group = event.body["group"].as_str().or_else(|| event.body["object"]["service_id"].as_str());
-            keys.extend(group.map(|group| format!("EVENT SERVICE {group} ")));
+            keys.extend(group(event).map(|group| format!("EVENT SERVICE {group} ")));
             keys
         }
         Some(subject) => vec![format!("EVENT {} {} ", subject.kind().to_uppercase(), subject.shown())],
         None => Vec::new(),
     }
+}
+
+/// The group that what has changed its state belongs to.
+fn group(event: &Event) -> Option<&str> {
+    event.body["group"].as_str().or_else(|| event.body["object"]["service_id"].as_str())
 }
 
 fn text(value: &Value) -> String {
@@ -229,6 +239,14 @@ mod tests {
             event_xml(&net),
             "<HOOK_MESSAGE><HOOK_TYPE>STATE</HOOK_TYPE><HOOK_OBJECT>NET</HOOK_OBJECT><STATE>ERROR</STATE>\
              <RESOURCE_ID>5</RESOURCE_ID><VNET><NAME>x</NAME></VNET></HOOK_MESSAGE>"
+        );
+        let grouped =
+            state("VM", "ACTIVE", Some("RUNNING"), "12", json!({ "group": "4", "host": "n1", "object": {} }));
+        assert_eq!(
+            event_xml(&grouped),
+            "<HOOK_MESSAGE><HOOK_TYPE>STATE</HOOK_TYPE><HOOK_OBJECT>VM</HOOK_OBJECT><STATE>ACTIVE</STATE>\
+             <LCM_STATE>RUNNING</LCM_STATE><RESOURCE_ID>12</RESOURCE_ID><SERVICE_ID>4</SERVICE_ID>\
+             <REMOTE_HOST>n1</REMOTE_HOST><VM></VM></HOOK_MESSAGE>"
         );
         assert_eq!(
             retry_xml("h", "YQ=="),

@@ -348,6 +348,9 @@ async fn a_hook_is_checked_where_it_would_run() {
     setup.file("good.sh", "#!/bin/sh\n");
     std::fs::write(setup.dir.path().join("plain.txt"), "x").unwrap();
     std::fs::write(setup.dir.path().join("no.rhai"), "fn other() {}").unwrap();
+    setup.file("wrong.py", "import os\ndef hook(host, client, item)\n    pass\n");
+    setup.file("other.py", "def other():\n    pass\n");
+    setup.file("runs.py", "open('ran', 'w')\nfrom json import loads as hook\n");
     let _manager = setup.start().await;
     let check = |hook: Hook| setup.ask("hook_check", json!({ "name": "x", "hook": hook }));
     let good = check(hook(HookKind::Exec, "good.sh")).await;
@@ -358,6 +361,8 @@ async fn a_hook_is_checked_where_it_would_run() {
         (hook(HookKind::Exec, "../../../bin/true"), "argument: "),
         (hook(HookKind::Exec, "plain.txt"), "not executable"),
         (hook(HookKind::PythonFile, "none.py"), "No such file"),
+        (hook(HookKind::PythonFile, "wrong.py"), "line 2"),
+        (hook(HookKind::PythonFile, "other.py"), "defines no function hook(host, client, item)"),
         (hook(HookKind::RhaiFile, "no.rhai"), "hook(host, client, item)"),
         (hook(HookKind::RhaiCode, "let x = ;"), "line 1"),
         (Hook { when: Some("data.".into()), ..hook(HookKind::RhaiCode, "1") }, "when: "),
@@ -370,6 +375,9 @@ async fn a_hook_is_checked_where_it_would_run() {
         let told = wrong["error"]["message"].as_str().unwrap_or_default().to_owned();
         assert!(told.contains(cause), "{cause}: {wrong}");
     }
+    let imported = check(hook(HookKind::PythonFile, "runs.py")).await;
+    assert_eq!(imported["filters"], json!(["event.item.s.*"]), "{imported}");
+    assert!(!setup.dir.path().join("ran").exists(), "a check runs nothing");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
