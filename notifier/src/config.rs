@@ -43,6 +43,8 @@ pub struct NotifierConfig {
     pub keep_days: u32,
     /// Folder of the scripts that endpoints of kind `shell` may run; empty runs none.
     pub shell_dir: String,
+    /// What endpoints and recipients that are edited may refer to: `env:NAME`, `file:PATH`, `file:FOLDER/`.
+    pub references: Vec<String>,
     /// Serve recipients that are `local` alone: at a site whose hub serves the others.
     pub local_only: bool,
     /// Hooks on events.
@@ -73,6 +75,7 @@ impl Default for NotifierConfig {
             batch: 64,
             keep_days: 7,
             shell_dir: String::new(),
+            references: Vec::new(),
             local_only: false,
             hooks: HooksConfig::default(),
             bridge: BridgeConfig::default(),
@@ -175,6 +178,8 @@ impl NotifierConfig {
             wrong.push(format!("notifier.shell_dir: must be absolute, not '{}'", self.shell_dir));
         }
         wrong.extend(self.targets().err());
+        let odd = self.references.iter().find(|text| !shared::redact::is_reference(text));
+        wrong.extend(odd.map(|odd| format!("notifier.references: env:NAME or file:PATH, not '{odd}'")));
         wrong.extend(Rules::new(&self.inhibition).err().map(|cause| format!("notifier.inhibition {cause}")));
         wrong.extend(self.hooks.check());
         wrong.extend(self.bridge.check());

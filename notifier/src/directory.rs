@@ -17,6 +17,8 @@ use crate::endpoint::{self, EndpointDeps};
 use crate::redact;
 use crate::route::{ALERT_STORE, SCRIPT_HTTP};
 
+mod references;
+
 /// Knows the file's and opens the edited ones.
 #[derive(Clone, Debug)]
 pub struct Directory {
@@ -99,6 +101,7 @@ impl Directory {
             return Err("is built in and cannot be edited".to_owned());
         }
         let opened = self.sealer.opened(kind.name(), name, value)?;
+        references::check(&opened, &self.file.references)?;
         // Says what is wrong with a key's value; parameters, and with them secrets, are taken as they are.
         serde_json::from_value(opened).map_err(|e| e.to_string())
     }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use shared::bus::SharedBus;
 use shared::model::{Alert, AlertAction, Timestamp};
+use shared::settings::LiveSettings;
 use shared::store::{Delivery, Dropped, EventKind, Ledger, LedgerEvent, StoreError};
 use shared::wire::subject::Subjects;
 
@@ -123,11 +124,13 @@ pub struct FollowUps {
     pub bus: SharedBus,
     /// Subjects.
     pub subjects: Subjects,
+    /// Silences and pools.
+    pub settings: LiveSettings,
 }
 
 impl FollowUps {
-    /// Why a promise is kept no more; `None` when it is to be kept. A repetition that is kept promises
-    /// the next one, in the ledger before anything is sent.
+    /// Why a promise is not kept; `None` when it is to be kept. A repetition of what is not over promises
+    /// the next one, in the ledger before anything is sent, also while a silence is in force.
     ///
     /// # Errors
     /// The ledger cannot be asked.
@@ -170,7 +173,14 @@ impl FollowUps {
             let next = made(&event, &alert, &delivery.recipient, &next, now);
             ledger.accept(next.into_iter().collect(), now, crate::lane::horizon).await?;
         }
-        Ok(None)
+        Ok(self.silence(&alert, now))
+    }
+
+    /// Why nothing is told of an alert at `now`, whatever was when it began.
+    fn silence(&self, alert: &Alert, now: Timestamp) -> Option<String> {
+        let settings = self.settings.borrow();
+        let name = settings.silences.find(alert, now, &settings.pools)?;
+        Some(format!("{}: silence '{name}' is in force", Dropped::Silenced.begins()))
     }
 
     /// Asks an aggregator. One that does not answer, or does not know the alert, has not seen anybody

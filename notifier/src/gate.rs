@@ -14,7 +14,7 @@ use shared::store::{Delivery, EventKind, Outcome};
 
 pub use self::config::GateConfig;
 use crate::field;
-use crate::follow_up;
+use crate::follow_up::{self, FollowUpKind};
 use crate::format::digest::{chain, digest};
 use crate::lane;
 
@@ -25,6 +25,9 @@ const DIGEST_AT_MOST: usize = 1000;
 
 /// Deliveries of one thing that are told together at most.
 pub const BEHIND_AT_MOST: usize = 256;
+
+/// How keys of groups begin whose alerts are told again.
+const REPEATED: &str = "repeat/";
 
 /// Entries remembered at most; the oldest are forgotten first.
 const REMEMBERED: usize = 10_000;
@@ -167,7 +170,7 @@ impl Gate {
     fn storm(&self, due: Vec<Due>) -> Vec<Ready> {
         let (mut ready, mut together) = (Vec::new(), Vec::new());
         for Due { delivery, .. } in due {
-            match alert_of(&delivery) {
+            match alert_of(&delivery).or_else(|| repeated(&delivery)) {
                 Some(alert) => together.push((delivery, alert)),
                 None => ready.push(Ready::alone(delivery)),
             }
@@ -181,7 +184,14 @@ impl Gate {
         let mut groups: BTreeMap<String, Vec<(Delivery, Alert)>> = BTreeMap::new();
         for Due { delivery, behind } in due {
             let Some(alert) = alert_of(&delivery) else {
-                ready.push(Ready::alone(delivery));
+                match repeated(&delivery).filter(|_| !self.config.group_by.is_empty()) {
+                    // They are told apart from what is new of their group.
+                    Some(alert) => {
+                        let key = format!("{REPEATED}{}", self.group_key(&alert));
+                        groups.entry(key).or_default().push((delivery, alert));
+                    }
+                    None => ready.push(Ready::alone(delivery)),
+                }
                 continue;
             };
             if let Some(at) = self.held_until(&delivery, &alert, now) {
@@ -201,7 +211,8 @@ impl Gate {
         for (key, members) in groups {
             match self.group_due(&key, &members, plan, now) {
                 None => {
-                    let mut keys = self.thing_keys(members.iter().map(|(_, alert)| alert));
+                    let news = members.iter().filter(|_| !key.starts_with(REPEATED));
+                    let mut keys = self.thing_keys(news.map(|(_, alert)| alert));
                     keys.push(key);
                     ready.extend(self.joined(members, keys));
                 }
@@ -324,6 +335,12 @@ fn alert_of(delivery: &Delivery) -> Option<Alert> {
     if delivery.kind != EventKind::Alert || follow_up::of(delivery).is_some() {
         return None;
     }
+    serde_json::from_str(&delivery.payload).ok()
+}
+
+/// The alert of a delivery that tells it again.
+fn repeated(delivery: &Delivery) -> Option<Alert> {
+    follow_up::of(delivery).filter(|promised| promised.kind == FollowUpKind::Repeat)?;
     serde_json::from_str(&delivery.payload).ok()
 }
 

@@ -67,7 +67,7 @@ impl Policy {
             breaker_failures: config.breaker_failures,
             breaker_probe: Duration::from_secs(config.breaker_probe_s),
             deadline: config.deadline.clone(),
-            manners: Manners { batch: manners.batch.clamp(1, config.batch.max(1)), ..manners },
+            manners: Manners { batch: manners.batch.max(1), ..manners },
             max_per_minute: recipient.and_then(|recipient| recipient.max_per_minute),
             fallback: recipient.and_then(|recipient| recipient.fallback.clone()),
             gate: recipient.map(|recipient| recipient.gate.clone()).unwrap_or_default(),

@@ -265,7 +265,11 @@ impl Plan {
             lease: Duration::from_secs(self.deps.config.claim_lease_s),
             handle: handle(&mut self.handles, name),
             fallback,
-            follow_ups: FollowUps { bus: Arc::clone(&self.deps.bus), subjects: self.deps.subjects.clone() },
+            follow_ups: FollowUps {
+                bus: Arc::clone(&self.deps.bus),
+                subjects: self.deps.subjects.clone(),
+                settings: self.deps.settings.clone(),
+            },
             teller: Teller {
                 bus: Arc::clone(&self.deps.bus),
                 subjects: self.deps.subjects.clone(),

@@ -212,11 +212,21 @@ impl Desk {
             verdict.passes = false;
         }
         let mut made = self.ledger.deliveries(&event).await?;
+        // The built-in recipient has a delivery of every alert.
+        let then = made.iter().find(|one| one.event_id == event).map(|one| one.config_version.clone());
         made.retain(|delivery| delivery.recipient == question.recipient);
         let now = roster.router.config_version();
-        let decided =
-            made.first().map(|first| first.config_version.as_str()).filter(|version| *version != now);
-        let configuration = decided.map(|decided| format!("decided with configuration {decided}, now {now}"));
+        let configuration = then.and_then(|then| match (then == now, made.is_empty()) {
+            (false, false) => Some(format!("decided with configuration {then}, now {now}")),
+            (false, true) => {
+                Some(format!("decided with configuration {then}, now {now}: it was not chosen then"))
+            }
+            // Nothing of the configuration has changed, but what is not part of it.
+            (true, true) if verdict.passes => {
+                Some("it was not chosen then: silences, pools or what mutes others have changed".to_owned())
+            }
+            (true, _) => None,
+        });
         let (own, follow_ups): (Vec<_>, Vec<_>) = made.into_iter().partition(|made| made.event_id == event);
         Ok(json!({
             "passes": verdict.passes,

@@ -47,6 +47,17 @@ fn recipient(name: &str, value: Value) -> Document {
 }
 
 #[test]
+fn an_edited_one_refers_to_nothing_of_the_machine_that_the_file_does_not_list() {
+    let (mut directory, deps) = (directory(), deps());
+    let params = json!({ "url": "https://example.com/x", "shared_secret": "env:PATH" });
+    let documents = [endpoint("hook", json!({ "kind": "webhook", "params": params }))];
+    let wrong = directory.wrong(&documents, &deps);
+    assert!(wrong.len() == 1 && wrong[0].contains("env:PATH"), "{wrong:?}");
+    directory.file.references = vec!["env:PATH".to_owned()];
+    assert_eq!(directory.wrong(&documents, &deps), Vec::<String>::new());
+}
+
+#[test]
 fn edited_ones_stand_beside_those_of_the_file() {
     let (directory, deps) = (directory(), deps());
     let plain = json!({ "kind": "webhook", "params": { "url": "https://example.com/x", "shared_secret": "hunter2" } });

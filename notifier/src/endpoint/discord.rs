@@ -116,6 +116,11 @@ impl Posting for Discord {
         self.params.batch.get()
     }
 
+    /// What a webhook of a channel takes.
+    fn per_minute(&self) -> Option<u32> {
+        Some(30)
+    }
+
     fn sink(&self) -> Option<&Sink> {
         Some(&SINK)
     }

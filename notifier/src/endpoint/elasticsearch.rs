@@ -15,7 +15,7 @@ use shared::model::Alert;
 use shared::secret::Secret;
 use shared::store::Delivery;
 
-use super::{DeliveryError, Endpoint, EndpointDeps, EndpointKind, Manners, alert_of, merged};
+use super::{DeliveryError, Endpoint, EndpointDeps, EndpointKind, Manners, Told, alert_of, merged};
 use crate::format::{ecs, json::to_line};
 use crate::http::answer::{self, Answer, classify};
 use crate::http::params::TlsParams;
@@ -139,7 +139,7 @@ impl Elasticsearch {
         format!("{}\n{}\n", to_line(&action), to_line(&ecs::document(alert)))
     }
 
-    async fn send(&self, bodies: &[String]) -> Vec<Result<(), DeliveryError>> {
+    async fn send(&self, bodies: &[String]) -> Vec<Told> {
         let post = Post {
             content_type: "application/x-ndjson",
             auth: self.auth(),
@@ -154,32 +154,32 @@ impl Elasticsearch {
 }
 
 /// The result of each document.
-fn read_bulk(answer: &Answer, documents: usize) -> Vec<Result<(), DeliveryError>> {
+fn read_bulk(answer: &Answer, documents: usize) -> Vec<Told> {
     let json = answer.json();
     if let Err(error) = answer.classify_saying(json["error"]["reason"].as_str()) {
         return vec![Err(error); documents];
     }
     match (&json["errors"], json["items"].as_array()) {
+        (Value::Bool(_), Some(items)) if items.len() == documents => items.iter().map(read_item).collect(),
         // Without errors, `items` may be left out; with, there is one for each document.
-        (Value::Bool(false), _) => vec![Ok(()); documents],
-        (Value::Bool(true), Some(items)) if items.len() == documents => items.iter().map(read_item).collect(),
+        (Value::Bool(false), _) => vec![Ok(Some(format!("answered {}", answer.status))); documents],
         _ => vec![Err(answer.unreadable()); documents],
     }
 }
 
-fn read_item(item: &Value) -> Result<(), DeliveryError> {
+fn read_item(item: &Value) -> Told {
     // `{"create": {"status": 201, …}}`; the key repeats the action.
     let item = item.as_object().and_then(|item| item.values().next()).unwrap_or(&Value::Null);
     let Some(status) = item["status"].as_u64().and_then(|status| u16::try_from(status).ok()) else {
         return Err(DeliveryError::retry("answered without the state of a document"));
     };
     if status == 409 {
-        return Ok(());
+        return Ok(Some("document is there already".to_owned()));
     }
     let what = |key: &str| answer::said(item["error"][key].as_str().unwrap_or_default());
     let reason = format!("document answered {status}: {}: {}", what("type"), what("reason"));
     match classify(status, None, shared::model::Timestamp::ZERO) {
-        Ok(()) => Ok(()),
+        Ok(()) => Ok(Some(format!("document answered {status}"))),
         Err(DeliveryError::Retry { after, .. }) => Err(DeliveryError::Retry { after, reason }),
         Err(DeliveryError::Unknown { .. }) => Err(DeliveryError::Unknown { reason }),
         // Of one document, not of us.
@@ -206,6 +206,10 @@ impl Endpoint for Elasticsearch {
     }
 
     async fn deliver(&self, batch: &[Delivery]) -> Vec<Result<(), DeliveryError>> {
+        self.deliver_told(batch).await.into_iter().map(|result| result.map(drop)).collect()
+    }
+
+    async fn deliver_told(&self, batch: &[Delivery]) -> Vec<Told> {
         let lines = |delivery: &Delivery| alert_of(delivery).map(|a| self.lines(&delivery.event_id, &a));
         let prepared: Vec<Result<String, DeliveryError>> = batch.iter().map(lines).collect();
         let bodies: Vec<String> = prepared.iter().flatten().cloned().collect();

@@ -19,7 +19,7 @@ use shared::store::Delivery;
 
 use self::message::Draft;
 use self::session::{Security, Server};
-use super::{DeliveryError, Endpoint, EndpointDeps, EndpointKind, Manners, alert_of, merged};
+use super::{DeliveryError, Endpoint, EndpointDeps, EndpointKind, Manners, Told, alert_of, merged};
 use crate::format::mail;
 use crate::format::template::Template;
 use crate::http::HttpUrl;
@@ -185,6 +185,10 @@ impl Endpoint for Email {
     }
 
     async fn deliver(&self, batch: &[Delivery]) -> Vec<Result<(), DeliveryError>> {
+        self.deliver_told(batch).await.into_iter().map(|result| result.map(drop)).collect()
+    }
+
+    async fn deliver_told(&self, batch: &[Delivery]) -> Vec<Told> {
         let prepared: Vec<_> = batch.iter().map(alert_of).collect();
         let (mut alerts, mut keys, mut tries) = (Vec::new(), Vec::new(), 0);
         for (delivery, alert) in batch.iter().zip(&prepared) {
@@ -197,7 +201,7 @@ impl Endpoint for Email {
         if alerts.is_empty() {
             return merged(&prepared, Vec::new());
         }
-        let together = self.send(&alerts, &keys, tries).await.map(drop);
+        let together = self.send(&alerts, &keys, tries).await.map(Some);
         merged(&prepared, vec![together; alerts.len()])
     }
 

@@ -19,7 +19,7 @@ use shared::clock::SharedClock;
 use shared::model::{Alert, AlertAction, Timestamp};
 use shared::store::Delivery;
 
-use super::{DeliveryError, Endpoint, EndpointDeps, EndpointKind, Manners, alert_of};
+use super::{DeliveryError, Endpoint, EndpointDeps, EndpointKind, Manners, Told, alert_of};
 use crate::params::{Within, schema_is};
 use crate::program::{End, Ended, Program, run};
 
@@ -32,7 +32,7 @@ const CLIENTS: [&str; 2] = ["/usr/bin/fail2ban-client", "/usr/local/bin/fail2ban
 const SUDO: &str = "/usr/bin/sudo";
 
 /// How long the client may take.
-const TIMEOUT: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(if cfg!(test) { 3 } else { 10 });
 
 /// The time in which bans are counted.
 const MINUTE_NS: i64 = 60_000_000_000;
@@ -181,13 +181,13 @@ impl Fail2ban {
         }
     }
 
-    async fn act(&self, alert: &Alert) -> Result<(), DeliveryError> {
+    async fn act(&self, alert: &Alert) -> Told {
         let verb = match alert.action {
             AlertAction::Engage | AlertAction::Store | AlertAction::Update => "banip",
             AlertAction::Release if self.recipient.unban_on_release => "unbanip",
-            AlertAction::Release => return Ok(()),
+            AlertAction::Release => return Ok(None),
         };
-        let mut first_error = Ok(());
+        let (mut first_error, mut told) = (Ok(()), Vec::new());
         for ip in attackers(alert) {
             let done = match self.protection(ip) {
                 Some(why) if verb == "banip" => {
@@ -195,18 +195,18 @@ impl Fail2ban {
                 }
                 _ => self.set(verb, ip).await,
             };
-            first_error = first_error.and(done);
+            first_error = first_error.and(done.map(|done| told.push(done)));
         }
-        first_error
+        first_error.map(|()| Some(told.join("; ")).filter(|told| !told.is_empty()))
     }
 
-    async fn set(&self, verb: &str, ip: IpAddr) -> Result<(), DeliveryError> {
+    async fn set(&self, verb: &str, ip: IpAddr) -> Result<String, DeliveryError> {
         if verb == "banip" {
             self.take_allowance(self.clock.now())?;
         }
         let ended = self.client(&["set", &self.recipient.jail.0, verb, &ip.to_string()]).await?;
         tracing::info!(jail = self.recipient.jail.0, %ip, verb, result = %ended, "fail2ban executed");
-        Ok(())
+        Ok(format!("{verb} {ip}: {ended}"))
     }
 
     fn take_allowance(&self, now: Timestamp) -> Result<(), DeliveryError> {
@@ -254,6 +254,10 @@ impl Endpoint for Fail2ban {
     }
 
     async fn deliver(&self, batch: &[Delivery]) -> Vec<Result<(), DeliveryError>> {
+        self.deliver_told(batch).await.into_iter().map(|result| result.map(drop)).collect()
+    }
+
+    async fn deliver_told(&self, batch: &[Delivery]) -> Vec<Told> {
         let mut results = Vec::with_capacity(batch.len());
         for delivery in batch {
             results.push(match alert_of(delivery) {

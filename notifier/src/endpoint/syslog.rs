@@ -20,8 +20,8 @@ use shared::store::Delivery;
 use self::line::{Format, Header};
 use self::transport::{Framing, Transport};
 use super::{
-    DeliveryError, Endpoint, EndpointDeps, EndpointKind, Manners, NoParams, Repetition, alert_of, merged,
-    same_for_all,
+    DeliveryError, Endpoint, EndpointDeps, EndpointKind, Manners, NoParams, Repetition, Told, alert_of,
+    merged,
 };
 use crate::http::params::TlsParams;
 use crate::params::Within;
@@ -161,10 +161,15 @@ impl Endpoint for Syslog {
     }
 
     async fn deliver(&self, batch: &[Delivery]) -> Vec<Result<(), DeliveryError>> {
+        self.deliver_told(batch).await.into_iter().map(|result| result.map(drop)).collect()
+    }
+
+    async fn deliver_told(&self, batch: &[Delivery]) -> Vec<Told> {
         let lines: Vec<_> = batch.iter().map(|delivery| self.line(delivery)).collect();
         let whole: Vec<String> = lines.iter().flatten().cloned().collect();
-        let ended = self.transport.send(whole).await;
-        merged(&lines, same_for_all(batch, &ended))
+        let sent = format!("sent to {}; syslog does not answer", self.transport.target());
+        let ended = self.transport.send(whole).await.map(|()| Some(sent));
+        merged(&lines, vec![ended; batch.len()])
     }
 
     /// Sends what an alert would look like, in the format that was chosen.

@@ -21,6 +21,15 @@ fn fails() -> Vec<Result<(), DeliveryError>> {
 }
 
 #[test]
+fn a_kind_gets_as_many_at_once_as_it_tells_of_together() {
+    let config = NotifierConfig::default();
+    for batch in [1, 100, 256] {
+        let mut lane = Lane::new(Policy::new(&config, Manners::of_batch(batch), None));
+        assert_eq!(lane.turn(NOW), Turn::Claim(batch));
+    }
+}
+
+#[test]
 fn five_failures_open_the_breaker_and_one_probe_each_half_minute_follows() {
     let mut lane = lane(Manners::of_batch(10));
     for _ in 0..4 {

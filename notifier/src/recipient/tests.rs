@@ -117,7 +117,11 @@ impl Setup {
                 site: "main".to_owned(),
                 node: "n1".to_owned(),
             },
-            follow_ups: FollowUps { bus: MemoryBus::new(Default::default()), subjects: Subjects::new("t") },
+            follow_ups: FollowUps {
+                bus: MemoryBus::new(Default::default()),
+                subjects: Subjects::new("t"),
+                settings: tokio::sync::watch::channel(Arc::default()).1,
+            },
         };
         Self { store, clock, endpoint, args }
     }

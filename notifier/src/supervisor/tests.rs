@@ -440,6 +440,36 @@ async fn what_was_edited_is_remembered_while_nobody_can_be_asked() {
 }
 
 #[tokio::test]
+async fn explain_says_that_a_recipient_would_be_chosen_now_and_was_not_then() {
+    let server = Server::ok().await;
+    let setup = Setup::new(PRIVATE);
+    setup.aggregator().await;
+    let _running = spawn(setup.deps.clone()).await.unwrap();
+    let recipient = |least: &str| json!({ "endpoint": "hook", "minimum_severity": least });
+    setup.edit(&[("hook", server.url("/in"))], &[("ops", recipient("emergency"))]);
+    setup.knows(&["ops"]).await;
+    setup.append(&alert("a")).await;
+    let event = json!({ "event": alert("a").transition_id() }).to_string();
+    eventually("the decision", || async {
+        let made = setup.ask("deliveries", event.clone()).await;
+        made.as_array().is_some_and(|made| !made.is_empty()).then_some(())
+    })
+    .await;
+    let question = json!({ "alert": alert("a"), "recipient": "ops" }).to_string();
+    let verdict = setup.ask("explain", question.clone()).await;
+    assert_eq!((&verdict["passes"], &verdict["configuration"]), (&json!(false), &Value::Null), "{verdict}");
+    setup.edit(&[("hook", server.url("/in"))], &[("ops", recipient("debug"))]);
+    let verdict = eventually("the edit", || async {
+        let verdict = setup.ask("explain", question.clone()).await;
+        (verdict["passes"] == true).then_some(verdict)
+    })
+    .await;
+    assert!(verdict["delivery"].is_null(), "{verdict}");
+    let configuration = verdict["configuration"].as_str().unwrap();
+    assert!(configuration.contains("it was not chosen then"), "{configuration}");
+}
+
+#[tokio::test]
 async fn what_is_muted_is_told_when_it_is_muted_no_more_also_over_a_restart() {
     let server = Server::ok().await;
     let rule = "[[inhibition]]\nname = 'down'\nsource = { types = ['interface_down'] }\n\

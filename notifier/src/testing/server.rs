@@ -139,6 +139,16 @@ impl Server {
         self.requests.lock().unwrap().clone()
     }
 
+    /// How much that is.
+    pub fn count(&self) -> usize {
+        self.requests.lock().unwrap().len()
+    }
+
+    /// What it got after the first `count` requests.
+    pub fn requests_after(&self, count: usize) -> Vec<Request> {
+        self.requests.lock().unwrap()[count..].to_vec()
+    }
+
     /// Waits for at least `count` requests.
     pub async fn wait_for(&self, count: usize) -> Vec<Request> {
         eventually(&format!("{count} requests"), || async {

@@ -27,7 +27,7 @@ use crate::target::Targets;
 use crate::tls::Connector;
 
 /// How long a session may take: less than a claim lasts.
-const TIMEOUT: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(if cfg!(test) { 5 } else { 30 });
 
 /// Longest answer of a proxy to `CONNECT`, in bytes.
 const PROXY_ANSWER: usize = 8192;

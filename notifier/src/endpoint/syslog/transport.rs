@@ -16,7 +16,7 @@ use crate::target::Targets;
 use crate::tls::Connector;
 
 /// How long connecting, and writing a batch, may take each.
-const TIMEOUT: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(if cfg!(test) { 2 } else { 5 });
 
 /// How lines are parted on a stream (RFC 6587 §3.4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]

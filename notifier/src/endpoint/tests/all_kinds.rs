@@ -72,9 +72,10 @@ const TABLE: &[(&str, &[(Fault, Class)])] = &[
             (Expired, Retry),
             (Busy, Retry),
             (Refuses, Permanent),
+            (Hangs, Retry),
         ],
     ),
-    ("fail2ban", &[(Fault::None, Delivered), (Nobody, Retry)]),
+    ("fail2ban", &[(Fault::None, Delivered), (Nobody, Retry), (Hangs, Retry)]),
     ("mattermost", HTTP),
     ("msteams", HTTP),
     ("msteams-workflow", HTTP),
@@ -92,8 +93,8 @@ const TABLE: &[(&str, &[(Fault, Class)])] = &[
     ),
     ("slack", HTTP),
     ("slack-api", BODY),
-    // It never answers: only that nobody takes what is sent is seen.
-    ("syslog", &[(Fault::None, Delivered), (Nobody, Retry), (Expired, Retry)]),
+    // It never answers: only that nobody takes what is sent is seen, and that TLS is not agreed on.
+    ("syslog", &[(Fault::None, Delivered), (Nobody, Retry), (Expired, Retry), (Hangs, Retry)]),
     ("telegram", HTTP),
     ("thehive", HTTP),
     ("webhook", HTTP),
@@ -119,7 +120,10 @@ async fn every_kind_comes_through_what_happens_to_its_far_end() {
             // Without the program nothing gets better by trying.
             let missing = kind == "fail2ban" && format!("{result:?}").contains("not installed");
             let expected = if missing { Permanent } else { *expected };
-            assert_eq!(class(&result), expected, "{name} {fault:?}: {result:?}");
+            assert_eq!(class(&result.clone().map(drop)), expected, "{name} {fault:?}: {result:?}");
+            // What the far end said is kept, but of a ban that nobody needed.
+            let answer = result.as_ref().is_ok_and(|told| told.as_ref().is_some_and(|told| !told.is_empty()));
+            assert_eq!(answer, expected == Delivered && kind != "fail2ban", "{name} {fault:?}: {result:?}");
             assert!(!format!("{result:?}").contains("hunter2"), "{name} {fault:?}: {result:?}");
         }
     }
@@ -127,8 +131,8 @@ async fn every_kind_comes_through_what_happens_to_its_far_end() {
     assert_eq!(kinds.into_iter().collect::<Vec<_>>(), configurable_kinds());
 }
 
-async fn tell(endpoint: &Arc<dyn Endpoint>, alert: &Alert) -> Result<(), DeliveryError> {
-    endpoint.deliver(&[delivery(alert)]).await.remove(0)
+async fn tell(endpoint: &Arc<dyn Endpoint>, alert: &Alert) -> Told {
+    endpoint.deliver_told(&[delivery(alert)]).await.remove(0)
 }
 
 /// A port at which nobody listens.
@@ -136,7 +140,7 @@ async fn nobody() -> u16 {
     TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port()
 }
 
-async fn http(row: &(&str, &str, &str, &'static str, &str), fault: Fault) -> Result<(), DeliveryError> {
+async fn http(row: &(&str, &str, &str, &'static str, &str), fault: Fault) -> Told {
     let answer = row.3;
     let played = move |_: usize, _: &Request| match fault {
         Closes => Script::Close,
@@ -183,7 +187,7 @@ async fn expired() -> (u16, String) {
     (server.port, ca)
 }
 
-async fn email(fault: Fault) -> Result<(), DeliveryError> {
+async fn email(fault: Fault) -> Told {
     let dir = tempfile::tempdir().unwrap();
     let mut more = "host = '127.0.0.1'\nsecurity = 'none'".to_owned();
     let port = match fault {
@@ -198,7 +202,8 @@ async fn email(fault: Fault) -> Result<(), DeliveryError> {
             more = format!("host = 'localhost'\ntls = {{ ca_file = '{}/ca.pem' }}", dir.path().display());
             port
         }
-        Nobody | Hangs => nobody().await,
+        Nobody => nobody().await,
+        Hangs => greets(Some(""), false).await,
     };
     let params = format!("port = {port}\nsender = 'fh@example.com'\n{more}");
     tell(&build("email", &params, "to = ['ops@example.com']"), &alert("a")).await
@@ -233,7 +238,7 @@ async fn mail_server() -> u16 {
     port
 }
 
-async fn syslog(fault: Fault) -> Result<(), DeliveryError> {
+async fn syslog(fault: Fault) -> Told {
     let dir = tempfile::tempdir().unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let params = match fault {
@@ -244,6 +249,7 @@ async fn syslog(fault: Fault) -> Result<(), DeliveryError> {
             let ca = format!("tls = {{ ca_file = '{}/ca.pem' }}", dir.path().display());
             format!("host = 'localhost'\nprotocol = 'tls'\nport = {port}\n{ca}")
         }
+        Hangs => format!("host = 'localhost'\nprotocol = 'tls'\nport = {}", greets(Some(""), false).await),
         _ => {
             let port = listener.local_addr().unwrap().port();
             format!("host = '127.0.0.1'\nprotocol = 'tcp'\nport = {port}")
@@ -252,7 +258,7 @@ async fn syslog(fault: Fault) -> Result<(), DeliveryError> {
     tell(&build("syslog", &params, ""), &alert("a")).await
 }
 
-async fn shell(fault: Fault) -> Result<(), DeliveryError> {
+async fn shell(fault: Fault) -> Told {
     let dir = tempfile::tempdir().unwrap();
     let does = match fault {
         Closes => "kill -9 $$",
@@ -272,11 +278,15 @@ async fn shell(fault: Fault) -> Result<(), DeliveryError> {
     tell(&endpoint, &alert("a")).await
 }
 
-async fn fail2ban(fault: Fault) -> Result<(), DeliveryError> {
-    let endpoint = build("fail2ban", "socket = '/nonexistent/f2b.sock'", "jail = 'flowhook'");
+async fn fail2ban(fault: Fault) -> Told {
+    let dir = tempfile::tempdir().unwrap();
+    let socket = dir.path().join("f2b.sock");
+    // Whoever connects waits for an answer.
+    let _silent = matches!(fault, Hangs).then(|| std::os::unix::net::UnixListener::bind(&socket).unwrap());
+    let endpoint = build("fail2ban", &format!("socket = '{}'", socket.display()), "jail = 'flowhook'");
     let mut told = flow_alert("a");
-    // Nobody attacks: nothing is to be done.
-    if matches!(fault, Nobody) {
+    // Else nobody attacks: nothing is to be done.
+    if !matches!(fault, Fault::None) {
         let client = told.client.as_mut().unwrap();
         (client.ip, client.is_attacker) = ("203.0.113.9".parse().unwrap(), true);
     }
