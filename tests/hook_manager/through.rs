@@ -128,6 +128,8 @@ fn hooks_run_for_events_of_flows() {
     let flows: std::collections::BTreeSet<&str> =
         ran.iter().filter_map(|record| record["stdout"].as_str()).collect();
     assert_eq!(flows.len(), ran.len(), "each once");
+    let events = get_json(&format!("{}/api/v1/events?limit=1000&filter=event.flow.flowEnd.*", site.api));
+    are_what_their_schema_says("flow", events["items"].as_array().unwrap());
 }
 
 /// Scenario 12.
@@ -195,6 +197,18 @@ fn lists_of_hooks_on_nodes_are_printed_in_three_forms_to_the_byte() {
     assert_eq!(printed("simple"), format!("{}\n{}", simple("1"), simple("2")));
 }
 
+/// Compares the events of a kind, of which there is one at least, with its schema.
+fn are_what_their_schema_says(kind: &str, events: &[Value]) {
+    let schema = run_json(&["events", "schema", kind, "-O", "json"]);
+    let schema = jsonschema::validator_for(&schema).unwrap();
+    let of_kind: Vec<_> = events.iter().filter(|event| event["body"]["kind"] == kind).collect();
+    assert!(!of_kind.is_empty(), "{kind}");
+    for event in of_kind {
+        let wrong: Vec<String> = schema.iter_errors(&event["body"]).map(|e| e.to_string()).collect();
+        assert!(wrong.is_empty(), "{event}: {wrong:?}");
+    }
+}
+
 #[test]
 fn every_event_is_what_its_schema_says_and_is_followed_as_it_comes() {
     let site = Site::new("");
@@ -219,14 +233,7 @@ fn every_event_is_what_its_schema_says_and_is_followed_as_it_comes() {
     let events = get_json(&format!("{}/api/v1/events?limit=500", site.api));
     let events = events["items"].as_array().unwrap();
     for kind in ["api", "state", "item"] {
-        let schema = run_json(&["events", "schema", kind, "-O", "json"]);
-        let schema = jsonschema::validator_for(&schema).unwrap();
-        let of_kind: Vec<_> = events.iter().filter(|event| event["body"]["kind"] == kind).collect();
-        assert!(!of_kind.is_empty(), "{kind}");
-        for event in of_kind {
-            let wrong: Vec<String> = schema.iter_errors(&event["body"]).map(|e| e.to_string()).collect();
-            assert!(wrong.is_empty(), "{event}: {wrong:?}");
-        }
+        are_what_their_schema_says(kind, events);
     }
     // What calls are named after follows from their routes.
     let subjects: Vec<&str> = events.iter().map(|event| event["subject"].as_str().unwrap()).collect();
@@ -235,6 +242,8 @@ fn every_event_is_what_its_schema_says_and_is_followed_as_it_comes() {
         "event.api.flowhook.pool.update.1",
         "event.api.flowhook.item.publish.1",
         "event.state.HOOK.ENABLED._.x",
+        "event.state.AGGREGATOR.STARTED._.n1",
+        "event.state.NOTIFIER.STARTED._.n1",
         "event.item._.news",
     ] {
         assert!(subjects.contains(&subject), "{subject}: {subjects:?}");
