@@ -228,8 +228,9 @@ fn a_stalled_subscriber_costs_a_node_its_bound_alone() {
         tell(2, "\"end\"");
         lines().contains("flowEnd/2").then_some(())
     });
+    // Besides the bound: what the bus hands over, and what is under way. Altogether 100 MB come a second.
     let grown = peak_kib(&node) - before;
-    assert!(grown < 2 * BOUND_KIB + 64 * 1024, "{grown} KiB more");
+    assert!(grown < 2 * BOUND_KIB + 128 * 1024, "{grown} KiB more");
     let dropped = dropped();
     assert!(dropped > 1000.0, "{dropped} dropped to the stalled one");
     println!("{seconds} s at {RATE} events/s: {grown} KiB more, {dropped} dropped");

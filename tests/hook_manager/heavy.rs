@@ -57,7 +57,8 @@ fn an_event_larger_than_a_message_reaches_its_hook_whole() {
         let heard = nats.as_ref().filter(|_| !bus.is_empty()).map(|nats| {
             runtime.block_on(async {
                 let bus = crate::cluster::connect(&nats.url, "large").await;
-                bus.subscribe(&Subjects::new("large").prefixed("event.item.>")).await.unwrap()
+                let heard = bus.subscribe(&Subjects::new("large").prefixed("event.item.>")).await.unwrap();
+                (bus, heard)
             })
         });
         for size in [SIZE, 10] {
@@ -76,7 +77,7 @@ fn an_event_larger_than_a_message_reaches_its_hook_whole() {
         ));
         let shown = events["items"].as_array().unwrap().iter().find(|event| event["body"]["bytes"].is_u64());
         assert!(shown.is_some_and(|event| event["body"]["bytes"].as_u64() > Some(SIZE as u64)), "{events}");
-        if let Some(mut heard) = heard {
+        if let Some((_bus, mut heard)) = heard {
             let message = runtime.block_on(heard.next()).unwrap();
             assert!(message.payload.is_empty(), "who only listens gets a reference");
             assert!(message.headers.iter().any(|(name, to)| name == "ce-dataref" && to.contains(":object:")));
