@@ -162,10 +162,12 @@ async fn through_the_outbox(goals: &mut Goals, nats: Option<&NatsServer>, events
         config: EventsConfig::default(),
     });
     let watch = Stopwatch::start();
+    // The outbox is emptied for as long as somebody may tell events.
+    let teller = emitter.clone();
     let telling = tokio::spawn(async move {
         for number in 0..events / 100 {
             let draft = |n| Draft::state("HOST", &format!("{number}-{n}"), "ACTIVE", None, json!({ "n": n }));
-            emitter.record((0..100).map(draft).collect()).await;
+            teller.record((0..100).map(draft).collect()).await;
         }
     });
     for _ in 0..events / 100 * 100 {
@@ -175,4 +177,5 @@ async fn through_the_outbox(goals: &mut Goals, nats: Option<&NatsServer>, events
     goals.judge(&format!("events through the outbox {}", carrier(nats)), rate, "events/s", 5000.0, true);
     telling.await.expect("told");
     task.abort();
+    drop(emitter);
 }
