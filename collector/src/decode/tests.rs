@@ -126,6 +126,12 @@ fn the_outermost_vlan_counts_and_priority_tags_do_not() {
     assert_eq!(vlan(&[0x81, 0, 0xe0, 7, 8, 0]), 7);
     assert_eq!(vlan(&[0x88, 0xa8, 0, 100, 0x81, 0, 0, 7, 8, 0]), 100);
     assert_eq!(vlan(&[0x81, 0, 0x20, 0, 0x81, 0, 0, 9, 8, 0]), 9);
+    // What marked a provider's tag before 802.1ad.
+    for mark in [0x91, 0x92, 0x93] {
+        let frame = ethernet(&[mark, 0, 0, 100, 0x81, 0, 0, 7, 8, 0], &ip);
+        let packet = packet(LinkType::ETHERNET, &frame);
+        assert_eq!((packet.vlan, packet.inner_vlan), (100, 7), "{mark:02x}");
+    }
 }
 
 #[test]

@@ -129,3 +129,17 @@ fn an_endless_target_is_cut() {
     run.client(&head);
     assert_eq!(run.info.http.unwrap().url.len(), MAX_URL);
 }
+
+#[test]
+fn trackers_of_bittorrent_are_told_by_what_they_are_asked() {
+    for (target, hint) in [
+        ("/announce?info_hash=%124Vx&port=6881", "application/x-bittorrent"),
+        ("/x/scrape?info_hash=%124Vx", "application/x-bittorrent"),
+        ("/announce", ""),
+        ("/page?info_hash=1", ""),
+    ] {
+        let mut run = Run::new(tcp(50_000, 6969));
+        run.client(format!("GET {target} HTTP/1.1\r\nHost: tracker.example\r\n\r\n").as_bytes());
+        assert_eq!(&*run.info.hint, hint, "{target}");
+    }
+}
