@@ -4,7 +4,7 @@ use shared::model::flow::L7Info;
 use shared::model::status::{FlowStatus, StatusBits};
 use shared::model::{AppCategory, Breed, L4};
 
-use super::text::first_line;
+use super::text::{first_line, lines, starts};
 use super::{Carrier, Dissector, L7Context, Probe, Want, sdp};
 
 const METHODS: [&[u8]; 14] = [
@@ -43,8 +43,7 @@ fn probe(bytes: &[u8], _: &L7Context) -> Probe {
     let Some(target) = METHODS.iter().find_map(|method| bytes.strip_prefix(*method)) else {
         return Probe::No;
     };
-    let addressed =
-        SCHEMES.iter().any(|scheme| target.len() >= scheme.len() && super::text::starts(target, scheme));
+    let addressed = SCHEMES.iter().any(|scheme| target.len() >= scheme.len() && starts(target, scheme));
     match first_line(target) {
         Some((line, _)) if line.ends_with(b" SIP/2.0") => Probe::Certain,
         None if addressed => Probe::Certain,
@@ -60,6 +59,13 @@ fn reply(bytes: &[u8]) -> Option<u16> {
 }
 
 fn dissect(bytes: &[u8], _: &L7Context, info: &mut L7Info, status: &mut StatusBits) -> Want {
+    let is_basic = |line: &[u8]| {
+        [&b"Authorization: Basic "[..], b"Proxy-Authorization: Basic "].iter().any(|name| starts(line, name))
+    };
+    // Given up by RFC 3261 §22.1, and sent all the same.
+    if !bytes.starts_with(b"SIP/") && lines(bytes).take_while(|line| !line.is_empty()).any(is_basic) {
+        *status |= FlowStatus::ClearTextCredentials.bit();
+    }
     // "Authenticate first" is how every registration begins.
     if reply(bytes).is_some_and(|code| code >= 400 && !matches!(code, 401 | 407)) {
         *status |= FlowStatus::ErrorCode.bit();
@@ -93,6 +99,20 @@ mod tests {
         run.server(b"SIP/2.0 486 Busy Here\r\n\r\n");
         assert_eq!(run.status, FlowStatus::ErrorCode.bit());
         assert_eq!(Run::new(tcp(50_000, 15_060)).server(b"SIP/2.0 180 Ringing\r\n"), Verdict::Decided("SIP"));
+    }
+
+    #[test]
+    fn a_password_that_is_only_encoded_is_in_the_clear() {
+        for (header, told) in [
+            ("authorization: Basic am9lOnNlY3JldA==", true),
+            ("Proxy-Authorization: Basic am9lOnNlY3JldA==", true),
+            ("Authorization: Digest username=\"joe\"", false),
+            ("\r\nAuthorization: Basic in the body", false),
+        ] {
+            let mut run = Run::new(udp(50_000, 5060));
+            run.client(format!("SUBSCRIBE sip:a@example.com SIP/2.0\r\n{header}\r\n\r\n").as_bytes());
+            assert_eq!(run.status != 0, told, "{header}");
+        }
     }
 
     #[test]
