@@ -81,8 +81,9 @@ fn started(pid: u32) -> Option<String> {
 pub fn end_of_the_dead() {
     let namespace = namespace();
     let mut ended = 0_u32;
-    for (_, mark) in marked(|mark| Starter::of(mark).is_some_and(|starter| starter.is_dead(&namespace))) {
-        end(&mark);
+    let of_the_dead = |mark: &str| Starter::of(mark).is_some_and(|starter| starter.is_dead(&namespace));
+    for (_, mark) in marked(of_the_dead, None) {
+        end(&mark, None);
         ended += 1;
     }
     if ended > 0 {
@@ -91,10 +92,13 @@ pub fn end_of_the_dead() {
 }
 
 /// Kills every process with this mark. Those found are stopped first, so that none of them starts another
-/// one while its brothers are killed. Reads `/proc`; blocks for as long.
-pub fn end(mark: &str) {
+/// one while its brothers are killed. Reads `/proc`; blocks for as long. Where it is known which of them was
+/// the `first`, a moment ago, only later ones are looked at.
+pub fn end(mark: &str, first: Option<Pid>) {
     for _ in 0..ROUNDS {
-        let found = marked(|other| other == mark);
+        // Numbers grow, unless they have begun anew since.
+        let first = first.filter(|first| last_given().is_some_and(|last| last >= first.as_raw()));
+        let found = marked(|other| other == mark, first);
         if found.is_empty() {
             return;
         }
@@ -108,10 +112,16 @@ pub fn end(mark: &str) {
     tracing::warn!("a program starts processes faster than they can be ended");
 }
 
-/// Processes whose mark is one of those wanted, with it.
-fn marked(wanted: impl Fn(&str) -> bool) -> Vec<(Pid, String)> {
+/// The number that was given to a process last.
+fn last_given() -> Option<i32> {
+    std::fs::read_to_string("/proc/loadavg").ok()?.split_whitespace().last()?.parse().ok()
+}
+
+/// Processes whose mark is one of those wanted, with it; from a number on, where one is given.
+fn marked(wanted: impl Fn(&str) -> bool, from: Option<Pid>) -> Vec<(Pid, String)> {
     let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
     let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    let pids = pids.filter(|pid| from.is_none_or(|from| *pid >= from.as_raw()));
     let mark = |pid: i32| {
         // That of other users cannot be read, and they are none of ours.
         let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();

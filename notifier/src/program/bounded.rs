@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
+use shared::clock::Stopwatch;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::{ChildStderr, ChildStdin, ChildStdout};
 use wait4::{ResUse, Wait4};
@@ -23,6 +24,9 @@ const SETPRIV: &str = "/usr/bin/setpriv";
 
 /// How long output is waited for once the program has ended; a child that it left behind may hold it.
 const OUTPUT_WAIT: Duration = Duration::from_millis(200);
+
+/// No machine gives every number to a process within that long, and begins anew.
+const LATELY: Duration = Duration::from_secs(1);
 
 /// A program to run.
 #[derive(Clone, Debug)]
@@ -94,8 +98,8 @@ pub struct Finished {
 }
 
 /// A process group that is killed when this is dropped, also when a run is broken off, together with
-/// what left the group.
-struct Group(Option<Pid>, String);
+/// what left the group. Since when it runs says how far its numbers can be relied on.
+struct Group(Option<Pid>, String, Stopwatch);
 
 impl Group {
     fn signal(&self, signal: Signal) {
@@ -109,7 +113,8 @@ impl Group {
 impl Drop for Group {
     fn drop(&mut self) {
         self.signal(Signal::SIGKILL);
-        leftovers::end(&self.1);
+        let lately = self.2.elapsed() < LATELY;
+        leftovers::end(&self.1, self.0.filter(|_| lately));
     }
 }
 
@@ -143,7 +148,7 @@ pub async fn run(job: Job, bounds: Bounds) -> Result<Finished, String> {
         .stderr(Stdio::piped())
         .spawn()
         .map_err(wrong)?;
-    let group = Group(i32::try_from(child.id()).ok().map(Pid::from_raw), mark);
+    let group = Group(i32::try_from(child.id()).ok().map(Pid::from_raw), mark, Stopwatch::start());
     let stdin = child.stdin.take().map(ChildStdin::from_std).transpose().map_err(wrong)?;
     let stdout = child.stdout.take().map(ChildStdout::from_std).transpose().map_err(wrong)?;
     let stderr = child.stderr.take().map(ChildStderr::from_std).transpose().map_err(wrong)?;
