@@ -21,8 +21,6 @@ use shared::lease::Leases;
 use shared::lease::memory::MemoryLeases;
 use shared::model::LocalNetworks;
 use shared::presence;
-use shared::script::engine::ScriptEngine;
-use shared::script::registry::Registry;
 use shared::script::source::ScriptSource;
 use shared::store::Store;
 use shared::store::documents::DocumentStore;
@@ -143,11 +141,7 @@ impl Node {
         }
         let sources = script_sources(config)?;
         if roles.collector || roles.aggregator {
-            let engine = ScriptEngine::new(config.scripts.limits.clone());
-            let (_, errors) = Registry::load(&engine, sources.clone(), &config.scripts.settings);
-            if !errors.is_empty() {
-                return Err(NodeError::Config(errors.iter().map(ToString::to_string).collect()));
-            }
+            scripts::check(config, &sources).map_err(NodeError::Config)?;
         }
         let name = config.node_name();
         let clock: SharedClock = SystemClock::shared();
@@ -238,19 +232,14 @@ impl Node {
             site: config.node.site.clone(),
             node: name.clone(),
         };
-        self.watch_carriers(roles, teller, &config.bus.prefix);
+        self.watch_carriers(roles, teller.clone(), &config.bus.prefix);
         let file = settings::of_file(config);
         let (bus, known) = (Arc::clone(&self.bus), subjects.clone());
         let (settings, keeper) = Keeper::start(file.clone(), documents.clone(), bus, known).await?;
         self.watchers.push(tokio::spawn(keeper.run()));
         let run = u64::try_from(clock.now().ns()).unwrap_or(0);
         self.answer_hits(&subjects, run, &settings).await?;
-        let lifecycle = roles.aggregator.then(|| Lifecycle {
-            bus: Arc::clone(&self.bus),
-            subjects: subjects.clone(),
-            site: config.node.site.clone(),
-            clock: Arc::clone(&clock),
-        });
+        let lifecycle = roles.aggregator.then_some(Lifecycle { teller });
         let (scripts, watcher) = scripts::watch(config, sources, lists, geo, settings.clone(), lifecycle);
         self.last_words = watcher.last_words();
         if roles.collector || roles.aggregator {

@@ -72,6 +72,20 @@ pub fn watch(
     (scripts, watcher)
 }
 
+/// Compiles the scripts that a process starts with, and tells which they are.
+///
+/// # Errors
+/// Says what is wrong with them or their settings.
+pub fn check(config: &Config, sources: &[ScriptSource]) -> Result<(), Vec<String>> {
+    let engine = ScriptEngine::new(config.scripts.limits.clone());
+    let (registry, errors) = Registry::load(&engine, sources.to_vec(), &config.scripts.settings);
+    if !errors.is_empty() {
+        return Err(errors.iter().map(ToString::to_string).collect());
+    }
+    registry.tell_versions();
+    Ok(())
+}
+
 fn setup(
     config: &Config,
     sources: Vec<ScriptSource>,
@@ -134,6 +148,7 @@ impl Watcher {
             if let Some(lifecycle) = &self.lifecycle
                 && !Arc::ptr_eq(&before, &self.setup)
             {
+                lifecycle.tell_broken(&before.broken, &self.setup.broken).await;
                 lifecycle.carry_out(lifecycle::words_between(&before, &self.setup)).await;
             }
         }
@@ -213,6 +228,7 @@ impl Watcher {
         for error in errors {
             tracing::warn!("{error}");
         }
+        registry.tell_versions();
         tracing::info!(scripts = registry.scripts().len(), broken = self.broken.len(), "scripts reloaded");
         let (lists, geo) = (self.lists.clone(), self.geo.clone());
         let setup = setup(&self.config, sources, lists, geo, self.broken.clone(), &settings);

@@ -130,6 +130,55 @@ fn three_role_processes_over_nats_bring_a_capture_to_a_webhook_and_the_api() {
 }
 
 #[test]
+fn hits_of_an_exclusion_are_those_of_both_processes() {
+    let Some(nats) = nats_server("hits") else { return };
+    let port = free_port();
+    let root = env!("CARGO_MANIFEST_DIR");
+    let demo = std::fs::read_to_string(format!("{root}/config/demo.toml")).unwrap();
+    let demo = demo
+        .replace("dir = \"config/demo/scripts\"", "")
+        .replace("127.0.0.1:8080", &format!("127.0.0.1:{port}"));
+    // Of a flow, which the collector would raise, and of a host, which the aggregator would.
+    let rule = "[exclusions.known]\ntypes = [\"unexpected_dns\", \"syn_scan\"]\n";
+    let setup = |name: &str, more: &str| {
+        let node = "[node]\nstate_dir = \"{dir}/state\"\n";
+        let own = demo.replace("[node]\n", node).replace("demo-node", name);
+        let servers = format!("servers = [\"{}\"]\n", nats.url);
+        Setup::new(&format!(
+            "{own}\n[bus]\nkind = \"nats\"\nprefix = \"hits\"\n[bus.nats]\n{servers}{rule}{more}"
+        ))
+    };
+    let capture = data("demo.pcap");
+    let interface = format!("[[collector.interface]]\nname = \"file\"\nfiles = [\"{}\"]\n", text(&capture));
+    let (aggregator, collector) = (setup("h-aggregator", ""), setup("h-collector", &interface));
+    let start = |role: &str, setup: &Setup| {
+        Running::start(flowhook(&[role, "-c", &setup.config()]), &setup.path("log"))
+    };
+    let _aggregating = start("aggregator", &aggregator);
+    let mut collecting = start("collector", &collector);
+    let api = format!("http://127.0.0.1:{port}/api/v1");
+    let known = || {
+        let (status, body) = ask("GET", &format!("{api}/settings/exclusions"))?;
+        let list: Value = serde_json::from_str(&body).ok().filter(|_| status == 200)?;
+        let there = get_json(&format!("{api}/nodes"))["items"].as_array()?.len();
+        Some((list["items"][0]["hits"].as_u64()?, there, list["missing"].clone()))
+    };
+    wait_for("the whole capture", 60, || {
+        let (status, body) = ask("GET", &format!("{api}/interfaces"))?;
+        let body: Value = serde_json::from_str(&body).ok().filter(|_| status == 200)?;
+        (body["items"][0]["stats"]["packets"] == 3529).then_some(())
+    });
+    let both = wait_for("hits of both, all answering", 30, || {
+        known().filter(|(hits, there, missing)| *hits > 1 && *there == 2 && missing == &serde_json::json!([]))
+    });
+    assert_eq!(collecting.terminate(), Some(0));
+    let own = wait_for("hits of the aggregator alone", 30, || {
+        known().filter(|(hits, _, missing)| *hits < both.0 && missing == &serde_json::json!([]))
+    });
+    assert!(own.0 > 0 && own.0 < both.0, "{both:?}, then {own:?}");
+}
+
+#[test]
 fn a_bus_that_cannot_be_reached_is_named() {
     let port = free_port();
     let setup = Setup::new(&format!(

@@ -72,13 +72,14 @@ pub struct Proof {
     loses: Option<usize>,
     hosts: usize,
     deadline_ms: u64,
+    disk: Option<u64>,
 }
 
 impl Proof {
     /// The check with its own configuration.
     pub fn of(check: &'static str) -> Self {
         let watching = Watching { only: Some(check.to_owned()), ..Watching::default() };
-        Self { check, watching, loses: None, hosts: 10_000, deadline_ms: 60_000 }
+        Self { check, watching, loses: None, hosts: 10_000, deadline_ms: 60_000, disk: None }
     }
 
     /// Another configuration, as JSON.
@@ -132,6 +133,12 @@ impl Proof {
         self
     }
 
+    /// A disk of so many bytes, on which everything that is seen is kept.
+    pub fn disk(mut self, size: u64) -> Self {
+        self.disk = Some(size);
+        self
+    }
+
     /// Of the summaries, this one gets lost.
     pub fn loses(mut self, number: usize) -> Self {
         self.loses = Some(number);
@@ -161,7 +168,12 @@ impl Proof {
             summaries.remove(number);
         }
         let mut partition = self.partition();
+        let mut kept = 0;
         for delta in summaries {
+            kept += delta.interface.counters.bytes;
+            if let Some(size) = self.disk {
+                partition.observe(&[("disk_free", size.saturating_sub(kept)), ("disk_size", size)]);
+            }
             // As it comes over the wire.
             let output = partition.apply(&Delta::decode(&delta.encode()).unwrap());
             alerts.extend(output.transitions.into_iter().filter_map(|transition| match transition {

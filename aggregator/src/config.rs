@@ -9,7 +9,7 @@ use shared::model::{Entity, Granularity, MonitorHost};
 use shared::secret::Secret;
 
 use crate::alert::Limits;
-use crate::element::host::HostLimits;
+use crate::element::hosts::HostLimits;
 
 /// The `[aggregator]` section.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

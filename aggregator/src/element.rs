@@ -1,6 +1,7 @@
 //! What is known about hosts, networks and interfaces. Pure.
 
 use std::collections::BTreeMap;
+use std::marker::PhantomData;
 
 use shared::model::{
     ContactKind, Granularity, HostCounters, InterfaceCounters, MonitorCounters, NetworkCounters,
@@ -14,11 +15,13 @@ use crate::snapshot;
 
 pub mod contacts;
 pub mod host;
+pub mod hosts;
 pub mod interface;
 pub mod network;
 pub mod watch;
 
-pub use host::{Host, Hosts};
+pub use host::Host;
+pub use hosts::Hosts;
 pub use interface::Interface;
 pub use network::Network;
 pub use watch::Watch;
@@ -124,7 +127,7 @@ fn sum(parts: &[u64]) -> u64 {
 #[derive(Clone, Debug, Default)]
 pub struct Tally<C> {
     /// Counted since the element is known.
-    pub total: C,
+    total: Packed,
     at_run: [Packed; Granularity::PERIODS.len()],
     /// Bit by period: a run of it has reached the element.
     reached: u8,
@@ -132,19 +135,32 @@ pub struct Tally<C> {
     missed: [u8; Granularity::PERIODS.len()],
     /// What was counted at the last sample of the series, where that was not at the last minute run.
     sampled: Option<Box<Packed>>,
+    of: PhantomData<C>,
 }
 
 impl<C: Counters> Tally<C> {
+    /// Counted since the element is known.
+    pub fn total(&self) -> C {
+        C::unpack(&self.total)
+    }
+
     /// Adds a delta.
     pub fn add(&mut self, delta: &C) {
-        self.total.merge(delta);
+        self.change(|total| total.merge(delta));
+    }
+
+    /// Changes what was counted.
+    pub fn change(&mut self, change: impl FnOnce(&mut C)) {
+        let mut total = self.total();
+        change(&mut total);
+        self.total = total.pack();
     }
 
     /// To be kept somewhere.
     pub fn save(&self) -> snapshot::Tally {
         let bytes = |packed: &Packed| packed.bytes().to_vec();
         snapshot::Tally {
-            total: bytes(&self.total.pack()),
+            total: bytes(&self.total),
             at_run: self.at_run.iter().map(bytes).collect(),
             reached: self.reached.into(),
             missed: self.missed.to_vec(),
@@ -154,7 +170,7 @@ impl<C: Counters> Tally<C> {
 
     /// What [`Tally::save`] gave.
     pub fn restore(saved: &snapshot::Tally) -> Self {
-        let mut tally = Self { total: C::unpack(&Packed::from_bytes(&saved.total)), ..Self::default() };
+        let mut tally = Self { total: Packed::from_bytes(&saved.total), ..Self::default() };
         for (at_run, bytes) in tally.at_run.iter_mut().zip(&saved.at_run) {
             *at_run = Packed::from_bytes(bytes);
         }
@@ -168,20 +184,20 @@ impl<C: Counters> Tally<C> {
 
     /// Growth since the last run of this period.
     pub fn since_run(&self, granularity: Granularity) -> C {
-        place(granularity).map_or(self.total, |place| self.total.growth(&self.at_run[place]))
+        place(granularity).map_or_else(|| self.total(), |place| self.total().growth(&self.at_run[place]))
     }
 
     /// Growth since the last sample of the series.
     pub fn since_sample(&self) -> C {
         match &self.sampled {
-            Some(sampled) => self.total.growth(sampled),
+            Some(sampled) => self.total().growth(sampled),
             None => self.since_run(Granularity::Min),
         }
     }
 
     /// A sample of the series was taken outside a minute run, or in one that did not reach the element.
     pub fn sampled(&mut self) {
-        self.sampled = Some(Box::new(self.total.pack()));
+        self.sampled = Some(Box::new(self.total.clone()));
     }
 
     /// A run of this period took place and reached the element, or did not: then what it has counted is
@@ -189,7 +205,7 @@ impl<C: Counters> Tally<C> {
     pub fn ran(&mut self, granularity: Granularity, reached: bool) {
         let Some(place) = place(granularity) else { return };
         if reached {
-            self.at_run[place] = self.total.pack();
+            self.at_run[place] = self.total.clone();
             self.reached |= 1 << place;
             self.missed[place] = 0;
         } else {
@@ -231,7 +247,7 @@ mod tests {
         tally.add(&delta);
         assert_eq!(tally.since_run(Granularity::Min).packets, 10);
         assert_eq!(tally.since_run(Granularity::Hour).packets, 20);
-        assert_eq!(tally.total.packets, 20);
+        assert_eq!(tally.total().packets, 20);
     }
 
     #[test]

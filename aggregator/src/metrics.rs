@@ -113,6 +113,9 @@ pub fn publish(before: &AggregatorReport, now: &AggregatorReport) {
     for (key, counts) in &now.scripts {
         let told = before.scripts.get(key).copied().unwrap_or_default();
         let label = [KeyValue::new("script", key.clone())];
+        if counts.errors > told.errors {
+            shared::metrics::script_failed(key);
+        }
         all.script_calls.add(grown(Some(&told.calls), counts.calls), &label);
         all.script_errors.add(grown(Some(&told.errors), counts.errors), &label);
         all.script_time.add(grown(Some(&told.micros), counts.micros), &label);

@@ -133,7 +133,7 @@ impl MonitorRow {
             level: last.is_some().then_some(watch.level),
             last,
             prober: prober.map(str::to_owned),
-            stats: crate::element::Counters::named(&watch.tally.total),
+            stats: crate::element::Counters::named(&watch.tally.total()),
         }
     }
 }

@@ -6,20 +6,18 @@ use std::sync::Arc;
 
 use jiff::tz::TimeZone;
 use shared::geo::GeoCache;
-use shared::model::{AlertAction, Entity, Granularity, HostPools, LocalNetworks, SystemCounters, Timestamp};
+use shared::model::{AlertAction, Entity, Granularity, HostPools, LocalNetworks};
 use shared::script::ScriptKind;
 use shared::script::engine::ScriptEngine;
 use shared::script::registry::{Entry, Registry, ScriptSetup};
 use shared::store::memory::Remembered;
 use shared::store::{EngagedAlert, Transition};
-use shared::wire::delta::{Delta, Producer};
 
 use crate::alert::AlertState;
 use crate::config::AggregatorConfig;
-use crate::ingest::{Ingest, Verdict};
-use crate::report::{AggregatorReport, RunCounts};
-use crate::run::{RunPlan, ScriptStates};
-use crate::schedule::Closed;
+use crate::ingest::Ingest;
+use crate::report::AggregatorReport;
+use crate::run::ScriptStates;
 
 mod effects;
 mod elements;
@@ -32,6 +30,7 @@ mod output;
 pub(crate) mod saved;
 mod series;
 mod stale;
+mod step;
 
 pub use monitored::{ACTIVE_MONITORING, Station};
 pub use on_demand::{CallRow, RunAnswer, RunRequest};
@@ -39,13 +38,8 @@ pub use output::Output;
 
 pub use interface::{Batches, InterfaceState};
 
-use elements::{Elements, Missed};
-use host_events::{ACTIVE, IDLE, are_told_of};
-use output::timer_event;
 use series::Noted;
-
-/// The latest time that is taken for one: 2200-01-01T00:00:00Z.
-const LATEST: Timestamp = Timestamp::from_secs(7_258_118_400);
+use step::UnderWay;
 
 /// Kinds of elements, in the order in which they run.
 const KINDS: [(ScriptKind, Entity); 4] = [
@@ -81,6 +75,10 @@ pub struct Partition {
     hosts_told: u32,
     /// How full the process around it is, by names of [`SYSTEM_LEVELS`](shared::model::entity_field).
     levels: Arc<[(&'static str, u64)]>,
+    /// How far a delta has been gone through that takes more than one slice.
+    under_way: Option<UnderWay>,
+    /// Runs end now, as at their deadline.
+    hurried: bool,
 }
 
 impl Partition {
@@ -114,6 +112,8 @@ impl Partition {
             report: AggregatorReport::default(),
             hosts_told: 0,
             levels: Arc::default(),
+            under_way: None,
+            hurried: false,
         }
     }
 
@@ -186,179 +186,6 @@ impl Partition {
     pub fn levels(&self) -> (u64, u64) {
         let hosts: usize = self.interfaces.values().map(|interface| interface.hosts.len()).sum();
         (self.alerts.len() as u64, hosts as u64)
-    }
-
-    /// Applies a delta and runs the hooks of the windows it closes.
-    pub fn apply(&mut self, delta: &Delta) -> Output {
-        let mut output = Output::default();
-        let plausible = Timestamp::ZERO..=LATEST;
-        if ![delta.from, delta.to, delta.watermark].iter().all(|time| plausible.contains(time)) {
-            // One such watermark would close every window there will ever be.
-            self.count_error("delta_times_implausible", 1);
-            return output;
-        }
-        let (missing, refused) = (self.ingest.missing(), self.alerts.refused);
-        match self.ingest.judge(&delta.producer) {
-            Verdict::New => {}
-            Verdict::Stale(first) => {
-                self.refuse_stale(delta, first, &mut output);
-                return output;
-            }
-            Verdict::Duplicate | Verdict::Late => return output,
-        }
-        let key = (delta.producer.site.clone(), delta.producer.ifid);
-        let mut state = self.interfaces.remove(&key).unwrap_or_else(|| self.new_interface(&delta.producer));
-        if state.begins_anew(delta) {
-            self.alerts.begin_anew(state.place());
-            state = self.new_interface(&delta.producer);
-        }
-        state.levels = Arc::clone(&self.levels);
-        if state.interface.node != delta.producer.node {
-            // Of one site, two nodes whose interfaces have the same id are taken for one interface.
-            self.count_error("interface_changed_node", 1);
-        }
-        let cause = {
-            let Producer { node, epoch, sequence, .. } = &delta.producer;
-            format!("{node}/{epoch}/{sequence}")
-        };
-        // Windows that ended before this delta began.
-        state.interface.watermark = state.interface.watermark.max(delta.from);
-        let closed = state.schedule.close_until(delta.from);
-        self.run_windows(&mut state, &closed, &cause, &mut output);
-        // A late batch makes them fewer; what was told to be missing stays told.
-        let now_missing = self.ingest.missing();
-        state.health.total.summaries_missing += now_missing.saturating_sub(missing);
-        state.counts_batch(&delta.producer.node, now_missing.cast_signed() - missing.cast_signed());
-        for (key, before) in state.apply(delta, &mut self.geo, self.hosts_told) {
-            if let Some(host) = state.hosts.get(key) {
-                let (interface, at) = (&state.interface, delta.from);
-                output.events.push(host_events::draft(interface, key, host, ACTIVE, before, at));
-            }
-        }
-        self.note_of_flows(&state, delta);
-        let mut closed = state.schedule.close_until(delta.watermark);
-        if delta.end_of_stream {
-            closed.extend(state.schedule.close_all());
-        }
-        self.run_windows(&mut state, &closed, &cause, &mut output);
-        state.health.total.alerts_refused += self.alerts.refused - refused;
-        self.interfaces.insert(key, state);
-        output.caused_by(delta.traceparent.as_deref());
-        output
-    }
-
-    fn run_windows(
-        &mut self,
-        state: &mut InterfaceState,
-        closed: &[Closed],
-        cause: &str,
-        output: &mut Output,
-    ) {
-        for window in closed {
-            // The end of a stream closes windows early: the time that was not seen makes nobody idle.
-            let seen = window.at.min(state.interface.watermark);
-            if !std::mem::replace(&mut state.orphans_released, true) {
-                let released = self.alerts.release_orphans(state.place(), runs(&self.registry), seen);
-                self.tell(released, output);
-            }
-            for gone in state.hosts.mark_idle(seen) {
-                let value = gone.to_string();
-                let released = self.alerts.element_gone(state.place(), Entity::Host, &value, seen);
-                self.tell(released, output);
-                if let Some(host) = state.hosts.get(gone).filter(|_| are_told_of(gone, self.hosts_told)) {
-                    let (interface, before) = (&state.interface, Some(ACTIVE));
-                    output.events.push(host_events::draft(interface, gone, host, IDLE, before, seen));
-                }
-            }
-            let mut missed = Missed::default();
-            for (kind, entity) in KINDS {
-                self.run(state, kind, entity, *window, &mut missed, output);
-            }
-            output.samples.extend(self.sample(state, *window, cause));
-            state.ran(window.granularity, &mut missed);
-            if window.granularity == Granularity::Day && seen == window.at {
-                state.hosts.forget_idle();
-            }
-        }
-    }
-
-    fn run(
-        &mut self,
-        state: &mut InterfaceState,
-        kind: ScriptKind,
-        entity: Entity,
-        window: Closed,
-        missed: &mut Missed,
-        output: &mut Output,
-    ) {
-        if self.registry.for_element(kind, window.granularity).next().is_none() {
-            return;
-        }
-        let first = state.resume.remove(&(kind, window.granularity));
-        let mut elements = Elements::new(state, kind, window, self.config.time_series);
-        if let Some(first) = first {
-            elements.begin_at(&first);
-        }
-        let (health, reached) = self.run_over(&elements, (kind, entity), window, output);
-        output.events.push(timer_event(&elements, entity, window, reached));
-        elements.add_missed(reached, missed);
-        let next = elements.next_after(reached);
-        state.health.add(&health);
-        if let Some(next) = next {
-            state.resume.insert((kind, window.granularity), next);
-        }
-    }
-
-    /// Calls the scripts of a kind for these elements, and carries out what they ask for. Tells how it
-    /// went, and how many elements were reached, in the order of the run.
-    fn run_over(
-        &mut self,
-        elements: &Elements<'_>,
-        (kind, entity): (ScriptKind, Entity),
-        window: Closed,
-        output: &mut Output,
-    ) -> (SystemCounters, usize) {
-        let interface = &elements.state.interface;
-        let plan = RunPlan {
-            engine: &self.engine,
-            registry: &self.registry,
-            kind,
-            granularity: window.granularity,
-            only: None,
-            site: &interface.site,
-            ifid: interface.id,
-            interface: &interface.name,
-            collected: interface.collected,
-            when: window.at,
-            deadline: self.config.run_deadline(window.granularity),
-            quarantine_after: self.quarantine_after,
-            pools: &self.pools,
-        };
-        let outcome =
-            plan.run(elements.len(), |n| elements.get(n, &self.alerts, &self.pools), &mut self.states);
-        let reached = outcome.reached;
-        let missed = (elements.len() - reached) as u64;
-        let runs = RunCounts {
-            runs: 1,
-            reached: reached as u64,
-            missed,
-            micros: u64::try_from(outcome.took.as_micros()).unwrap_or(u64::MAX),
-        };
-        let (period, name) = (window.granularity.name().to_owned(), kind.name().to_owned());
-        self.report.runs.entry((period, name)).or_default().add(&runs);
-        let (errors, quarantined) = (outcome.errors.values().sum::<u64>(), outcome.quarantined.len() as u64);
-        *self.report.hooks.entry(window.granularity.name().to_owned()).or_default() += outcome.calls;
-        self.carry_out(outcome, entity, window, elements, output);
-        if missed > 0 {
-            self.count_error("elements_not_reached", missed);
-        }
-        let health = SystemCounters {
-            elements_not_reached: missed,
-            script_errors: errors,
-            scripts_quarantined: quarantined,
-            ..SystemCounters::default()
-        };
-        (health, reached)
     }
 
     fn tell(&mut self, transitions: Vec<Transition>, output: &mut Output) {

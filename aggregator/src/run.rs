@@ -8,17 +8,16 @@ use shared::clock::Stopwatch;
 use shared::model::{Granularity, HostPools, Timestamp};
 use shared::script::engine::{Run, ScriptEngine};
 use shared::script::memory::SharedMemory;
-use shared::script::quarantine::Quarantine;
 use shared::script::registry::{Entry, Registry};
 use shared::script::{
     CallResult, Effect, ElementParams, HookName, Lifecycle, ScriptCounts, ScriptError, ScriptKind,
     ScriptLimits,
 };
-use shared::store::memory::Remembered;
-
-use crate::snapshot;
 
 mod event;
+mod states;
+
+pub use states::ScriptStates;
 
 /// Something a script asked for in a run.
 #[derive(Debug)]
@@ -67,85 +66,6 @@ impl Outcome {
     }
 }
 
-/// State of scripts between runs.
-#[derive(Default)]
-pub struct ScriptStates {
-    /// Runs that live from load to unload, by script, site and interface.
-    loaded: BTreeMap<(String, String, u32), Run>,
-    /// Scripts that have failed of late.
-    failures: BTreeMap<String, Quarantine>,
-    /// What scripts remember, by script, site and interface.
-    memories: BTreeMap<(String, String, u32), SharedMemory>,
-}
-
-impl ScriptStates {
-    /// Puts back what scripts remembered before a restart.
-    pub fn recall(&mut self, remembered: Vec<Remembered>) {
-        for Remembered { site, ifid, script, key, value, .. } in remembered {
-            let value = value.as_deref().map(|text| (text.len(), serde_json::from_str(text)));
-            let Some((len, Ok(value))) = value else { continue };
-            let memory = self.memories.entry((script, site, ifid)).or_default();
-            // The quota may have been larger when it was remembered.
-            let _ = memory.borrow_mut().set(&key, value, len, usize::MAX);
-        }
-    }
-
-    /// Scripts that have failed of late, to be kept somewhere.
-    pub fn save_failures(&self) -> Vec<snapshot::Failing> {
-        let saved = self.failures.iter().map(|(script, failing)| {
-            let (in_a_row, times, until) = failing.parts();
-            let until = until.map(Timestamp::ns);
-            snapshot::Failing { script: script.clone(), in_a_row, times, until }
-        });
-        saved.collect()
-    }
-
-    /// Puts back what [`ScriptStates::save_failures`] gave.
-    pub fn restore_failures(&mut self, saved: Vec<snapshot::Failing>) {
-        let failing = |snapshot::Failing { script, in_a_row, times, until }| {
-            (script, Quarantine::of_parts(in_a_row, times, until.map(Timestamp::from_ns)))
-        };
-        self.failures = saved.into_iter().map(failing).collect();
-    }
-
-    /// What scripts remember, to be kept somewhere.
-    pub fn save_memories(&self) -> Vec<snapshot::Memory> {
-        let mut saved = Vec::new();
-        for ((script, site, ifid), memory) in &self.memories {
-            let (script, site, ifid) = (script.clone(), site.clone(), *ifid);
-            saved.extend(memory.borrow().values().map(|(key, value)| snapshot::Memory {
-                script: script.clone(),
-                site: site.clone(),
-                ifid,
-                key: key.to_owned(),
-                value: value.to_string(),
-            }));
-        }
-        saved
-    }
-
-    /// Puts back what [`ScriptStates::save_memories`] gave, in place of what scripts remember.
-    ///
-    /// # Errors
-    /// Says what is no JSON.
-    pub fn restore_memories(&mut self, saved: Vec<snapshot::Memory>) -> Result<(), String> {
-        self.memories.clear();
-        for snapshot::Memory { script, site, ifid, key, value: text } in saved {
-            let value = serde_json::from_str(&text).map_err(|e| format!("memory of {script}: {e}"))?;
-            let memory = self.memories.entry((script, site, ifid)).or_default();
-            // The quota may have been larger when it was remembered.
-            let _ = memory.borrow_mut().set(&key, value, text.len(), usize::MAX);
-        }
-        Ok(())
-    }
-
-    /// Forgets scripts that have changed: their next run begins anew.
-    pub fn forget(&mut self, scripts: &[String]) {
-        self.loaded.retain(|(script, ..), _| !scripts.contains(script));
-        self.failures.retain(|script, _| !scripts.contains(script));
-    }
-}
-
 /// An element as a run calls it.
 #[derive(Clone, Debug)]
 pub struct RunElement {
@@ -185,9 +105,16 @@ pub struct RunPlan<'a> {
     pub pools: &'a HostPools,
 }
 
-struct Active<'a> {
+/// A run under way: what is kept of it between two slices.
+pub struct Running {
+    active: Vec<Active>,
+    outcome: Outcome,
+}
+
+/// A script that takes part in a run.
+struct Active {
+    /// Its place in the registry.
     place: usize,
-    entry: &'a Entry,
     run: Run,
     memory: SharedMemory,
     failed: bool,
@@ -197,10 +124,10 @@ struct Active<'a> {
     out: bool,
 }
 
-impl Active<'_> {
+impl Active {
     /// Counts what a call asked for; drops all of it and puts the script out when that is too much for one
     /// run. What it asked for before stands.
-    fn ration(&mut self, result: &mut CallResult, limits: &ScriptLimits) {
+    fn ration(&mut self, key: &str, result: &mut CallResult, limits: &ScriptLimits) {
         let bytes: usize = result.effects.iter().map(Effect::bytes).sum();
         self.asked = (self.asked.0 + result.effects.len(), self.asked.1.saturating_add(bytes));
         let (most, most_bytes) = (limits.max_effects_per_run, limits.max_effect_bytes_per_run);
@@ -214,7 +141,7 @@ impl Active<'_> {
         self.out = true;
         result.effects = Vec::new();
         result.error.get_or_insert_with(|| ScriptError {
-            script: self.entry.script.meta().key.clone(),
+            script: key.to_owned(),
             line: 0,
             column: 0,
             cause: format!("{limit} in one run: it is not called again in this run"),
@@ -232,38 +159,79 @@ impl RunPlan<'_> {
         element: impl Fn(usize) -> Option<RunElement>,
         states: &mut ScriptStates,
     ) -> Outcome {
+        let mut running = self.begin(states);
+        self.go_on(&mut running, count, element, states, Duration::MAX);
+        self.end(running, count, states)
+    }
+
+    /// Begins a run: `setup` of each script.
+    pub fn begin(&self, states: &mut ScriptStates) -> Running {
         let mut outcome = Outcome::default();
-        let mut active = self.start(states, &mut outcome);
         let watch = Stopwatch::start();
-        for number in 0..count {
-            if watch.elapsed() > self.deadline {
+        let active = self.start(states, &mut outcome);
+        outcome.took = watch.elapsed();
+        Running { active, outcome }
+    }
+
+    /// Goes on with a run for a `slice` of time, and one element at least; true when it has come to its end
+    /// or its deadline.
+    pub fn go_on(
+        &self,
+        running: &mut Running,
+        count: usize,
+        element: impl Fn(usize) -> Option<RunElement>,
+        states: &mut ScriptStates,
+        slice: Duration,
+    ) -> bool {
+        let Running { active, outcome } = running;
+        let (watch, before, first) = (Stopwatch::start(), outcome.took, outcome.reached);
+        let mut over = true;
+        while outcome.reached < count {
+            let elapsed = watch.elapsed();
+            if before + elapsed > self.deadline {
                 break;
             }
-            if let Some(element) = element(number) {
-                for script in &mut active {
-                    self.call(script, number, &element, states, &mut outcome);
+            if elapsed > slice && outcome.reached > first {
+                over = false;
+                break;
+            }
+            if let Some(element) = element(outcome.reached) {
+                for script in &mut *active {
+                    self.call(script, outcome.reached, &element, states, outcome);
                 }
             }
             if !outcome.quarantined.is_empty() {
-                active.retain(|script| !outcome.quarantined.contains(&script.entry.script.meta().key));
+                active.retain(|script| !outcome.quarantined.contains(self.key(script.place)));
             }
-            outcome.reached = number + 1;
+            outcome.reached += 1;
         }
+        outcome.took = before + watch.elapsed();
+        over
+    }
+
+    /// Ends a run: `teardown` of each script.
+    pub fn end(&self, running: Running, count: usize, states: &mut ScriptStates) -> Outcome {
+        let Running { active, mut outcome } = running;
+        let watch = Stopwatch::start();
         for script in active {
-            let key = script.entry.script.meta().key.clone();
+            let key = self.key(script.place);
             if outcome.reached == count && !script.failed {
                 outcome.complete.push(key.clone());
             }
-            if script.entry.script.meta().lifecycle == Lifecycle::Load {
-                states.loaded.insert(self.loaded_key(&key), script.run);
+            if self.registry.scripts()[script.place].script.meta().lifecycle == Lifecycle::Load {
+                states.loaded.insert(self.loaded_key(key), script.run);
                 continue;
             }
             self.engine.set_memory(Some(script.memory));
             let result = script.run.teardown(self.engine, self.when);
-            self.note(script.place, None, &key, result, states, &mut outcome);
+            self.note(script.place, None, key, result, states, &mut outcome);
         }
-        outcome.took = watch.elapsed();
+        outcome.took += watch.elapsed();
         outcome
+    }
+
+    fn key(&self, place: usize) -> &String {
+        &self.registry.scripts()[place].script.meta().key
     }
 
     fn loaded_key(&self, script: &str) -> (String, String, u32) {
@@ -271,7 +239,7 @@ impl RunPlan<'_> {
     }
 
     /// Scripts that take part, each with its state.
-    fn start(&self, states: &mut ScriptStates, outcome: &mut Outcome) -> Vec<Active<'_>> {
+    fn start(&self, states: &mut ScriptStates, outcome: &mut Outcome) -> Vec<Active> {
         let mut active = Vec::new();
         for (place, entry) in self.registry.scripts().iter().enumerate() {
             let meta = entry.script.meta();
@@ -293,13 +261,13 @@ impl RunPlan<'_> {
     }
 
     /// One script with its state, unless it declines, fails or is left alone.
-    fn start_one<'e>(
+    fn start_one(
         &self,
         place: usize,
-        entry: &'e Entry,
+        entry: &Entry,
         states: &mut ScriptStates,
         outcome: &mut Outcome,
-    ) -> Option<Active<'e>> {
+    ) -> Option<Active> {
         let meta = entry.script.meta();
         if states.failures.get(&meta.key).is_some_and(|failing| failing.holds(self.when)) {
             outcome.counts.entry(place).or_default().skips += 1;
@@ -317,26 +285,27 @@ impl RunPlan<'_> {
                 started.run?
             }
         };
-        Some(Active { place, entry, run, memory, failed: false, asked: (0, 0), out: false })
+        Some(Active { place, run, memory, failed: false, asked: (0, 0), out: false })
     }
 
     fn call(
         &self,
-        script: &mut Active<'_>,
+        script: &mut Active,
         number: usize,
         element: &RunElement,
         states: &mut ScriptStates,
         outcome: &mut Outcome,
     ) {
-        let meta = script.entry.script.meta();
+        let entry = &self.registry.scripts()[script.place];
+        let meta = entry.script.meta();
         if script.out || (meta.local_hosts && !element.local) {
             return;
         }
         let hook = HookName::Element(self.granularity);
         let target = || element.params.target();
         let config = match self.only {
-            Some(_) => Some(script.entry.config_on_demand(hook, target, self.pools)),
-            None => script.entry.config_for(hook, target, self.pools),
+            Some(_) => Some(entry.config_on_demand(hook, target, self.pools)),
+            None => entry.config_for(hook, target, self.pools),
         };
         let Some(config) = config else { return };
         self.engine.set_memory(Some(Rc::clone(&script.memory)));
@@ -346,7 +315,7 @@ impl RunPlan<'_> {
         let watch = Stopwatch::start();
         let mut result = script.run.element(self.engine, &element.params, config);
         outcome.count_call(script.place, watch);
-        script.ration(&mut result, self.engine.limits());
+        script.ration(&meta.key, &mut result, self.engine.limits());
         script.failed |= result.error.is_some();
         self.note(script.place, Some(number), &meta.key, result, states, outcome);
     }

@@ -4,7 +4,7 @@
 //! into it, at most `CREDIT` at a time. It answers questions about live elements. It begins with the state
 //! that the store keeps ([`state`]) and goes through what came after it again, where the bus still has it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -30,9 +30,11 @@ use crate::supervisor::Levels;
 
 mod refusal;
 pub mod state;
+mod waiting;
 
 use refusal::Poison;
 use state::ShardState;
+use waiting::{Held, Waiting};
 
 /// How long to wait before a store that failed is asked again.
 const RETRY: Duration = Duration::from_millis(500);
@@ -145,7 +147,7 @@ impl Drop for UnderWay {
 /// A delta's place between pump and shard; the next delta comes when it is dropped.
 #[derive(Debug)]
 pub struct Credit {
-    _under_way: UnderWay,
+    under_way: UnderWay,
     _place: OwnedSemaphorePermit,
 }
 
@@ -155,6 +157,8 @@ pub enum ShardMessage {
     Begin,
     /// A delta, with the credit that lets the next one come.
     Delta(Queued, Credit),
+    /// Go on with what there is to do.
+    GoOn,
     /// No more deltas come.
     StreamEnded,
     /// Which interfaces are there.
@@ -196,6 +200,16 @@ pub struct Shard {
     args: ShardArgs,
     /// Where it stands; `None` before it has taken up its partition.
     begun: Option<(ShardState, Pump)>,
+    /// Deltas that have come while it was at another one.
+    waiting: Waiting,
+    /// The place of the one that it is at.
+    held: Option<Held>,
+    /// Scripts that are to be called on demand when it is done with that.
+    asked: VecDeque<(RunRequest, oneshot::Sender<RunAnswer>)>,
+    /// It has told itself to go on.
+    going: bool,
+    /// No more deltas come.
+    ended: bool,
 }
 
 impl Shard {
@@ -207,7 +221,7 @@ impl Shard {
             while let Some(delta) = deltas.next().await {
                 let under_way = backlog.enter();
                 let Ok(place) = Arc::clone(&credit).acquire_owned().await else { return };
-                let credit = Credit { _under_way: under_way, _place: place };
+                let credit = Credit { under_way, _place: place };
                 if myself.cast(ShardMessage::Delta(delta, credit)).is_err() {
                     return;
                 }
@@ -232,7 +246,43 @@ impl Shard {
         if let Some((_, pump)) = self.begun.take() {
             pump.end().await;
         }
+        if !self.args.at_once {
+            self.waiting.clear();
+        }
         Ok(myself.cast(ShardMessage::Begin)?)
+    }
+
+    /// Does a piece of what there is to do, and comes back for the next one when others had their turn.
+    async fn piece(&mut self, myself: &ActorRef<ShardMessage>) -> Result<(), ActorProcessingErr> {
+        let Some((state, _)) = &mut self.begun else { return Ok(()) };
+        let taken = if state.is_busy() {
+            state.go_on().await
+        } else if let Some((request, reply)) = self.asked.pop_front() {
+            // Who asked may have gone; then nobody needs the answer.
+            let _ = reply.send(state.run_on_demand(&request).await?);
+            Ok(())
+        } else if let Some((delta, held)) = self.waiting.next() {
+            self.held = Some(held);
+            state.take(delta).await
+        } else {
+            Ok(())
+        };
+        let busy = state.is_busy();
+        self.held.take_if(|_| !busy);
+        match taken.map_err(|error| error.downcast::<Poison>()) {
+            Ok(()) => {}
+            Err(Ok(poison)) => return self.begin_anew(&poison, myself).await,
+            Err(Err(error)) => return Err(error),
+        }
+        if busy || !self.asked.is_empty() || !self.waiting.is_empty() {
+            self.going = true;
+            // The pump is on this thread: it has its turn first.
+            tokio::task::yield_now().await;
+            myself.cast(ShardMessage::GoOn)?;
+        } else if self.ended {
+            return Err("the stream of deltas has ended".into());
+        }
+        Ok(())
     }
 }
 
@@ -246,7 +296,15 @@ impl ThreadLocalActor for ShardActor {
         myself: ActorRef<Self::Msg>,
         args: Self::Arguments,
     ) -> Result<Self::State, ActorProcessingErr> {
-        let mut shard = Shard { args, begun: None };
+        let mut shard = Shard {
+            args,
+            begun: None,
+            waiting: Waiting::default(),
+            held: None,
+            asked: VecDeque::new(),
+            going: false,
+            ended: false,
+        };
         if shard.args.at_once {
             shard.begin(&myself).await?;
         } else {
@@ -262,23 +320,36 @@ impl ThreadLocalActor for ShardActor {
         message: Self::Msg,
         shard: &mut Self::State,
     ) -> Result<(), ActorProcessingErr> {
-        if let ShardMessage::Begin = message {
-            return shard.begin(&myself).await;
+        match message {
+            ShardMessage::Begin => {
+                shard.begin(&myself).await?;
+                return shard.piece(&myself).await;
+            }
+            ShardMessage::GoOn => {
+                shard.going = false;
+                return shard.piece(&myself).await;
+            }
+            ShardMessage::StreamEnded => {
+                shard.ended = true;
+                return if shard.going { Ok(()) } else { shard.piece(&myself).await };
+            }
+            ShardMessage::Delta(delta, credit) if shard.begun.is_some() => {
+                if shard.going {
+                    shard.waiting.push(delta, credit);
+                    return Ok(());
+                }
+                shard.waiting.push_first(delta, credit);
+                return shard.piece(&myself).await;
+            }
+            ShardMessage::Run(request, reply) if shard.begun.is_some() => {
+                shard.asked.push_back((request, reply));
+                return if shard.going { Ok(()) } else { shard.piece(&myself).await };
+            }
+            _ => {}
         }
         let Some((state, _)) = &mut shard.begun else { return Ok(()) };
         // Who asked may have gone; then nobody needs the answer.
         match message {
-            ShardMessage::Begin => {}
-            ShardMessage::Delta(delta, credit) => {
-                let taken = state.delta(delta).await;
-                drop(credit);
-                match taken.map_err(|error| error.downcast::<Poison>()) {
-                    Ok(()) => {}
-                    Err(Ok(poison)) => shard.begin_anew(&poison, &myself).await?,
-                    Err(Err(error)) => return Err(error),
-                }
-            }
-            ShardMessage::StreamEnded => return Err("the stream of deltas has ended".into()),
             ShardMessage::Interfaces(reply) => drop(reply.send(state.rows(InterfaceRow::of))),
             ShardMessage::Networks(reply) => {
                 let rows: Vec<Vec<NetworkRow>> = state.rows(NetworkRow::of);
@@ -289,7 +360,7 @@ impl ThreadLocalActor for ShardActor {
                 let _ = reply.send(rows.into_iter().flatten().collect());
             }
             ShardMessage::Report(reply) => drop(reply.send(state.report())),
-            ShardMessage::Run(request, reply) => drop(reply.send(state.run_on_demand(&request).await?)),
+            _ => {}
         }
         Ok(())
     }
@@ -300,7 +371,16 @@ impl ThreadLocalActor for ShardActor {
         shard: &mut Self::State,
     ) -> Result<(), ActorProcessingErr> {
         let Some((state, _)) = &mut shard.begun else { return Ok(()) };
-        match tokio::time::timeout(LAST_WRITE, state.leave()).await {
+        let last = async {
+            state.finish().await?;
+            // On a bus inside the process nobody gives them again.
+            while let Some((delta, _held)) = shard.waiting.next().filter(|_| shard.args.at_once) {
+                state.take(delta).await?;
+                state.finish().await?;
+            }
+            state.leave().await
+        };
+        match tokio::time::timeout(LAST_WRITE, last).await {
             Ok(left) => left,
             Err(_) => {
                 tracing::error!("the last state of a partition is not kept: no store");

@@ -76,6 +76,9 @@ pub fn publish(interface: &str, before: &CollectorReport, now: &CollectorReport,
     for (script, counts) in &now.scripts {
         let told = before.scripts.get(script).copied().unwrap_or_default();
         let (new, label) = (counts.since(&told), on("script", script));
+        if new.errors > 0 {
+            shared::metrics::script_failed(script);
+        }
         all.script_calls.add(new.calls, &label);
         all.script_errors.add(new.errors, &label);
         all.script_skips.add(new.skips, &label);

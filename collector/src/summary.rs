@@ -5,6 +5,7 @@ use std::hash::BuildHasher;
 
 use shared::geo::{GeoBases, GeoCache};
 use shared::model::app::AppCategory;
+use shared::model::flow::TCP_FIN;
 use shared::model::metric::Metric;
 use shared::model::pool::Mac;
 use shared::model::{
@@ -18,17 +19,18 @@ use crate::flow::names::Names;
 use crate::flow::prefetch::prefetch_all;
 use crate::flow::state::Direction;
 use crate::flow::{Flow, Growth};
-use crate::pipeline::HOSTS_PER_DELTA;
 
 mod arp;
 mod categories;
 mod contacts;
 mod facts;
+mod parts;
 mod places;
 
 use categories::Categories;
 use contacts::Contacts;
 use facts::Facts;
+use parts::HostParts;
 
 /// Names of numbers that scripts may note in one interval.
 const MAX_METRICS: usize = 1000;
@@ -117,7 +119,9 @@ impl Summary {
             return;
         }
         let [client_key, server_key] = flow.host_keys();
-        let icmp = matches!(flow.l4(), L4::ICMP | L4::ICMPV6);
+        let l4 = flow.l4();
+        let fin = |direction: &Direction| u64::from(ended && direction.tcp_flags & TCP_FIN != 0);
+        let (fin_sent, fin_rcvd) = (fin(&flow.cli2srv), fin(&flow.srv2cli));
         let Growth { cli2srv, srv2cli, .. } = growth;
 
         let silent = ended && flow.srv2cli.packets == 0;
@@ -127,7 +131,9 @@ impl Summary {
         let p2p = flow.l7().is_some_and(|l7| l7.category() == AppCategory::Download);
         let p2p_bytes = if p2p { cli2srv.bytes + srv2cli.bytes } else { 0 };
         let (place, client, from) = self.host(client_key, macs[0], flow.last_seen, networks);
-        count(client, cli2srv, srv2cli, icmp);
+        count(client, cli2srv, srv2cli, l4);
+        client.fin_sent += fin_sent;
+        client.fin_rcvd += fin_rcvd;
         client.p2p_bytes += p2p_bytes;
         client.flows_ended += u64::from(ended);
         client.flows_as_client += u64::from(growth.begun);
@@ -149,7 +155,9 @@ impl Summary {
         let (server_place, server, to) = self.host(server_key, macs[1], flow.last_seen, networks);
         // A host that talks to itself is one host: its packets count once.
         if client_key != server_key {
-            count(server, srv2cli, cli2srv, icmp);
+            count(server, srv2cli, cli2srv, l4);
+            server.fin_sent += fin_rcvd;
+            server.fin_rcvd += fin_sent;
             server.p2p_bytes += p2p_bytes;
             server.flows_ended += u64::from(ended);
             server.flows_as_server += u64::from(growth.begun);
@@ -168,7 +176,7 @@ impl Summary {
             self.facts.of_flow(place, server_place, info);
         }
         if from.is_some() || to.is_some() {
-            self.networks(from, to, growth);
+            self.networks(from, to, growth, fin_scan);
         }
 
         let interface = &mut self.interface.counters;
@@ -258,7 +266,7 @@ impl Summary {
         }
     }
 
-    fn networks(&mut self, from: Option<usize>, to: Option<usize>, growth: &Growth) {
+    fn networks(&mut self, from: Option<usize>, to: Option<usize>, growth: &Growth, fin_scan: bool) {
         let Growth { cli2srv, srv2cli, .. } = growth;
         let (bytes, packets) = (cli2srv.bytes + srv2cli.bytes, cli2srv.packets + srv2cli.packets);
         let [client_lost, server_lost] = growth.lost;
@@ -274,6 +282,7 @@ impl Summary {
             let counters = self.networks.entry(network).or_default();
             counters.flows_as_client += u64::from(growth.begun);
             counters.syn_rcvd += u64::from(srv2cli.syns);
+            counters.rst_rcvd += u64::from(srv2cli.resets);
             if from == to {
                 counters.bytes_inner += bytes;
                 counters.packets_inner += packets;
@@ -288,6 +297,8 @@ impl Summary {
             let counters = self.networks.entry(network).or_default();
             counters.flows_as_server += u64::from(growth.begun);
             counters.syn_rcvd += u64::from(cli2srv.syns);
+            counters.rst_rcvd += u64::from(cli2srv.resets);
+            counters.fin_unanswered_rcvd += u64::from(fin_scan);
             counters.syn_unanswered_rcvd += u64::from(growth.failed);
             if from != to {
                 counters.bytes_egress += srv2cli.bytes;
@@ -344,47 +355,8 @@ impl Summary {
     }
 }
 
-/// Hosts in parts of at most [`HOSTS_PER_DELTA`], so that none of them is moved to go out.
-#[derive(Debug, Default)]
-struct HostParts {
-    parts: Vec<Vec<HostDelta>>,
-    /// Hosts of the interval before: this one will have about as many.
-    before: usize,
-}
-
-impl HostParts {
-    fn is_empty(&self) -> bool {
-        self.parts.is_empty()
-    }
-
-    fn get(&self, place: usize) -> Option<&HostDelta> {
-        self.parts.get(place / HOSTS_PER_DELTA)?.get(place % HOSTS_PER_DELTA)
-    }
-
-    fn get_mut(&mut self, place: usize) -> &mut HostDelta {
-        &mut self.parts[place / HOSTS_PER_DELTA][place % HOSTS_PER_DELTA]
-    }
-
-    fn push(&mut self, host: HostDelta) {
-        match self.parts.last_mut() {
-            Some(part) if part.len() < HOSTS_PER_DELTA => part.push(host),
-            _ => {
-                let rest = self.before.saturating_sub(self.parts.len() * HOSTS_PER_DELTA);
-                let mut part = Vec::with_capacity(rest.clamp(4, HOSTS_PER_DELTA));
-                part.push(host);
-                self.parts.push(part);
-            }
-        }
-    }
-
-    fn take(&mut self) -> Vec<Vec<HostDelta>> {
-        self.before = self.parts.iter().map(Vec::len).sum();
-        std::mem::take(&mut self.parts)
-    }
-}
-
 /// Adds what one side sent and received.
-fn count(host: &mut HostCounters, sent: &Direction, rcvd: &Direction, icmp: bool) {
+fn count(host: &mut HostCounters, sent: &Direction, rcvd: &Direction, l4: L4) {
     host.bytes_sent += sent.bytes;
     host.bytes_rcvd += rcvd.bytes;
     host.packets_sent += sent.packets;
@@ -394,8 +366,19 @@ fn count(host: &mut HostCounters, sent: &Direction, rcvd: &Direction, icmp: bool
     host.rst_sent += u64::from(sent.resets);
     host.rst_rcvd += u64::from(rcvd.resets);
     host.tcp_retransmissions_sent += u64::from(sent.retransmissions);
-    if icmp {
-        host.icmp_sent += sent.packets;
-        host.icmp_rcvd += rcvd.packets;
+    match l4 {
+        L4::TCP => {
+            host.tcp_bytes_sent += sent.bytes;
+            host.tcp_bytes_rcvd += rcvd.bytes;
+        }
+        L4::UDP => {
+            host.udp_bytes_sent += sent.bytes;
+            host.udp_bytes_rcvd += rcvd.bytes;
+        }
+        L4::ICMP | L4::ICMPV6 => {
+            host.icmp_sent += sent.packets;
+            host.icmp_rcvd += rcvd.packets;
+        }
+        _ => {}
     }
 }

@@ -6,28 +6,20 @@ use std::sync::Arc;
 
 use prost::Message as _;
 use serde_json::Value;
-use shared::bus::SharedBus;
-use shared::clock::SharedClock;
-use shared::model::Timestamp;
 use shared::model::alert::derive_id;
+use shared::model::{Severity, Timestamp};
 use shared::script::engine::ScriptEngine;
-use shared::script::registry::{Entry, Registry, ScriptSetup};
+use shared::script::registry::{BrokenScript, Entry, Registry, ScriptSetup};
 use shared::script::{CallResult, Effect, HookName, LogLevel};
+use shared::teller::Teller;
 use shared::wire::proto::HttpPost;
-use shared::wire::subject::Subjects;
 use tokio::sync::watch;
 
 /// Carries out what scripts ask for.
 #[derive(Clone)]
 pub struct Lifecycle {
-    /// The bus.
-    pub bus: SharedBus,
-    /// Subjects.
-    pub subjects: Subjects,
-    /// Site of this process.
-    pub site: String,
-    /// Wall clock.
-    pub clock: SharedClock,
+    /// Reaches the bus.
+    pub teller: Teller,
 }
 
 /// What one call asked for: the script, the function, and the effects.
@@ -117,6 +109,16 @@ fn words(before: Option<&ScriptSetup>, after: Option<&ScriptSetup>) -> Words {
 }
 
 impl Lifecycle {
+    /// Tells of files that have become such as cannot be used.
+    pub async fn tell_broken(&self, before: &[BrokenScript], now: &[BrokenScript]) {
+        let Self { teller } = self;
+        for BrokenScript { origin, error } in now.iter().filter(|broken| !before.contains(broken)) {
+            let message = format!("{origin} cannot be used as it is now: {error}");
+            let at = teller.clock.now();
+            teller.tell(teller.alert("script_broken", "scripts", Severity::Error, message, at)).await;
+        }
+    }
+
     /// Posts, publishes and logs what was asked for; an alert or a status concerns nothing here.
     pub async fn carry_out(&self, words: Words) {
         for (script, function, CallResult { effects, error, .. }) in words {
@@ -133,13 +135,13 @@ impl Lifecycle {
         let lost = |error: &dyn std::fmt::Display| tracing::error!(script, function, "lost: {error}");
         match effect {
             Effect::HttpPost { url, body } => {
-                let asked_ns = self.clock.now().ns();
-                let id = [&self.site, script, function, &asked_ns.to_string(), &ordinal.to_string()];
-                let (site, script) = (self.site.clone(), script.to_owned());
+                let asked_ns = self.teller.clock.now().ns();
+                let id = [&self.teller.site, script, function, &asked_ns.to_string(), &ordinal.to_string()];
+                let (site, script) = (self.teller.site.clone(), script.to_owned());
                 let id = derive_id(&id);
                 let post = HttpPost { id, site, script, url, body, asked_ns, traceparent: String::new() };
-                let subject = self.subjects.post(&self.site);
-                match self.bus.append(&subject, &post.id, post.encode_to_vec().into()).await {
+                let subject = self.teller.subjects.post(&self.teller.site);
+                match self.teller.bus.append(&subject, &post.id, post.encode_to_vec().into()).await {
                     Ok(receipt) => {
                         if let Err(error) = receipt.stored().await {
                             lost(&error);
@@ -149,8 +151,8 @@ impl Lifecycle {
                 }
             }
             Effect::Publish { subject, payload } => {
-                let subject = self.subjects.script(&self.site, &subject);
-                if let Err(error) = self.bus.publish(&subject, payload.into()).await {
+                let subject = self.teller.subjects.script(&self.teller.site, &subject);
+                if let Err(error) = self.teller.bus.publish(&subject, payload.into()).await {
                     lost(&error);
                 }
             }
@@ -164,6 +166,13 @@ impl Lifecycle {
 
 #[cfg(test)]
 mod tests {
+    use shared::bus::memory::{MemoryBus, MemoryConfig};
+    use shared::bus::{SharedBus, Stream};
+    use shared::clock::ManualClock;
+    use shared::model::Alert;
+    use shared::script::ScriptError;
+    use shared::wire::subject::Subjects;
+
     use super::*;
     use shared::script::settings::ScriptSettings;
     use shared::script::source::{Origin, ScriptSource};
@@ -208,5 +217,26 @@ mod tests {
         assert_eq!(edited.iter().filter(|word| word.starts_with("onLoad")).count(), 2);
         assert_eq!(said(words(Some(&plain), None)), ["onUnload min", "onUnload hour"]);
         assert!(said(words_between(&plain, &plain)).is_empty());
+    }
+    #[tokio::test]
+    async fn a_file_that_cannot_be_used_any_more_is_told_once() {
+        let bus: SharedBus = MemoryBus::new(MemoryConfig::default());
+        let subjects = Subjects::default();
+        let mut alerts = bus.consume(Stream::Alert, "test", &subjects.all("al")).await.unwrap();
+        let clock = ManualClock::new(Timestamp::from_secs(1_700_000_000));
+        let (site, node) = ("s".to_owned(), "n".to_owned());
+        let lifecycle = Lifecycle { teller: Teller { bus, subjects, clock, site, node } };
+        let broken = |origin: &str| BrokenScript {
+            origin: origin.to_owned(),
+            error: ScriptError { script: origin.to_owned(), line: 3, column: 5, cause: "no end".to_owned() },
+        };
+        let now = [broken("a.rhai"), broken("b.rhai")];
+        let telling = tokio::spawn(async move { lifecycle.tell_broken(&now[..1], &now).await });
+        let told = alerts.next().await.unwrap();
+        let alert: Alert = serde_json::from_slice(&told.payload).unwrap();
+        told.ack();
+        telling.await.unwrap();
+        assert_eq!((alert.alert_type.as_str(), alert.node.as_str()), ("script_broken", "n"));
+        assert!(alert.message.contains("b.rhai") && alert.message.contains("line 3"), "{}", alert.message);
     }
 }

@@ -147,6 +147,7 @@ proofs! {
     }, page;
     slow_periodic_activity [deadline(40), beside_one_that("let n = 0; let end = if params.delta.bytes > 10000 { 900000 } else { 1 }; while n < end { n += 1; }")]:
         download(20_000), page;
+    disk_monitor [disk(20_000)]: download(19_000), page;
     dropped_alerts [beside_one_that("if params.delta.flows_as_server == 1 { for n in 0..900 { trigger_alert(#{ type: `t${n}` }); } }")]:
         |wire: &mut Wire| {
             unanswered(120)(wire);

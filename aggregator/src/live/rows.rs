@@ -181,7 +181,7 @@ impl InterfaceRow {
             live_flows: interface.live_flows,
             hosts,
             local_hosts,
-            stats: interface.tally.total.named(),
+            stats: interface.tally.total().named(),
             l7: l7.collect(),
             batches: batches.collect(),
         }
@@ -228,7 +228,7 @@ impl HostRow {
                     (category.name().to_owned(), CategoryRow { bytes_sent, bytes_rcvd })
                 })
                 .collect(),
-            stats: host.tally.total.named(),
+            stats: host.tally.total().named(),
         };
         state.hosts.after(after).filter(wanted).take(query.limit + 1).map(row).collect()
     }
@@ -242,7 +242,7 @@ impl NetworkRow {
             network: *network,
             site: state.interface.site.clone(),
             ifid,
-            stats: element.tally.total.named(),
+            stats: element.tally.total().named(),
         };
         state.networks.iter().map(row).collect()
     }

@@ -21,12 +21,12 @@ use crate::schedule::Closed;
 pub(super) const SYSTEM: &str = "flowhook";
 
 /// Which elements of an interface a run calls.
-enum Keys<'a> {
+pub(super) enum Keys {
     Interface,
     Networks(Vec<IpNet>),
     Hosts(Vec<HostKey>),
     System,
-    Monitored(Vec<&'a Watch>),
+    Monitored(Vec<String>),
 }
 
 /// Elements that runs of one window did not reach.
@@ -42,8 +42,10 @@ pub(super) struct Missed {
 /// The elements of one run, in its order.
 pub(super) struct Elements<'a> {
     pub(super) state: &'a InterfaceState,
+    /// The hosts that are probed, of a station.
+    watches: Option<&'a BTreeMap<String, Watch>>,
     window: Closed,
-    keys: Keys<'a>,
+    keys: Keys,
     series: TimeSeriesConfig,
     /// What hooks are told of the run.
     granularity: Granularity,
@@ -64,13 +66,28 @@ impl<'a> Elements<'a> {
             // Flows and log lines are no elements; hosts that are probed are those of a station.
             ScriptKind::Flow | ScriptKind::Syslog | ScriptKind::ActiveMonitoring => Keys::Hosts(Vec::new()),
         };
-        Self { state, window, keys, series, granularity: window.granularity }
+        Self::of_keys(state, window, series, keys)
+    }
+
+    /// Those of a run that is under way.
+    pub(super) fn of_keys(
+        state: &'a InterfaceState,
+        window: Closed,
+        series: TimeSeriesConfig,
+        keys: Keys,
+    ) -> Self {
+        Self { state, watches: None, window, keys, series, granularity: window.granularity }
+    }
+
+    /// What of it outlives a slice.
+    pub(super) fn into_keys(self) -> Keys {
+        self.keys
     }
 
     /// The hosts that a station probes.
     pub(super) fn monitored(station: &'a Station, window: Closed, series: TimeSeriesConfig) -> Self {
-        let keys = Keys::Monitored(station.watches.values().collect());
-        Self { state: &station.state, window, keys, series, granularity: window.granularity }
+        let keys = Keys::Monitored(station.watches.keys().cloned().collect());
+        Self { watches: Some(&station.watches), ..Self::of_keys(&station.state, window, series, keys) }
     }
 
     /// The same, called on demand: the window says whose hook and whose growth.
@@ -92,7 +109,7 @@ impl<'a> Elements<'a> {
         match &mut self.keys {
             Keys::Interface | Keys::System => {}
             Keys::Monitored(watches) => {
-                let place = watches.iter().position(|watch| watch.value() == value);
+                let place = watches.iter().position(|watch| watch == value);
                 watches.rotate_left(place.unwrap_or(0));
             }
             Keys::Networks(networks) => {
@@ -120,9 +137,14 @@ impl<'a> Elements<'a> {
             Keys::Networks(networks) => missed.networks.extend(networks.iter().skip(reached)),
             Keys::Hosts(hosts) => missed.hosts.extend(hosts.iter().skip(reached)),
             Keys::Monitored(watches) => {
-                missed.monitored.extend(watches.iter().skip(reached).map(|watch| watch.value().to_owned()));
+                missed.monitored.extend(watches.iter().skip(reached).cloned());
             }
         }
+    }
+
+    fn watch(&self, n: usize) -> Option<&Watch> {
+        let Keys::Monitored(watches) = &self.keys else { return None };
+        self.watches?.get(watches.get(n)?)
     }
 
     /// The identifying string of the n-th.
@@ -132,7 +154,7 @@ impl<'a> Elements<'a> {
             Keys::System => Some(SYSTEM.to_owned()),
             Keys::Networks(networks) => networks.get(n).map(ToString::to_string),
             Keys::Hosts(hosts) => hosts.get(n).map(ToString::to_string),
-            Keys::Monitored(watches) => watches.get(n).map(|watch| watch.value().to_owned()),
+            Keys::Monitored(watches) => watches.get(n).cloned(),
         }
     }
 
@@ -159,8 +181,8 @@ impl<'a> Elements<'a> {
                 let counts = self.counts(&state.networks.get(prefix)?.tally);
                 (Entity::Network, Network::info(*prefix), counts, true)
             }
-            Keys::Monitored(watches) => {
-                let watch = watches.get(n)?;
+            Keys::Monitored(_) => {
+                let watch = self.watch(n)?;
                 let (mut stats, delta, calls) = self.counts(&watch.tally);
                 stats.extend(watch.levels());
                 (Entity::AmHost, watch.info(), (stats, delta, calls), true)
@@ -228,7 +250,7 @@ impl<'a> Elements<'a> {
     fn counts<C: Counters>(&self, tally: &Tally<C>) -> (Counts, Counts, Calls) {
         let period = self.window.granularity;
         let calls = Calls { first: tally.is_first(period), missed: tally.missed(period).into() };
-        (tally.total.counts(), tally.since_run(period).counts(), calls)
+        (tally.total().counts(), tally.since_run(period).counts(), calls)
     }
 
     /// Whom alerts on the n-th are about.
@@ -239,7 +261,7 @@ impl<'a> Elements<'a> {
             Keys::System => (Entity::System, None),
             Keys::Networks(_) => (Entity::Network, None),
             Keys::Hosts(hosts) => (Entity::Host, hosts.get(n).and_then(|key| self.party(*key))),
-            Keys::Monitored(watches) => return watches.get(n).map(|watch| watch.subject(interface)),
+            Keys::Monitored(_) => return self.watch(n).map(|watch| watch.subject(interface)),
         };
         Some(Subject {
             entity,

@@ -107,10 +107,10 @@ impl InterfaceState {
         interface.tally.add(&delta.interface.counters);
         let InterfaceCounters { drops, decode_errors, flows_evicted, hook_skips, .. } =
             delta.interface.counters;
-        let health = SystemCounters { drops, decode_errors, flows_evicted, hook_skips, ..Default::default() };
-        self.health.add(&health);
         interface.add_l7(&delta.interface.l7);
         self.named.add_l7(&delta.interface.l7);
+        let seconds = delta.to.since(delta.from) / shared::model::time::NS_PER_S;
+        let seconds = u64::try_from(seconds).unwrap_or(0).max(1);
         for host in &delta.hosts {
             if are_told_of(host.key, told) {
                 let known = self.hosts.get(host.key);
@@ -118,15 +118,14 @@ impl InterfaceState {
                     active.push((host.key, known.map(|_| IDLE)));
                 }
             }
-            let known = self.hosts.apply(host, delta.from);
-            known.locate(host.key, geo);
-            if host.counters.packets_sent + host.counters.packets_rcvd > 0 {
-                let seconds = delta.to.since(delta.from) / shared::model::time::NS_PER_S;
-                known.tally.total.active_seconds += u64::try_from(seconds).unwrap_or(0).max(1);
-            }
+            self.hosts.apply(host, delta.from, seconds).locate(host.key, geo);
         }
-        self.health.total.hosts_evicted = self.hosts.evicted();
-        self.health.total.windows_jumped = self.schedule.jumped;
+        let health = SystemCounters { drops, decode_errors, flows_evicted, hook_skips, ..Default::default() };
+        let (evicted, jumped) = (self.hosts.evicted(), self.schedule.jumped);
+        self.health.change(|total| {
+            total.add(&health);
+            (total.hosts_evicted, total.windows_jumped) = (evicted, jumped);
+        });
         for contact in &delta.contacts {
             if let Some(host) = delta.hosts.get(contact.host as usize) {
                 self.hosts.contact(host.key, contact.kind, contact.hash);
@@ -179,7 +178,7 @@ impl InterfaceState {
 
     /// A batch of this node was refused: nothing of it is counted.
     pub(super) fn refuses_batch(&mut self, node: &str) {
-        self.health.total.summaries_missing += 1;
+        self.health.change(|total| total.summaries_missing += 1);
         self.count_batch(node, 0, 1);
     }
 

@@ -24,6 +24,7 @@ mod hosts;
 mod kept;
 mod midrun;
 mod saved;
+mod slices;
 
 pub(super) const START: i64 = 1_700_000_040; // 2023-11-14T22:14:00Z, a whole minute
 
@@ -214,7 +215,7 @@ fn what_comes_twice_changes_nothing() {
     for _ in 0..3 {
         partition.apply(&delta(0, &[("10.0.0.1", 10)]));
     }
-    let stats = partition.interfaces().next().unwrap().interface.tally.total;
+    let stats = partition.interfaces().next().unwrap().interface.tally.total();
     assert_eq!(stats.bytes, 10);
     assert_eq!(partition.report().errors["delta_duplicates"], 2);
 }
@@ -234,7 +235,7 @@ fn summaries_of_a_run_that_says_to_be_older_are_counted_as_missing_and_told_once
     assert_eq!(partition.report().errors["summaries_stale"], 3);
     let state = partition.interfaces().next().unwrap();
     assert_eq!((state.batches["n"].received, state.batches["n"].missing), (1, 3));
-    assert_eq!((state.health.total.summaries_missing, state.interface.tally.total.bytes), (3, 10));
+    assert_eq!((state.health.total().summaries_missing, state.interface.tally.total().bytes), (3, 10));
 }
 
 #[test]

@@ -18,6 +18,9 @@ use crate::report::AggregatorReport;
 /// The state is kept at most so many times as often as keeping it takes: a large one is kept less often.
 const COST: u32 = 20;
 
+/// How long a delta is gone through before questions, and the bus, have their turn.
+const SLICE: Duration = Duration::from_millis(50);
+
 /// What the bus said of the stream of deltas.
 #[derive(Clone, Copy, Debug)]
 struct Begin {
@@ -27,12 +30,21 @@ struct Begin {
     whole: bool,
 }
 
+/// A delta that takes more than one slice.
+struct Busy {
+    queued: Queued,
+    delta: Delta,
+    at: Position,
+}
+
 /// State of a shard.
 pub struct ShardState {
     args: ShardArgs,
     begin: Begin,
     /// Made when the first delta comes: most partitions of a small site have no interface.
     partition: Option<Box<Partition>>,
+    /// The delta that it is going through.
+    busy: Option<Busy>,
     /// The last delta that is in the state.
     at: Position,
     /// The last delta whose effects are stored: until there, what a delta causes was done before.
@@ -71,6 +83,7 @@ impl ShardState {
             args,
             begin: Begin { stream: replay.stream, whole: replay.whole },
             partition: None,
+            busy: None,
             at: nowhere,
             done: nowhere,
             reconciled: false,
@@ -124,12 +137,25 @@ impl ShardState {
         Ok(())
     }
 
-    /// Applies a delta; acknowledges it when what it caused is stored.
+    /// Applies a delta, however long that takes; acknowledges it when what it caused is stored.
+    ///
+    /// # Errors
+    /// As of [`ShardState::take`].
+    pub async fn delta(&mut self, queued: Queued) -> Result<(), ActorProcessingErr> {
+        self.take(queued).await?;
+        while self.is_busy() {
+            self.go_on().await?;
+        }
+        Ok(())
+    }
+
+    /// Begins to apply a delta; acknowledges it when what it caused is stored. Where that takes long, it is
+    /// gone on with ([`ShardState::go_on`]) before anything else.
     ///
     /// # Errors
     /// Bus or store are closed, or the partition is another's by now; or [`Poison`]: the state is spoiled,
     /// and is to be begun anew without this delta.
-    pub async fn delta(&mut self, queued: Queued) -> Result<(), ActorProcessingErr> {
+    pub async fn take(&mut self, queued: Queued) -> Result<(), ActorProcessingErr> {
         let at = Position { stream: self.begin.stream, sequence: queued.sequence };
         if self.partition.is_none() {
             self.load().await?;
@@ -156,13 +182,35 @@ impl ShardState {
             partition.reload_scripts(&scripts);
         }
         partition.observe(&self.args.levels());
-        let applied = guarded(|| {
+        self.busy = Some(Busy { queued, delta, at });
+        self.go_on().await
+    }
+
+    /// True when there is a delta to go on with.
+    pub fn is_busy(&self) -> bool {
+        self.busy.is_some()
+    }
+
+    /// Goes on with the delta at hand, for a slice.
+    ///
+    /// # Errors
+    /// As of [`ShardState::take`].
+    pub async fn go_on(&mut self) -> Result<(), ActorProcessingErr> {
+        let (Some(Busy { queued, delta, at }), Some(partition)) = (self.busy.take(), &mut self.partition)
+        else {
+            return Ok(());
+        };
+        let stepped = guarded(|| {
             #[cfg(test)]
             assert_ne!(delta.producer.interface, "poison", "a test says so");
-            partition.apply(&delta)
+            partition.step(&delta, SLICE)
         });
-        let output = match applied {
-            Ok(output) => output,
+        let output = match stepped {
+            Ok(Some(output)) => output,
+            Ok(None) => {
+                self.busy = Some(Busy { queued, delta, at });
+                return Ok(());
+            }
             Err(cause) => {
                 self.partition = None;
                 return Err(Poison { at, kept: self.kept, cause }.into());
@@ -241,12 +289,26 @@ impl ShardState {
         Ok(answer)
     }
 
+    /// Ends what it is at, as if the deadline of its runs had come.
+    ///
+    /// # Errors
+    /// As of [`ShardState::take`].
+    pub async fn finish(&mut self) -> Result<(), ActorProcessingErr> {
+        while self.is_busy() {
+            if let Some(partition) = &mut self.partition {
+                partition.hurry();
+            }
+            self.go_on().await?;
+        }
+        Ok(())
+    }
+
     /// Keeps the state for whoever comes next.
     ///
     /// # Errors
     /// The store is closed, or the partition is another's by now.
     pub async fn leave(&mut self) -> Result<(), ActorProcessingErr> {
-        if self.partition.is_none() || self.at == self.kept {
+        if self.partition.is_none() || self.is_busy() || self.at == self.kept {
             return Ok(());
         }
         if self.at != self.done && self.at.is_done_at(self.done) {

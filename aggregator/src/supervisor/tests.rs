@@ -23,6 +23,7 @@ use crate::keeper::Times;
 
 mod faults;
 mod http;
+mod long_run;
 mod others;
 mod parts;
 mod takeover;

@@ -199,6 +199,20 @@ fn local_hosts_tell_what_their_bytes_were_for_and_what_they_are() {
 }
 
 #[test]
+fn bytes_of_hosts_are_told_by_transport_and_fins_by_direction() {
+    let (_, items) = replay();
+    let mut all = shared::model::HostCounters::default();
+    for delta in deltas(&items) {
+        delta.hosts.iter().for_each(|host| all.add(&host.counters));
+    }
+    assert!(all.tcp_bytes_sent > 0 && all.udp_bytes_sent > 0 && all.fin_sent > 0, "{all:?}");
+    assert!(all.tcp_bytes_sent + all.udp_bytes_sent <= all.bytes_sent);
+    // Both sides of every flow are hosts.
+    assert_eq!((all.tcp_bytes_sent, all.udp_bytes_sent), (all.tcp_bytes_rcvd, all.udp_bytes_rcvd));
+    assert_eq!(all.fin_sent, all.fin_rcvd);
+}
+
+#[test]
 fn the_scores_of_a_flow_add_up_and_the_weightiest_alert_is_told_so() {
     let weighs = |name: &str, hook: &str, score: u32| {
         let text = format!("#{{ hooks: #{{ {hook}: |now, config| store_alert(#{{ score: {score} }}) }} }}");

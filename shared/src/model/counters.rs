@@ -116,6 +116,18 @@ counters! {
         p2p_bytes,
         /// Seconds in which packets of the host were seen; counted by the aggregator, of summaries.
         active_seconds,
+        /// Bytes sent by TCP.
+        tcp_bytes_sent,
+        /// Bytes received by TCP.
+        tcp_bytes_rcvd,
+        /// Bytes sent by UDP.
+        udp_bytes_sent,
+        /// Bytes received by UDP.
+        udp_bytes_rcvd,
+        /// Flows in which the host said FIN; counted when they end.
+        fin_sent,
+        /// Flows in which it was told FIN; counted when they end.
+        fin_rcvd,
     }
 }
 
@@ -156,6 +168,10 @@ counters! {
         arp_strangers,
         /// TCP segments of hosts of the network that are missing for good.
         tcp_lost,
+        /// TCP resets received by the network.
+        rst_rcvd,
+        /// Flows to the network that said FIN without a connection.
+        fin_unanswered_rcvd,
     }
 }
 
@@ -264,7 +280,7 @@ mod tests {
             *counters.slot(id).unwrap() = id as u64 + 1;
         }
         assert_eq!(counters.bytes_sent, 1);
-        assert_eq!((counters.score, counters.active_seconds), (20, HostCounters::NAMES.len() as u64));
+        assert_eq!((counters.score, counters.fin_rcvd), (20, HostCounters::NAMES.len() as u64));
         assert!(counters.slot(HostCounters::NAMES.len()).is_none());
     }
 

@@ -10,11 +10,11 @@ use rhai::{AST, Dynamic, Engine, EvalAltResult, FnPtr, FuncArgs, Map, Scope};
 use serde_json::Value;
 
 use super::lists::Lists;
-use super::lowered::{Expr, How, Input, Program};
+use super::lowered::{How, Input, Program};
 use super::memory::SharedMemory;
 use super::observer::{Observed, Observer};
 use super::schema::Schema;
-use super::source::{Origin, ScriptSource};
+use super::source::ScriptSource;
 use super::value::from_json;
 use super::{CallResult, ElementParams, FlowHook, HookName, ScriptError, ScriptLimits, ScriptMeta};
 use crate::model::{FlowRecord, Granularity, Timestamp};
@@ -35,6 +35,7 @@ mod lower_tests;
 #[cfg(test)]
 mod manual_tests;
 mod run;
+mod script;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
@@ -45,6 +46,8 @@ use error::{parse_error, runtime_error};
 pub use event::{EventInput, EventScript};
 use host::{FlowHandle, Host};
 pub use run::Run;
+use script::Programs;
+pub use script::Script;
 pub use when::Need;
 
 /// A hook, and how it runs.
@@ -69,78 +72,6 @@ pub struct ScriptEngine {
     /// Lowered hooks are interpreted all the same.
     interprets: Cell<bool>,
     compiled: Cell<u64>,
-}
-
-/// A compiled script.
-pub struct Script {
-    meta: ScriptMeta,
-    ast: AST,
-    hash: String,
-    /// Name of its source, from which its key may come.
-    name: String,
-    origin: Origin,
-    programs: Rc<Programs>,
-    schema: Rc<Schema>,
-}
-
-/// The hooks of a script that are lowered.
-#[derive(Debug, Default)]
-struct Programs {
-    flow: [Option<Program>; FlowHook::ALL.len()],
-    element: [Option<Program>; Granularity::PERIODS.len()],
-    /// What has to be so for any hook to be called.
-    when: Option<Expr>,
-    /// Every hook is, and a run needs nothing else: what a run begins with may wait until it is needed.
-    suffice: bool,
-}
-
-impl Script {
-    /// What the script declares.
-    pub fn meta(&self) -> &ScriptMeta {
-        &self.meta
-    }
-
-    /// XXH3-64 of its text in hexadecimal.
-    pub fn hash(&self) -> &str {
-        &self.hash
-    }
-
-    /// Name of its source.
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// True when it is what this source compiles to.
-    pub fn is_of(&self, source: &ScriptSource) -> bool {
-        self.name == source.name && self.origin == source.origin && self.hash == source.hash()
-    }
-
-    /// What its configuration may be.
-    pub fn schema(&self) -> &Schema {
-        &self.schema
-    }
-
-    /// Where it came from.
-    pub fn origin(&self) -> &Origin {
-        &self.origin
-    }
-
-    /// Comparisons that all have to hold for a flow hook to be called, so that somebody who knows a
-    /// field without a record may spare making one.
-    pub fn needs(&self) -> Vec<Need<'_>> {
-        let mut needs = self.programs.when.as_ref().map(when::needs).unwrap_or_default();
-        let hooks = FlowHook::ALL.into_iter().filter(|hook| self.meta.hooks.contains(&HookName::Flow(*hook)));
-        let of_hook = |hook: FlowHook| {
-            self.programs.flow[hook as usize].as_ref().map(when::needs_of).unwrap_or_default()
-        };
-        // One filter is for all hooks of a script.
-        let shared = hooks.map(of_hook).reduce(|mut all, more| {
-            all.retain(|need| more.contains(need));
-            all
-        });
-        needs.extend(shared.unwrap_or_default());
-        needs
-    }
 }
 
 /// How a run began.
@@ -194,6 +125,7 @@ impl ScriptEngine {
     /// Tells the observer, if there is one.
     fn observed(&self, script: &str, function: &str, about: &dyn Fn() -> String, result: &CallResult) {
         if let Some(observer) = &mut *self.observer.borrow_mut() {
+            let took = self.host.elapsed();
             let (operations, reads) = self.host.take_watched();
             let about = about();
             let CallResult { effects, error, .. } = result;
@@ -203,6 +135,7 @@ impl ScriptEngine {
                 about: &about,
                 reads,
                 operations,
+                took,
                 effects,
                 error: error.as_ref(),
             });

@@ -148,12 +148,16 @@ pub enum Lifecycle {
     Load,
 }
 
-/// What a script does with a capture, for `flowhook script test`.
+/// What a script does with a capture, or with log lines, for `flowhook script test`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Expectation {
     /// The capture file, seen from the script's folder.
-    pub capture: PathBuf,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub capture: Option<PathBuf>,
+    /// The file of log lines, for scripts of kind `syslog`; likewise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log: Option<PathBuf>,
     /// Alerts by type that it triggers or stores; of other types there are none.
     #[serde(default)]
     pub alerts: BTreeMap<String, u64>,

@@ -1,5 +1,7 @@
 //! Watching calls of scripts, for the tools that show them to who writes a script.
 
+use std::time::Duration;
+
 use super::{Effect, ScriptError};
 
 /// One call of a script that has ended.
@@ -11,10 +13,13 @@ pub struct Observed<'a> {
     pub function: &'a str,
     /// What it was called for: a flow's ends, an element's value; empty for `setup` and `teardown`.
     pub about: &'a str,
-    /// Fields of the flow that it read, in order of the manual.
-    pub reads: Vec<&'static str>,
+    /// Fields of the flow that it read, in order of the manual; of an element counters and fields, such as
+    /// `delta.bytes`.
+    pub reads: Vec<String>,
     /// Operations of the interpreter.
     pub operations: u64,
+    /// Wall time.
+    pub took: Duration,
     /// What it asked for.
     pub effects: &'a [Effect],
     /// What went wrong.

@@ -75,6 +75,7 @@ pub fn builtin() -> Vec<ScriptSource> {
         "desktop_or_file_sharing_session",
         "device_protocol_not_allowed",
         "dga_domain",
+        "disk_monitor",
         "dns_contacts",
         "dns_data_exfiltration",
         "dns_flood",

@@ -24,18 +24,23 @@ pub struct EntityInfo {
 
 /// What `params.stats` and `params.delta` are: they read as maps of counters, and cost nothing until read.
 #[derive(Clone, Debug)]
-pub struct Counters(pub Rc<Counts>);
+pub struct Counters {
+    /// The key of `params` that it is.
+    pub of: &'static str,
+    /// By name.
+    pub counts: Rc<Counts>,
+}
 
 impl Counters {
     /// One counter; `()` when there is none of that name, as in a map.
     pub fn get(&self, name: &str) -> Dynamic {
-        let found = self.0.iter().find(|(known, _)| *known == name);
+        let found = self.counts.iter().find(|(known, _)| *known == name);
         found.map_or(Dynamic::UNIT, |(_, count)| Dynamic::from(whole(*count)))
     }
 
     /// A map of all.
     pub fn map(&self) -> Map {
-        self.0.iter().map(|(name, count)| ((*name).into(), Dynamic::from(whole(*count)))).collect()
+        self.counts.iter().map(|(name, count)| ((*name).into(), Dynamic::from(whole(*count)))).collect()
     }
 }
 
@@ -98,7 +103,7 @@ fn json_at(value: &Dynamic, depth: usize) -> Result<Value, String> {
         return pairs.collect::<Result<_, _>>().map(Value::Object);
     }
     if let Some(counters) = value.read_lock::<Counters>() {
-        let pairs = counters.0.iter().map(|(name, count)| ((*name).to_owned(), whole(*count).into()));
+        let pairs = counters.counts.iter().map(|(name, count)| ((*name).to_owned(), whole(*count).into()));
         return Ok(Value::Object(pairs.collect()));
     }
     if let Some(entity) = value.read_lock::<EntityInfo>() {

@@ -38,6 +38,9 @@ pub struct TestArgs {
     all: bool,
 }
 
+/// Calls shown in one answer at most.
+const MOST_SHOWN: usize = 10_000;
+
 /// What the calls of one trial were.
 #[derive(Debug, Default, Serialize)]
 struct Calls {
@@ -47,15 +50,55 @@ struct Calls {
     errors: u64,
     /// Operations of the interpreter, of all calls.
     operations: u64,
+    /// Wall time of all calls, watched and interpreted.
+    micros: u64,
+    /// Calls that asked for something or failed, or all of them; the first ten thousand.
+    #[serde(rename = "each")]
+    shown: Vec<Call>,
+}
+
+/// One call.
+#[derive(Debug, Serialize)]
+struct Call {
+    function: String,
+    /// What it was called for; absent of `setup` and `teardown`.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    about: String,
+    reads: Vec<String>,
+    operations: u64,
+    micros: u64,
+    effects: Vec<Effect>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+}
+
+impl Call {
+    fn of(call: &Observed<'_>) -> Self {
+        Self {
+            function: call.function.to_owned(),
+            about: call.about.to_owned(),
+            reads: call.reads.clone(),
+            operations: call.operations,
+            micros: u64::try_from(call.took.as_micros()).unwrap_or(u64::MAX),
+            effects: call.effects.to_vec(),
+            error: call.error.map(ToString::to_string),
+        }
+    }
+}
+
+/// What calls are made for.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Input {
+    Capture(PathBuf),
+    Log(PathBuf),
 }
 
 /// What came of one capture, or of one file of log lines.
 #[derive(Debug, Serialize)]
 struct Report {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    capture: Option<PathBuf>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    log: Option<PathBuf>,
+    #[serde(flatten)]
+    input: Input,
     /// Lines that are none of syslog, by what is wrong.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     malformed: BTreeMap<String, u64>,
@@ -81,28 +124,19 @@ pub fn test(args: &TestArgs, config: &Config, output: Output) -> Result<(), Fail
     let given = args.script_config.as_deref().map(serde_json::from_str).transpose();
     let given = given.map_err(|error| Failure::config(format!("--script-config: {error}")))?;
     let mut reports = Vec::new();
-    let (shown, all) = (output == Output::Text, args.all);
-    if let Some(log) = &args.log {
-        let calls = Rc::new(RefCell::new(Calls::default()));
-        let observer = || Some(watch(Rc::clone(&calls), shown, all));
-        let settings = ScriptSettings { config: given, ..ScriptSettings::default() };
-        let (alerts, malformed) = trial::lines(&source, log, settings, config, &observer)?;
-        let calls = std::mem::take(&mut *calls.borrow_mut());
-        let log = Some(log.clone());
-        let report = Report { capture: None, log, malformed, calls, alerts, expected: None };
-        if output == Output::Text {
-            print(&summary(&report));
-        }
-        return outcome(&[report], output);
-    }
-    for (capture, expected, own) in captures(args, &source, script.meta())? {
+    for Wanted { input, expected, config: own } in wanted(args, &source, script.meta())? {
         let settings = ScriptSettings { config: given.clone().or(own), ..ScriptSettings::default() };
         let calls = Rc::new(RefCell::new(Calls::default()));
-        let observer = || Some(watch(Rc::clone(&calls), shown, all));
-        let trial = trial::run(&source, &capture, settings, config, &observer, false)?;
+        let observer = || Some(watch(Rc::clone(&calls), output, args.all));
+        let (alerts, malformed) = match &input {
+            Input::Capture(capture) => {
+                let trial = trial::run(&source, capture, settings, config, &observer, false)?;
+                (trial.alerts, BTreeMap::new())
+            }
+            Input::Log(log) => trial::lines(&source, log, settings, config, &observer)?,
+        };
         let calls = std::mem::take(&mut *calls.borrow_mut());
-        let (alerts, malformed) = (trial.alerts, BTreeMap::new());
-        reports.push(Report { capture: Some(capture), log: None, malformed, calls, alerts, expected });
+        reports.push(Report { input, malformed, calls, alerts, expected });
         if let (Output::Text, Some(report)) = (output, reports.last()) {
             print(&summary(report));
         }
@@ -121,16 +155,21 @@ fn outcome(reports: &[Report], output: Output) -> Result<(), Failure> {
     }
 }
 
-type Wanted = (PathBuf, Option<BTreeMap<String, u64>>, Option<serde_json::Value>);
+/// One input to run, with what is expected and the configuration for it.
+struct Wanted {
+    input: Input,
+    expected: Option<BTreeMap<String, u64>>,
+    config: Option<serde_json::Value>,
+}
 
-/// The captures to run, each with what is expected and the configuration for it.
-fn captures(args: &TestArgs, source: &ScriptSource, meta: &ScriptMeta) -> Result<Vec<Wanted>, Failure> {
-    if let Some(capture) = &args.capture {
-        return Ok(vec![(capture.clone(), None, None)]);
+fn wanted(args: &TestArgs, source: &ScriptSource, meta: &ScriptMeta) -> Result<Vec<Wanted>, Failure> {
+    let capture = args.capture.clone().map(Input::Capture);
+    if let Some(input) = capture.or_else(|| args.log.clone().map(Input::Log)) {
+        return Ok(vec![Wanted { input, expected: None, config: None }]);
     }
     if meta.expect.is_empty() {
-        let cause =
-            "give a --capture, or the script an attribute expect: [#{ capture: \"FILE\", alerts: #{ … } }]";
+        let cause = "give a --capture, or the script an attribute expect: [#{ capture: \"FILE\", alerts: #{ … } }] \
+                     (of log lines --log, and log: \"FILE\")";
         return Err(Failure::config(format!("script {}: {cause}", meta.key)));
     }
     let folder = match &source.origin {
@@ -138,20 +177,28 @@ fn captures(args: &TestArgs, source: &ScriptSource, meta: &ScriptMeta) -> Result
         Origin::Builtin | Origin::Inline => PathBuf::new(),
     };
     let wanted = |e: &shared::script::meta::Expectation| {
-        (folder.join(&e.capture), Some(e.alerts.clone()), e.config.clone())
+        let capture = e.capture.as_ref().map(|capture| Input::Capture(folder.join(capture)));
+        let input = capture.or_else(|| e.log.as_ref().map(|log| Input::Log(folder.join(log))))?;
+        Some(Wanted { input, expected: Some(e.alerts.clone()), config: e.config.clone() })
     };
-    Ok(meta.expect.iter().map(wanted).collect())
+    Ok(meta.expect.iter().filter_map(wanted).collect())
 }
 
-/// Counts calls and prints those of interest.
-fn watch(calls: Rc<RefCell<Calls>>, shown: bool, all: bool) -> Observer {
+/// Counts calls, and shows those of interest.
+fn watch(calls: Rc<RefCell<Calls>>, output: Output, all: bool) -> Observer {
     Box::new(move |call: &Observed<'_>| {
         let mut calls = calls.borrow_mut();
         *calls.calls.entry(call.function.to_owned()).or_default() += 1;
         calls.errors += u64::from(call.error.is_some());
         calls.operations += call.operations;
-        if shown && (all || call.error.is_some() || !call.effects.is_empty()) {
-            print(&told(call));
+        calls.micros += u64::try_from(call.took.as_micros()).unwrap_or(u64::MAX);
+        if !all && call.error.is_none() && call.effects.is_empty() {
+            return;
+        }
+        match output {
+            Output::Text => print(&told(call)),
+            Output::Json if calls.shown.len() < MOST_SHOWN => calls.shown.push(Call::of(call)),
+            Output::Json => {}
         }
     })
 }
@@ -162,7 +209,9 @@ fn told(call: &Observed<'_>) -> String {
         [] => String::new(),
         reads => format!("; reads {}", reads.join(", ")),
     };
-    let mut text = format!("{} {} ({} operations{reads})\n", call.function, call.about, call.operations);
+    let micros = call.took.as_micros();
+    let mut text =
+        format!("{} {} ({} operations, {micros} µs{reads})\n", call.function, call.about, call.operations);
     for effect in call.effects {
         text.push_str("    ");
         text.push_str(&shown(effect));
@@ -204,14 +253,15 @@ fn summary(report: &Report) -> String {
         0 => "none".to_owned(),
         _ => counts.iter().map(|(name, n)| format!("{name} {n}")).collect::<Vec<_>>().join(", "),
     };
-    let Calls { calls, errors, operations } = &report.calls;
+    let Calls { calls, errors, operations, micros, .. } = &report.calls;
     let total: u64 = calls.values().sum();
-    let input = report.capture.as_ref().or(report.log.as_ref()).map(|path| path.display().to_string());
-    let input = input.unwrap_or_default();
+    let (Input::Capture(input) | Input::Log(input)) = &report.input;
     let mut text = format!(
-        "{input}: calls: {}; {errors} failed; {} operations a call\n  alerts: {}\n",
+        "{}: calls: {}; {errors} failed; {} operations and {:.1} µs a call\n  alerts: {}\n",
+        input.display(),
         counts(calls),
         operations / total.max(1),
+        *micros as f64 / total.max(1) as f64,
         counts(&report.alerts)
     );
     for (cause, lines) in &report.malformed {

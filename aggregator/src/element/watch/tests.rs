@@ -98,7 +98,7 @@ fn a_round_begins_once_a_period_and_does_not_overtake_the_one_before() {
 fn what_was_counted_is_told_to_scripts() {
     let mut host = watch(json!({}));
     host.step(Timestamp::from_secs(60), round(2, 5));
-    let MonitorCounters { rounds, probes, replies, lost, rtt_us, .. } = host.tally.total;
+    let MonitorCounters { rounds, probes, replies, lost, rtt_us, .. } = host.tally.total();
     assert_eq!((rounds, probes, replies, lost, rtt_us), (1, 3, 2, 1, 10_000));
     assert_eq!(
         host.levels(),

@@ -154,7 +154,7 @@ fn what_comes_late_or_out_of_order_calls_no_hook_again() {
         let mut partition = partition(script(text), serde_json::json!({}));
         let apply = |at: &i64| partition.apply(&delta(*at, &[("10.0.0.1", 1)]));
         let outputs: Vec<Output> = order.iter().map(apply).collect();
-        let bytes = partition.interfaces().next().unwrap().interface.tally.total.bytes;
+        let bytes = partition.interfaces().next().unwrap().interface.tally.total().bytes;
         (said(&outputs), bytes, partition.report().hooks["min"])
     };
     let in_order: Vec<i64> = (0..180).collect();

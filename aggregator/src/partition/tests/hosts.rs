@@ -54,3 +54,19 @@ fn a_sample_is_of_the_same_hosts_each_time_and_none_is_none() {
     assert!((50..200).contains(&first.len()), "about one in twenty: {}", first.len());
     assert_eq!(sample(), first);
 }
+
+#[test]
+fn idle_hosts_are_forgotten_when_no_hook_would_call_them_any_more() {
+    let kept = |text: &str| {
+        let mut partition = partition(script(text), serde_json::json!({}));
+        // The hour ends after 46 minutes.
+        for at in (0..2760).step_by(60).chain([2759, 2760]) {
+            let mut hosts = vec![("10.0.0.2", 1)];
+            hosts.extend((at == 0).then_some(("10.0.0.1", 1)));
+            partition.apply(&delta(at, &hosts));
+        }
+        partition.interfaces().next().unwrap().hosts.len()
+    };
+    assert_eq!(kept("#{ hooks: #{ hour: |p| () } }"), 1);
+    assert_eq!(kept("#{ hooks: #{ day: |p| () } }"), 2, "the day's hook calls both");
+}

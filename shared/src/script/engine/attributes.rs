@@ -57,6 +57,9 @@ pub fn read(map: &Map, source: &ScriptSource) -> Result<ScriptMeta, String> {
             "expect" => {
                 let value = to_json(value).map_err(|e| format!("{name}: {e}"))?;
                 meta.expect = serde_json::from_value(value).map_err(|e| format!("{name}: {e}"))?;
+                if meta.expect.iter().any(|of| of.capture.is_some() == of.log.is_some()) {
+                    return Err(format!("{name}: each has a capture or a log"));
+                }
             }
             "lifecycle" => {
                 meta.lifecycle = one_of(name, value, |name| match name {

@@ -1,7 +1,9 @@
 //! What a running script can reach: the flow, the time, and a list of what it asks for.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
 use std::rc::Rc;
+use std::time::Duration;
 
 use rhai::{Dynamic, Engine, EvalAltResult, ImmutableString};
 
@@ -31,6 +33,14 @@ pub const OUT_OF_OPERATIONS: bool = false;
 /// A function's answer, or an error with a position.
 pub type Answer<T> = Result<T, Box<EvalAltResult>>;
 
+/// What a call has read.
+struct Reads {
+    /// Of the flow's fields, by their places.
+    flow: Vec<bool>,
+    /// Of an element's counters and fields, such as `delta.bytes`.
+    element: BTreeSet<String>,
+}
+
 /// State of the call under way.
 pub struct Host {
     limits: ScriptLimits,
@@ -50,8 +60,8 @@ pub struct Host {
     floor: Cell<i64>,
     /// Bytes that the thread had ever taken when the call began.
     taken: Cell<u64>,
-    /// Which of the flow's fields were read, while somebody watches.
-    reads: RefCell<Option<Vec<bool>>>,
+    /// What was read, while somebody watches.
+    reads: RefCell<Option<Reads>>,
 }
 
 impl Host {
@@ -76,25 +86,38 @@ impl Host {
 
     /// Notes operations and reads from now on.
     pub fn watch_calls(&self) {
-        *self.reads.borrow_mut() = Some(vec![false; FLOW_FIELDS.len()]);
+        *self.reads.borrow_mut() =
+            Some(Reads { flow: vec![false; FLOW_FIELDS.len()], element: BTreeSet::new() });
     }
 
     /// Operations and fields read since the last time.
-    pub fn take_watched(&self) -> (u64, Vec<&'static str>) {
+    pub fn take_watched(&self) -> (u64, Vec<String>) {
         let mut reads = Vec::new();
-        if let Some(flags) = &mut *self.reads.borrow_mut() {
-            for (field, read) in FLOW_FIELDS.iter().zip(flags) {
+        if let Some(watched) = &mut *self.reads.borrow_mut() {
+            for (field, read) in FLOW_FIELDS.iter().zip(&mut watched.flow) {
                 if std::mem::take(read) {
-                    reads.push(field.name);
+                    reads.push(field.name.to_owned());
                 }
             }
+            reads.extend(std::mem::take(&mut watched.element));
         }
         (self.operations.take(), reads)
     }
 
+    /// Time since the call began.
+    pub fn elapsed(&self) -> Duration {
+        self.watch.get().elapsed()
+    }
+
     fn note_read(&self, place: usize) {
-        if let Some(read) = self.reads.borrow_mut().as_mut().and_then(|flags| flags.get_mut(place)) {
+        if let Some(read) = self.reads.borrow_mut().as_mut().and_then(|reads| reads.flow.get_mut(place)) {
             *read = true;
+        }
+    }
+
+    fn note_read_of(&self, map: &str, name: &str) {
+        if let Some(reads) = &mut *self.reads.borrow_mut() {
+            reads.element.insert(format!("{map}.{name}"));
         }
     }
 
@@ -256,17 +279,24 @@ pub fn register(engine: &mut Engine, host: &Rc<Host>) {
         let message = Some(message.to_owned());
         flow.0.ask(Effect::Trigger(AlertRequest { score: Some(score), message, ..AlertRequest::default() }))
     });
-    register_entity_info(engine);
-    register_counters(engine);
+    register_entity_info(engine, host);
+    register_counters(engine, host);
 }
 
 /// What maps can do.
-fn register_counters(engine: &mut Engine) {
+fn register_counters(engine: &mut Engine, host: &Rc<Host>) {
     engine.register_type_with_name::<Counters>("Counters");
-    engine.register_indexer_get(|counters: &mut Counters, name: &str| counters.get(name));
-    engine.register_fn("get", |counters: &mut Counters, name: &str| counters.get(name));
+    let read = |host: &Rc<Host>| {
+        let host = Rc::clone(host);
+        move |counters: &mut Counters, name: &str| {
+            host.note_read_of(counters.of, name);
+            counters.get(name)
+        }
+    };
+    engine.register_indexer_get(read(host));
+    engine.register_fn("get", read(host));
     engine.register_fn("contains", |counters: &mut Counters, name: &str| !counters.get(name).is_unit());
-    engine.register_fn("len", |counters: &mut Counters| counters.0.len() as i64);
+    engine.register_fn("len", |counters: &mut Counters| counters.counts.len() as i64);
     engine.register_fn("keys", |counters: &mut Counters| {
         counters.map().into_keys().map(|k| Dynamic::from(ImmutableString::from(k))).collect::<rhai::Array>()
     });
@@ -278,11 +308,13 @@ fn register_counters(engine: &mut Engine) {
     engine.register_fn("to_debug", |counters: &mut Counters| format!("{:?}", counters.map()));
 }
 
-fn register_entity_info(engine: &mut Engine) {
+fn register_entity_info(engine: &mut Engine, host: &Rc<Host>) {
     engine.register_type_with_name::<EntityInfo>("EntityInfo");
     engine.register_fn("to_string", |entity: &mut EntityInfo| entity.text.clone());
     engine.register_fn("to_debug", |entity: &mut EntityInfo| entity.text.clone());
-    engine.register_indexer_get(|entity: &mut EntityInfo, field: &str| -> Answer<Dynamic> {
+    let host = Rc::clone(host);
+    engine.register_indexer_get(move |entity: &mut EntityInfo, field: &str| -> Answer<Dynamic> {
+        host.note_read_of("entity_info", field);
         match entity.fields.get(field) {
             Some(value) => Ok(from_json(value)),
             None => Err(format!("entity_info has no field '{field}'").into()),

@@ -8,7 +8,7 @@ use serde_json::json;
 use super::*;
 use crate::script::ScriptKind;
 use crate::script::lists::List;
-use crate::script::source::{builtin, load_dir};
+use crate::script::source::{Origin, builtin, load_dir};
 
 mod chance;
 mod grammar;

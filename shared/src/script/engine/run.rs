@@ -215,13 +215,13 @@ pub(super) fn params_map(params: &ElementParams, config: Dynamic, key: &str) -> 
     set("first_run", params.first_run.into());
     set("ifid", i64::from(params.ifid).into());
     set("ts_enabled", params.ts_enabled.into());
-    set("stats", Dynamic::from(Counters(Rc::new(params.stats.clone()))));
-    set("delta", Dynamic::from(Counters(Rc::new(params.delta.clone()))));
+    set("stats", Dynamic::from(Counters { of: "stats", counts: Rc::new(params.stats.clone()) }));
+    set("delta", Dynamic::from(Counters { of: "delta", counts: Rc::new(params.delta.clone()) }));
     let categories = AppCategory::ALL.iter();
     let categories = categories.filter_map(|category| Some((category.name(), params.category(*category)?)));
-    set("categories", Dynamic::from(Counters(Rc::new(categories.collect()))));
+    set("categories", Dynamic::from(Counters { of: "categories", counts: Rc::new(categories.collect()) }));
     let counted = |(name, flows, bytes): &(String, u64, u64)| {
-        let counts = Counters(Rc::new(vec![("flows", *flows), ("bytes", *bytes)]));
+        let counts = Counters { of: "l7", counts: Rc::new(vec![("flows", *flows), ("bytes", *bytes)]) };
         (name.as_str().into(), Dynamic::from(counts))
     };
     set("l7", Dynamic::from(params.l7.iter().map(counted).collect::<Map>()));
