@@ -132,7 +132,7 @@ fn nothing_that_comes_out_of_a_process_holds_a_secret() {
          [scripts]\nbuiltin = false\n[events]\nalerts = \"all\"\n
          [aggregator.api]\nlisten = \"127.0.0.1:{port}\"\n
          token = [{{ name = \"ops\", secret = \"file:{kept}/token\", roles = [\"process_hooks\"] }}]\n
-         [notifier]\nallow_private_targets = true\n[notifier.hooks]\ndir = \"{{dir}}/hooks\"\n
+         [notifier]\nallow_private_targets = true\nreferences = [\"file:{file}\"]\n[notifier.hooks]\ndir = \"{{dir}}/hooks\"\n
          [[notifier.endpoint]]\nname = \"of-file\"\nkind = \"webhook\"\n
          params = {{ url = \"{far}/hook?key=zq9x-in-url\", batch = 1, shared_secret = \"file:{file}\",
                      username = \"ab\", password = \"env:TEST_PASSWORD\" }}\n

@@ -9,6 +9,7 @@ pub mod traffic;
 
 use std::io::Write;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 /// A file of `tests/data`.
@@ -58,7 +59,19 @@ pub fn wait_for<T>(what: &str, seconds: u64, mut condition: impl FnMut() -> Opti
     }
 }
 
-/// A port of 127.0.0.1 that nobody uses now.
+/// A port of 127.0.0.1 that nobody uses now, and that nobody is given who asks for any: a program that is
+/// started anew has to find it free again. The one after it is given to nobody.
 pub fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    /// Below those that Linux gives out by itself (`net.ipv4.ip_local_port_range`).
+    const PORTS: std::ops::Range<u16> = 10_000..32_000;
+    static TAKEN: AtomicU32 = AtomicU32::new(0);
+    // Another run of the tests beside this one begins elsewhere.
+    let begin = std::process::id().wrapping_mul(422);
+    let many = u32::from(PORTS.end - PORTS.start);
+    let next = || {
+        let place = begin.wrapping_add(TAKEN.fetch_add(2, Ordering::Relaxed)) % many;
+        PORTS.start + u16::try_from(place).unwrap()
+    };
+    let is_free = |port: &u16| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    std::iter::repeat_with(next).take(many as usize).find(is_free).unwrap()
 }

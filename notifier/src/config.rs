@@ -37,13 +37,13 @@ pub struct NotifierConfig {
     pub breaker_probe_s: u64,
     /// Seconds after which a claimed delivery is free again, should its lane have died.
     pub claim_lease_s: u64,
-    /// Most deliveries or messages handled at once.
+    /// Most alerts accepted, and given to the alert store, at once; endpoints take what their kind does.
     pub batch: usize,
     /// Days that finished deliveries are kept; dead letters stay.
     pub keep_days: u32,
     /// Folder of the scripts that endpoints of kind `shell` may run; empty runs none.
     pub shell_dir: String,
-    /// What endpoints and recipients that are edited may refer to: `env:NAME`, `file:PATH`, `file:FOLDER/`.
+    /// What endpoints, recipients and hooks that are edited may refer to: `env:NAME`, `file:PATH`, `file:FOLDER/`.
     pub references: Vec<String>,
     /// Serve recipients that are `local` alone: at a site whose hub serves the others.
     pub local_only: bool,
@@ -72,7 +72,7 @@ impl Default for NotifierConfig {
             breaker_failures: 5,
             breaker_probe_s: 30,
             claim_lease_s: 60,
-            batch: 64,
+            batch: 256,
             keep_days: 7,
             shell_dir: String::new(),
             references: Vec::new(),
@@ -230,7 +230,7 @@ impl NotifierConfig {
         range("http_timeout_s", self.http_timeout_s, 1, (self.claim_lease_s / 2).max(1));
         range("breaker_failures", self.breaker_failures.into(), 1, 1000);
         range("breaker_probe_s", self.breaker_probe_s, 1, 3600);
-        range("batch", self.batch as u64, 1, 256);
+        range("batch", self.batch as u64, 1, 1024);
         range("keep_days", self.keep_days.into(), 1, 3650);
         range("retry.base_ms", self.retry.base_ms, 1, 3_600_000);
         range("retry.cap_ms", self.retry.cap_ms, self.retry.base_ms, 86_400_000);

@@ -15,9 +15,8 @@ use shared::store::documents::{Document, DocumentKind};
 use crate::config::{EndpointConfig, NotifierConfig, Params, RecipientConfig, check_endpoint};
 use crate::endpoint::{self, EndpointDeps};
 use crate::redact;
+use crate::references;
 use crate::route::{ALERT_STORE, SCRIPT_HTTP};
-
-mod references;
 
 /// Knows the file's and opens the edited ones.
 #[derive(Clone, Debug)]

@@ -20,6 +20,7 @@ pub use self::error::{DeliveryError, Told};
 use crate::gate::GateConfig;
 use crate::http::HttpClient;
 use crate::messages::Messages;
+use crate::pace::Bound;
 use crate::params::schema_of;
 use crate::redact;
 
@@ -88,8 +89,8 @@ pub struct Manners {
     pub has_text: bool,
     /// What becomes of what the far end gets a second time.
     pub repetition: Repetition,
-    /// Requests in a minute that the far end takes, where its vendor names a bound.
-    pub per_minute: Option<u32>,
+    /// What the far end takes, where its vendor names a bound.
+    pub bound: Option<Bound>,
 }
 
 /// What becomes of what the far end gets a second time, because nobody knows whether it had come the
@@ -114,7 +115,7 @@ impl Manners {
             backoff_cap: None,
             has_text: false,
             repetition: Repetition::Known,
-            per_minute: None,
+            bound: None,
         }
     }
 
@@ -145,6 +146,11 @@ pub trait Endpoint: Send + Sync + std::fmt::Debug + 'static {
     /// that an operator may want to see; without secrets.
     async fn deliver_told(&self, batch: &[Delivery]) -> Vec<Told> {
         self.deliver(batch).await.into_iter().map(|result| result.map(|()| None)).collect()
+    }
+
+    /// Requests made so far, of which one delivery may need several; `None` when a batch is one.
+    fn requests(&self) -> Option<u64> {
+        None
     }
 
     /// Sends something harmless and says what the far end answered.

@@ -14,7 +14,7 @@ use shared::store::{Delivery, Dropped, Outcome};
 use crate::config::{DeadlineConfig, NotifierConfig, RecipientConfig};
 use crate::endpoint::{DeliveryError, Manners, Repetition};
 use crate::gate::GateConfig;
-use crate::pace::{Bucket, Pace};
+use crate::pace::{SharedPace, Window};
 
 /// How long the ledger itself would keep trying: longer than any lane. A delivery's deadline in the
 /// ledger less this is when it was accepted, or brought back from the dead; the lane's own deadline
@@ -95,30 +95,19 @@ pub struct Lane {
     probe: Option<(Timestamp, Duration)>,
     /// How many may have arrived at the last try: a probe with fewer would be another request.
     unknown: usize,
-    /// Until when the far end asked everybody to wait.
-    hold: Option<(Timestamp, Duration)>,
-    /// What may be tried of the bound by the minute.
-    bucket: Bucket,
-    /// What the far end takes in a minute, where that is known.
-    pace: Option<Pace>,
+    /// What was tried in the last minute, where that is bounded.
+    tried: Window,
+    /// How fast the far end is asked, by whoever else does too; `None` when there are many far ends.
+    pace: Option<SharedPace>,
     /// Deliveries claimed since one was chosen by its age.
     claimed: usize,
 }
 
 impl Lane {
-    /// A lane that has tried nothing.
-    pub fn new(policy: Policy) -> Self {
-        let pace = policy.manners.per_minute.map(Pace::new);
-        Self {
-            policy,
-            pace,
-            failures: 0,
-            probe: None,
-            unknown: 0,
-            hold: None,
-            bucket: Bucket::default(),
-            claimed: 0,
-        }
+    /// A lane that has tried nothing, towards a far end of which `pace` knows how fast it may be asked.
+    pub fn new(policy: Policy, pace: SharedPace) -> Self {
+        let pace = policy.manners.one_target.then_some(pace);
+        Self { policy, pace, failures: 0, probe: None, unknown: 0, tried: Window::default(), claimed: 0 }
     }
 
     /// True while the breaker is open.
@@ -128,31 +117,34 @@ impl Lane {
 
     /// Requests in a minute that the far end is asked to take at the moment, and how many at most, where a
     /// bound is known.
-    pub fn pace(&self) -> Option<(u32, u32)> {
-        self.pace.as_ref().map(Pace::now)
+    pub fn pace(&self) -> Option<(u32, Option<u32>)> {
+        self.pace.as_ref().and_then(|pace| pace.lock().now())
     }
 
-    /// What to do at `now`. A clock that was set back makes no wait longer than it was meant to be.
+    /// What to do at `now`. A claim that is followed by no request has to be said to be [`Self::unused`]. A
+    /// clock that was set back makes no wait longer than it was meant to be.
     pub fn turn(&mut self, now: Timestamp) -> Turn {
         let turn = match (self.unbounded_turn(now), self.policy.max_per_minute) {
-            (Turn::Claim(most), Some(per_minute)) => match self.bucket.fill(per_minute, now) {
-                tokens if tokens < 1.0 => Turn::Wait(self.bucket.wait(per_minute)),
-                tokens => Turn::Claim(most.min(tokens as usize)),
+            (Turn::Claim(most), Some(per_minute)) => match self.tried.room(per_minute, now) {
+                0 => Turn::Wait(self.tried.wait(per_minute, now)),
+                room => Turn::Claim(most.min(room)),
             },
             (turn, _) => turn,
         };
-        match (turn, &mut self.pace) {
-            (Turn::Claim(most), Some(pace)) => pace.wait(now).map_or(Turn::Claim(most), Turn::Wait),
+        match (turn, &self.pace) {
+            (Turn::Claim(most), Some(pace)) => pace.lock().take(now).map_or(Turn::Claim(most), Turn::Wait),
             (turn, _) => turn,
+        }
+    }
+
+    /// What was to be claimed led to no request.
+    pub fn unused(&mut self) {
+        if let Some(pace) = &self.pace {
+            pace.lock().give_back();
         }
     }
 
     fn unbounded_turn(&self, now: Timestamp) -> Turn {
-        if let Some((until, wait)) = self.hold
-            && let Some(left) = left(until, now)
-        {
-            return Turn::Wait(left.min(wait));
-        }
         match self.probe {
             None => Turn::Claim(self.policy.manners.batch),
             Some((at, wait)) => match left(at, now) {
@@ -177,17 +169,21 @@ impl Lane {
         over.then(|| self.dead(format!("{}: the endpoint fails", Dropped::Deadline.begins())))
     }
 
-    /// What results mean for the lane and for each delivery. A missing result counts as a failure.
+    /// What results mean for the lane and for each delivery, after so many requests. A missing result counts
+    /// as a failure.
     pub fn settle(
         &mut self,
         batch: Vec<Delivery>,
         results: Vec<Result<(), DeliveryError>>,
+        requests: u64,
         now: Timestamp,
     ) -> Vec<(Delivery, Outcome)> {
         let unknown = || Err(DeliveryError::retry("the endpoint did not say how it ended"));
-        self.bucket.take(batch.len());
-        if let Some(pace) = &mut self.pace {
-            pace.made();
+        if self.policy.max_per_minute.is_some() {
+            self.tried.add(now, batch.len());
+        }
+        if let Some(pace) = &self.pace {
+            pace.lock().made(requests, now);
         }
         let mut results = results;
         results.resize_with(batch.len(), unknown);
@@ -221,7 +217,7 @@ impl Lane {
         !joined || first.attempts == other.attempts
     }
 
-    /// Breaker and hold.
+    /// Breaker and pace.
     fn learn(&mut self, results: &[Result<(), DeliveryError>], now: Timestamp) {
         let failed = |result: &Result<(), DeliveryError>| {
             matches!(result, Err(DeliveryError::Retry { after: None, .. } | DeliveryError::Unknown { .. }))
@@ -247,11 +243,9 @@ impl Lane {
             Err(DeliveryError::Retry { after, .. }) => *after,
             _ => None,
         });
-        let asked = asked.max();
-        self.hold = asked.map(|wait| (later(now, wait), wait));
         // To wait for no time is what a kind says of what it has not sent.
-        if let (Some(pace), Some(_)) = (&mut self.pace, asked.filter(|wait| !wait.is_zero())) {
-            pace.too_fast(now);
+        if let (Some(pace), Some(wait)) = (&self.pace, asked.max().filter(|wait| !wait.is_zero())) {
+            pace.lock().asked_to_wait(wait, now);
         }
     }
 

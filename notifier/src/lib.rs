@@ -39,6 +39,7 @@ pub mod program;
 pub mod questions;
 pub mod recipient;
 pub mod redact;
+pub mod references;
 pub mod roster;
 pub mod route;
 pub mod supervisor;

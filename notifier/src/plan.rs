@@ -24,6 +24,7 @@ use crate::hook::scripts::Scripts;
 use crate::http::HttpClient;
 use crate::inhibit::Rules;
 use crate::lane::Policy;
+use crate::pace::SharedPace;
 use crate::recipient::{EndpointHealth, LaneHandle, RecipientArgs};
 use crate::roster::{Known, Roster};
 use crate::route::{ALERT_STORE, Router, SCRIPT_HTTP};
@@ -62,6 +63,8 @@ pub struct Plan {
     handles: BTreeMap<String, Arc<LaneHandle>>,
     /// How endpoints do, by name.
     healths: BTreeMap<String, Arc<EndpointHealth>>,
+    /// How fast far ends are asked: of an endpoint, or of one of its recipients.
+    paces: BTreeMap<(String, Option<String>), SharedPace>,
     told: BTreeSet<String>,
 }
 
@@ -135,6 +138,7 @@ impl Plan {
             origins: BTreeMap::new(),
             handles,
             healths: BTreeMap::new(),
+            paces: BTreeMap::new(),
             told: BTreeSet::new(),
         };
         plan.update().await?;
@@ -253,6 +257,11 @@ impl Plan {
             let health = self.healths.entry(recipient.endpoint.clone()).or_default();
             (recipient.endpoint.clone(), Arc::clone(health))
         });
+        let bound = policy.manners.bound;
+        let far_end = recipient.map_or(name, |recipient| &recipient.endpoint).to_owned();
+        let whose = bound.is_some_and(|bound| bound.each_recipient).then(|| name.to_owned());
+        let pace = self.paces.entry((far_end, whose)).or_default().clone();
+        pace.lock().set_most(bound.map(|bound| bound.per_minute));
         RecipientArgs {
             name: name.to_owned(),
             owner: format!("{}#{}/{name}", self.deps.owner, self.deps.instance),
@@ -262,6 +271,7 @@ impl Plan {
             endpoint,
             endpoint_health,
             policy,
+            pace,
             lease: Duration::from_secs(self.deps.config.claim_lease_s),
             handle: handle(&mut self.handles, name),
             fallback,
@@ -293,6 +303,7 @@ fn hook_manager(deps: &NotifierDeps) -> Result<ManagerArgs, String> {
         dir: config.dir(),
         python: config.python.clone().into(),
         scripts: Scripts::start(config.script_threads, &deps.clock)?,
+        references: deps.config.references.clone(),
     };
     let shared = Shared {
         store: Arc::clone(&deps.hooks),

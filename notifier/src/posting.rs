@@ -4,6 +4,7 @@
 //! here, the same for all: which alerts go together, and what happens to the others when one fails.
 
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -20,9 +21,14 @@ use crate::format::text;
 use crate::http::answer::Answer;
 use crate::http::{HttpClient, HttpUrl, Post};
 use crate::messages::Messages;
+use crate::pace::Bound;
 
 /// How long a batch may take before what is left of it is put off: less than a claim lasts.
 const PATIENCE: Duration = Duration::from_secs(15);
+
+/// Where several requests are under way at once, so many times as many alerts are taken together: the ledger
+/// is asked less often.
+const ROUNDS: usize = 4;
 
 /// What a test says.
 pub const TEST_TEXT: &str = "Test message of flowhook";
@@ -80,8 +86,8 @@ pub trait Posting: Send + Sync + fmt::Debug + 'static {
     /// What becomes of a request that is made a second time because nobody knows how the first ended.
     fn repetition(&self) -> Repetition;
 
-    /// Requests in a minute that the far end takes, where its vendor names a bound.
-    fn per_minute(&self) -> Option<u32> {
+    /// What the far end takes, where its vendor names a bound.
+    fn bound(&self) -> Option<Bound> {
         None
     }
 
@@ -130,17 +136,27 @@ pub trait Posting: Send + Sync + fmt::Debug + 'static {
 
 /// The endpoint of a [`Posting`].
 #[derive(Debug)]
-pub struct Poster<P>(pub P);
+pub struct Poster<P> {
+    kind: P,
+    /// Requests made so far.
+    requests: AtomicU64,
+}
 
 impl<P: Posting> Poster<P> {
+    /// Of this kind.
+    pub fn new(kind: P) -> Self {
+        Self { kind, requests: AtomicU64::new(0) }
+    }
+
     /// Alerts in one request; a message that is to be changed tells of one.
     fn most(&self) -> usize {
-        if self.0.messages().is_some() { 1 } else { self.0.batch().max(1) }
+        if self.kind.messages().is_some() { 1 } else { self.kind.batch().max(1) }
     }
 
     async fn send(&self, post: Post<'_>) -> Result<Answer, DeliveryError> {
-        let answer = self.0.http().exchange(post, self.0.reads()).await?;
-        self.0.read(&answer)?;
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        let answer = self.kind.http().exchange(post, self.kind.reads()).await?;
+        self.kind.read(&answer)?;
         Ok(answer)
     }
 
@@ -150,9 +166,9 @@ impl<P: Posting> Poster<P> {
         let to = &group.recipient;
         if matches!(alert.action, AlertAction::Release | AlertAction::Update)
             && let Some(message) = messages.of(to, &alert.id).await
-            && let Some(url) = self.0.message_url(&message)
+            && let Some(url) = self.kind.message_url(&message)
         {
-            match self.send(self.0.edit(group, &message, &url)).await {
+            match self.send(self.kind.edit(group, &message, &url)).await {
                 // Somebody has deleted it: the end is told by a message of its own.
                 Err(DeliveryError::Permanent { .. } | DeliveryError::Refused { .. }) => {}
                 Err(error) => return Err(error),
@@ -164,9 +180,9 @@ impl<P: Posting> Poster<P> {
                 }
             }
         }
-        let answer = self.send(self.0.post(group)).await?;
+        let answer = self.send(self.kind.post(group)).await?;
         let goes_on = matches!(alert.action, AlertAction::Engage | AlertAction::Update);
-        if let Some(message) = self.0.message(&answer).filter(|_| goes_on) {
+        if let Some(message) = self.kind.message(&answer).filter(|_| goes_on) {
             failpoint::hit(failpoint::BEFORE_MESSAGE_NOTE);
             messages.note(to, &alert.id, message).await;
         }
@@ -174,16 +190,16 @@ impl<P: Posting> Poster<P> {
     }
 
     async fn deliver_group(&self, group: &Group) -> Vec<Told> {
-        if let (Some(messages), [alert]) = (self.0.messages(), group.alerts.as_slice()) {
+        if let (Some(messages), [alert]) = (self.kind.messages(), group.alerts.as_slice()) {
             return vec![self.deliver_in_place(messages, group, alert).await];
         }
-        let result = self.send(self.0.post(group)).await.map(|answer| words(&answer));
+        let result = self.send(self.kind.post(group)).await.map(|answer| words(&answer));
         if group.alerts.len() > 1 && matches!(result, Err(DeliveryError::Permanent { .. })) {
             // One of them is refused: told alone, the others are not refused with it.
             let mut results = Vec::with_capacity(group.alerts.len());
             for place in 0..group.alerts.len() {
                 let alone = group_of(group, place..place + 1);
-                results.push(self.send(self.0.post(&alone)).await.map(|answer| words(&answer)));
+                results.push(self.send(self.kind.post(&alone)).await.map(|answer| words(&answer)));
             }
             return results;
         }
@@ -192,7 +208,7 @@ impl<P: Posting> Poster<P> {
 
     async fn deliver_all(&self, all: &Group) -> Vec<Told> {
         let most = self.most();
-        let packs = match self.0.sink() {
+        let packs = match self.kind.sink() {
             Some(sink) => sink.pack(&all.lines, most),
             None => {
                 let starts = (0..all.alerts.len()).step_by(most);
@@ -201,15 +217,18 @@ impl<P: Posting> Poster<P> {
         };
         let watch = Stopwatch::start();
         let (mut results, mut stop) = (Vec::with_capacity(all.alerts.len()), None);
-        if self.0.at_once() > 1 {
+        if self.kind.at_once() > 1 {
             let groups = packs.into_iter().map(|pack| group_of(all, pack)).collect::<Vec<_>>();
-            let sent: Vec<_> = groups.iter().map(|group| self.deliver_group(group).boxed()).collect();
-            return futures::stream::iter(sent).buffered(self.0.at_once()).concat().await;
+            let in_time = async |group: &Group| match watch.elapsed() > PATIENCE {
+                true => vec![Err(put_off()); group.alerts.len()],
+                false => self.deliver_group(group).await,
+            };
+            let sent: Vec<_> = groups.iter().map(|group| in_time(group).boxed()).collect();
+            return futures::stream::iter(sent).buffered(self.kind.at_once()).concat().await;
         }
         for pack in packs {
             if stop.is_none() && watch.elapsed() > PATIENCE {
-                let reason = "put off, because those before it took long".to_owned();
-                stop = Some(DeliveryError::Retry { after: Some(Duration::ZERO), reason });
+                stop = Some(put_off());
             }
             if let Some(error) = &stop {
                 // The next request would most likely end as the one before, and what comes later is
@@ -233,6 +252,12 @@ impl<P: Posting> Poster<P> {
     }
 }
 
+/// Of what was not sent.
+fn put_off() -> DeliveryError {
+    let reason = "put off, because those before it took long".to_owned();
+    DeliveryError::Retry { after: Some(Duration::ZERO), reason }
+}
+
 /// What is kept of the answer to something that was taken. Not its body, which may repeat a secret.
 fn words(answer: &Answer) -> Option<String> {
     Some(format!("answered {}", answer.status))
@@ -247,9 +272,10 @@ fn group_of(all: &Group, places: std::ops::Range<usize>) -> Group {
 #[async_trait]
 impl<P: Posting> Endpoint for Poster<P> {
     fn manners(&self) -> Manners {
-        let usual = Manners::of_batch(self.most().saturating_mul(self.0.at_once()));
-        let (has_text, repetition) = (self.0.has_text(), self.0.repetition());
-        Manners { has_text, repetition, per_minute: self.0.per_minute(), ..usual }
+        let rounds = if self.kind.at_once() > 1 { ROUNDS } else { 1 };
+        let usual = Manners::of_batch(self.most().saturating_mul(self.kind.at_once()).saturating_mul(rounds));
+        let (has_text, repetition) = (self.kind.has_text(), self.kind.repetition());
+        Manners { has_text, repetition, bound: self.kind.bound(), ..usual }
     }
 
     async fn deliver(&self, batch: &[Delivery]) -> Vec<Result<(), DeliveryError>> {
@@ -263,19 +289,23 @@ impl<P: Posting> Endpoint for Poster<P> {
         for (delivery, alert) in batch.iter().zip(&prepared) {
             if let Ok(alert) = alert {
                 all.keys.push(delivery.idempotency_key());
-                all.lines.extend(self.0.sink().map(|sink| sink.line(&text::line(alert))));
+                all.lines.extend(self.kind.sink().map(|sink| sink.line(&text::line(alert))));
                 all.alerts.push(alert.clone());
             }
         }
         merged(&prepared, self.deliver_all(&all).await)
     }
 
+    fn requests(&self) -> Option<u64> {
+        Some(self.requests.load(Ordering::Relaxed))
+    }
+
     async fn test(&self) -> Result<String, DeliveryError> {
         let mut told = Vec::new();
-        for post in self.0.test_posts() {
+        for post in self.kind.test_posts() {
             let target = post.url.to_string();
             let answer = self.send(post).await?;
-            let said = if self.0.reads().is_some() { answer.said() } else { String::new() };
+            let said = if self.kind.reads().is_some() { answer.said() } else { String::new() };
             let line = format!("{target} answered {} {said}", answer.status);
             told.push(line.trim_end().to_owned());
         }

@@ -26,6 +26,7 @@ use crate::follow_up::FollowUps;
 use crate::gate::{Gate, Telling};
 use crate::lane::{Lane, Policy, Turn, left};
 use crate::metrics;
+use crate::pace::SharedPace;
 
 mod attempt;
 mod choosing;
@@ -77,6 +78,8 @@ pub struct RecipientArgs {
     pub endpoint_health: Option<(String, Arc<EndpointHealth>)>,
     /// How it behaves.
     pub policy: Policy,
+    /// How fast the far end is asked, by all who share a bound.
+    pub pace: SharedPace,
     /// How long a claim lasts.
     pub lease: Duration,
     /// How others reach it.
@@ -115,6 +118,8 @@ struct Attempt {
     results: oneshot::Receiver<Vec<Told>>,
     task: JoinHandle<()>,
     watch: Stopwatch,
+    /// Requests that the endpoint had made before.
+    requests: Option<u64>,
 }
 
 impl Drop for Attempt {
@@ -135,7 +140,7 @@ impl Actor for RecipientActor {
     ) -> Result<Self::State, ActorProcessingErr> {
         args.handle.attach(myself.clone());
         args.handle.open.store(false, Ordering::Relaxed);
-        let lane = Lane::new(args.policy.clone());
+        let lane = Lane::new(args.policy.clone(), args.pace.clone());
         let (gate, under_way, unsettled, timer) = (None, None, Vec::new(), None);
         Ok(RecipientState { args, myself, lane, gate, released: false, under_way, unsettled, timer })
     }
@@ -204,10 +209,20 @@ impl RecipientState {
         let now = self.args.clock.now();
         let turn = self.lane.turn(now);
         self.args.handle.paced(self.lane.pace());
-        let limit = match turn {
-            Turn::Wait(wait) => return Ok(Some(wait)),
-            Turn::Claim(limit) => limit,
-        };
+        match turn {
+            Turn::Wait(wait) => Ok(Some(wait)),
+            Turn::Claim(limit) => {
+                let wait = self.claim_at_most(limit, now).await;
+                if self.under_way.is_none() {
+                    self.lane.unused();
+                }
+                wait
+            }
+        }
+    }
+
+    async fn claim_at_most(&mut self, limit: usize, now: Timestamp) -> Result<Option<Duration>, StoreError> {
+        let ledger = Arc::clone(&self.args.ledger);
         let until = now.plus_ns(i64::try_from(self.args.lease.as_nanos()).unwrap_or(i64::MAX));
         let wants = self.gate().await?.map_or(limit, |gate| gate.wants(limit));
         let probing = self.lane.is_open();
@@ -261,11 +276,13 @@ impl RecipientState {
         // Ends before the claim does, so that no other lane tries the same at the same time.
         let limit = self.args.lease.mul_f64(0.75);
         let done = TellDone(self.myself.clone());
+        let requests = self.args.endpoint.requests();
         let task = tokio::spawn(async move {
             let _done = done;
             let _ = sender.send(attempt::attempt(&*endpoint, &tried, limit).await);
         });
-        self.under_way = Some(Attempt { batch, tellings, results, task, watch: Stopwatch::start() });
+        let watch = Stopwatch::start();
+        self.under_way = Some(Attempt { batch, tellings, results, task, watch, requests });
     }
 
     /// Waits for the end of the try under way and reads its results.
@@ -277,6 +294,8 @@ impl RecipientState {
         let batch = attempt.batch.to_vec();
         let tellings = std::mem::take(&mut attempt.tellings);
         metrics::attempted(&self.args.name, batch.len(), attempt.watch.elapsed().as_secs_f64());
+        let made = self.args.endpoint.requests().zip(attempt.requests);
+        let requests = made.map_or(1, |(after, before)| after.saturating_sub(before));
         self.under_way = None;
         let was_open = self.lane.is_open();
         let (answers, results): (Vec<_>, Vec<_>) = told
@@ -286,7 +305,7 @@ impl RecipientState {
                 Err(error) => (None, Err(error)),
             })
             .unzip();
-        let mut ends = self.lane.settle(batch, results, self.args.clock.now());
+        let mut ends = self.lane.settle(batch, results, requests, self.args.clock.now());
         for ((_, end), said) in ends.iter_mut().zip(answers) {
             if let Outcome::Delivered { answer } = end {
                 *answer = said;

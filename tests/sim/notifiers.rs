@@ -7,6 +7,7 @@ use std::time::Duration;
 use notifier::NotifierConfig;
 use notifier::endpoint::{DeliveryError, Manners};
 use notifier::lane::{HORIZON, Lane, Policy, Turn};
+use notifier::pace::SharedPace;
 use notifier::route::Router;
 use shared::bus::Stream;
 use shared::model::Timestamp;
@@ -98,7 +99,7 @@ async fn dispatch(world: Arc<World>, node: String) {
 async fn lane(world: Arc<World>, node: String) {
     let manners = Manners::of_batch(4);
     let config: NotifierConfig = serde_json::from_value(serde_json::json!({})).unwrap();
-    let mut lane = Lane::new(Policy::new(&config, manners, None));
+    let mut lane = Lane::new(Policy::new(&config, manners, None), SharedPace::default());
     loop {
         world.awake(&node).await;
         let wall = || wall(&world, &node);
@@ -110,17 +111,19 @@ async fn lane(world: Arc<World>, node: String) {
             Turn::Claim(most) => most,
         };
         if !ledger(&world, &node).await {
+            lane.unused();
             tokio::time::sleep(Duration::from_secs(1)).await;
             continue;
         }
         let oldest = lane.oldest(most);
         let batch = claim(&world, &node, most, oldest, wall());
         if batch.is_empty() {
+            lane.unused();
             tokio::time::sleep(Duration::from_secs(1)).await;
             continue;
         }
         let results = deliver(&world, &node, &batch).await;
-        let settled = lane.settle(batch, results, wall());
+        let settled = lane.settle(batch, results, 1, wall());
         while !ledger(&world, &node).await {
             tokio::time::sleep(Duration::from_secs(1)).await;
         }

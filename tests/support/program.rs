@@ -63,6 +63,18 @@ impl Setup {
     }
 }
 
+/// What the programs of a test that fails have said.
+impl Drop for Setup {
+    fn drop(&mut self) {
+        let said = std::fs::read_to_string(self.path("log")).unwrap_or_default();
+        if std::thread::panicking() && !said.is_empty() {
+            let lines: Vec<&str> = said.lines().collect();
+            let last = &lines[lines.len().saturating_sub(40)..];
+            eprintln!("--- the end of {}\n{}", self.path("log").display(), last.join("\n"));
+        }
+    }
+}
+
 /// A program that is killed when the test ends.
 pub struct Running(pub Child);
 

@@ -73,7 +73,7 @@ fn what_is_wrong_is_told_with_its_key() {
     let wrong = config.check();
     for expected in [
         "notifier.http_timeout_s: must be 1 to 30, not 0",
-        "notifier.batch: must be 1 to 256, not 0",
+        "notifier.batch: must be 1 to 1024, not 0",
         "notifier.retry.cap_ms: must be 10 to 86400000, not 5",
         "notifier.endpoint[1] 'a': name must be there and be unique",
         "notifier.recipient[1] 'pager': unknown endpoint 'x'",

@@ -16,6 +16,7 @@ use crate::http::answer::{self, Answer};
 use crate::http::params::SecretUrl;
 use crate::http::{HttpClient, HttpUrl, Post, Verb};
 use crate::messages::Messages;
+use crate::pace::Bound;
 use crate::params::Within;
 use crate::posting::{Group, Poster, Posting};
 
@@ -43,7 +44,7 @@ impl EndpointKind for DiscordKind {
         let url = params.webhook_url.0.clone();
         // Only then Discord answers with the message (Discord, "Execute Webhook").
         let url = if messages.is_some() { url.adding_query("wait=true") } else { url };
-        Ok(Arc::new(Poster(Discord { url, params, recipient, messages, http: deps.http.clone() })))
+        Ok(Arc::new(Poster::new(Discord { url, params, recipient, messages, http: deps.http.clone() })))
     }
 }
 
@@ -112,13 +113,13 @@ impl Posting for Discord {
         Repetition::Told
     }
 
-    fn batch(&self) -> usize {
-        self.params.batch.get()
+    /// What a webhook is seen to take; Discord names its bounds in answers alone.
+    fn bound(&self) -> Option<Bound> {
+        Some(Bound::of_endpoint(30))
     }
 
-    /// What a webhook of a channel takes.
-    fn per_minute(&self) -> Option<u32> {
-        Some(30)
+    fn batch(&self) -> usize {
+        self.params.batch.get()
     }
 
     fn sink(&self) -> Option<&Sink> {

@@ -39,7 +39,7 @@ impl EndpointKind for MattermostKind {
     ) -> Result<Arc<dyn Endpoint>, String> {
         let http = deps.http.with_tls(&params.tls)?;
         let messages = deps.messages(recipient.edit_in_place);
-        Ok(Arc::new(Poster(Mattermost { params, recipient, messages, http })))
+        Ok(Arc::new(Poster::new(Mattermost { params, recipient, messages, http })))
     }
 }
 

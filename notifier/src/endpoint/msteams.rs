@@ -18,6 +18,7 @@ use crate::format::chat::{Sink, Unit, html, plain};
 use crate::http::answer::{self, Answer, classify};
 use crate::http::params::SecretUrl;
 use crate::http::{HttpClient, Post};
+use crate::pace::Bound;
 use crate::params::Within;
 use crate::posting::{Group, Poster, Posting};
 
@@ -43,7 +44,7 @@ impl EndpointKind for MsteamsKind {
     type RecipientParams = NoParams;
 
     fn build(params: MsteamsParams, _: NoParams, deps: &EndpointDeps) -> Result<Arc<dyn Endpoint>, String> {
-        Ok(Arc::new(Poster(Msteams { params, http: deps.http.clone() })))
+        Ok(Arc::new(Poster::new(Msteams { params, http: deps.http.clone() })))
     }
 }
 
@@ -92,8 +93,8 @@ impl Posting for Msteams {
     }
 
     /// Four a second.
-    fn per_minute(&self) -> Option<u32> {
-        Some(240)
+    fn bound(&self) -> Option<Bound> {
+        Some(Bound::of_endpoint(240))
     }
 
     fn batch(&self) -> usize {

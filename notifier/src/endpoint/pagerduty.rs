@@ -16,6 +16,7 @@ use super::{DeliveryError, Endpoint, EndpointDeps, EndpointKind, NoParams, Repet
 use crate::format::chat::{Sink, Unit, plain};
 use crate::http::answer::Answer;
 use crate::http::{HttpClient, HttpUrl, Post};
+use crate::pace::Bound;
 use crate::params::SecretText;
 use crate::posting::{Group, Poster, Posting, TEST_TEXT};
 
@@ -39,7 +40,7 @@ impl EndpointKind for PagerdutyKind {
             Some(url) => url.clone(),
             None => HttpUrl::parse("https://events.pagerduty.com/v2/enqueue")?,
         };
-        Ok(Arc::new(Poster(Pagerduty { url, params, http: deps.http.clone() })))
+        Ok(Arc::new(Poster::new(Pagerduty { url, params, http: deps.http.clone() })))
     }
 }
 
@@ -97,8 +98,8 @@ impl Posting for Pagerduty {
     }
 
     /// For each integration key.
-    fn per_minute(&self) -> Option<u32> {
-        Some(120)
+    fn bound(&self) -> Option<Bound> {
+        Some(Bound::of_endpoint(120))
     }
 
     fn sink(&self) -> Option<&Sink> {

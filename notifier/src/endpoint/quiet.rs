@@ -157,6 +157,10 @@ impl Endpoint for Quiet {
         ends.map(hidden).collect()
     }
 
+    fn requests(&self) -> Option<u64> {
+        self.inner.requests()
+    }
+
     async fn test(&self) -> Result<String, DeliveryError> {
         self.inner.test().await.map(|text| self.hide(text)).map_err(|error| self.hide_error(error))
     }

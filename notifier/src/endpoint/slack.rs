@@ -20,6 +20,7 @@ use crate::http::answer::{self, Answer};
 use crate::http::params::SecretUrl;
 use crate::http::{Auth, HttpClient, HttpUrl, Post};
 use crate::messages::Messages;
+use crate::pace::Bound;
 use crate::params::{SecretText, Within};
 use crate::posting::{Group, Poster, Posting};
 
@@ -63,7 +64,7 @@ impl EndpointKind for SlackKind {
             }
         };
         let messages = deps.messages(edit_in_place);
-        Ok(Arc::new(Poster(Slack { way, messages, sender_username, batch, http: deps.http.clone() })))
+        Ok(Arc::new(Poster::new(Slack { way, messages, sender_username, batch, http: deps.http.clone() })))
     }
 }
 
@@ -141,9 +142,12 @@ impl Posting for Slack {
         Repetition::Told
     }
 
-    /// One a second for each webhook.
-    fn per_minute(&self) -> Option<u32> {
-        Some(60)
+    /// One a second for each webhook, and for each channel.
+    fn bound(&self) -> Option<Bound> {
+        Some(match self.way {
+            Way::Webhook(_) => Bound::of_endpoint(60),
+            Way::Api { .. } => Bound::of_recipient(60),
+        })
     }
 
     fn batch(&self) -> usize {

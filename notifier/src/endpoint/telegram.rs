@@ -16,6 +16,7 @@ use crate::format::chat::{Sink, Unit, unmentioned};
 use crate::http::answer::{self, Answer};
 use crate::http::{HttpClient, HttpUrl, Post};
 use crate::messages::Messages;
+use crate::pace::Bound;
 use crate::params::{SecretText, Within, schema_is};
 use crate::posting::{Group, Poster, Posting};
 
@@ -44,7 +45,14 @@ impl EndpointKind for TelegramKind {
         let method = |name: &str| base.with_segments(&[&bot, name]).hiding_path();
         let (url, edit_url) = (method("sendMessage"), method("editMessageText"));
         let messages = deps.messages(recipient.edit_in_place);
-        Ok(Arc::new(Poster(Telegram { url, edit_url, messages, params, recipient, http: deps.http.clone() })))
+        Ok(Arc::new(Poster::new(Telegram {
+            url,
+            edit_url,
+            messages,
+            params,
+            recipient,
+            http: deps.http.clone(),
+        })))
     }
 }
 
@@ -136,8 +144,8 @@ impl Posting for Telegram {
     }
 
     /// Groups and channels take 20, a chat with one person one a second.
-    fn per_minute(&self) -> Option<u32> {
-        Some(if self.recipient.channel.is_many() { 20 } else { 60 })
+    fn bound(&self) -> Option<Bound> {
+        Some(Bound::of_recipient(if self.recipient.channel.is_many() { 20 } else { 60 }))
     }
 
     fn batch(&self) -> usize {

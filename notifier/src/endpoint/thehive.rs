@@ -42,7 +42,7 @@ impl EndpointKind for ThehiveKind {
             Version::Four => params.url.with_segments(&["api", "alert"]),
         };
         let http = deps.http.with_tls(&params.tls)?;
-        Ok(Arc::new(Poster(Thehive { url, params, node: deps.node.clone(), http })))
+        Ok(Arc::new(Poster::new(Thehive { url, params, node: deps.node.clone(), http })))
     }
 }
 

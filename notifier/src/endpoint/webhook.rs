@@ -42,7 +42,7 @@ impl EndpointKind for WebhookKind {
             return Err("a password needs a username".to_owned());
         }
         let http = deps.http.with_tls(&params.tls)?;
-        Ok(Arc::new(Poster(Webhook { params, http, clock: Arc::clone(&deps.clock) })))
+        Ok(Arc::new(Poster::new(Webhook { params, http, clock: Arc::clone(&deps.clock) })))
     }
 }
 

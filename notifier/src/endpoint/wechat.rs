@@ -14,6 +14,7 @@ use crate::format::chat::{Sink, Unit, unmentioned};
 use crate::http::answer::{self, Answer};
 use crate::http::params::SecretUrl;
 use crate::http::{HttpClient, Post};
+use crate::pace::Bound;
 use crate::params::Within;
 use crate::posting::{Group, Poster, Posting};
 
@@ -33,7 +34,7 @@ impl EndpointKind for WechatKind {
     type RecipientParams = NoParams;
 
     fn build(params: WechatParams, _: NoParams, deps: &EndpointDeps) -> Result<Arc<dyn Endpoint>, String> {
-        Ok(Arc::new(Poster(Wechat { params, http: deps.http.clone() })))
+        Ok(Arc::new(Poster::new(Wechat { params, http: deps.http.clone() })))
     }
 }
 
@@ -68,8 +69,8 @@ impl Posting for Wechat {
     }
 
     /// What a robot may send.
-    fn per_minute(&self) -> Option<u32> {
-        Some(20)
+    fn bound(&self) -> Option<Bound> {
+        Some(Bound::of_endpoint(20))
     }
 
     fn batch(&self) -> usize {

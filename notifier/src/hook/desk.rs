@@ -33,6 +33,7 @@ use super::plan::{Match, Plan};
 use super::runner::runner;
 use super::scripts::Source;
 use crate::answering::{Answers, Refusal, read};
+use crate::references;
 
 mod past;
 
@@ -172,6 +173,11 @@ impl Desk {
                 let checked =
                     self.shared.tools.scripts.check("when", Source::Condition(when.as_str().into()));
                 checked.await.map_err(|cause| format!("when: {cause}"))?;
+            }
+            let allowed = &self.shared.tools.references;
+            for (name, value) in &hook.environment {
+                references::check_text(value, allowed)
+                    .map_err(|cause| format!("environment.{name}: {cause}"))?;
             }
             runner(hook.kind).check(&name, &hook, &self.shared.tools).await?;
             let filters = hook.filters()?;

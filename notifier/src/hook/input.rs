@@ -9,6 +9,7 @@ use shared::store::hooks::{ClaimedRun, RunInput};
 
 use super::message;
 use super::plan::event_json;
+use crate::references;
 
 /// What the definition makes of an event.
 pub fn render(hook: &Hook, event: &Event, attempt: u32) -> RunInput {
@@ -49,8 +50,12 @@ pub fn render(hook: &Hook, event: &Event, attempt: u32) -> RunInput {
 /// resolved now, on this node: the definition holds the name alone.
 ///
 /// # Errors
-/// Names the variable whose secret cannot be read.
-pub fn environment(hook: &Hook, claimed: &ClaimedRun) -> Result<Vec<(String, String)>, String> {
+/// Names the variable whose secret cannot be read, or may not be.
+pub fn environment(
+    hook: &Hook,
+    claimed: &ClaimedRun,
+    allowed: &[String],
+) -> Result<Vec<(String, String)>, String> {
     let event = claimed.recorded.as_ref();
     let depth = event.map_or(0, |event| event.depth).saturating_add(1);
     let ours = [
@@ -63,9 +68,12 @@ pub fn environment(hook: &Hook, claimed: &ClaimedRun) -> Result<Vec<(String, Str
         ("FLOWHOOK_SUBJECT", event.map(|event| event.subject.clone()).unwrap_or_default()),
         ("FLOWHOOK_HOOK_DEPTH", depth.to_string()),
     ];
-    let resolved = |(name, value): (&String, &String)| match Secret::resolve(value) {
-        Ok(secret) => Ok((name.clone(), secret.reveal().to_owned())),
-        Err(cause) => Err(format!("environment.{name}: {cause}")),
+    let resolved = |(name, value): (&String, &String)| {
+        let secret = references::check_text(value, allowed).and_then(|()| Secret::resolve(value));
+        match secret {
+            Ok(secret) => Ok((name.clone(), secret.reveal().to_owned())),
+            Err(cause) => Err(format!("environment.{name}: {cause}")),
+        }
     };
     let mut all = hook.environment.iter().map(resolved).collect::<Result<Vec<_>, _>>()?;
     all.extend(ours.map(|(name, value)| (name.to_owned(), value)));

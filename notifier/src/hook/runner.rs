@@ -43,6 +43,8 @@ pub struct Tools {
     pub python: PathBuf,
     /// Run Rhai.
     pub scripts: Scripts,
+    /// Secrets of this machine that hooks may refer to.
+    pub references: Vec<String>,
 }
 
 /// One execution.

@@ -56,6 +56,7 @@ impl Setup {
             dir: config.dir(),
             python: config.python.clone().into(),
             scripts: Scripts::start(2, &clock).unwrap(),
+            references: vec![format!("file:{}/", dir.path().display())],
         };
         let shared = Shared {
             store: Arc::new(store.clone()),

@@ -19,7 +19,7 @@ pub struct LaneHandle {
     pub(super) open: AtomicBool,
     latencies: Mutex<Latencies>,
     trouble: Mutex<Trouble>,
-    pace: Mutex<Option<(u32, u32)>>,
+    pace: Mutex<Option<(u32, Option<u32>)>>,
 }
 
 impl LaneHandle {
@@ -44,12 +44,12 @@ impl LaneHandle {
         self.latencies.lock().unwrap_or_else(PoisonError::into_inner).stats()
     }
 
-    /// Requests in a minute at the moment, and at most, where a bound is known.
-    pub fn pace(&self) -> Option<(u32, u32)> {
+    /// Requests in a minute at the moment, and at most, where a bound is known or was learned.
+    pub fn pace(&self) -> Option<(u32, Option<u32>)> {
         *self.pace.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn paced(&self, pace: Option<(u32, u32)>) {
+    pub(super) fn paced(&self, pace: Option<(u32, Option<u32>)>) {
         *self.pace.lock().unwrap_or_else(PoisonError::into_inner) = pace;
     }
 

@@ -107,6 +107,7 @@ impl Setup {
             endpoint: Arc::clone(&endpoint) as Arc<dyn Endpoint>,
             endpoint_health: None,
             policy: Policy::new(&NotifierConfig::default(), endpoint.manners(), None),
+            pace: Default::default(),
             lease: Duration::from_secs(60),
             handle: Arc::default(),
             fallback: None,
@@ -222,6 +223,10 @@ async fn retry_after_holds_the_whole_lane() {
     setup.clock.advance(Duration::from_secs(59));
     setup.settle_down().await;
     setup.clock.advance(Duration::from_secs(1));
+    setup.until("one", |s| s.delivered == 1).await;
+    // It goes slower than before.
+    setup.settle_down().await;
+    setup.clock.advance(Duration::from_secs(4));
     setup.until("both", |s| s.delivered == 2).await;
 }
 

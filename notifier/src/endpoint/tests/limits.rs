@@ -76,3 +76,22 @@ async fn a_message_that_is_too_long_is_cut_with_a_mark_by_every_kind() {
         assert!(request.body.len() <= whole, "{name}: {} bytes", request.body.len());
     }
 }
+
+/// What a lane counts against the bound of a service.
+#[tokio::test]
+async fn every_request_that_a_batch_needs_is_counted() {
+    let long = |id: &str| delivery(&Alert { message: "x".repeat(500), ..alert(id) });
+    let ten: Vec<Delivery> = (0..10).map(|n| long(&n.to_string())).collect();
+    let wechat = "webhook_url = 'URL/cgi-bin/webhook/send?key=k'";
+    // Lines that do not fit into one message, and a message that is refused as a whole.
+    for (errcode, least) in [(0, 3), (40_058, 10)] {
+        let server =
+            Server::start(move |_, _| Script::json(200, &format!("{{\"errcode\":{errcode}}}"))).await;
+        let endpoint = build("wechat", &wechat.replace("URL", &server.url("")), "");
+        let before = endpoint.requests().unwrap();
+        endpoint.deliver(&ten).await;
+        let made = endpoint.requests().unwrap() - before;
+        assert_eq!(made as usize, server.requests().len());
+        assert!(made as usize >= least, "{made}");
+    }
+}

@@ -42,7 +42,7 @@ impl Runner for Exec {
             (false, Err(reason)) => return not_begun(&hook.argument, reason),
         };
         let command = hook.argument.clone();
-        process::run(Process { path, arguments, command, input: task.input.clone() }, task).await
+        process::run(Process { path, arguments, command, input: task.input.clone() }, task, tools).await
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use shared::store::hooks::{RunInput, RunOutcome, RunResult};
 
-use super::{Task, not_begun};
+use super::{Task, Tools, not_begun};
 use crate::hook::input;
 use crate::program::bounded::{self, Bounds, End, Job};
 
@@ -23,12 +23,12 @@ pub struct Process {
 }
 
 /// Runs it and makes a record of its end.
-pub async fn run(process: Process, task: &Task) -> RunResult {
+pub async fn run(process: Process, task: &Task, tools: &Tools) -> RunResult {
     let Process { path, mut arguments, command, input } = process;
     let hook = &task.hook;
     arguments.extend(input.arguments.iter().map(OsString::from));
     let folder = path.parent().unwrap_or(Path::new("/")).to_owned();
-    let environment = match input::environment(hook, &task.claimed) {
+    let environment = match input::environment(hook, &task.claimed, &tools.references) {
         Ok(environment) => environment,
         Err(reason) => return RunResult { input, ..not_begun(&command, reason) },
     };

@@ -69,6 +69,6 @@ impl Runner for PythonFile {
             command: task.hook.argument.clone(),
             input: RunInput { arguments: Vec::new(), stdin: stdin.to_string().into_bytes() },
         };
-        process::run(process, task).await
+        process::run(process, task, tools).await
     }
 }

@@ -81,3 +81,26 @@ async fn the_gravest_go_first_and_the_oldest_are_not_forgotten() {
     assert!(place("warning2") >= 20, "the others wait: {seen:?}");
     assert_eq!(place("critical19"), 21, "two of the old ones went before the last of the grave: {seen:?}");
 }
+
+#[tokio::test]
+async fn recipients_of_one_endpoint_wait_when_it_asks_one_of_them_to() {
+    let asks = Setup::new(|delivery| match delivery.attempts {
+        0 => Err(DeliveryError::Retry {
+            after: Some(Duration::from_secs(60)),
+            reason: "answered 429".to_owned(),
+        }),
+        _ => Ok(()),
+    });
+    let mut other = Setup::new(|_| Ok(()));
+    other.args.pace = asks.args.pace.clone();
+    let _lanes = (asks.start().await, other.start().await);
+    asks.owe(&[("a", "a")]).await;
+    asks.until("the first try", |s| s.attempts == 1).await;
+    other.owe(&[("b", "b")]).await;
+    other.clock.advance(Duration::from_secs(59));
+    other.settle_down().await;
+    assert_eq!(other.stats().await.attempts, 0);
+    other.clock.advance(Duration::from_secs(1));
+    other.until("a delivery", |s| s.delivered == 1).await;
+    assert_eq!(other.args.handle.pace().map(|(_, most)| most), Some(None), "a bound is learned");
+}

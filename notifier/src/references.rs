@@ -13,14 +13,23 @@ use shared::redact::is_reference;
 /// Names the reference that is not.
 pub fn check(value: &Value, allowed: &[String]) -> Result<(), String> {
     match value {
-        Value::String(text) if is_reference(text) && !allowed.iter().any(|one| covers(one, text)) => {
-            Err(format!(
-                "'{text}' is not among what notifier.references lets edited endpoints and recipients use"
-            ))
-        }
+        Value::String(text) => check_text(text, allowed),
         Value::Array(items) => items.iter().try_for_each(|item| check(item, allowed)),
         Value::Object(map) => map.values().try_for_each(|value| check(value, allowed)),
         _ => Ok(()),
+    }
+}
+
+/// The same for one text.
+///
+/// # Errors
+/// As [`check`].
+pub fn check_text(text: &str, allowed: &[String]) -> Result<(), String> {
+    match is_reference(text) && !allowed.iter().any(|one| covers(one, text)) {
+        true => Err(format!(
+            "'{text}' is not among what notifier.references lets edited endpoints, recipients and hooks use"
+        )),
+        false => Ok(()),
     }
 }
 
