@@ -1,10 +1,13 @@
 //! The schema: made, brought forward, or refused.
 
-use super::pool::{Connection, Database, describe};
+use super::pool::{Connection, Database, describe, gave_way, step_aside};
 use crate::store::StoreError;
 
 /// The oldest server that has all that the statements use.
 const OLDEST_SERVER: i64 = 130_000;
+
+/// How often a step gives way.
+const TRIES: u32 = 60;
 
 /// One step of the schema; the first leads to version 1.
 pub(super) struct Step {
@@ -25,8 +28,9 @@ pub(super) const STEPS: &[Step] = &[
     Step { sql: include_str!("../migrations/postgres/005.sql"), usable_from: 1 },
 ];
 
-/// Brings the schema to the version of `steps`, all missing steps in one transaction, one process at a
-/// time.
+/// Brings the schema to the version of `steps`, each missing step in a transaction of its own, one process
+/// at a time. Programs of the release before go on meanwhile: a step that gets into their way gives way and
+/// is tried again.
 ///
 /// # Errors
 /// [`StoreError::Open`] tells what the server refuses; [`StoreError::TooNew`] that a later release has
@@ -42,38 +46,64 @@ pub(super) async fn migrate(database: &Database, schema: &str, steps: &[Step]) -
         return Err(cannot(format!("the server is PostgreSQL {has}, {needs} or later is needed")));
     }
     let known = steps.len() as i64;
-    // Without a lock first: most starts find all as it should be, and may then do with fewer rights.
-    if let Some((found, usable_from)) = version(&connection, schema).await.map_err(failed)?
-        && found >= known
-    {
-        return accept(database.name(), found, usable_from, known);
+    let mut attempt = 0;
+    loop {
+        // Without a lock first: most starts find all as it should be, and may then do with fewer rights.
+        if let Some((found, usable_from)) = version(&connection, schema).await.map_err(failed)?
+            && !(0..known).contains(&found)
+        {
+            return match found {
+                ..0 => Err(cannot(format!("schema version {found} is none of ours"))),
+                _ => accept(database.name(), found, usable_from, known),
+            };
+        }
+        match next_step(&mut connection, schema, steps).await {
+            Ok(()) => attempt = 0,
+            Err(error) if gave_way(&error) && attempt < TRIES => {
+                attempt += 1;
+                tracing::info!(
+                    schema,
+                    attempt,
+                    cause = describe(&error),
+                    "the schema is in use, trying again"
+                );
+                step_aside(attempt).await;
+            }
+            Err(error) => return Err(failed(error)),
+        }
     }
-    let transaction = connection.transaction().await.map_err(failed)?;
+}
+
+/// Takes the first step that is missing, if another process has not done so meanwhile.
+async fn next_step(
+    connection: &mut Connection,
+    schema: &str,
+    steps: &[Step],
+) -> Result<(), tokio_postgres::Error> {
+    let transaction = connection.transaction().await?;
     let lock = "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))";
-    transaction.execute(lock, &[&format!("flowhook schema {schema}")]).await.map_err(failed)?;
+    transaction.execute(lock, &[&format!("flowhook schema {schema}")]).await?;
+    // Whoever wants a table that a step waits for waits behind the step.
     let prepare = format!(
-        "CREATE SCHEMA IF NOT EXISTS {schema};
+        "SET LOCAL lock_timeout = '2s';
+         CREATE SCHEMA IF NOT EXISTS {schema};
          CREATE TABLE IF NOT EXISTS schema_version (
              version     bigint PRIMARY KEY,
              usable_from bigint NOT NULL,
              at          timestamptz NOT NULL DEFAULT now()
          );"
     );
-    transaction.batch_execute(&prepare).await.map_err(failed)?;
-    // Another process may have been faster.
-    let (found, usable_from) = newest(&transaction).await.map_err(failed)?;
-    if found > known {
-        return accept(database.name(), found, usable_from, known);
-    }
-    let done =
-        usize::try_from(found).map_err(|_| cannot(format!("schema version {found} is none of ours")))?;
-    for (step, version) in steps.iter().zip(1_i64..).skip(done) {
-        transaction.batch_execute(step.sql).await.map_err(failed)?;
-        let note = "INSERT INTO schema_version (version, usable_from) VALUES ($1, $2)";
-        transaction.execute(note, &[&version, &step.usable_from]).await.map_err(failed)?;
+    transaction.batch_execute(&prepare).await?;
+    let (found, _) = newest(&transaction).await?;
+    if let Some(step) = usize::try_from(found).ok().and_then(|found| steps.get(found)) {
+        transaction.batch_execute(step.sql).await?;
+        let (version, note) =
+            (found + 1, "INSERT INTO schema_version (version, usable_from) VALUES ($1, $2)");
+        transaction.execute(note, &[&version, &step.usable_from]).await?;
+        transaction.commit().await?;
         tracing::info!(version, schema, "the store's schema was brought forward");
     }
-    transaction.commit().await.map_err(failed)
+    Ok(())
 }
 
 /// A schema of a later release is used when that release says that it can be.

@@ -201,17 +201,27 @@ where
             Ok(value) => return Ok(value),
             Err(error) => error,
         };
-        let gave_way = matches!(&error, Failed::Server(error) if error.code().is_some_and(|code| {
-            [SqlState::T_R_DEADLOCK_DETECTED, SqlState::T_R_SERIALIZATION_FAILURE].contains(code)
-        }));
-        if !gave_way || attempt >= TRIES {
+        if !matches!(&error, Failed::Server(error) if gave_way(error)) || attempt >= TRIES {
             return Err(error.into());
         }
-        // Those who got into each other's way must not wait for equally long, nor hardly at all.
-        let random = unit_random(TURN.fetch_add(1, Ordering::Relaxed));
-        tokio::time::sleep(CONNECT.bound(attempt).mul_f64(0.5 + random / 2.0)).await;
+        step_aside(attempt).await;
     }
     Err(StoreError::Closed)
+}
+
+/// True when the server has rolled a transaction back in favour of another one, or would have let it wait
+/// for longer than it asked to.
+pub(super) fn gave_way(error: &tokio_postgres::Error) -> bool {
+    let known =
+        [SqlState::T_R_DEADLOCK_DETECTED, SqlState::T_R_SERIALIZATION_FAILURE, SqlState::LOCK_NOT_AVAILABLE];
+    error.code().is_some_and(|code| known.contains(code))
+}
+
+/// Waits a little before what gave way is tried again.
+pub(super) async fn step_aside(attempt: u32) {
+    // Those who got into each other's way must not wait for equally long, nor hardly at all.
+    let random = unit_random(TURN.fetch_add(1, Ordering::Relaxed));
+    tokio::time::sleep(CONNECT.bound(attempt).mul_f64(0.5 + random / 2.0)).await;
 }
 
 /// Text as the server takes it: it knows no character 0.

@@ -257,6 +257,40 @@ async fn a_schema_of_a_later_release_is_used_where_that_release_allows_it() {
     PostgresStore::open(&broken).await.unwrap();
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_step_that_gets_into_the_way_of_who_works_is_tried_again() {
+    let Some(server) = PostgresServer::start("a_step_that_gets_into_the_way").await else { return };
+    let config = server.database("busy").await;
+    let older = PostgresStore::open(&config).await.unwrap();
+    older.accept(vec![event("e", "k", &["r"])], at(0), an_hour).await.unwrap();
+    // Takes the tables in the other order than the step, and is never the one that gives way.
+    let url = server.url("busy");
+    let (mut busy, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls).await.unwrap();
+    tokio::spawn(connection);
+    let work = busy.transaction().await.unwrap();
+    let first = "SET LOCAL deadlock_timeout = '1h'; LOCK TABLE flowhook.event IN ACCESS SHARE MODE";
+    work.batch_execute(first).await.unwrap();
+    let mut later: Vec<Step> =
+        STEPS.iter().map(|s| Step { sql: s.sql, usable_from: s.usable_from }).collect();
+    let sql = "ALTER TABLE lane ADD COLUMN later text; ALTER TABLE event ADD COLUMN later text";
+    later.push(Step { sql, usable_from: 1 });
+    let upgrade = tokio::spawn({
+        let config = config.clone();
+        async move { PostgresStore::open_with(&config, &later).await.map(drop) }
+    });
+    let waits = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'flowhook.event'::regclass";
+    until("the step to wait", async || {
+        (server.sql("busy", waits).await.as_deref() == Some("1")).then_some(())
+    })
+    .await;
+    work.batch_execute("LOCK TABLE flowhook.lane IN ACCESS SHARE MODE").await.unwrap();
+    work.commit().await.unwrap();
+    upgrade.await.unwrap().unwrap();
+    assert_eq!(older.claim("r", "o", at(0), at(60), 1, 0).await.unwrap().len(), 1);
+    let column = "SELECT count(*) FROM information_schema.columns WHERE column_name = 'later'";
+    assert_eq!(server.sql("busy", column).await.as_deref(), Some("2"));
+}
+
 #[tokio::test]
 async fn what_cannot_be_opened_is_one_clear_error_without_the_password() {
     let Some(server) = PostgresServer::start("what_cannot_be_opened").await else { return };
