@@ -81,12 +81,12 @@ pub async fn measure(bus: SharedBus, prefix: &str, kind: HookKind, rate: u64) ->
     (at(0.5), at(0.99))
 }
 
-/// A program that reads what it is given and ends.
+/// A program that ends at once, and well: of failures few records are kept.
 fn program(folder: &std::path::Path) -> String {
-    let path = folder.join("read.sh");
-    std::fs::write(&path, "#!/bin/sh\nread -r event\n").expect("a file");
+    let path = folder.join("ends.sh");
+    std::fs::write(&path, "#!/bin/sh\nexit 0\n").expect("a file");
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).expect("permissions");
-    "read.sh".to_owned()
+    "ends.sh".to_owned()
 }
 
 /// Publishes an item whose id says when.
