@@ -29,6 +29,9 @@ const ANSWER_LIMIT: usize = 16 * 1024;
 /// How long the rest of such an answer is waited for once its status is there.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(1);
 
+/// Connections to one far end that are kept for the next requests: as many as a lane may use at once.
+const IDLE_CONNECTIONS: usize = 64;
+
 /// An absolute `http` or `https` URL with a host. Prints without what may be secret in it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct HttpUrl {
@@ -332,7 +335,7 @@ fn builder(timeout: Duration, targets: &Targets) -> reqwest::ClientBuilder {
         .redirect(reqwest::redirect::Policy::none())
         .no_proxy()
         .timeout(timeout)
-        .pool_max_idle_per_host(4)
+        .pool_max_idle_per_host(IDLE_CONNECTIONS)
         .dns_resolver(CheckedResolver { targets: targets.clone() })
 }
 

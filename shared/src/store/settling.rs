@@ -78,8 +78,8 @@ pub(super) fn answer(outcome: &Outcome) -> Option<&str> {
     }
 }
 
-const DELIVERED: &str = "delivered";
-const DEAD: &str = "dead";
+pub(super) const DELIVERED: &str = "delivered";
+pub(super) const DEAD: &str = "dead";
 const POSTPONED: &str = "postponed";
-const SUPPRESSED: &str = "suppressed";
-const MERGED: &str = "merged";
+pub(super) const SUPPRESSED: &str = "suppressed";
+pub(super) const MERGED: &str = "merged";

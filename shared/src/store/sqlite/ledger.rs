@@ -50,11 +50,7 @@ impl Ledger for SqliteStore {
     }
 
     async fn settle(&self, results: Vec<(Delivery, Outcome)>, now: Timestamp) -> Result<(), StoreError> {
-        self.ledger
-            .write(move |conn| {
-                results.iter().try_for_each(|(delivery, end)| settle::settle(conn, delivery, end, now))
-            })
-            .await
+        self.ledger.write(move |conn| settle::settle(conn, &results, now)).await
     }
 
     async fn behind(&self, delivery: &Delivery, limit: usize) -> Result<Vec<Delivery>, StoreError> {
@@ -160,10 +156,7 @@ fn accept(
              (SELECT 1 FROM delivery WHERE recipient = ?2 AND order_key = ?3 AND head = 1))
          ON CONFLICT (event_id, recipient) DO NOTHING",
     )?;
-    let mut lane = conn.prepare_cached(
-        "INSERT INTO lane (recipient, pending) VALUES (?1, 1)
-         ON CONFLICT (recipient) DO UPDATE SET pending = pending + 1",
-    )?;
+    let mut pending: BTreeMap<&str, i64> = BTreeMap::new();
     let mut added = 0;
     for e in events {
         let new = event.execute(params![
@@ -188,12 +181,15 @@ fn accept(
             let new =
                 delivery.execute(params![e.id, recipient, e.order_key, due.ns(), until, e.severity.id()])?;
             if new > 0 {
-                lane.execute([recipient])?;
+                *pending.entry(recipient).or_default() += 1;
             }
         }
         for (recipient, why) in &e.spared {
             totals::dropped(conn, recipient, *why)?;
         }
+    }
+    for (recipient, more) in pending {
+        totals::owed(conn, recipient, more)?;
     }
     Ok(added)
 }

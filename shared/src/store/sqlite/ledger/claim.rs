@@ -27,6 +27,11 @@ pub(super) fn choose_head(conn: &Connection, recipient: &str, order_key: &str) -
          WHERE recipient = ?1 AND order_key = ?2 AND head = 1 AND state = 'pending'",
     )?;
     step_down.execute([recipient, order_key])?;
+    next_head(conn, recipient, order_key)
+}
+
+/// Makes the oldest unfinished delivery of a key without a head its head.
+pub(super) fn next_head(conn: &Connection, recipient: &str, order_key: &str) -> Result<(), StoreError> {
     let mut step_up = conn.prepare_cached(
         "UPDATE delivery SET head = 1
          WHERE seq = (SELECT MIN(seq) FROM delivery

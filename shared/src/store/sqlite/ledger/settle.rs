@@ -1,8 +1,11 @@
 //! How a try ends: the attempt on record, the delivery's next state, the totals, the next head.
 
+use std::collections::BTreeMap;
+
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{choose_head, totals};
+use super::claim::{choose_head, next_head};
+use super::totals::{self, Ends};
 use crate::model::Timestamp;
 use crate::store::settling::{End, answer};
 use crate::store::{Delivery, Outcome, StoreError};
@@ -16,18 +19,32 @@ struct Standing {
     unfinished: bool,
     claimed_at: Option<i64>,
     severity: u8,
+    head: bool,
 }
 
-/// Records one try; a delivery that is not known is left out.
+/// Records tries; deliveries that are not known are left out.
 pub(super) fn settle(
+    conn: &Connection,
+    results: &[(Delivery, Outcome)],
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let mut totals: BTreeMap<&str, Ends> = BTreeMap::new();
+    for (delivery, outcome) in results {
+        settle_one(conn, delivery, outcome, now, totals.entry(&delivery.recipient).or_default())?;
+    }
+    totals.iter().try_for_each(|(recipient, ends)| ends.add(conn, recipient, now))
+}
+
+fn settle_one(
     conn: &Connection,
     delivery: &Delivery,
     outcome: &Outcome,
     now: Timestamp,
+    ends: &mut Ends,
 ) -> Result<(), StoreError> {
     let mut find = conn.prepare_cached(
         "SELECT seq, order_key, attempts, deadline, finished_at IS NULL
-             AND (coalesce(claim_owner, ?3) = ?3 OR ?3 = ''), claimed_at, severity FROM delivery
+             AND (coalesce(claim_owner, ?3) = ?3 OR ?3 = ''), claimed_at, severity, head FROM delivery
          WHERE event_id = ?1 AND recipient = ?2",
     )?;
     let found = find
@@ -40,14 +57,16 @@ pub(super) fn settle(
                 unfinished: row.get(4)?,
                 claimed_at: row.get(5)?,
                 severity: row.get(6)?,
+                head: row.get(7)?,
             })
         })
         .optional()?;
     let Some(is) = found else { return Ok(()) };
-    let (seq, deadline) = (is.seq, is.deadline);
-    let end = End::of(outcome, now, Timestamp::from_ns(deadline));
+    let seq = is.seq;
+    let end = End::of(outcome, now, Timestamp::from_ns(is.deadline));
     let (name, reason) = (end.name(), end.reason());
     let recipient = &delivery.recipient;
+    let attempts = is.attempts + u32::from(end.is_attempt());
     if end.is_attempt() {
         conn.prepare_cached(
             "INSERT INTO attempt (event_id, recipient, n, at, outcome, reason, started, answer)
@@ -56,7 +75,7 @@ pub(super) fn settle(
         .execute(params![
             delivery.event_id,
             recipient,
-            is.attempts + 1,
+            attempts,
             now.ns(),
             name,
             reason,
@@ -64,37 +83,31 @@ pub(super) fn settle(
             is.claimed_at.filter(|_| is.unfinished),
             answer(outcome),
         ])?;
-        conn.prepare_cached("UPDATE delivery SET attempts = attempts + 1 WHERE seq = ?1")?.execute([seq])?;
-        conn.prepare_cached(
-            "UPDATE lane SET attempts = attempts + 1, failed = failed + NOT ?3, last_error = ?2,
-                             last_success = CASE WHEN ?3 THEN ?4 ELSE last_success END WHERE recipient = ?1",
-        )?
-        .execute(params![recipient, reason, end.is_delivered(), now.ns()])?;
+        ends.tried(&end);
     }
     // Whoever's claim ran out may still report; what is finished, or another's by now, stays as it is.
     if !is.unfinished {
+        if end.is_attempt() {
+            conn.prepare_cached("UPDATE delivery SET attempts = ?2 WHERE seq = ?1")?
+                .execute(params![seq, attempts])?;
+        }
         return Ok(());
     }
     match &end {
         End::Again { at, reason, .. } => {
             conn.prepare_cached(
                 "UPDATE delivery SET state = 'pending', next_at = ?2, claim_owner = NULL, claim_until = NULL,
-                                     last_error = coalesce(?3, last_error) WHERE seq = ?1",
+                                     last_error = coalesce(?3, last_error), attempts = ?4 WHERE seq = ?1",
             )?
-            .execute(params![seq, at.ns(), reason])?;
+            .execute(params![seq, at.ns(), reason, attempts])?;
         }
         End::Finished { .. } => {
             conn.prepare_cached(
                 "UPDATE delivery SET state = ?2, head = 0, finished_at = ?3, claim_owner = NULL,
-                                     claim_until = NULL, last_error = ?4 WHERE seq = ?1",
+                                     claim_until = NULL, last_error = ?4, attempts = ?5 WHERE seq = ?1",
             )?
-            .execute(params![seq, name, now.ns(), reason])?;
-            conn.prepare_cached(
-                "UPDATE lane SET pending = pending - 1, delivered = delivered + (?2 = 'delivered'),
-                                 dead = dead + (?2 = 'dead'), suppressed = suppressed + (?2 = 'suppressed'),
-                                 merged = merged + (?2 = 'merged') WHERE recipient = ?1",
-            )?
-            .execute(params![recipient, name])?;
+            .execute(params![seq, name, now.ns(), reason, attempts])?;
+            ends.finished(&end);
         }
     }
     if let Some(why) = end.dropped() {
@@ -103,7 +116,11 @@ pub(super) fn settle(
     if let Outcome::Diverted { to, .. } = outcome {
         divert(conn, delivery, to, &is, now)?;
     }
-    choose_head(conn, recipient, &is.order_key)
+    match end {
+        // It was the only head of its key.
+        End::Finished { .. } if is.head => next_head(conn, recipient, &is.order_key),
+        _ => choose_head(conn, recipient, &is.order_key),
+    }
 }
 
 /// Owes the event to another recipient too, for as long as it was owed to the first.
@@ -124,11 +141,7 @@ fn divert(
         )?
         .execute(params![delivery.event_id, to, is.order_key, now.ns(), until.ns(), is.severity])?;
     if added > 0 {
-        conn.prepare_cached(
-            "INSERT INTO lane (recipient, pending) VALUES (?1, 1)
-             ON CONFLICT (recipient) DO UPDATE SET pending = pending + 1",
-        )?
-        .execute([to])?;
+        totals::owed(conn, to, 1)?;
     }
     Ok(())
 }

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use rusqlite::{Connection, Row};
+use rusqlite::{Connection, Row, params};
 
 use crate::model::Timestamp;
+use crate::store::settling::{DEAD, DELIVERED, End, SUPPRESSED};
 use crate::store::{Dropped, RecipientStats, StoreError};
 
 pub(super) fn stats(conn: &Connection) -> Result<Vec<RecipientStats>, StoreError> {
@@ -36,6 +37,76 @@ pub(super) fn stats(conn: &Connection) -> Result<Vec<RecipientStats>, StoreError
         })
     })?;
     Ok(lanes.collect::<Result<Vec<_>, _>>()?)
+}
+
+/// Counts what a recipient is owed.
+pub(super) fn owed(conn: &Connection, recipient: &str, more: i64) -> Result<(), StoreError> {
+    conn.prepare_cached(
+        "INSERT INTO lane (recipient, pending) VALUES (?1, ?2)
+         ON CONFLICT (recipient) DO UPDATE SET pending = pending + excluded.pending",
+    )?
+    .execute(params![recipient, more])?;
+    Ok(())
+}
+
+/// How tries of one recipient ended, counted together.
+#[derive(Default)]
+pub(super) struct Ends {
+    attempts: i64,
+    failed: i64,
+    last_error: Option<String>,
+    delivered: i64,
+    dead: i64,
+    suppressed: i64,
+    merged: i64,
+    finished: i64,
+    succeeded: bool,
+}
+
+impl Ends {
+    /// A try was made.
+    pub fn tried(&mut self, end: &End) {
+        self.attempts += 1;
+        self.failed += i64::from(!end.is_delivered());
+        self.succeeded |= end.is_delivered();
+        self.last_error = end.reason().map(str::to_owned);
+    }
+
+    /// A delivery is over.
+    pub fn finished(&mut self, end: &End) {
+        self.finished += 1;
+        match end.name() {
+            DELIVERED => self.delivered += 1,
+            DEAD => self.dead += 1,
+            SUPPRESSED => self.suppressed += 1,
+            _ => self.merged += 1,
+        }
+    }
+
+    /// Adds them to the recipient's totals.
+    pub fn add(&self, conn: &Connection, recipient: &str, now: Timestamp) -> Result<(), StoreError> {
+        conn.prepare_cached(
+            "UPDATE lane SET attempts = attempts + ?2, failed = failed + ?3,
+                             last_error = CASE WHEN ?2 > 0 THEN ?4 ELSE last_error END,
+                             last_success = CASE WHEN ?5 THEN ?6 ELSE last_success END,
+                             pending = pending - ?7, delivered = delivered + ?8, dead = dead + ?9,
+                             suppressed = suppressed + ?10, merged = merged + ?11 WHERE recipient = ?1",
+        )?
+        .execute(params![
+            recipient,
+            self.attempts,
+            self.failed,
+            self.last_error,
+            self.succeeded,
+            now.ns(),
+            self.finished,
+            self.delivered,
+            self.dead,
+            self.suppressed,
+            self.merged,
+        ])?;
+        Ok(())
+    }
 }
 
 /// Counts what a recipient is not told.
