@@ -13,7 +13,7 @@ use serde_json::json;
 use super::{DeliveryError, Endpoint, EndpointDeps, EndpointKind, Repetition};
 use crate::format::chat::{Sink, Unit, markdown};
 use crate::http::answer::{self, Answer};
-use crate::http::params::SecretUrl;
+use crate::http::params::{SecretUrl, TlsParams};
 use crate::http::{HttpClient, HttpUrl, Post, Verb};
 use crate::messages::Messages;
 use crate::pace::Bound;
@@ -44,7 +44,8 @@ impl EndpointKind for DiscordKind {
         let url = params.webhook_url.0.clone();
         // Only then Discord answers with the message (Discord, "Execute Webhook").
         let url = if messages.is_some() { url.adding_query("wait=true") } else { url };
-        Ok(Arc::new(Poster::new(Discord { url, params, recipient, messages, http: deps.http.clone() })))
+        let http = deps.http.with_tls(&params.tls)?;
+        Ok(Arc::new(Poster::new(Discord { url, params, recipient, messages, http })))
     }
 }
 
@@ -57,6 +58,9 @@ pub struct DiscordParams {
     /// Most alerts in one message.
     #[serde(default)]
     batch: Within<1, 50, 10>,
+    /// Certificates.
+    #[serde(default)]
+    tls: TlsParams,
 }
 
 /// Parameters of a Discord recipient.

@@ -16,7 +16,7 @@ use shared::model::Severity;
 use super::{DeliveryError, Endpoint, EndpointDeps, EndpointKind, NoParams, Repetition};
 use crate::format::chat::{Sink, Unit, html, plain};
 use crate::http::answer::{self, Answer, classify};
-use crate::http::params::SecretUrl;
+use crate::http::params::{SecretUrl, TlsParams};
 use crate::http::{HttpClient, Post};
 use crate::pace::Bound;
 use crate::params::Within;
@@ -44,7 +44,8 @@ impl EndpointKind for MsteamsKind {
     type RecipientParams = NoParams;
 
     fn build(params: MsteamsParams, _: NoParams, deps: &EndpointDeps) -> Result<Arc<dyn Endpoint>, String> {
-        Ok(Arc::new(Poster::new(Msteams { params, http: deps.http.clone() })))
+        let http = deps.http.with_tls(&params.tls)?;
+        Ok(Arc::new(Poster::new(Msteams { params, http })))
     }
 }
 
@@ -60,6 +61,9 @@ pub struct MsteamsParams {
     /// Most alerts in one card.
     #[serde(default)]
     batch: Within<1, 50, 10>,
+    /// Certificates.
+    #[serde(default)]
+    tls: TlsParams,
 }
 
 /// The form of a message.

@@ -15,6 +15,7 @@ use shared::secret::Secret;
 use super::{DeliveryError, Endpoint, EndpointDeps, EndpointKind, NoParams, Repetition};
 use crate::format::chat::{Sink, Unit, plain};
 use crate::http::answer::Answer;
+use crate::http::params::TlsParams;
 use crate::http::{HttpClient, HttpUrl, Post};
 use crate::pace::Bound;
 use crate::params::SecretText;
@@ -40,7 +41,8 @@ impl EndpointKind for PagerdutyKind {
             Some(url) => url.clone(),
             None => HttpUrl::parse("https://events.pagerduty.com/v2/enqueue")?,
         };
-        Ok(Arc::new(Poster::new(Pagerduty { url, params, http: deps.http.clone() })))
+        let http = deps.http.with_tls(&params.tls)?;
+        Ok(Arc::new(Poster::new(Pagerduty { url, params, http })))
     }
 }
 
@@ -55,6 +57,9 @@ pub struct PagerdutyParams {
     url: Option<HttpUrl>,
     /// Address of flowhook's console, shown as a link.
     client_url: Option<HttpUrl>,
+    /// Certificates.
+    #[serde(default)]
+    tls: TlsParams,
 }
 
 #[derive(Debug)]

@@ -17,7 +17,7 @@ use shared::secret::Secret;
 use super::{DeliveryError, Endpoint, EndpointDeps, EndpointKind, Repetition};
 use crate::format::chat::{Sink, Unit, slack};
 use crate::http::answer::{self, Answer};
-use crate::http::params::SecretUrl;
+use crate::http::params::{SecretUrl, TlsParams};
 use crate::http::{Auth, HttpClient, HttpUrl, Post};
 use crate::messages::Messages;
 use crate::pace::Bound;
@@ -44,7 +44,7 @@ impl EndpointKind for SlackKind {
         recipient: SlackRecipient,
         deps: &EndpointDeps,
     ) -> Result<Arc<dyn Endpoint>, String> {
-        let SlackParams { webhook_url, token, url, sender_username, batch } = params;
+        let SlackParams { webhook_url, token, url, sender_username, batch, tls } = params;
         let SlackRecipient { channel, edit_in_place } = recipient;
         let way = match (webhook_url, token, channel) {
             (Some(_), Some(_), _) => return Err("'webhook_url' and 'token' exclude each other".to_owned()),
@@ -63,8 +63,8 @@ impl EndpointKind for SlackKind {
                 Way::Api { token, channel, post: method("chat.postMessage"), update: method("chat.update") }
             }
         };
-        let messages = deps.messages(edit_in_place);
-        Ok(Arc::new(Poster::new(Slack { way, messages, sender_username, batch, http: deps.http.clone() })))
+        let (messages, http) = (deps.messages(edit_in_place), deps.http.with_tls(&tls)?);
+        Ok(Arc::new(Poster::new(Slack { way, messages, sender_username, batch, http })))
     }
 }
 
@@ -85,6 +85,9 @@ pub struct SlackParams {
     /// Most alerts in one message.
     #[serde(default)]
     batch: Within<1, 50, 5>,
+    /// Certificates.
+    #[serde(default)]
+    tls: TlsParams,
 }
 
 /// Parameters of a Slack recipient.

@@ -14,6 +14,7 @@ use shared::secret::Secret;
 use super::{DeliveryError, Endpoint, EndpointDeps, EndpointKind, Repetition};
 use crate::format::chat::{Sink, Unit, unmentioned};
 use crate::http::answer::{self, Answer};
+use crate::http::params::TlsParams;
 use crate::http::{HttpClient, HttpUrl, Post};
 use crate::messages::Messages;
 use crate::pace::Bound;
@@ -44,15 +45,8 @@ impl EndpointKind for TelegramKind {
         let bot = format!("bot{}", params.token.reveal());
         let method = |name: &str| base.with_segments(&[&bot, name]).hiding_path();
         let (url, edit_url) = (method("sendMessage"), method("editMessageText"));
-        let messages = deps.messages(recipient.edit_in_place);
-        Ok(Arc::new(Poster::new(Telegram {
-            url,
-            edit_url,
-            messages,
-            params,
-            recipient,
-            http: deps.http.clone(),
-        })))
+        let (messages, http) = (deps.messages(recipient.edit_in_place), deps.http.with_tls(&params.tls)?);
+        Ok(Arc::new(Poster::new(Telegram { url, edit_url, messages, params, recipient, http })))
     }
 }
 
@@ -68,6 +62,9 @@ pub struct TelegramParams {
     /// Most alerts in one message.
     #[serde(default)]
     batch: Within<1, 50, 10>,
+    /// Certificates.
+    #[serde(default)]
+    tls: TlsParams,
 }
 
 /// Parameters of a Telegram recipient.

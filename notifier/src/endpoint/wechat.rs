@@ -12,7 +12,7 @@ use serde_json::json;
 use super::{DeliveryError, Endpoint, EndpointDeps, EndpointKind, NoParams, Repetition};
 use crate::format::chat::{Sink, Unit, unmentioned};
 use crate::http::answer::{self, Answer};
-use crate::http::params::SecretUrl;
+use crate::http::params::{SecretUrl, TlsParams};
 use crate::http::{HttpClient, Post};
 use crate::pace::Bound;
 use crate::params::Within;
@@ -34,7 +34,8 @@ impl EndpointKind for WechatKind {
     type RecipientParams = NoParams;
 
     fn build(params: WechatParams, _: NoParams, deps: &EndpointDeps) -> Result<Arc<dyn Endpoint>, String> {
-        Ok(Arc::new(Poster::new(Wechat { params, http: deps.http.clone() })))
+        let http = deps.http.with_tls(&params.tls)?;
+        Ok(Arc::new(Poster::new(Wechat { params, http })))
     }
 }
 
@@ -47,6 +48,9 @@ pub struct WechatParams {
     /// Most alerts in one message.
     #[serde(default)]
     batch: Within<1, 50, 10>,
+    /// Certificates.
+    #[serde(default)]
+    tls: TlsParams,
 }
 
 #[derive(Debug)]
