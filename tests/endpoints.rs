@@ -70,6 +70,7 @@ fn deliver(endpoint: &Arc<dyn Endpoint>, alerts: &[Alert]) -> Vec<Result<(), Del
         attempts: 0,
         deadline: Timestamp::MAX,
         accepted_at: Timestamp::ZERO,
+        maybe_told: false,
         claimed_by: String::new(),
     };
     let batch: Vec<_> = alerts.iter().map(delivery).collect();

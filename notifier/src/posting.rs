@@ -258,6 +258,11 @@ fn put_off() -> DeliveryError {
     DeliveryError::Retry { after: Some(Duration::ZERO), reason }
 }
 
+/// What follows a line that may be read a second time.
+const fn mark(again: bool) -> &'static str {
+    if again { " (possible duplicate)" } else { "" }
+}
+
 /// What is kept of the answer to something that was taken. Not its body, which may repeat a secret.
 fn words(answer: &Answer) -> Option<String> {
     Some(format!("answered {}", answer.status))
@@ -289,7 +294,8 @@ impl<P: Posting> Endpoint for Poster<P> {
         for (delivery, alert) in batch.iter().zip(&prepared) {
             if let Ok(alert) = alert {
                 all.keys.push(delivery.idempotency_key());
-                all.lines.extend(self.kind.sink().map(|sink| sink.line(&text::line(alert))));
+                let again = delivery.maybe_told && self.kind.repetition() == Repetition::Told;
+                all.lines.extend(self.kind.sink().map(|sink| sink.line_and(&text::line(alert), mark(again))));
                 all.alerts.push(alert.clone());
             }
         }

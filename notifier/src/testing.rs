@@ -102,6 +102,7 @@ pub fn delivery(alert: &Alert) -> Delivery {
         attempts: 0,
         deadline: Timestamp::MAX,
         accepted_at: Timestamp::ZERO,
+        maybe_told: false,
         claimed_by: String::new(),
     }
 }

@@ -160,6 +160,7 @@ fn claim(world: &World, node: &str, most: usize, oldest: usize, now: Timestamp) 
             attempts: owed.attempts,
             deadline: now.plus_ns(HORIZON.as_nanos() as i64),
             accepted_at: now,
+            maybe_told: false,
             claimed_by: node.to_owned(),
         });
     }

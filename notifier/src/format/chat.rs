@@ -43,6 +43,14 @@ impl Sink {
         self.line_within(text, self.max)
     }
 
+    /// As [`Self::line`], with an end that is never cut.
+    pub fn line_and(&self, text: &str, end: &str) -> String {
+        let mut shown = String::with_capacity(end.len());
+        end.chars().for_each(|c| (self.escape)(c, &mut shown));
+        let line = self.line_within(text, self.max.saturating_sub(self.unit.of(&shown)));
+        line + shown.as_str()
+    }
+
     /// As [`Self::line`], of at most `max`.
     pub fn line_within(&self, text: &str, max: usize) -> String {
         let room = max.saturating_sub(self.unit.of(CUT_MARK));

@@ -85,6 +85,8 @@ pub struct Delivery {
     pub deadline: Timestamp,
     /// When it was accepted.
     pub accepted_at: Timestamp,
+    /// It may have arrived by a try before.
+    pub maybe_told: bool,
     /// Who claimed it; empty of one that was only looked at.
     pub claimed_by: String,
 }

@@ -95,3 +95,22 @@ async fn every_request_that_a_batch_needs_is_counted() {
         assert!(made as usize >= least, "{made}");
     }
 }
+
+/// Where people would be told twice, and nothing else would tell them.
+#[tokio::test]
+async fn what_may_have_arrived_before_says_so() {
+    let mut said = Vec::new();
+    for row in &HTTP_KINDS {
+        let answer = row.3;
+        let server = Server::start(move |_, _| Script::json(200, answer)).await;
+        let long = Alert { message: PIECE.repeat(20_000), ..alert("a") };
+        let endpoint = built(row, &server);
+        endpoint.deliver(&[Delivery { maybe_told: true, ..delivery(&long) }]).await.remove(0).unwrap();
+        endpoint.deliver(&[delivery(&long)]).await.remove(0).unwrap();
+        let [again, first] = server.requests().try_into().unwrap();
+        assert!(!first.body.contains("duplicate"), "{}", row.4);
+        said.extend(again.body.contains("possible duplicate").then_some(row.4));
+    }
+    let told = ["discord", "msteams", "msteams-workflow", "slack", "slack-api", "telegram", "wechat"];
+    assert_eq!(said, told);
+}

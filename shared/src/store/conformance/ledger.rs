@@ -80,13 +80,20 @@ pub(super) async fn a_delivery_carries_its_event(store: &dyn Ledger) {
         attempts: 0,
         deadline: at(65),
         accepted_at: at(5),
+        maybe_told: false,
         claimed_by: "owner".to_owned(),
     };
     let claimed = claim(store, "carry", 6).await;
     assert_eq!(claimed, std::slice::from_ref(&expected));
     assert!(claim(store, "carry", 6).await.is_empty(), "claimed is claimed");
     settle(store, &claimed[0], retry(20), 10).await;
-    assert_eq!(claim(store, "carry", 20).await, [Delivery { attempts: 1, ..expected }]);
+    let again = claim(store, "carry", 20).await;
+    assert_eq!(again, [Delivery { attempts: 1, ..expected.clone() }]);
+    settle(store, &again[0], Outcome::Unknown { at: at(21), reason: "no answer".to_owned() }, 20).await;
+    let again = claim(store, "carry", 21).await;
+    assert_eq!(again, [Delivery { attempts: 2, maybe_told: true, ..expected.clone() }]);
+    settle(store, &again[0], retry(22), 21).await;
+    assert_eq!(claim(store, "carry", 22).await, [Delivery { attempts: 3, maybe_told: true, ..expected }]);
 }
 
 pub(super) async fn one_key_keeps_its_order_and_others_go_on(store: &dyn Ledger) {

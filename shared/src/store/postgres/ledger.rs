@@ -317,6 +317,7 @@ fn read_delivery(row: &Row) -> Result<Delivery, StoreError> {
         attempts: attempts(row, 5)?,
         deadline: Timestamp::from_ns(row.try_get(6)?),
         accepted_at: Timestamp::from_ns(row.try_get(7)?),
+        maybe_told: row.try_get(8)?,
         claimed_by: String::new(),
     })
 }

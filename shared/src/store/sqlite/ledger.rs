@@ -206,7 +206,8 @@ fn prune(conn: &Connection, before: Timestamp) -> Result<usize, StoreError> {
 
 /// What [`read_delivery`] reads.
 const COLUMNS: &str = "d.event_id, d.recipient, e.kind, e.payload, e.traceparent, d.attempts, d.deadline,
-    e.accepted_at FROM delivery AS d JOIN event AS e ON e.id = d.event_id";
+    e.accepted_at, d.attempts > 0 AND EXISTS (SELECT 1 FROM attempt AS a WHERE a.event_id = d.event_id
+        AND a.recipient = d.recipient AND a.outcome = 'unknown') FROM delivery AS d JOIN event AS e ON e.id = d.event_id";
 
 fn read_delivery(row: &Row<'_>) -> Result<Delivery, StoreError> {
     let kind = EventKind::parse(row.get_ref(2)?.as_str().map_err(rusqlite::Error::from)?)?;
@@ -219,6 +220,7 @@ fn read_delivery(row: &Row<'_>) -> Result<Delivery, StoreError> {
         attempts: row.get(5)?,
         deadline: Timestamp::from_ns(row.get(6)?),
         accepted_at: Timestamp::from_ns(row.get(7)?),
+        maybe_told: row.get(8)?,
         claimed_by: String::new(),
     })
 }

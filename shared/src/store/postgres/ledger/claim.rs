@@ -36,7 +36,9 @@ impl PostgresStore {
                        FROM due WHERE d.seq = due.seq
                        RETURNING d.seq, d.event_id, d.recipient, d.attempts, d.deadline, d.severity)
                    SELECT t.event_id, t.recipient, e.kind, e.payload, e.traceparent, t.attempts, t.deadline,
-                          e.accepted_at
+                          e.accepted_at, t.attempts > 0 AND EXISTS
+                              (SELECT 1 FROM attempt AS a WHERE a.event_id = t.event_id
+                                   AND a.recipient = t.recipient AND a.outcome = 'unknown')
                    FROM taken AS t JOIN event AS e ON e.id = t.event_id ORDER BY t.severity DESC, t.seq";
         let whole = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
         let (limit, oldest) = (whole(limit), whole(oldest.min(limit)));

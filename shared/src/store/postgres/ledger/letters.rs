@@ -93,7 +93,9 @@ pub(super) async fn behind(
     limit: usize,
 ) -> Result<Vec<Delivery>, StoreError> {
     let sql = "SELECT d.event_id, d.recipient, e.kind, e.payload, e.traceparent, d.attempts, d.deadline,
-                      e.accepted_at
+                      e.accepted_at, d.attempts > 0 AND EXISTS
+                          (SELECT 1 FROM attempt AS a WHERE a.event_id = d.event_id
+                               AND a.recipient = d.recipient AND a.outcome = 'unknown')
                FROM delivery AS d JOIN event AS e ON e.id = d.event_id
                JOIN delivery AS before ON before.recipient = d.recipient
                     AND before.order_key = d.order_key AND before.seq < d.seq
