@@ -13,6 +13,7 @@ use shared::store::{Delivery, Dropped, EventKind, Ledger, LedgerEvent, StoreErro
 use shared::wire::subject::Subjects;
 
 use crate::gate::GateConfig;
+use crate::inhibit::{self, Rules};
 
 /// How long an aggregator may take to say whether an alert is acknowledged.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -126,6 +127,8 @@ pub struct FollowUps {
     pub subjects: Subjects,
     /// Silences and pools.
     pub settings: LiveSettings,
+    /// Which alerts mute others.
+    pub rules: Rules,
 }
 
 impl FollowUps {
@@ -173,7 +176,26 @@ impl FollowUps {
             let next = made(&event, &alert, &delivery.recipient, &next, now);
             ledger.accept(next.into_iter().collect(), now, crate::lane::horizon).await?;
         }
-        Ok(self.silence(&alert, now))
+        if let Some(why) = self.silence(&alert, now) {
+            return Ok(Some(why));
+        }
+        self.muted(ledger, &alert, now).await
+    }
+
+    /// Which other alert's lasting keeps it quiet at `now`.
+    async fn muted(
+        &self,
+        ledger: &dyn Ledger,
+        alert: &Alert,
+        now: Timestamp,
+    ) -> Result<Option<String>, StoreError> {
+        if self.rules.is_empty() {
+            return Ok(None);
+        }
+        let state = ledger.notes(inhibit::SCOPE).await?;
+        let pools = self.settings.borrow().pools.clone();
+        let rule = inhibit::mutes_now(&self.rules, &state, alert, &pools, now);
+        Ok(rule.map(|rule| format!("{}: inhibition '{rule}' mutes it", Dropped::Muted.begins())))
     }
 
     /// Why nothing is told of an alert at `now`, whatever was when it began.

@@ -130,6 +130,17 @@ pub fn muted_by(notes: &State, alert: &Alert) -> Option<String> {
     serde_json::from_str::<Muted>(text).ok().map(|muted| muted.rule)
 }
 
+/// Which rule mutes an alert at `now`, whatever was when it began.
+pub fn mutes_now(
+    rules: &Rules,
+    state: &State,
+    alert: &Alert,
+    pools: &HostPools,
+    now: Timestamp,
+) -> Option<String> {
+    Draft::new(rules, state).mutes(alert, pools, now).map(|rule| rule.name.clone())
+}
+
 /// Changes of the state that are not in force yet.
 #[derive(Debug)]
 pub struct Draft<'a> {
@@ -217,13 +228,7 @@ impl<'a> Draft<'a> {
         if event.recipients.iter().all(|name| name == ALERT_STORE) {
             return false;
         }
-        let rules = Arc::clone(&self.rules.0);
-        let mutes = |rule: &&Rule| {
-            rule.target.find(alert, alert.tstamp, pools).is_some()
-                && rule.source.find(alert, alert.tstamp, pools).is_none()
-                && self.lasts(&rule.prefix(alert), now)
-        };
-        let Some(rule) = rules.iter().find(mutes) else { return false };
+        let Some(rule) = self.mutes(alert, pools, now) else { return false };
         if alert.action == AlertAction::Engage {
             if self.under("muted/").len() >= MUTED {
                 return false;
@@ -241,6 +246,15 @@ impl<'a> Draft<'a> {
         }
         spare(event);
         true
+    }
+
+    /// The rule by which something that lasts mutes an alert.
+    fn mutes(&self, alert: &Alert, pools: &HostPools, now: Timestamp) -> Option<&'a Rule> {
+        self.rules.0.iter().find(|rule| {
+            rule.target.find(alert, alert.tstamp, pools).is_some()
+                && rule.source.find(alert, alert.tstamp, pools).is_none()
+                && self.lasts(&rule.prefix(alert), now)
+        })
     }
 
     /// What was muted under `prefix` and is muted no more.

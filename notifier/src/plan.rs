@@ -279,6 +279,7 @@ impl Plan {
                 bus: Arc::clone(&self.deps.bus),
                 subjects: self.deps.subjects.clone(),
                 settings: self.deps.settings.clone(),
+                rules: self.dispatcher.rules.clone(),
             },
             teller: Teller {
                 bus: Arc::clone(&self.deps.bus),

@@ -15,6 +15,7 @@ use std::sync::atomic::AtomicBool;
 use super::*;
 use crate::config::NotifierConfig;
 use crate::endpoint::Manners;
+use crate::inhibit::Rules;
 use crate::lane::horizon;
 use crate::testing::eventually;
 
@@ -122,6 +123,7 @@ impl Setup {
                 bus: MemoryBus::new(Default::default()),
                 subjects: Subjects::new("t"),
                 settings: tokio::sync::watch::channel(Arc::default()).1,
+                rules: Rules::default(),
             },
         };
         Self { store, clock, endpoint, args }

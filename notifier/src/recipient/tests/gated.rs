@@ -2,12 +2,13 @@
 
 use serde_json::{Value, json};
 use shared::bus::Bus;
-use shared::model::{Alert, AlertAction};
+use shared::model::{Alert, AlertAction, HostPools};
 use shared::settings::{FileSettings, Settings};
 use shared::store::LedgerAudit;
 
 use super::*;
 use crate::gate::GateConfig;
+use crate::inhibit;
 use crate::route::Router;
 use crate::testing::alert;
 
@@ -250,6 +251,42 @@ async fn a_silence_that_begins_later_keeps_repetitions_back_until_it_ends() {
 }
 
 #[tokio::test]
+async fn what_mutes_an_alert_later_keeps_its_repetitions_back_until_it_ends() {
+    let mut setup = Setup::gated("", |_| Ok(()));
+    let rule = serde_json::from_value(json!({
+        "name": "down", "source": { "types": ["interface_down"] }, "target": { "max_severity": "emergency" },
+        "equal": ["interface"],
+    }));
+    setup.args.follow_ups.rules = Rules::new(&[rule.unwrap()]).unwrap();
+    let config = config("repeat_s = 600");
+    let _lane = setup.start().await;
+    setup.tell(&config, &[alert("a")]).await;
+    setup.until_of_r("the beginning", |stats| stats.delivered == 1).await;
+    // What the dispatcher does when the interface goes down, and when it comes back.
+    let down = Alert { alert_type: "interface_down".to_owned(), ..alert("down") };
+    let rules = setup.args.follow_ups.rules.clone();
+    let seen = async |action| {
+        let alert = Alert { action, ..down.clone() };
+        let state = setup.store.notes(inhibit::SCOPE).await.unwrap();
+        let mut draft = inhibit::Draft::new(&rules, &state);
+        let router = Router::new(&config, tokio::sync::watch::channel(Arc::default()).1);
+        let now = setup.clock.now();
+        let mut event = router.alert(&serde_json::to_vec(&alert).unwrap(), now).unwrap().remove(0);
+        draft.see(&mut event, &alert, &HostPools::default(), now);
+        setup.store.note(inhibit::SCOPE, draft.changes()).await.unwrap();
+    };
+    seen(AlertAction::Engage).await;
+    setup.clock.advance(Duration::from_secs(600));
+    setup.until_of_r("the mute", |stats| stats.suppressed == 1).await;
+    let records = setup.store.deliveries("a/engage#repeat/r/1").await.unwrap();
+    assert_eq!(records[0].reason.as_deref(), Some("muted: inhibition 'down' mutes it"));
+    seen(AlertAction::Release).await;
+    setup.clock.advance(Duration::from_secs(600));
+    setup.until_of_r("the next repetition", |stats| stats.delivered == 2).await;
+    assert_eq!(setup.seen().len(), 2);
+}
+
+#[tokio::test]
 async fn what_nobody_acknowledges_is_told_to_another() {
     let setup = Setup::gated("", |_| Ok(()));
     // The lane under test is the other's.
@@ -268,8 +305,8 @@ async fn what_nobody_acknowledges_is_told_to_another() {
         }
     });
     let mut setup = setup;
-    let settings = setup.args.follow_ups.settings.clone();
-    setup.args.follow_ups = FollowUps { bus, subjects, settings };
+    let followed = setup.args.follow_ups.clone();
+    setup.args.follow_ups = FollowUps { bus, subjects, ..followed };
     let _lane = setup.start().await;
     let alerts = ["seen", "unseen", "over"].map(|id| Alert { entity_value: id.to_owned(), ..alert(id) });
     setup.tell(&config, &alerts).await;
