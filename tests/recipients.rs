@@ -1,6 +1,8 @@
 //! Endpoints and recipients are edited while everything runs, and nobody ever sees their secrets.
 
+use std::io::Write;
 use std::path::Path;
+use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
@@ -24,6 +26,17 @@ impl Cli<'_> {
 
     fn fails(&self, args: &[&str], code: i32) -> String {
         run_fails(&[args, &["--api", self.api, "-O", "json"]].concat(), code)
+    }
+
+    /// Runs a command at a terminal of its own, types, and gives whether all went well and what was shown.
+    fn at_a_terminal(&self, args: &str, typed: &str) -> (bool, String) {
+        let line = format!("{} {args} --api {}", env!("CARGO_BIN_EXE_flowhook"), self.api);
+        let mut script = Command::new("script");
+        script.args(["--quiet", "--return", "--command", &line, "/dev/null"]);
+        let mut script = script.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        script.stdin.take().unwrap().write_all(typed.as_bytes()).unwrap();
+        let ended = script.wait_with_output().unwrap();
+        (ended.status.success(), String::from_utf8_lossy(&ended.stdout).into_owned())
     }
 
     fn set(&self, kind: &str, name: &str, value: &Value) -> Value {
@@ -115,6 +128,17 @@ fn endpoints_and_recipients_come_go_and_round_trip() {
     assert_eq!(cli.json(&["settings", "export"]), export);
     cli.json(&["settings", "rollback", "endpoints", "mine", "1"]);
     cli.json(&["settings", "delete", "endpoints", "mine", "--cascade"]);
+    assert_eq!(cli.json(&["settings", "export"])["documents"], json!([]));
+    std::fs::write(&file, export.to_string()).unwrap();
+    cli.json(&["settings", "import", text(&file)]);
+    // At a terminal it is asked.
+    let (left, said) = cli.at_a_terminal("settings delete endpoints mine", "n\n");
+    assert!(
+        !left && said.contains("Recipients use it: one, two.") && said.contains("nothing is deleted"),
+        "{said}"
+    );
+    assert_eq!(cli.json(&["settings", "export"])["documents"].as_array().unwrap().len(), 3);
+    assert!(cli.at_a_terminal("settings delete endpoints mine", "y\n").0);
     assert_eq!(cli.json(&["settings", "export"])["documents"], json!([]));
     let history = cli.json(&["settings", "history", "endpoints", "mine"]);
     assert!(history[0]["value"].is_null() && !history.to_string().contains(MARK), "{history}");

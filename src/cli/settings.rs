@@ -1,6 +1,8 @@
 //! `flowhook settings`: scripts, exclusions, silences, host pools, probed hosts, endpoints and recipients of
 //! a node that runs.
 
+use std::io::{BufRead, IsTerminal, Write};
+
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
@@ -172,6 +174,7 @@ pub fn settings(args: &SettingsArgs, config: &Config, output: Output) -> Result<
         SettingsCommand::Delete { kind, name, cascade, move_to, edit } => {
             let path = ["settings", kind.name(), name];
             let mut query = vec![("by", edit.by.as_str())];
+            let cascade = *cascade || agreed(&client, *kind, name)?;
             query.extend(cascade.then_some(("cascade", "true")));
             query.extend(move_to.iter().map(|to| ("move_to", to.as_str())));
             let entry = client.send(Method::DELETE, &path, &query, edit.revision, None)?;
@@ -209,6 +212,29 @@ pub fn settings(args: &SettingsArgs, config: &Config, output: Output) -> Result<
             let entry = client.send(Method::POST, &path, &[("by", &edit.by)], edit.revision, Some(&body))?;
             shown(&entry, output, || line(&entry))
         }
+    }
+}
+
+/// Asks at a terminal whether the recipients of an endpoint are to be deleted with it. True when somebody says
+/// so; false when there is nothing to ask, or nobody, and then the node says what is in the way.
+fn agreed(client: &Client, kind: Kind, name: &str) -> Result<bool, Failure> {
+    if kind.name() != "endpoints" || !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
+        return Ok(false);
+    }
+    let answer = client.get(&["settings", "recipients"])?.unwrap_or_default();
+    let entries = answer["items"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let of_it = entries.iter().filter(|entry| entry["value"]["endpoint"] == name);
+    let users: Vec<&str> = of_it.filter_map(|entry| entry["name"].as_str()).collect();
+    if users.is_empty() {
+        return Ok(false);
+    }
+    let question = format!("Recipients use it: {}. Delete them, too? [y/N] ", users.join(", "));
+    let mut line = String::new();
+    let asked = std::io::stderr().write_all(question.as_bytes());
+    asked.and_then(|()| std::io::stdin().lock().read_line(&mut line)).map_err(anyhow::Error::from)?;
+    match line.trim().to_ascii_lowercase().as_str() {
+        "y" | "yes" => Ok(true),
+        _ => Err(Failure::new(exit::FAILED, anyhow::anyhow!("nothing is deleted"))),
     }
 }
 
