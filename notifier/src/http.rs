@@ -247,9 +247,10 @@ impl HttpClient {
     /// As [`Self::post`], but every status is an answer.
     pub async fn exchange(&self, post: Post<'_>, most: Option<usize>) -> Result<Answer, DeliveryError> {
         // No name, so nobody is asked to resolve it.
-        if let Some(ip) = post.url.literal_ip() {
-            self.targets.check(ip).map_err(DeliveryError::permanent)?;
-        }
+        let ip = post.url.literal_ip();
+        ip.map_or(Ok(()), |ip| self.targets.check(ip)).map_err(DeliveryError::permanent)?;
+        let port = post.url.url.port_or_known_default().unwrap_or_default();
+        self.targets.check_http_port(ip, port).map_err(DeliveryError::permanent)?;
         let url = post.url.url.clone();
         let mut request = match post.body {
             Some(body) => {

@@ -6,7 +6,7 @@
 //! allows it. The address is checked that is then connected to, so that a name cannot first resolve to
 //! one and then to another.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 
 use shared::model::network::IpNet;
@@ -19,6 +19,14 @@ pub struct Targets {
     all: bool,
     allowed: Arc<[IpNet]>,
 }
+
+/// Ports of services that are not asked by HTTP, which a request could be made to mean something to: mail, shells,
+/// directories, databases, message brokers.
+const OTHER_SERVICES: &[u16] = &[
+    7, 9, 13, 19, 20, 21, 22, 23, 25, 37, 42, 43, 53, 69, 79, 110, 111, 119, 123, 135, 137, 139, 143, 161,
+    179, 389, 427, 445, 465, 512, 513, 514, 515, 548, 554, 587, 636, 873, 989, 990, 993, 995, 2049, 3306,
+    3389, 4222, 5060, 5061, 5432, 6379, 6667, 11211,
+];
 
 /// An address that a target must not have.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -53,13 +61,30 @@ impl Targets {
     /// # Errors
     /// Why not.
     pub fn check(&self, ip: IpAddr) -> Result<(), Refused> {
-        let own = ip.to_canonical();
-        match refusal(ip) {
-            Some(why) if !self.all && !self.allowed.iter().any(|prefix| prefix.contains(&own)) => {
-                Err(Refused { ip, why })
-            }
-            _ => Ok(()),
+        if self.all || self.is_allowed(ip) {
+            return Ok(());
         }
+        let own = || is_own(ip).then_some("an address of this machine");
+        refusal(ip).or_else(own).map_or(Ok(()), |why| Err(Refused { ip, why }))
+    }
+
+    /// Says whether HTTP may be spoken to a port of a host, whose address is known when it is one.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn check_http_port(&self, ip: Option<IpAddr>, port: u16) -> Result<(), String> {
+        if self.all || ip.is_some_and(|ip| self.is_allowed(ip)) || !OTHER_SERVICES.contains(&port) {
+            return Ok(());
+        }
+        Err(format!(
+            "port {port} is that of another service than HTTP; notifier.allow_private_targets allows it, \
+             notifier.allow_targets where the target is an address"
+        ))
+    }
+
+    fn is_allowed(&self, ip: IpAddr) -> bool {
+        let ip = ip.to_canonical();
+        self.allowed.iter().any(|prefix| prefix.contains(&ip))
     }
 
     /// The addresses of a host that may be connected to.
@@ -88,6 +113,17 @@ impl Targets {
             _ => Ok(allowed),
         }
     }
+}
+
+/// True of an address of this machine: what it sends there comes from there. Nothing is sent.
+pub fn is_own(ip: IpAddr) -> bool {
+    let ip = ip.to_canonical();
+    let any: IpAddr = if ip.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    let from = UdpSocket::bind((any, 0)).and_then(|socket| {
+        socket.connect((ip, 9))?;
+        socket.local_addr()
+    });
+    from.is_ok_and(|from| from.ip() == ip)
 }
 
 /// Why an address is refused; `None` when it is public.
@@ -128,6 +164,8 @@ fn refusal_v6(ip: Ipv6Addr) -> Option<&'static str> {
         [0, 0, 0, 0, 0, 0, 0, 1] => Some("loopback"),
         [0, 0, 0, 0, 0, 0 | 0xffff, ..] | [0x64, 0xff9b, 0, 0, 0, 0, ..] => refusal_v4(v4_at(6)),
         [0x64, 0xff9b, 1, ..] => Some("private"),
+        // Teredo and others.
+        [0x2001, 0..=0x1ff, ..] => Some("protocol assignments"),
         [0x2002, ..] => refusal_v4(v4_at(1)),
         [0xfc00..=0xfdff, ..] => Some("private"),
         [0xfe80..=0xfebf, ..] => Some("link-local"),
@@ -165,6 +203,32 @@ mod tests {
         assert!(Targets::new(false, &lists(&["10.0.0.0/40"])).unwrap_err().contains("10.0.0.0/40"));
     }
 
+    #[test]
+    fn addresses_of_this_machine_are_known() {
+        for ip in ["127.0.0.1", "::1", "::ffff:127.0.0.1"] {
+            assert!(is_own(ip.parse().unwrap()), "{ip}");
+        }
+        for ip in ["203.0.113.9", "2001:db8::9", "192.0.2.1"] {
+            assert!(!is_own(ip.parse().unwrap()), "{ip}");
+        }
+    }
+
+    #[test]
+    fn http_is_not_spoken_to_other_services() {
+        let some = Targets::new(false, &["10.1.0.0/16".to_owned()]).unwrap();
+        for (ip, port, passes) in [
+            (None, 443, true),
+            (None, 8080, true),
+            (None, 25, false),
+            (Some("93.184.216.34"), 6379, false),
+            (Some("10.1.2.3"), 6379, true),
+        ] {
+            let ip = ip.map(|ip: &str| ip.parse().unwrap());
+            assert_eq!(some.check_http_port(ip, port).is_ok(), passes, "{ip:?} {port}");
+            assert!(Targets::any().check_http_port(ip, port).is_ok());
+        }
+    }
+
     #[tokio::test]
     async fn a_name_is_what_it_resolves_to() {
         let none = Targets::default();
@@ -198,6 +262,7 @@ mod tests {
             ("fd00::1", Some("private")),
             ("fe80::1", Some("link-local")),
             ("ff02::1", Some("multicast")),
+            ("2001:0:4136:e378:8000:63bf:3fff:fdd2", Some("protocol assignments")),
             ("2606:2800:220:1::1", None),
         ] {
             assert_eq!(refusal(ip.parse().unwrap()), expected, "{ip}");
