@@ -27,6 +27,9 @@ use crate::posting::{Group, Poster, Posting};
 /// Slack advises 4000 characters and cuts at 40,000; `chat.update` refuses more than 4000.
 const SINK: Sink = Sink { max: 4000, unit: Unit::Utf16, escape: slack, line_end: "\n" };
 
+/// Most that a section's text holds, in UTF-16 units.
+const SECTION: usize = 3000;
+
 /// Seconds that a lane holds when the Web API says `ratelimited` and not for how long.
 const RATE_PAUSE: f64 = 1.0;
 
@@ -203,8 +206,15 @@ impl Posting for Slack {
     fn edit<'a>(&'a self, group: &Group, message: &str, url: &'a HttpUrl) -> Post<'a> {
         let (channel, ts) = message.split_once(' ').unwrap_or_default();
         let text = group.lines.join(SINK.line_end);
-        let body =
-            json!({ "channel": channel, "ts": ts, "text": text, "parse": "none", "link_names": false });
+        let body = json!({
+            "channel": channel,
+            "ts": ts,
+            "text": text,
+            // `chat.update` knows no `mrkdwn`: what is to be seen is given as what is text by its type.
+            "blocks": sections(&text),
+            "parse": "none",
+            "link_names": false,
+        });
         let auth = match &self.way {
             Way::Webhook(_) => Auth::None,
             Way::Api { token, .. } => Auth::Token("Bearer", token),
@@ -226,6 +236,30 @@ impl Posting for Slack {
             Way::Api { .. } => read_api(answer),
         }
     }
+}
+
+/// Text as blocks in which nothing is markup and no word becomes an emoji, cut between what stands for
+/// characters.
+fn sections(text: &str) -> Vec<Value> {
+    let section = |text: &str| json!({ "type": "section", "text": { "type": "plain_text", "text": text, "emoji": false } });
+    let (mut sections, mut piece, mut used) = (Vec::new(), String::new(), 0);
+    let mut rest = text;
+    while let Some(first) = rest.chars().next() {
+        // What the sink writes for a character: one of three entities, or the character itself.
+        let entity = ["&amp;", "&lt;", "&gt;"].into_iter().find(|entity| rest.starts_with(entity));
+        let length = entity.map_or(first.len_utf8(), str::len);
+        let (next, after) = rest.split_at(length);
+        let size = next.encode_utf16().count();
+        if used + size > SECTION {
+            sections.push(section(&std::mem::take(&mut piece)));
+            used = 0;
+        }
+        piece.push_str(next);
+        used += size;
+        rest = after;
+    }
+    sections.push(section(&piece));
+    sections
 }
 
 /// What the Web API says: errors that pass are those that it calls its own.
@@ -263,5 +297,21 @@ fn emoji(severity: Severity) -> &'static str {
         Severity::Warning => ":warning:",
         Severity::Error | Severity::Critical => ":exclamation:",
         Severity::Emergency => ":triangular_flag_on_post:",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_text_is_several_sections_and_no_entity_is_cut() {
+        let text = format!("{}*b* :skull: \u{1f4a5}{}", "&amp;".repeat(700), "x".repeat(400));
+        let sections = super::sections(&text);
+        let texts: Vec<&str> = sections.iter().map(|s| s["text"]["text"].as_str().unwrap()).collect();
+        assert_eq!((texts.len(), texts.concat()), (2, text));
+        assert!(texts.iter().all(|text| text.encode_utf16().count() <= SECTION));
+        assert!(texts[0].ends_with("&amp;") && texts[1].starts_with("&amp;"));
+        assert!(sections.iter().all(|s| s["text"]["type"] == "plain_text" && s["text"]["emoji"] == false));
     }
 }

@@ -78,6 +78,8 @@ async fn an_end_is_written_into_the_message_of_its_beginning() {
         let third = &server.requests()[2];
         assert!(third.head.starts_with(edit) && third.body.contains("about a"), "{kind}: {}", third.head);
         assert!(!third.body.contains("hunter2"), "{kind}");
+        let visible = &third.json()["blocks"][0]["text"]["type"];
+        assert_eq!(visible == "plain_text", kind == "slack", "{kind}");
         // Its end was told once: another one is a message of its own.
         endpoint.deliver(&[of("a", Release)]).await.remove(0).unwrap();
         assert!(!server.requests()[9].head.starts_with(edit), "{kind}");
