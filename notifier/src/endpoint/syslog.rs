@@ -17,6 +17,7 @@ use shared::clock::SharedClock;
 use shared::model::{Alert, Severity};
 use shared::store::Delivery;
 
+use self::connection::Far;
 use self::line::{Format, Header};
 use self::transport::{Framing, Transport};
 use super::{
@@ -28,6 +29,7 @@ use crate::params::Within;
 use crate::posting::TEST_TEXT;
 use crate::tls::Connector;
 
+mod connection;
 pub(super) mod line;
 mod transport;
 
@@ -69,13 +71,14 @@ impl EndpointKind for SyslogKind {
             (Some(_), _) if params.path.is_some() => {
                 return Err("path is a socket of this machine, host another machine: give one".to_owned());
             }
-            (Some(host), Protocol::Udp) => (Transport::udp(host, port), UDP_BYTES),
-            (Some(host), Protocol::Tcp) => (Transport::tcp(host, port, framing), STREAM_BYTES),
-            (Some(host), Protocol::Tls) => {
-                (Transport::tls(host, port, framing, Connector::new(&params.tls)?), STREAM_BYTES)
+            (Some(host), Protocol::Udp) => (Transport::udp(host, port, deps.http.targets()), UDP_BYTES),
+            (Some(host), protocol @ (Protocol::Tcp | Protocol::Tls)) => {
+                let private = protocol == Protocol::Tls;
+                let tls = private.then(|| Connector::new(&params.tls)).transpose()?;
+                let targets = deps.http.targets().clone();
+                (Transport::tcp(Far { host, port, targets, tls }, framing), STREAM_BYTES)
             }
         };
-        let transport = transport.within(deps.http.targets());
         if params.structured_data && params.format != Format::TextRfc5424 {
             return Err("'structured_data' needs format 'text_rfc5424'".to_owned());
         }
@@ -123,7 +126,7 @@ pub struct SyslogParams {
 }
 
 /// How a server is reached.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum Protocol {
     #[default]

@@ -4,16 +4,22 @@ use std::time::Duration;
 
 use shared::clock::ManualClock;
 use shared::model::{Alert, AlertAction, Entity, Severity, Timestamp};
-use tokio::io::AsyncReadExt;
-use tokio::net::{TcpListener, UdpSocket, UnixDatagram};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
+use tokio::net::{TcpListener, TcpStream, UdpSocket, UnixDatagram};
 
+use super::connection::Connection;
 use super::*;
+use crate::target::Targets;
 use crate::testing::{alert, certificate, delivery, eventually, flow_alert, golden};
 
 fn syslog(transport: Transport, max: usize) -> Syslog {
     let header = Header { facility: 14, host: "n1".to_owned(), pid: 1, zone: TimeZone::UTC, with_ids: false };
     let clock = ManualClock::new(Timestamp::from_secs(1_536_247_325));
     Syslog { header, format: Format::Text, max, transport, clock, batch: 64 }
+}
+
+fn far(port: u16) -> Far {
+    Far { host: "127.0.0.1".to_owned(), port, targets: Targets::any(), tls: None }
 }
 
 fn batch() -> Vec<Delivery> {
@@ -168,7 +174,7 @@ async fn a_test_is_a_line_of_the_format_that_was_chosen() {
         (Format::Ecs, "<118>Sep ", "\"ecs\":{\"version\":\"1.6.0\"}"),
         (Format::Checkmk, "<118>1 2018-", " - [Checkmk@18662 sl=\""),
     ] {
-        let transport = Transport::udp("127.0.0.1".to_owned(), port);
+        let transport = Transport::udp("127.0.0.1".to_owned(), port, &Targets::any());
         let endpoint = Syslog { format, ..syslog(transport, UDP_BYTES) };
         endpoint.test().await.unwrap();
         let mut bytes = [0; 4096];
@@ -186,8 +192,10 @@ async fn a_test_is_a_line_of_the_format_that_was_chosen() {
 #[tokio::test]
 async fn each_alert_is_one_datagram() {
     let server = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-    let endpoint =
-        syslog(Transport::udp("127.0.0.1".to_owned(), server.local_addr().unwrap().port()), UDP_BYTES);
+    let endpoint = syslog(
+        Transport::udp("127.0.0.1".to_owned(), server.local_addr().unwrap().port(), &Targets::any()),
+        UDP_BYTES,
+    );
     assert_eq!(endpoint.deliver(&batch()).await, [Ok(()), Ok(())]);
     let mut lines = Vec::new();
     for _ in 0..2 {
@@ -204,7 +212,7 @@ async fn lines_on_tcp_end_with_a_line_feed_or_have_their_length_before_them() {
     for framing in [Framing::Newline, Framing::OctetCounted] {
         let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = server.local_addr().unwrap().port();
-        let endpoint = syslog(Transport::tcp("127.0.0.1".to_owned(), port, framing), STREAM_BYTES);
+        let endpoint = syslog(Transport::tcp(far(port), framing), STREAM_BYTES);
         assert_eq!(endpoint.deliver(&batch()).await, [Ok(()), Ok(())]);
         let (mut socket, _) = server.accept().await.unwrap();
         drop(endpoint);
@@ -245,7 +253,8 @@ async fn lines_arrive_over_tls_unless_the_certificate_has_expired() {
         });
         let params: TlsParams = toml::from_str(&format!("ca_file = '{}'", shown.ca_file.display())).unwrap();
         let tls = Connector::new(&params).unwrap();
-        let transport = Transport::tls("localhost".to_owned(), port, Framing::Newline, tls);
+        let far = Far { host: "localhost".to_owned(), tls: Some(tls), ..far(port) };
+        let transport = Transport::tcp(far, Framing::Newline);
         let endpoint = syslog(transport, STREAM_BYTES);
         let results = endpoint.deliver(&batch()).await;
         drop(endpoint);
@@ -260,25 +269,45 @@ async fn lines_arrive_over_tls_unless_the_certificate_has_expired() {
     }
 }
 
+/// The next line that a daemon gets, on a connection that it keeps.
+async fn line_of(server: &TcpListener) -> (BufReader<TcpStream>, String) {
+    let accepted = tokio::time::timeout(Duration::from_secs(5), server.accept()).await.unwrap();
+    let mut socket = BufReader::new(accepted.unwrap().0);
+    let mut line = String::new();
+    socket.read_line(&mut line).await.unwrap();
+    (socket, line)
+}
+
+/// A daemon that ends a connection may not have read what was written last.
 #[tokio::test]
-async fn a_closed_connection_is_opened_again() {
+async fn what_was_written_just_before_a_connection_ends_is_written_again() {
     let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let port = server.local_addr().unwrap().port();
-    let endpoint = syslog(Transport::tcp("127.0.0.1".to_owned(), port, Framing::Newline), STREAM_BYTES);
+    let endpoint =
+        syslog(Transport::tcp(far(server.local_addr().unwrap().port()), Framing::Newline), STREAM_BYTES);
     assert!(endpoint.deliver(&batch()).await[0].is_ok());
-    let (socket, _) = server.accept().await.unwrap();
-    drop(socket);
-    let Transport::Tcp { stream, .. } = &endpoint.transport else { panic!() };
-    eventually("the end of the connection", || async {
-        let mut stream = stream.lock().await;
-        transport::is_closed(stream.as_mut().unwrap()).await.then_some(())
-    })
-    .await;
-    assert!(endpoint.deliver(&batch()).await[0].is_ok());
-    let (mut socket, _) =
-        tokio::time::timeout(Duration::from_secs(5), server.accept()).await.unwrap().unwrap();
-    let mut byte = [0];
-    assert_eq!(socket.read(&mut byte).await.unwrap(), 1);
+    drop(server.accept().await.unwrap());
+    let (mut socket, first) = line_of(&server).await;
+    let mut second = String::new();
+    socket.read_line(&mut second).await.unwrap();
+    check_lines(&[first, second]);
+    // The connection is used on.
+    let more = Alert { message: "more".to_owned(), ..alert("c") };
+    assert_eq!(endpoint.deliver(&[delivery(&more)]).await, [Ok(())]);
+    let mut third = String::new();
+    socket.read_line(&mut third).await.unwrap();
+    assert!(third.contains("more"), "{third}");
+}
+
+#[tokio::test]
+async fn what_is_old_when_a_connection_ends_is_not_written_again() {
+    let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let far = far(server.local_addr().unwrap().port());
+    let connection = Connection::keeping(far, Duration::ZERO);
+    connection.send(vec![b"old\n".to_vec()]).await.unwrap();
+    drop(line_of(&server).await);
+    eventually("the end of the connection", || async { (!connection.is_open().await).then_some(()) }).await;
+    connection.send(vec![b"new\n".to_vec()]).await.unwrap();
+    assert_eq!(line_of(&server).await.1, "new\n");
 }
 
 #[tokio::test]
@@ -287,7 +316,7 @@ async fn nobody_listening_is_tried_again() {
         let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
         server.local_addr().unwrap().port()
     };
-    let tcp = syslog(Transport::tcp("127.0.0.1".to_owned(), port, Framing::Newline), STREAM_BYTES);
+    let tcp = syslog(Transport::tcp(far(port), Framing::Newline), STREAM_BYTES);
     let local = syslog(Transport::local(Some("/nonexistent/log".into())), STREAM_BYTES);
     for endpoint in [tcp, local] {
         for result in endpoint.deliver(&batch()).await {

@@ -8,15 +8,14 @@ use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::{TcpStream, UdpSocket};
+use tokio::net::UdpSocket;
 
+use super::connection::{Connection, Far};
 use crate::endpoint::DeliveryError;
 use crate::target::Targets;
-use crate::tls::Connector;
 
 /// How long connecting, and writing a batch, may take each.
-const TIMEOUT: Duration = Duration::from_secs(if cfg!(test) { 2 } else { 5 });
+pub(super) const TIMEOUT: Duration = Duration::from_secs(if cfg!(test) { 2 } else { 5 });
 
 /// How lines are parted on a stream (RFC 6587 §3.4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
@@ -29,22 +28,17 @@ pub enum Framing {
 }
 
 impl Framing {
-    fn join(self, lines: &[String]) -> Vec<u8> {
-        let frame = |line: &String| match self {
+    fn frame(self, line: &str) -> Vec<u8> {
+        match self {
             Self::Newline => format!("{line}\n"),
             Self::OctetCounted => format!("{} {line}", line.len()),
-        };
-        lines.iter().map(frame).collect::<String>().into_bytes()
+        }
+        .into_bytes()
     }
 }
 
 /// A connection of the `syslog` crate to this machine's daemon, datagram or stream.
 type LocalLogger = syslog::Logger<syslog::LoggerBackend, ()>;
-
-/// A connection, private or not.
-pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
-
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
 /// A way to a daemon.
 pub enum Transport {
@@ -66,18 +60,12 @@ pub enum Transport {
     },
     /// A connection that is kept open.
     Tcp {
-        /// Name or address.
-        host: String,
-        /// Port.
-        port: u16,
-        /// Where it may go.
-        targets: Targets,
+        /// The connection.
+        connection: Connection,
         /// How lines are parted.
         framing: Framing,
-        /// Makes it private.
-        tls: Option<Connector>,
-        /// The open connection.
-        stream: tokio::sync::Mutex<Option<Box<dyn Stream>>>,
+        /// The target, for people.
+        target: String,
     },
 }
 
@@ -88,41 +76,15 @@ impl Transport {
     }
 
     /// By datagrams.
-    pub fn udp(host: String, port: u16) -> Self {
-        Self::Udp { host, port, targets: Targets::any() }
+    pub fn udp(host: String, port: u16, targets: &Targets) -> Self {
+        Self::Udp { host, port, targets: targets.clone() }
     }
 
     /// By a connection.
-    pub fn tcp(host: String, port: u16, framing: Framing) -> Self {
-        Self::Tcp {
-            host,
-            port,
-            targets: Targets::any(),
-            framing,
-            tls: None,
-            stream: tokio::sync::Mutex::default(),
-        }
-    }
-
-    /// By a private connection.
-    pub fn tls(host: String, port: u16, framing: Framing, tls: Connector) -> Self {
-        Self::Tcp {
-            host,
-            port,
-            targets: Targets::any(),
-            framing,
-            tls: Some(tls),
-            stream: tokio::sync::Mutex::default(),
-        }
-    }
-
-    /// The same, to these targets alone.
-    pub fn within(mut self, allowed: &Targets) -> Self {
-        match &mut self {
-            Self::Local { .. } => {}
-            Self::Udp { targets, .. } | Self::Tcp { targets, .. } => targets.clone_from(allowed),
-        }
-        self
+    pub fn tcp(far: Far, framing: Framing) -> Self {
+        let protocol = if far.tls.is_some() { "tls" } else { "tcp" };
+        let target = format!("{protocol} {}:{}", far.host, far.port);
+        Self::Tcp { connection: Connection::new(far), framing, target }
     }
 
     /// The target, for people.
@@ -131,8 +93,7 @@ impl Transport {
             Self::Local { path: None, .. } => "the local syslog daemon".to_owned(),
             Self::Local { path: Some(path), .. } => format!("local syslog socket {}", path.display()),
             Self::Udp { host, port, .. } => format!("udp {host}:{port}"),
-            Self::Tcp { host, port, tls: None, .. } => format!("tcp {host}:{port}"),
-            Self::Tcp { host, port, tls: Some(_), .. } => format!("tls {host}:{port}"),
+            Self::Tcp { target, .. } => target.clone(),
         }
     }
 
@@ -155,16 +116,8 @@ impl Transport {
                 };
                 tokio::time::timeout(TIMEOUT, send).await.unwrap_or_else(|late| Err(no_progress(late)))
             }
-            Self::Tcp { host, port, targets, framing, tls, stream } => {
-                let mut stream = stream.lock().await;
-                // Taken out, so that a send that is broken off leaves no half-written line behind.
-                let open = match stream.take() {
-                    Some(mut open) => (!is_closed(&mut open).await).then_some(open),
-                    None => None,
-                };
-                let far = (host.as_str(), *port, targets);
-                let sent = send_stream(open, far, tls.as_ref(), framing.join(&lines)).await;
-                sent.map(|open| *stream = Some(open))
+            Self::Tcp { connection, framing, .. } => {
+                connection.send(lines.iter().map(|line| framing.frame(line)).collect()).await
             }
         };
         let told = |cause: String| format!("cannot send to {}: {cause}", self.target());
@@ -175,7 +128,7 @@ impl Transport {
     }
 }
 
-fn no_progress(_: tokio::time::error::Elapsed) -> DeliveryError {
+pub(super) fn no_progress(_: tokio::time::error::Elapsed) -> DeliveryError {
     DeliveryError::retry(format!("no progress within {TIMEOUT:?}"))
 }
 
@@ -191,50 +144,6 @@ async fn send_udp(found: &[SocketAddr], lines: &[String]) -> std::io::Result<()>
         socket.send_to(line.as_bytes(), target).await?;
     }
     Ok(())
-}
-
-async fn connect(
-    (host, port, targets): (&str, u16, &Targets),
-    tls: Option<&Connector>,
-) -> Result<Box<dyn Stream>, DeliveryError> {
-    let found = targets.resolve(host, port).await?;
-    let stream = TcpStream::connect(found.as_slice()).await.map_err(DeliveryError::retry)?;
-    Ok(match tls {
-        Some(tls) => Box::new(tls.connect(host, stream).await.map_err(DeliveryError::retry)?),
-        None => Box::new(stream),
-    })
-}
-
-/// Writes to the open connection, or to a new one, and gives it back.
-async fn send_stream(
-    open: Option<Box<dyn Stream>>,
-    far: (&str, u16, &Targets),
-    tls: Option<&Connector>,
-    bytes: Vec<u8>,
-) -> Result<Box<dyn Stream>, DeliveryError> {
-    let mut stream = match open {
-        Some(open) => open,
-        None => tokio::time::timeout(TIMEOUT, connect(far, tls)).await.map_err(no_progress)??,
-    };
-    let write = async {
-        stream.write_all(&bytes).await?;
-        stream.flush().await
-    };
-    tokio::time::timeout(TIMEOUT, write).await.map_err(no_progress)?.map_err(DeliveryError::retry)?;
-    Ok(stream)
-}
-
-/// True when the peer has closed or the connection is broken; it still takes one write then, and
-/// loses it. A daemon sends nothing; should it, that is thrown away.
-pub async fn is_closed(stream: &mut Box<dyn Stream>) -> bool {
-    let mut scrap = [0; 256];
-    loop {
-        match futures::poll!(std::pin::pin!(stream.read(&mut scrap))) {
-            std::task::Poll::Pending => return false,
-            std::task::Poll::Ready(Ok(0) | Err(_)) => return true,
-            std::task::Poll::Ready(Ok(_)) => {}
-        }
-    }
 }
 
 /// Writes to a local socket, whose writes block, on a thread that may. A write that hangs holds the
