@@ -31,6 +31,7 @@ fn endpoint(kind: &str, params: &str, recipient: &str) -> Arc<dyn Endpoint> {
         batch: 64,
         ledger: Arc::new(shared::store::sqlite::SqliteStore::in_memory().unwrap()),
         shell_dir: None,
+        settings: tokio::sync::watch::channel(Arc::default()).1,
     };
     let (params, recipient) = (toml::from_str(params).unwrap(), toml::from_str(recipient).unwrap());
     endpoint::kind(kind).unwrap().build(&params, &recipient, &deps).unwrap()

@@ -13,6 +13,7 @@ use serde::de::DeserializeOwned;
 use shared::bus::SharedBus;
 use shared::clock::SharedClock;
 use shared::model::Alert;
+use shared::settings::LiveSettings;
 use shared::store::{Delivery, Ledger};
 use shared::wire::subject::Subjects;
 
@@ -208,6 +209,8 @@ pub struct EndpointDeps {
     pub ledger: Arc<dyn Ledger>,
     /// Folder of the scripts that may be run; `None` runs none.
     pub shell_dir: Option<PathBuf>,
+    /// Host pools.
+    pub settings: LiveSettings,
 }
 
 impl EndpointDeps {

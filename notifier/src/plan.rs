@@ -105,6 +105,7 @@ impl Plan {
             batch: deps.config.batch,
             ledger: Arc::clone(&deps.ledger),
             shell_dir: deps.config.shell_dir(),
+            settings: deps.settings.clone(),
         };
         // Recipients of the file have to be right, or nothing starts.
         let mut handles = BTreeMap::new();

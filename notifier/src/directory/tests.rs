@@ -24,6 +24,7 @@ fn deps() -> EndpointDeps {
         batch: 64,
         ledger: Arc::new(shared::store::sqlite::SqliteStore::in_memory().unwrap()),
         shell_dir: None,
+        settings: tokio::sync::watch::channel(Arc::default()).1,
     }
 }
 

@@ -6,7 +6,7 @@
 //! endpoint protects are never banned.
 
 use std::collections::VecDeque;
-use std::net::{IpAddr, UdpSocket};
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -16,12 +16,14 @@ use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use shared::clock::SharedClock;
-use shared::model::{Alert, AlertAction, Timestamp};
+use shared::model::{Alert, AlertAction, Party, PoolMember, Timestamp};
+use shared::settings::LiveSettings;
 use shared::store::Delivery;
 
 use super::{DeliveryError, Endpoint, EndpointDeps, EndpointKind, Manners, Told, alert_of};
 use crate::params::{Within, schema_is};
 use crate::program::{End, Ended, Program, run};
+use crate::target::is_own;
 
 mod routes;
 
@@ -52,8 +54,8 @@ impl EndpointKind for Fail2banKind {
         deps: &EndpointDeps,
     ) -> Result<Arc<dyn Endpoint>, String> {
         let clients = CLIENTS.map(PathBuf::from).into();
-        let bans = Mutex::default();
-        Ok(Arc::new(Fail2ban { clients, params, recipient, clock: Arc::clone(&deps.clock), bans }))
+        let (bans, settings) = (Mutex::default(), deps.settings.clone());
+        Ok(Arc::new(Fail2ban { clients, params, recipient, clock: Arc::clone(&deps.clock), bans, settings }))
     }
 }
 
@@ -69,6 +71,9 @@ pub struct Fail2banParams {
     /// Addresses and prefixes that are never banned.
     #[serde(default)]
     protected: Vec<Protected>,
+    /// Names of host pools whose hosts are never banned. While there is no pool of such a name, nobody is.
+    #[serde(default)]
+    protected_pools: Vec<String>,
 }
 
 /// Parameters of a Fail2Ban recipient.
@@ -146,6 +151,8 @@ struct Fail2ban {
     clock: SharedClock,
     /// When the bans of the last minute were.
     bans: Mutex<VecDeque<Timestamp>>,
+    /// Host pools.
+    settings: LiveSettings,
 }
 
 impl Fail2ban {
@@ -188,12 +195,12 @@ impl Fail2ban {
             AlertAction::Release => return Ok(None),
         };
         let (mut first_error, mut told) = (Ok(()), Vec::new());
-        for ip in attackers(alert) {
-            let done = match self.protection(ip) {
-                Some(why) if verb == "banip" => {
-                    Err(DeliveryError::permanent(format!("{ip} is not banned: it is {why}")))
-                }
-                _ => self.set(verb, ip).await,
+        for party in attackers(alert) {
+            let ip = party.ip.to_canonical();
+            let protection = if verb == "banip" { self.protection(ip, party) } else { None };
+            let done = match protection {
+                Some(why) => Err(DeliveryError::permanent(format!("{ip} is not banned: {why}"))),
+                None => self.set(verb, ip).await,
             };
             first_error = first_error.and(done.map(|done| told.push(done)));
         }
@@ -225,25 +232,48 @@ impl Fail2ban {
     }
 
     /// Why an address must not be banned.
-    fn protection(&self, ip: IpAddr) -> Option<&'static str> {
+    fn protection(&self, ip: IpAddr, party: &Party) -> Option<String> {
+        let is = |what: &str| Some(format!("it is {what}"));
         if self.params.protected.iter().any(|protected| protected.0.contains(&ip)) {
-            return Some("protected");
+            return is("protected");
         }
         if ip.is_loopback() || ip.is_unspecified() || ip.is_multicast() {
-            return Some("no address of another host");
+            return is("no address of another host");
         }
-        // Only an address of this machine can be bound to.
-        if UdpSocket::bind((ip, 0)).is_ok() {
-            return Some("an address of this machine");
+        if is_own(ip) {
+            return is("an address of this machine");
         }
-        routes::gateways(Path::new("/proc/net")).contains(&ip).then_some("a gateway of this machine")
+        if routes::gateways(Path::new("/proc/net")).contains(&ip) {
+            return is("a gateway of this machine");
+        }
+        let settings = self.settings.borrow();
+        for name in &self.params.protected_pools {
+            match settings.pools.iter().find(|pool| pool.name == *name) {
+                Some(pool) if pool.members.iter().any(|member| is_in(member, ip, party)) => {
+                    return is(&format!("in the pool '{name}', which is protected"));
+                }
+                Some(_) => {}
+                None => return Some(format!("there is no pool '{name}', which is protected")),
+            }
+        }
+        None
     }
 }
 
-fn attackers(alert: &Alert) -> Vec<IpAddr> {
+/// True of a host that a pool's member names in whatever VLAN: an address is banned in all of them.
+fn is_in(member: &PoolMember, ip: IpAddr, party: &Party) -> bool {
+    match member {
+        PoolMember::Prefix { net, .. } => net.contains(&ip),
+        PoolMember::Mac(_) => {
+            party.mac.as_ref().is_some_and(|mac| member.to_string().eq_ignore_ascii_case(mac))
+        }
+    }
+}
+
+fn attackers(alert: &Alert) -> Vec<&Party> {
     let parties = [&alert.client, &alert.server].into_iter().flatten();
-    let mut found: Vec<IpAddr> = parties.filter(|p| p.is_attacker).map(|p| p.ip.to_canonical()).collect();
-    found.dedup();
+    let mut found: Vec<&Party> = parties.filter(|party| party.is_attacker).collect();
+    found.dedup_by_key(|party| party.ip.to_canonical());
     found
 }
 

@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use shared::model::AlertAction;
 use shared::store::Delivery;
+use tokio::sync::Semaphore;
 
 use super::{DeliveryError, Endpoint, EndpointDeps, EndpointKind, Manners, Told, alert_of};
 use crate::params::{Within, schema_is};
@@ -25,6 +26,15 @@ use crate::program::{End, Ended, Program, run};
 
 /// Exit code of a script that wants to be run again.
 const TEMPORARY: i32 = 75;
+
+/// Scripts that run at once, of all recipients together.
+const AT_ONCE: usize = 4;
+
+/// How long a script waits for its turn.
+const TURN_PATIENCE: Duration = Duration::from_secs(10);
+
+/// The turns.
+static TURNS: Semaphore = Semaphore::const_new(AT_ONCE);
 
 /// The kind `shell`.
 pub struct ShellKind;
@@ -153,6 +163,9 @@ impl Shell {
             input: (input + "\n").into_bytes(),
             folder: self.folder.clone(),
             timeout: Duration::from_secs(self.params.timeout_s.get() as u64),
+        };
+        let Ok(Ok(_turn)) = tokio::time::timeout(TURN_PATIENCE, TURNS.acquire()).await else {
+            return Err(DeliveryError::retry(format!("{AT_ONCE} other scripts are running")));
         };
         let ended = run(program).await.map_err(DeliveryError::retry)?;
         tracing::info!(script = name, event = id, result = %ended, "script executed");

@@ -80,6 +80,7 @@ fn email(port: u16, more: &str, recipient: &str) -> Arc<dyn Endpoint> {
         batch: 64,
         ledger: Arc::new(shared::store::sqlite::SqliteStore::in_memory().unwrap()),
         shell_dir: None,
+        settings: tokio::sync::watch::channel(Arc::default()).1,
     };
     EmailKind::build(toml::from_str(&params).unwrap(), toml::from_str(recipient).unwrap(), &deps).unwrap()
 }

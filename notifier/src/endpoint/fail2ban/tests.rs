@@ -2,7 +2,9 @@
 
 use std::os::unix::fs::PermissionsExt;
 
+use serde_json::json;
 use shared::clock::ManualClock;
+use shared::settings::FileSettings;
 
 use super::*;
 use crate::testing::{alert, delivery, flow_alert};
@@ -27,6 +29,7 @@ fn bench(params: &str, recipient: &str, rest: &str) -> Bench {
         recipient: toml::from_str(recipient).unwrap(),
         clock: Arc::clone(&clock) as SharedClock,
         bans: Mutex::default(),
+        settings: tokio::sync::watch::channel(Arc::default()).1,
     };
     Bench { dir, clock, endpoint }
 }
@@ -93,6 +96,24 @@ async fn what_the_network_lives_on_is_never_banned() {
         assert!(error.to_string().contains("is not banned"), "{error}");
     }
     assert!(bench.log().is_empty());
+}
+
+#[tokio::test]
+async fn hosts_of_protected_pools_are_not_banned_and_nobody_is_while_a_pool_is_missing() {
+    let mut bench = bench("protected_pools = ['partners']", "jail = 'j'", "");
+    let error = bench.deliver(&attack("203.0.113.9", AlertAction::Store)).await.unwrap_err();
+    assert!(error.to_string().contains("there is no pool 'partners'"), "{error}");
+    let pool = json!({ "name": "partners", "members": ["203.0.113.0/28@7", "02:00:00:00:00:0A"] });
+    let file = FileSettings { pools: vec![serde_json::from_value(pool).unwrap()], ..FileSettings::default() };
+    bench.endpoint.settings = tokio::sync::watch::channel(Arc::new(file.alone())).1;
+    let mut by_mac = attack("203.0.113.99", AlertAction::Store);
+    by_mac.client.as_mut().unwrap().mac = Some("02:00:00:00:00:0a".to_owned());
+    for protected in [attack("203.0.113.9", AlertAction::Store), by_mac] {
+        let error = bench.deliver(&protected).await.unwrap_err();
+        assert!(error.to_string().contains("in the pool 'partners'"), "{error}");
+    }
+    assert_eq!(bench.deliver(&attack("203.0.113.99", AlertAction::Store)).await, Ok(()));
+    assert_eq!(bench.log(), ["set j banip 203.0.113.99"]);
 }
 
 #[tokio::test]

@@ -56,6 +56,27 @@ async fn hostile_text_comes_as_it_is_on_standard_input() {
     assert_eq!(there.len(), 2, "{there:?}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn no_more_scripts_run_at_once_than_may() {
+    let dir = tempfile::tempdir().unwrap();
+    let place = dir.path().display();
+    let text = format!(
+        "#!/bin/sh\nmkdir {place}/run.$$\nls -d {place}/run.* | wc -l >> {place}/counts\nsleep 0.2\n\
+         rmdir {place}/run.$$\n"
+    );
+    add(dir.path(), "count.sh", &text, 0o755);
+    let endpoint = shell(dir.path(), "count.sh", "");
+    let runs = (0..12).map(|n| {
+        let delivery = [delivery(&alert(&n.to_string()))];
+        let endpoint = &endpoint;
+        async move { endpoint.deliver(&delivery).await.remove(0) }
+    });
+    assert!(futures::future::join_all(runs).await.iter().all(Result::is_ok));
+    let counts = std::fs::read_to_string(dir.path().join("counts")).unwrap();
+    let counts: Vec<usize> = counts.lines().map(|line| line.trim().parse().unwrap()).collect();
+    assert!(counts.len() == 12 && counts.iter().all(|count| *count <= AT_ONCE), "{counts:?}");
+}
+
 #[tokio::test]
 async fn options_are_arguments_and_nothing_more() {
     let dir = folder_with("args.sh", "#!/bin/sh\nfor a in \"$@\"; do echo \"<$a>\"; done\n", 0o700);
