@@ -23,6 +23,7 @@ mod day;
 mod endpoints;
 mod events;
 mod export;
+mod full_disk;
 mod fuzz;
 mod hook_manager;
 mod hooks;

@@ -1,6 +1,7 @@
 //! What tests share: the program, a recording HTTP receiver, configuration files, waiting.
 
 pub mod certificates;
+pub mod disk;
 pub mod http;
 pub mod mmdb;
 pub mod program;
