@@ -7,11 +7,13 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use shared::backoff::Backoff;
 use shared::model::Severity;
+use shared::secret::Secret;
 
 use crate::bridge::BridgeConfig;
 use crate::criteria::Wish;
 use crate::endpoint;
 use crate::hook::config::HooksConfig;
+use crate::http::proxy::Proxy;
 use crate::inhibit::{InhibitionConfig, Rules};
 use crate::redact;
 use crate::route::{ALERT_STORE, SCRIPT_HTTP};
@@ -31,6 +33,11 @@ pub struct NotifierConfig {
     pub allow_private_targets: bool,
     /// Prefixes of such addresses that they may go to all the same.
     pub allow_targets: Vec<String>,
+    /// Proxy through which HTTP requests leave.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub http_proxy: Option<Secret>,
+    /// Hosts and prefixes that are reached without it.
+    pub no_proxy: Vec<String>,
     /// Failures in a row that open a lane's breaker.
     pub breaker_failures: u32,
     /// Seconds between tries while a breaker is open.
@@ -69,6 +76,8 @@ impl Default for NotifierConfig {
             http_timeout_s: 10,
             allow_private_targets: false,
             allow_targets: Vec::new(),
+            http_proxy: None,
+            no_proxy: Vec::new(),
             breaker_failures: 5,
             breaker_probe_s: 30,
             claim_lease_s: 60,
@@ -178,6 +187,7 @@ impl NotifierConfig {
             wrong.push(format!("notifier.shell_dir: must be absolute, not '{}'", self.shell_dir));
         }
         wrong.extend(self.targets().err());
+        wrong.extend(self.proxy().err());
         let odd = self.references.iter().find(|text| !shared::redact::is_reference(text));
         wrong.extend(odd.map(|odd| format!("notifier.references: env:NAME or file:PATH, not '{odd}'")));
         wrong.extend(Rules::new(&self.inhibition).err().map(|cause| format!("notifier.inhibition {cause}")));
@@ -211,6 +221,15 @@ impl NotifierConfig {
     pub fn targets(&self) -> Result<Targets, String> {
         Targets::new(self.allow_private_targets, &self.allow_targets)
             .map_err(|cause| format!("notifier.allow_targets: {cause}"))
+    }
+
+    /// Through which proxy HTTP requests leave.
+    ///
+    /// # Errors
+    /// Says what is wrong, without repeating what may be secret.
+    pub fn proxy(&self) -> Result<Option<Proxy>, String> {
+        let proxy = self.http_proxy.as_ref().map(|url| Proxy::new(url, &self.no_proxy)).transpose();
+        proxy.map_err(|cause| format!("notifier.http_proxy: {cause}"))
     }
 
     /// The folder of scripts, where there is one.

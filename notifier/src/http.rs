@@ -1,6 +1,6 @@
 //! The one HTTP client: sends a request, says what was answered.
 //!
-//! No redirects, no proxy from the environment, no unpacking of answers, one time limit for the
+//! No redirects, no proxy but the configured one, no unpacking of answers, one time limit for the
 //! whole exchange. Where a target may be is checked when connecting, after the name is resolved, so
 //! that a name cannot first resolve to one address and then to another ([`crate::target`]). No secret part
 //! of a URL gets into an error.
@@ -8,19 +8,24 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use serde::Deserialize;
 use shared::clock::SharedClock;
 use shared::secret::Secret;
 
 pub use self::answer::Answer;
+use self::causes::{cause, find};
 use self::params::{OwnHeaders, TlsParams};
+use self::proxy::Proxy;
+use self::resolver::CheckedResolver;
 use crate::endpoint::DeliveryError;
 use crate::redact;
 use crate::target::{Refused, Targets};
 
 pub mod answer;
+mod causes;
 pub mod params;
+pub mod proxy;
+mod resolver;
 
 /// How much of an answer is read when its status says everything, so that the connection can be
 /// used again, in bytes.
@@ -185,6 +190,7 @@ pub struct HttpClient {
     targets: Targets,
     timeout: Duration,
     clock: SharedClock,
+    proxy: Option<Proxy>,
 }
 
 impl HttpClient {
@@ -194,12 +200,26 @@ impl HttpClient {
     /// # Errors
     /// Says why TLS cannot be set up.
     pub fn new(timeout: Duration, targets: Targets, clock: SharedClock) -> Result<Self, String> {
-        let client = builder(timeout, &targets).build().or_else(|error| {
+        Self::through(None, timeout, targets, clock)
+    }
+
+    /// A client whose requests leave through a proxy, where there is one.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn through(
+        proxy: Option<Proxy>,
+        timeout: Duration,
+        targets: Targets,
+        clock: SharedClock,
+    ) -> Result<Self, String> {
+        let builder = || builder(timeout, &targets, proxy.as_ref());
+        let client = builder().build().or_else(|error| {
             // A small container has no certificates; what needs none shall work there too.
             tracing::warn!(cause = cause(&error), "no certificates to trust: https targets will fail");
-            builder(timeout, &targets).tls_certs_only([]).build().map_err(|e| cause(&e))
+            builder().tls_certs_only([]).build().map_err(|e| cause(&e))
         })?;
-        Ok(Self { client, targets, timeout, clock })
+        Ok(Self { client, targets, timeout, clock, proxy })
     }
 
     /// Where it may go.
@@ -215,7 +235,7 @@ impl HttpClient {
         if tls.is_usual() {
             return Ok(self.clone());
         }
-        let mut builder = builder(self.timeout, &self.targets);
+        let mut builder = builder(self.timeout, &self.targets, self.proxy.as_ref());
         if let Some(file) = &tls.ca_file {
             let wrong = |e: reqwest::Error| format!("ca_file '{}': {}", file.path().display(), cause(&e));
             builder =
@@ -251,6 +271,9 @@ impl HttpClient {
         ip.map_or(Ok(()), |ip| self.targets.check(ip)).map_err(DeliveryError::permanent)?;
         let port = post.url.url.port_or_known_default().unwrap_or_default();
         self.targets.check_http_port(ip, port).map_err(DeliveryError::permanent)?;
+        if let (Some(proxy), None) = (&self.proxy, ip) {
+            proxy.check(post.url, &self.targets).await?;
+        }
         let url = post.url.url.clone();
         let mut request = match post.body {
             Some(body) => {
@@ -330,14 +353,18 @@ impl std::fmt::Debug for HttpClient {
     }
 }
 
-fn builder(timeout: Duration, targets: &Targets) -> reqwest::ClientBuilder {
-    reqwest::Client::builder()
+fn builder(timeout: Duration, targets: &Targets, proxy: Option<&Proxy>) -> reqwest::ClientBuilder {
+    let client = reqwest::Client::builder()
         .user_agent(concat!("flowhook/", env!("CARGO_PKG_VERSION")))
         .redirect(reqwest::redirect::Policy::none())
         .no_proxy()
         .timeout(timeout)
         .pool_max_idle_per_host(IDLE_CONNECTIONS)
-        .dns_resolver(CheckedResolver { targets: targets.clone() })
+        .dns_resolver(CheckedResolver { targets: targets.clone(), proxy: proxy.cloned() });
+    match proxy {
+        Some(proxy) => proxy.in_front_of(client),
+        None => client,
+    }
 }
 
 /// Text as a header value: everything but visible ASCII is percent-encoded.
@@ -351,47 +378,6 @@ pub fn header_value(text: &str) -> String {
         }
     }
     out
-}
-
-/// Resolves names and leaves out addresses that are refused.
-struct CheckedResolver {
-    targets: Targets,
-}
-
-impl Resolve for CheckedResolver {
-    fn resolve(&self, name: Name) -> Resolving {
-        let targets = self.targets.clone();
-        Box::pin(async move {
-            let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
-            Ok(Box::new(targets.among(found)?.into_iter()) as Addrs)
-        })
-    }
-}
-
-/// The first error of type `T` in a chain of sources.
-fn find<'a, T: std::error::Error + 'static>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a T> {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        if let Some(found) = error.downcast_ref() {
-            return Some(found);
-        }
-        next = error.source();
-    }
-    None
-}
-
-/// The innermost causes of an error, which name no URL: reqwest's own layer does.
-fn cause(error: &reqwest::Error) -> String {
-    let mut texts = Vec::new();
-    let mut next = std::error::Error::source(error);
-    while let Some(error) = next {
-        texts.push(error.to_string());
-        next = error.source();
-    }
-    match texts.len() {
-        0 => "request failed".to_owned(),
-        len => texts.split_off(len.saturating_sub(2)).join(": "),
-    }
 }
 
 #[cfg(test)]

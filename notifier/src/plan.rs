@@ -95,7 +95,9 @@ impl Plan {
         }
         let timeout = Duration::from_secs(deps.config.http_timeout_s);
         let targets = deps.config.targets().map_err(|cause| NotifierError::Config(vec![cause]))?;
-        let http = HttpClient::new(timeout, targets, Arc::clone(&deps.clock)).map_err(NotifierError::Http)?;
+        let proxy = deps.config.proxy().map_err(|cause| NotifierError::Config(vec![cause]))?;
+        let clock = Arc::clone(&deps.clock);
+        let http = HttpClient::through(proxy, timeout, targets, clock).map_err(NotifierError::Http)?;
         let endpoint_deps = EndpointDeps {
             http,
             bus: Arc::clone(&deps.bus),

@@ -94,3 +94,29 @@ fn urls_are_http_with_a_host_and_print_without_secrets() {
     let url = HttpUrl::parse("https://u:hunter2@example.com/a?t=hunter2#hunter2").unwrap();
     assert!(!format!("{url} {url:?}").contains("hunter2"));
 }
+
+#[tokio::test]
+async fn requests_leave_through_the_proxy_and_what_is_refused_does_not() {
+    tls();
+    let server = Server::ok().await;
+    let url = Secret::new(format!("http://ann:hunter2@localhost:{}", server.port));
+    let proxy = Proxy::new(&url, &["direct.invalid".to_owned()]).unwrap();
+    let clock = ManualClock::new(Timestamp::ZERO);
+    let client = HttpClient::through(Some(proxy), Duration::from_secs(5), Targets::default(), clock).unwrap();
+    assert_eq!(post(&client, "http://hook.invalid/x").await.unwrap(), 200);
+    let request = server.requests().remove(0);
+    assert!(request.head.starts_with("POST http://hook.invalid/x HTTP/1.1"), "{}", request.head);
+    assert_eq!(request.header("proxy-authorization"), Some("Basic YW5uOmh1bnRlcjI="));
+    // The proxy does not speak TLS for the target.
+    assert!(post(&client, "https://hook.invalid/x").await.is_err());
+    assert!(server.requests()[1].head.starts_with("CONNECT hook.invalid:443"));
+    for refused in ["http://127.0.0.1/", "http://localhost/", "http://hook.invalid:25/"] {
+        let (retry, reason) = reason(post(&client, refused).await);
+        assert!(!retry && reason.contains("allow_private_targets"), "{refused}: {reason}");
+    }
+    let (retry, _) = reason(post(&client, "http://direct.invalid/").await);
+    assert!(retry, "there is no such host, and nobody else is asked");
+    assert_eq!(server.requests().len(), 2);
+    let wrong = Proxy::new(&Secret::new("hunter2"), &[]).err().unwrap();
+    assert!(!wrong.contains("hunter2"), "{wrong}");
+}
