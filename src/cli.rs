@@ -108,8 +108,8 @@ enum Command {
     /// List, write, test, measure, switch and configure scripts
     #[command(subcommand)]
     Script(script::ScriptCommand),
-    /// Show and edit scripts' settings, exclusions, silences, host pools and probed hosts of a node that
-    /// runs
+    /// Show and edit settings of a node that runs: scripts, exclusions, silences, host pools, probed hosts,
+    /// endpoints, recipients and hooks
     Settings(settings::SettingsArgs),
     /// Look at what goes over the bus, and at which events there are
     #[command(subcommand)]

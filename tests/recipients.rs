@@ -369,6 +369,9 @@ fn what_is_refused_is_kept_and_what_is_given_up_is_looked_at_tried_again_and_for
     };
     let alert = rows.iter().find(tried).expect("one was tried");
     let verdict = explain(alert);
+    let event = format!("{}/{}", alert["id"].as_str().unwrap(), alert["action"].as_str().unwrap());
+    assert_eq!(cli.json(&["recipients", "explain", &event, "one"]), verdict);
+    assert!(cli.fails(&["recipients", "explain", "nowhere", "one"], 1).contains("no alert nowhere"));
     assert_eq!((&verdict["passes"], &verdict["delivery"]["state"]), (&json!(true), &json!("pending")));
     let attempt = &verdict["delivery"]["attempts"][0];
     assert_eq!((&attempt["outcome"], &attempt["reason"]), (&json!("retry"), &json!("answered 403")));

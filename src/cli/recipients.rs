@@ -33,8 +33,8 @@ enum RecipientsCommand {
     },
     /// Tell why a recipient gets an alert, or does not, with every try of its delivery
     Explain {
-        /// Row of the alert in the history (GET /api/v1/alerts)
-        alert: i64,
+        /// The alert: its row in the history (GET /api/v1/alerts), its id, or ID/ACTION
+        alert: String,
         /// Which recipient
         name: String,
     },
@@ -96,7 +96,7 @@ pub fn recipients(args: &RecipientsArgs, config: &Config, output: Output) -> Res
             }
         }
         RecipientsCommand::Explain { alert, name } => {
-            let query = vec![("alert", alert.to_string())];
+            let query = vec![("alert", alert.clone())];
             let answer = send(Method::GET, &["recipients", name, "explain"], query)?;
             shown(&answer, output, explanation)
         }

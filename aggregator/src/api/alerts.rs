@@ -15,6 +15,7 @@ const FILTERS: &[&str] =
 
 /// Those, and the parameters of a page.
 const PARAMETERS: &[&str] = &[
+    "id",
     "from",
     "to",
     "severity",
@@ -33,6 +34,7 @@ const MAX_SAID: usize = 256;
 
 /// The alert history, newest first.
 #[utoipa::path(get, path = "/api/v1/alerts", params(
+    ("id" = Option<String>, Query, description = "Id of the alert, as notifications tell it"),
     ("from" = Option<String>, Query, description = "Not before: RFC 3339 or epoch seconds"),
     ("to" = Option<String>, Query, description = "Before"),
     ("severity" = Option<String>, Query, description = "At least this severity"),
@@ -56,6 +58,7 @@ fn query(request: &HttpRequest, known: &[&str]) -> Result<AlertQuery, ApiError> 
     let parameters = Parameters::read(request, known)?;
     Ok(AlertQuery {
         row: None,
+        id: parameters.text("id"),
         from: parameters.parsed("from")?,
         to: parameters.parsed("to")?,
         min_severity: parameters.named("severity", Severity::parse)?,
@@ -124,6 +127,21 @@ pub(super) async fn row(deps: &ApiDeps, row: i64) -> Result<StoredAlert, ApiErro
     let of = AlertQuery { row: Some(row), limit: 1, ..AlertQuery::default() };
     let found = deps.alerts.history(of).await?.items.into_iter().next();
     found.ok_or_else(|| ApiError::not_found(format!("no alert {row}")))
+}
+
+/// One alert of the history: by its row, by its id (the newest transition), or as events are called, by
+/// `<id>/<action>`.
+pub(super) async fn named(deps: &ApiDeps, name: &str) -> Result<Alert, ApiError> {
+    if let Ok(number) = name.parse() {
+        return Ok(row(deps, number).await?.alert);
+    }
+    let unknown = || ApiError::not_found(format!("no alert {name}"));
+    let (id, action) = match name.split_once('/') {
+        Some((id, action)) => (id, Some(AlertAction::parse(action).ok_or_else(unknown)?)),
+        None => (name, None),
+    };
+    let of = AlertQuery { id: Some(id.to_owned()), action, limit: 1, ..AlertQuery::default() };
+    deps.alerts.history(of).await?.items.into_iter().next().map(|stored| stored.alert).ok_or_else(unknown)
 }
 
 /// Marks an alert of the history as acknowledged.

@@ -45,7 +45,7 @@ pub async fn test(
 /// Why a recipient gets an alert of the history, or does not, and how its delivery stands.
 #[utoipa::path(get, path = "/api/v1/recipients/{name}/explain",
     params(("name" = String, Path, description = "Name of the recipient"),
-           ("alert" = i64, Query, description = "Row of the alert in the history")),
+           ("alert" = String, Query, description = "Row of the alert in the history, its id, or `<id>/<action>`")),
     responses((status = 200, body = Value), (status = 404, body = super::error::ErrorBody)))]
 #[get("/recipients/{name}/explain")]
 pub async fn explain(
@@ -53,9 +53,9 @@ pub async fn explain(
     name: web::Path<String>,
     request: HttpRequest,
 ) -> Result<HttpResponse, ApiError> {
-    let row = Parameters::read(&request, &["alert"])?.parsed::<i64>("alert")?;
-    let row = row.ok_or_else(|| ApiError::bad_field("alert", "parameter 'alert' is missing"))?;
-    let alert = super::alerts::row(&deps, row).await?.alert;
+    let alert = Parameters::read(&request, &["alert"])?.text("alert");
+    let alert = alert.ok_or_else(|| ApiError::bad_field("alert", "parameter 'alert' is missing"))?;
+    let alert = super::alerts::named(&deps, &alert).await?;
     let question = json!({ "alert": alert, "recipient": *name }).to_string();
     Ok(HttpResponse::Ok().json(ask(&deps, "explain", question.into(), LIST_PATIENCE).await?))
 }

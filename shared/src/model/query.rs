@@ -28,6 +28,8 @@ pub struct Page<T> {
 pub struct AlertQuery {
     /// This row alone.
     pub row: Option<i64>,
+    /// Transitions of the alert with this id.
+    pub id: Option<String>,
     /// Not before.
     pub from: Option<Timestamp>,
     /// Before.

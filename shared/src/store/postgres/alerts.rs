@@ -166,6 +166,7 @@ fn conditions(query: AlertQuery) -> Filter {
     let mut filter = Filter::default();
     let text = |text: Option<String>| text.map(|text| clean(&text).into_owned());
     filter.and("number = $?", query.row);
+    filter.and("id = $?", text(query.id));
     filter.and("tstamp >= $?", query.from.map(Timestamp::ns));
     filter.and("tstamp < $?", query.to.map(Timestamp::ns));
     filter.and("severity >= $?", query.min_severity.map(|s| i64::from(s.id())));

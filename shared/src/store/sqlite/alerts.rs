@@ -98,6 +98,7 @@ fn add_history(conn: &Connection, rows: &[(Alert, String)]) -> Result<u64, Store
 fn conditions(query: AlertQuery) -> Filter {
     let mut filter = Filter::default();
     filter.and("row = :row", ":row", query.row);
+    filter.and("id = :id", ":id", query.id);
     filter.and("tstamp >= :from", ":from", query.from.map(Timestamp::ns));
     filter.and("tstamp < :to", ":to", query.to.map(Timestamp::ns));
     filter.and("severity >= :severity", ":severity", query.min_severity.map(|s| i64::from(s.id())));
