@@ -31,9 +31,13 @@ enum Fault {
     Refuses,
     /// It does not answer; a program does not end.
     Hangs,
+    /// It sends a byte now and then, and comes to no end.
+    Drips,
+    /// It is gone when it has been given all.
+    Forgets,
 }
 
-use Fault::{Busy, Closes, Expired, Hangs, Nobody, Refuses, Resets};
+use Fault::{Busy, Closes, Drips, Expired, Forgets, Hangs, Nobody, Refuses, Resets};
 
 /// Most kinds that speak HTTP: the status says everything.
 const HTTP: &[(Fault, Class)] = &[
@@ -73,6 +77,8 @@ const TABLE: &[(&str, &[(Fault, Class)])] = &[
             (Busy, Retry),
             (Refuses, Permanent),
             (Hangs, Retry),
+            (Drips, Retry),
+            (Forgets, Retry),
         ],
     ),
     ("fail2ban", &[(Fault::None, Delivered), (Nobody, Retry), (Hangs, Retry)]),
@@ -93,8 +99,12 @@ const TABLE: &[(&str, &[(Fault, Class)])] = &[
     ),
     ("slack", HTTP),
     ("slack-api", BODY),
-    // It never answers: only that nobody takes what is sent is seen, and that TLS is not agreed on.
-    ("syslog", &[(Fault::None, Delivered), (Nobody, Retry), (Expired, Retry), (Hangs, Retry)]),
+    // It never answers: only that nobody takes what is sent is seen, and that TLS is not agreed on. What a
+    // connection that ends may have lost is written again to the next.
+    (
+        "syslog",
+        &[(Fault::None, Delivered), (Nobody, Retry), (Closes, Delivered), (Expired, Retry), (Hangs, Retry)],
+    ),
     ("telegram", HTTP),
     ("thehive", HTTP),
     ("webhook", HTTP),
@@ -191,7 +201,9 @@ async fn email(fault: Fault) -> Told {
     let dir = tempfile::tempdir().unwrap();
     let mut more = "host = '127.0.0.1'\nsecurity = 'none'".to_owned();
     let port = match fault {
-        Fault::None => mail_server().await,
+        Fault::None => mail_server(true).await,
+        Forgets => mail_server(false).await,
+        Drips => drips().await,
         Closes => greets(None, false).await,
         Resets => greets(None, true).await,
         Busy => greets(Some("421 4.3.2 too busy\r\n"), false).await,
@@ -209,8 +221,21 @@ async fn email(fault: Fault) -> Told {
     tell(&build("email", &params, "to = ['ops@example.com']"), &alert("a")).await
 }
 
-/// Takes every mail.
-async fn mail_server() -> u16 {
+/// A far end that sends a byte now and then; gives its port.
+async fn drips() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        let (mut socket, _) = listener.accept().await.unwrap();
+        while socket.write_all(b"2").await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    });
+    port
+}
+
+/// Takes every mail, and says so or is gone.
+async fn mail_server(says_so: bool) -> u16 {
     use tokio::io::{AsyncBufReadExt, BufReader};
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -228,6 +253,7 @@ async fn mail_server() -> u16 {
             }
             // Lines of the mail itself are not answered.
             words = match (words, line.trim_end()) {
+                ("354 go on" | "", ".") if !says_so => return,
                 ("354 go on" | "", ".") => "250 queued",
                 ("354 go on" | "", _) => "",
                 (_, "DATA") => "354 go on",
@@ -248,6 +274,10 @@ async fn syslog(fault: Fault) -> Told {
             std::fs::write(dir.path().join("ca.pem"), ca).unwrap();
             let ca = format!("tls = {{ ca_file = '{}/ca.pem' }}", dir.path().display());
             format!("host = 'localhost'\nprotocol = 'tls'\nport = {port}\n{ca}")
+        }
+        Closes => {
+            let port = greets(None, false).await;
+            format!("host = '127.0.0.1'\nprotocol = 'tcp'\nport = {port}")
         }
         Hangs => format!("host = 'localhost'\nprotocol = 'tls'\nport = {}", greets(Some(""), false).await),
         _ => {
