@@ -74,6 +74,11 @@ bench-replay packets="2000000":
     cargo build --release --quiet --bin flowhook --example trace
     benches/replay.sh {{ packets }}
 
+# A whole cluster under load: flows a second, bytes a flow, packet to webhook, takeover, catching up
+bench-cluster:
+    cargo build --release --quiet --bin flowhook --example trace
+    benches/cluster.sh
+
 # CPU, wall time and memory beside softflowd, nfpcapd, argus and ndpiReader: mixed, manyflows or both
 bench-peers kind="both":
     cargo build --release --quiet --bin flowhook --example trace

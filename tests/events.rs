@@ -21,7 +21,7 @@ fn start(mut command: Command, setup: &Setup, name: &str) -> Running {
     Running(command.stdout(out).stderr(log).stdin(Stdio::null()).spawn().unwrap())
 }
 
-/// A Python with nats-py, protobuf and grpcio-tools, or `None`, said loudly.
+/// A Python with nats-py, protobuf, grpcio-tools and zstandard, or `None`, said loudly.
 fn python() -> Option<PathBuf> {
     let python = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/subscriber/bin/python");
     if python.is_file() {
@@ -45,6 +45,7 @@ fn summaries_flows_and_alerts_can_be_followed() {
     let capture = data("demo.pcap");
     let setup = Setup::new(&format!(
         "{demo}\n[bus]\nkind = \"nats\"\nprefix = \"ex\"\n[bus.nats]\nservers = [\"{}\"]\n
+         [collector]\ncompress = true\n
          [[collector.interface]]\nname = \"file\"\nfiles = [\"{}\"]\n",
         nats.url,
         text(&capture)

@@ -47,6 +47,8 @@ pub struct CollectorConfig {
     /// MiB of summaries and flow records of each live interface that are kept on disk while NATS is away;
     /// 0 keeps none, and captures wait.
     pub spool_mib: u32,
+    /// Compress summaries and flow records (zstd), for narrow lines to NATS.
+    pub compress: bool,
     /// Where to capture.
     pub interface: Vec<InterfaceConfig>,
 }
@@ -66,6 +68,7 @@ impl Default for CollectorConfig {
             applications: Vec::new(),
             summary_interval_s: 1,
             spool_mib: 2048,
+            compress: false,
             interface: Vec::new(),
         }
     }

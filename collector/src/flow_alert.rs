@@ -27,7 +27,7 @@ pub struct Place {
 /// A number for an alert type of a script, to raise each once per flow.
 pub fn once_key(meta: &ScriptMeta, request: &AlertRequest) -> u64 {
     let kind = request.alert_type.as_deref().unwrap_or(&meta.key);
-    xxhash_rust::xxh3::xxh3_64(format!("{}\0{kind}", meta.key).as_bytes())
+    xxhash_rust::xxh3::xxh3_64_with_seed(kind.as_bytes(), xxhash_rust::xxh3::xxh3_64(meta.key.as_bytes()))
 }
 
 /// The alert that `meta`'s script asked for on `flow` at event time `now`.

@@ -184,6 +184,7 @@ impl Actor for InterfaceActor {
         let publisher = tokio::spawn(publisher::run(
             Arc::clone(&args.bus),
             args.subjects.clone(),
+            args.collector.compress,
             batches,
             args.spool_plan(),
         ));

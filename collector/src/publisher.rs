@@ -9,7 +9,7 @@ use bytes::Bytes;
 use prost::Message as _;
 use shared::bus::SharedBus;
 use shared::model::Alert;
-use shared::wire::partition;
+use shared::wire::{compression, partition};
 use shared::wire::subject::Subjects;
 use tokio::sync::mpsc;
 
@@ -72,9 +72,15 @@ impl Message {
 /// Builds messages of items.
 struct Writer {
     subjects: Subjects,
+    /// Whether summaries and flow records are compressed.
+    compress: bool,
 }
 
 impl Writer {
+    fn packed(&self, message: Bytes) -> Bytes {
+        if self.compress { compression::compress(message) } else { message }
+    }
+
     /// The message of an item that the bus keeps; nothing of one that cannot be encoded.
     fn message(&self, item: Item) -> Option<Message> {
         match item {
@@ -83,13 +89,13 @@ impl Writer {
                 let partition = partition::of_interface(&p.site, p.ifid);
                 let subject = self.subjects.delta(&p.site, partition, &p.node, p.ifid);
                 let id = format!("{}/{}/{}/{}/{}", p.site, p.node, p.ifid, p.epoch, p.sequence);
-                Some(Message { kind: Kind::Delta, subject, id, payload: delta.encode() })
+                Some(Message { kind: Kind::Delta, subject, id, payload: self.packed(delta.encode()) })
             }
             Item::Flows(batch) => {
                 let p = &batch.producer;
                 let subject = self.subjects.flows(&p.site, &p.node, p.ifid);
                 let id = format!("{}/{}/{}/{}/{}", p.site, p.node, p.ifid, p.epoch, p.sequence);
-                Some(Message { kind: Kind::Flows, subject, id, payload: batch.message() })
+                Some(Message { kind: Kind::Flows, subject, id, payload: self.packed(batch.message()) })
             }
             Item::Alert(alert) => self.alert(*alert),
             Item::Post(post) => {
@@ -134,10 +140,11 @@ enum Outlet {
 pub async fn run(
     bus: SharedBus,
     subjects: Subjects,
+    compress: bool,
     mut items: mpsc::Receiver<Vec<Item>>,
     spool: Option<SpoolPlan>,
 ) -> u64 {
-    let writer = Writer { subjects };
+    let writer = Writer { subjects, compress };
     let mut lost = 0;
     let mut outlet = match spool {
         None => Outlet::Waiting(Waiting::new(SharedBus::clone(&bus))),

@@ -374,7 +374,7 @@ impl SupervisorState {
         );
         let (bus, subjects) = (Arc::clone(&self.deps.bus), self.deps.subjects.clone());
         let (sender, items) = tokio::sync::mpsc::channel(1);
-        tokio::spawn(crate::publisher::run(bus, subjects, items, None));
+        tokio::spawn(crate::publisher::run(bus, subjects, false, items, None));
         let _ = sender.send(vec![crate::pipeline::Item::Alert(Box::new(alert))]).await;
         Ok(())
     }

@@ -107,10 +107,8 @@ TOML
   if [ "$role" != collector ]; then
     printf '[store]\nkind = "postgres"\n[store.postgres]\nurl = "file:%s/DATABASE"\n' "$dir"
   else
-    printf '[[collector.interface]]\nname = "uplink"\nfiles = ["%s/tests/data/demo.pcap"]\n' "$root"
+    printf '[collector]\ncompress = true\n[[collector.interface]]\nname = "uplink"\nfiles = ["%s/tests/data/demo.pcap"]\n' "$root"
   fi
-  # One notifier runs the hooks.
-  if [ "$2" = notifier-2 ]; then printf '[notifier.hooks]\nenabled = false\n'; fi
 }
 # run SITE NAME ROLE API_PORT
 run() {
@@ -125,7 +123,8 @@ for number in 1 2; do
   run berlin "notifier-$number" notifier "$api_port"
   until_ready "notifier-$number" grep -q started "$dir/notifier-$number.log"
 done
-for site in berlin lisbon; do run "$site" "$site-collector" collector "$api_port"; done
+# SITES: whose collectors run; none when empty.
+for site in ${SITES-berlin lisbon}; do run "$site" "$site-collector" collector "$api_port"; done
 sed -e 's/^user = .*/user = "reader"/; s/AGGREGATOR_PASSWORD/READER_PASSWORD/; s/_INBOX.aggregator/_INBOX.reader/' \
   "$dir/aggregator-1.toml" >"$dir/reader.toml"
 trap - ERR

@@ -3,6 +3,7 @@
 //! Wire types are generated from `proto/flowhook.proto`; live state is never serialized directly.
 //! Alerts travel as JSON ([`crate::model::Alert`]), because that is their public form.
 
+pub mod compression;
 pub mod delta;
 pub mod flow_batch;
 pub mod flow_file;

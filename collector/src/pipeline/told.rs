@@ -1,5 +1,7 @@
 //! Alerts about the interface as a whole, and the count of all alerts.
 
+use std::collections::BTreeMap;
+
 use shared::model::{Alert, Timestamp};
 
 use super::{Item, Pipeline};
@@ -35,8 +37,21 @@ impl Pipeline {
 
     /// Counts an alert for the report.
     pub(super) fn count_alert(&mut self, alert: &Alert) {
-        let actions = self.report.alerts.entry(alert.alert_type.clone()).or_default();
-        *actions.entry(alert.action.to_string()).or_default() += 1;
-        *self.report.alerts_by_severity.entry(alert.severity.to_string()).or_default() += 1;
+        let report = &mut self.report;
+        if !report.alerts.contains_key(&alert.alert_type) {
+            report.alerts.insert(alert.alert_type.clone(), BTreeMap::new());
+        }
+        if let Some(actions) = report.alerts.get_mut(&alert.alert_type) {
+            add_one(actions, alert.action.name());
+        }
+        add_one(&mut report.alerts_by_severity, alert.severity.name());
+    }
+}
+
+/// Names are few and alerts many: a name is copied when it comes for the first time.
+fn add_one(counts: &mut BTreeMap<String, u64>, name: &str) {
+    match counts.get_mut(name) {
+        Some(count) => *count += 1,
+        None => drop(counts.insert(name.to_owned(), 1)),
     }
 }

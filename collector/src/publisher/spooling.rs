@@ -125,7 +125,7 @@ impl Spooling {
             lane.drain();
             std::io::Result::Ok(lane)
         };
-        let writer = Writer { subjects: writer.subjects.clone() };
+        let writer = Writer { subjects: writer.subjects.clone(), compress: writer.compress };
         let (urgent, bulk) = (lane("urgent", URGENT_BYTES, false)?, lane("bulk", plan.max_bytes, true)?);
         Ok(Self { plan, writer, urgent, bulk, told: false, _lock: lock })
     }

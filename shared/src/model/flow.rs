@@ -357,15 +357,22 @@ impl FlowRecord {
 
     /// The flow in one line: `client:port server:port`, with VLAN when tagged.
     pub fn label(&self) -> String {
-        let end = |side: &FlowSide| {
-            let host = HostKey::new(side.ip, self.vlan);
-            match (side.port, side.ip) {
-                (0, _) => host.to_string(),
-                (port, IpAddr::V6(_)) => format!("[{host}]:{port}"),
-                (port, IpAddr::V4(_)) => format!("{host}:{port}"),
-            }
+        let mut label = String::with_capacity(48);
+        self.name_end(&self.client, &mut label);
+        label.push(' ');
+        self.name_end(&self.server, &mut label);
+        label
+    }
+
+    fn name_end(&self, side: &FlowSide, into: &mut String) {
+        use std::fmt::Write;
+        let host = HostKey::new(side.ip, self.vlan);
+        // Writing to a text does not fail.
+        let _ = match (side.port, side.ip) {
+            (0, _) => write!(into, "{host}"),
+            (port, IpAddr::V6(_)) => write!(into, "[{host}]:{port}"),
+            (port, IpAddr::V4(_)) => write!(into, "{host}:{port}"),
         };
-        format!("{} {}", end(&self.client), end(&self.server))
     }
 }
 

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use ipnet::IpNet;
 use prost::Message;
 
+use super::compression::plain;
 use super::{WireError, proto};
 use crate::model::metric::{Metric, Metrics};
 use crate::model::pool::Mac;
@@ -140,13 +141,14 @@ impl Delta {
         batch.encode_to_vec().into()
     }
 
-    /// Reads a message.
+    /// Reads a message, [compressed](super::compression) or not.
     ///
     /// # Errors
     /// [`WireError`] when the bytes are no `DeltaBatch`, it names no producer, columns differ in
     /// length, or a value is out of its range.
     pub fn decode(bytes: &[u8]) -> Result<Self, WireError> {
-        let batch = proto::DeltaBatch::decode(bytes).map_err(|e| malformed(&e))?;
+        let bytes = plain(bytes, WHAT)?;
+        let batch = proto::DeltaBatch::decode(&*bytes).map_err(|e| malformed(&e))?;
         let hosts = batch.hosts.unwrap_or_default();
         Ok(Self {
             producer: Producer::from_proto(batch.producer, WHAT)?,

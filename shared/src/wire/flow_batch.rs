@@ -7,6 +7,7 @@
 use bytes::Bytes;
 use prost::Message;
 
+use super::compression::plain;
 use super::delta::{Producer, address_from_wire, mac_from_wire};
 use super::{WireError, proto};
 use crate::model::flow::{DirectionCounters, FlowSide};
@@ -48,13 +49,14 @@ impl FlowBatch {
         writer.finish(self.producer.clone()).message()
     }
 
-    /// Reads a message.
+    /// Reads a message, [compressed](super::compression) or not.
     ///
     /// # Errors
     /// [`WireError`] when the bytes are no `FlowBatch`, it names no producer, columns differ in
     /// length, or a value is out of its range.
     pub fn decode(bytes: &[u8]) -> Result<Self, WireError> {
-        let mut batch = proto::FlowBatch::decode(bytes).map_err(|e| malformed(&e))?;
+        let bytes = plain(bytes, WHAT)?;
+        let mut batch = proto::FlowBatch::decode(&*bytes).map_err(|e| malformed(&e))?;
         let producer = Producer::from_proto(batch.producer.take(), WHAT)?;
         check_lengths(&mut batch)?;
         let mut texts = Texts::new(std::mem::take(&mut batch.dictionary));
