@@ -110,7 +110,7 @@ class Cluster:
         config = config.replace("AGGREGATOR_PASSWORD", "COLLECTOR_PASSWORD").replace("_INBOX.aggregator", "_INBOX.collector")
         path = f"{self.dir}/{name}.toml"
         with open(path, "w", encoding="utf-8") as file:
-            file.write(f'{config}[[collector.interface]]\nname = "{name}"\n{interface}\n')
+            file.write(f'{config}[collector]\ncompress = true\n[[collector.interface]]\nname = "{name}"\n{interface}\n')
         with open(f"{self.dir}/{name}.log", "wb") as log:
             process = subprocess.Popen([PROGRAM, "collector", "-c", path], stdout=log, stderr=log)
         self.others.append(process)
@@ -185,9 +185,11 @@ def read_trace(cluster, packets):
     missing = sum(batches["missing"] for batches in row["batches"].values())
     if rows != flows or missing:
         sys.exit(f"{flows} flows were counted, {rows} are stored, {missing} batches are missing")
-    sent = cluster.stream_bytes("DELTA") + cluster.stream_bytes("FLOW")
-    hosts = row["hosts"]
-    return flows, counted - start, stored - start, sent, hosts, collector_mib
+    sent = [cluster.stream_bytes(stream) / flows for stream in ("DELTA", "FLOW")]
+    kept = cluster.sql(
+        "SELECT sum(pg_total_relation_size(inhrelid)) FROM pg_inherits WHERE inhparent = 'flowhook.flow'::regclass"
+    )
+    return flows, counted - start, stored - start, sent, kept / flows, row["hosts"], collector_mib
 
 
 def time_alerts(cluster):
@@ -287,11 +289,13 @@ def main():
     with tempfile.TemporaryDirectory() as parent:
         os.chmod(parent, 0o711)
         with Cluster(parent) as cluster:
-            flows, counted, stored, sent, hosts, collector_mib = read_trace(cluster, packets)
+            flows, counted, stored, sent, kept, hosts, collector_mib = read_trace(cluster, packets)
             print(f"{packets:,} packets, {flows:,} flows, {hosts:,} hosts, {seconds:.0f} s of event time")
             measured("flows counted, from the collector to the aggregator's state", flows / counted, "a second", 150_000, False)
             measured("flows stored, with every counter", flows / stored, "a second", 50_000, False)
-            measured("on NATS, summaries and flow records", sent / flows, "bytes a flow", 60)
+            measured("summaries on NATS", sent[0], "bytes a flow")
+            measured("flow records on NATS", sent[1], "bytes a flow", 60)
+            measured("flow records in PostgreSQL with their indexes", kept, "bytes a flow")
             measured("peak of the collector", collector_mib, "MiB")
             for role in ROLES:
                 measured(f"peak of {role}", cluster.peak_mib(cluster.pid(role)), "MiB")

@@ -9,8 +9,8 @@ use bytes::Bytes;
 use prost::Message as _;
 use shared::bus::SharedBus;
 use shared::model::Alert;
-use shared::wire::{compression, partition};
 use shared::wire::subject::Subjects;
+use shared::wire::{compression, partition};
 use tokio::sync::mpsc;
 
 use crate::pipeline::Item;

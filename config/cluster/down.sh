@@ -16,10 +16,13 @@ stop() {
   done
   kill -KILL "$pid" 2>/dev/null || true
 }
-for name in berlin-collector lisbon-collector aggregator-1 aggregator-2 notifier-1 notifier-2; do
+for name in berlin-wire lisbon-wire berlin-collector lisbon-collector aggregator-1 aggregator-2 notifier-1 notifier-2; do
   stop "$name" TERM
 done
 stop receiver TERM
+if [ -f "$dir/links" ]; then
+  while read -r link; do ip link del "$link" 2>/dev/null || true; done <"$dir/links"
+fi
 stop nats TERM
 # INT: does not wait for connections.
 stop postgres INT

@@ -46,6 +46,12 @@ until_ready() {
   fail "$name does not answer"
 }
 listens() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
+# Live capture and its wire need root.
+live=false
+if [ "$(id -u)" = 0 ] && command -v ip >/dev/null && ip link add "fh$api_port-0" type veth 2>/dev/null; then
+  ip link del "fh$api_port-0"
+  live=true
+fi
 for port in "$nats_port" "$pg_port" "$hook_port" "$api_port" $((api_port + 1)); do
   ! listens "$port" || fail "port $port is taken"
 done
@@ -110,9 +116,26 @@ TOML
     printf '[collector]\ncompress = true\n[[collector.interface]]\nname = "uplink"\nfiles = ["%s/tests/data/demo.pcap"]\n' "$root"
   fi
 }
+# wire SITE: a pair of virtual Ethernet ends through which the capture goes round and round, and the
+# collector's interface at one end of it.
+wires=0
+wire() {
+  wires=$((wires + 1))
+  local ours="fh$api_port-$wires" theirs="fh$api_port-$wires-far"
+  ip link add "$ours" mtu 9000 type veth peer name "$theirs" mtu 9000
+  echo "$ours" >>"$dir/links"
+  for end in "$ours" "$theirs"; do
+    # The kernel is to say nothing of its own there.
+    ip link set "$end" addrgenmode none arp off
+    ip link set "$end" up
+  done
+  printf '[[collector.interface]]\nname = "wire"\ndevice = "%s"\n' "$ours" >>"$dir/$1-collector.toml"
+  start "$1-wire" python3 "$root/config/cluster/replay.py" "$root/tests/data/demo.pcap" "$theirs"
+}
 # run SITE NAME ROLE API_PORT
 run() {
   configure "$@" >"$dir/$2.toml"
+  if [ "$3" = collector ] && $live; then wire "$1"; fi
   start "$2" "$program" "$3" -c "$dir/$2.toml"
 }
 run berlin aggregator-1 aggregator "$api_port"
@@ -130,8 +153,9 @@ sed -e 's/^user = .*/user = "reader"/; s/AGGREGATOR_PASSWORD/READER_PASSWORD/; s
 trap - ERR
 
 cat <<TEXT
-Collectors of two sites, two aggregators and two notifiers run here; the collectors replay
-tests/data/demo.pcap. Configurations, logs and passwords are in $dir.
+Collectors of two sites, two aggregators and two notifiers run here; the collectors read
+tests/data/demo.pcap (interface uplink)$($live && echo ", and capture it live from a wire on which it goes round (wire)").
+Configurations, logs and passwords are in $dir.
 
 Look around (the second aggregator answers on port $((api_port + 1))):
   curl -s http://127.0.0.1:$api_port/api/v1/health

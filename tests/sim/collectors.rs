@@ -100,7 +100,9 @@ pub fn start(world: &Arc<World>, node: &'static str, run: u64, from: i64) -> Joi
     };
     let bus = NodeBus::shared(world, node);
     tasks.spawn_local(async move {
-        publisher::run(bus, Subjects::default(), batches, Some(plan)).await;
+        // Each second node compresses.
+        let compress = ifid.is_multiple_of(2);
+        publisher::run(bus, Subjects::default(), compress, batches, Some(plan)).await;
     });
     let world = Arc::clone(world);
     tasks.spawn_local(async move {

@@ -48,4 +48,40 @@ mod tests {
         assert!(shares(&all).values().all(|share| (1..=20).contains(share)), "{:?}", shares(&all));
         assert_eq!(owner(0, []), None);
     }
+
+    /// Names that a cluster's aggregators could have.
+    const CLUSTERS: u32 = 200;
+
+    /// Rows of docs/sizing.md: over many clusters of `count` aggregators, the mean of the smallest and the
+    /// largest share, and how many partitions move when one more comes.
+    fn row(count: u32) -> String {
+        let (mut least, mut most, mut moved) = (0, 0, 0);
+        for cluster in 0..CLUSTERS {
+            let names: Vec<String> = (0..=count).map(|n| format!("aggregator-{cluster}-{n}")).collect();
+            let more: Vec<&str> = names.iter().map(String::as_str).collect();
+            let all = &more[..count as usize];
+            let shares = shares(all);
+            least += shares.values().min().unwrap();
+            most += shares.values().max().unwrap();
+            let holder = |members: &[&str], part| owner(part, members.iter().copied()).map(str::to_owned);
+            moved += (0..PARTITIONS).filter(|part| holder(all, *part) != holder(&more, *part)).count() as u32;
+        }
+        let mean = |sum: u32| f64::from(sum) / f64::from(CLUSTERS);
+        let [least, most, moved] = [least, most, moved].map(mean);
+        format!("| {count} | {least:.1} | {:.1} | {most:.1} | {moved:.1} |\n", 64.0 / f64::from(count))
+    }
+
+    #[test]
+    fn the_page_on_sizing_tells_what_each_aggregator_gets() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/sizing.md");
+        let page = std::fs::read_to_string(path).unwrap();
+        let rows: String = [1, 2, 4, 8, 16].map(row).concat();
+        let begin = page.find("| 1 | ").unwrap();
+        let end = begin + page[begin..].find("\n\n").unwrap() + 1;
+        if std::env::var_os("FLOWHOOK_BLESS").is_some() {
+            std::fs::write(path, format!("{}{rows}{}", &page[..begin], &page[end..])).unwrap();
+        } else {
+            assert_eq!(&page[begin..end], rows, "FLOWHOOK_BLESS=1 writes it");
+        }
+    }
 }

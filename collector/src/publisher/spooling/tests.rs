@@ -197,7 +197,8 @@ async fn what_a_killed_process_left_on_disk_is_sent_by_the_next_one_first() {
         spooling.send(numbered(Kind::Alert, number)).await;
     }
     assert!(
-        Spooling::open(&bus, &Writer { subjects: Subjects::default(), compress: false }, plan.clone()).is_err(),
+        Spooling::open(&bus, &Writer { subjects: Subjects::default(), compress: false }, plan.clone())
+            .is_err(),
         "it is in use"
     );
     // Nothing is put away: the process is gone.
