@@ -26,6 +26,7 @@ use shared::store::Store;
 use shared::store::documents::DocumentStore;
 use shared::store::events::EventStore;
 use shared::teller::Teller;
+use shared::wire::heartbeat::Heartbeat;
 use shared::wire::partition::PARTITIONS;
 use shared::wire::subject::Subjects;
 
@@ -41,6 +42,7 @@ mod group;
 mod identity;
 mod levels;
 mod open;
+mod standing;
 mod stop;
 mod told;
 mod waits;
@@ -50,6 +52,7 @@ pub use error::NodeError;
 pub use open::{geo_bases, script_lists, script_sources};
 
 use open::{Opened, open_store, sealer};
+use standing::{Place, Standing};
 
 /// Aggregators of one group share the partitions: this one, or those of a site.
 const GROUP: &str = "all";
@@ -111,9 +114,14 @@ pub struct Node {
     /// Tells events, and the task that does it.
     events: Emitter,
     telling: Option<tokio::task::JoinHandle<()>>,
-    /// The node's name and the roles it plays, for events of their states.
+    /// The node's name.
     name: String,
     roles: Roles,
+    /// What is remembered of its roles.
+    standing: Option<Standing>,
+    /// What the roles say of themselves, but for the aggregator's.
+    words: Vec<Heartbeat>,
+    subjects: Subjects,
     /// The interfaces that the collector reads live.
     interfaces: Vec<String>,
     /// Whose the events are in the outbox.
@@ -187,6 +195,9 @@ impl Node {
             telling: Some(telling),
             name: name.clone(),
             roles,
+            standing: None,
+            words: Vec::new(),
+            subjects: subjects.clone(),
             interfaces: told::live_interfaces(config, roles),
             watchers: Vec::new(),
             last_words: None,
@@ -238,6 +249,21 @@ impl Node {
         let (settings, keeper) = Keeper::start(file.clone(), documents.clone(), bus, known).await?;
         self.watchers.push(tokio::spawn(keeper.run()));
         let run = u64::try_from(clock.now().ns()).unwrap_or(0);
+        let epoch = match roles.collector {
+            true => self.epoch(&config.node.state_dir, clock.now())?,
+            false => run,
+        };
+        let place = Place {
+            node: &name,
+            site: &config.node.site,
+            state_dir: &config.node.state_dir,
+            clock: Arc::clone(&clock),
+            events: self.events.clone(),
+            store: self.store.clone().map(|store| store as Arc<dyn EventStore>),
+            is_known: roles.aggregator || shared_store,
+        };
+        let run_of = |role: &str| if role == "collector" { epoch } else { run };
+        self.standing = Some(Standing::read(place, roles, run_of).await);
         self.answer_hits(&subjects, run, &settings).await?;
         let lifecycle = roles.aggregator.then_some(Lifecycle { teller });
         let (scripts, watcher) = scripts::watch(config, sources, lists, geo, settings.clone(), lifecycle);
@@ -261,11 +287,7 @@ impl Node {
                 instance: self.instance.clone(),
             };
             self.notifier = Some(notifier::spawn(deps).await?);
-            if self.nats.is_some() {
-                let word = identity::notifier(&name, &config.node.site, clock.now());
-                let (bus, clock) = (Arc::clone(&self.bus), Arc::clone(&clock));
-                self.watchers.push(tokio::spawn(presence::say(bus, subjects.clone(), clock, word)));
-            }
+            self.say_there("notifier", &clock);
         }
         if let (true, Some(store), Some(documents)) = (roles.aggregator, self.store.clone(), documents) {
             let group = match config.aggregator.only_own_site {
@@ -328,8 +350,8 @@ impl Node {
                 scripts,
                 bus: Arc::clone(&self.bus),
                 subjects,
-                epoch: self.epoch(&config.node.state_dir, clock.now())?,
-                clock,
+                epoch,
+                clock: Arc::clone(&clock),
                 seed: options.seed,
                 flow_sink: options.flow_sink,
                 spool_dir: self.nats.as_ref().map(|_| config.node.state_dir.join("spool")),
@@ -341,8 +363,18 @@ impl Node {
                 self.watchers.push(tokio::spawn(watch));
             }
             self.collector = Some(collector);
+            self.say_there("collector", &clock);
         }
         Ok(())
+    }
+
+    /// Says from now on that a role is there, where somebody else may hear it.
+    fn say_there(&mut self, role: &str, clock: &SharedClock) {
+        let word = self.standing.as_ref().filter(|_| self.nats.is_some()).and_then(|s| s.word(role));
+        let Some(word) = word else { return };
+        self.words.push(word.clone());
+        let (bus, clock) = (Arc::clone(&self.bus), Arc::clone(clock));
+        self.watchers.push(tokio::spawn(presence::say(bus, self.subjects.clone(), clock, word)));
     }
 
     /// Where the API listens.

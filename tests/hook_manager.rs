@@ -32,8 +32,10 @@ use crate::support::{free_port, wait_for};
 
 mod bridge;
 mod failpoints;
+mod gone;
 mod heavy;
 mod nats;
+mod states;
 mod through;
 mod two;
 

@@ -30,6 +30,8 @@ pub struct Times {
     /// After the last renewal that worked, the shard is killed. Less than the lease lasts, by what it
     /// takes to kill it.
     pub fence: Duration,
+    /// A role of a node that says nothing for so long is lost.
+    pub lost: Duration,
     /// Between two tries to take what another still holds.
     pub again: Duration,
 }
@@ -49,6 +51,7 @@ impl Times {
             listens: ttl * 2 / 10,
             renew: ttl * 3 / 10,
             fence: ttl * 7 / 10,
+            lost: ttl,
             again: ttl / 10,
         }
     }

@@ -17,6 +17,7 @@ pub mod monitor;
 pub mod nodes;
 pub mod outbox;
 pub mod partition;
+pub mod presence;
 mod prune;
 pub mod report;
 pub mod run;

@@ -167,6 +167,7 @@ mod tests {
             run,
             partitions: 0,
             leaves: false,
+            before: String::new(),
             sent: at(sent),
         }
     }

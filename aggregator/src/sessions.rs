@@ -14,7 +14,7 @@ use shared::clock::SharedClock;
 use shared::events::{Draft, Emitter};
 use shared::model::Timestamp;
 use shared::store::StoreError;
-use shared::store::documents::{Change, DocumentKind, DocumentStore, Put};
+use shared::store::documents::{Change, DocumentKind, DocumentStore, Put, Tell};
 use shared::store::events::EventStore;
 use shared::wire::subject::Subjects;
 use tokio::sync::Notify;
@@ -140,12 +140,16 @@ impl Sessions {
                 by: "session".to_owned(),
                 at: now,
             };
-            if let Put::Done(deleted) = self.documents.change(change).await? {
-                gone = true;
-                let before = if document.value["enabled"] == false { "DISABLED" } else { "ENABLED" };
-                let draft = Draft::state("HOOK", &document.name, "DELETED", Some(before), Value::Null);
-                self.events.record(vec![draft.by("session", "session", deleted.revision)]).await;
-            }
+            let events = self.events.clone();
+            let tell: Tell = Arc::new(move |deleted, before| {
+                let disabled = before.is_some_and(|before| before.value["enabled"] == false);
+                let before = if disabled { "DISABLED" } else { "ENABLED" };
+                let draft = Draft::state("HOOK", &deleted.name, "DELETED", Some(before), Value::Null);
+                events.outgoing([draft.by("session", "session", deleted.revision)])
+            });
+            let put = self.documents.change_and_tell(change, tell).await?;
+            self.events.queued();
+            gone |= matches!(put, Put::Done(_));
         }
         if gone {
             // Who misses it looks by himself a while later.

@@ -1,6 +1,6 @@
 //! Starts the shards, the outbox, the writers and the API, and starts again what fails.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -27,6 +27,7 @@ mod children;
 mod deps;
 mod leases;
 mod notices;
+mod roll_call;
 mod stop;
 mod tasks;
 #[cfg(test)]
@@ -163,6 +164,8 @@ pub struct SupervisorState {
     outbox: Arc<Notify>,
     tasks: HashMap<Task, JoinHandle<()>>,
     keeper: Keeper,
+    /// Partitions of which it was told that their leases are held here.
+    told_leases: BTreeSet<u32>,
     /// The keeper's time.
     watch: Stopwatch,
     /// Hears other aggregators.
@@ -197,6 +200,7 @@ impl Actor for AggregatorSupervisor {
             outbox: Arc::new(Notify::new()),
             tasks: HashMap::new(),
             keeper,
+            told_leases: BTreeSet::new(),
             watch: Stopwatch::start(),
             hearing: None,
             stopping: false,

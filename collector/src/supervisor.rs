@@ -14,7 +14,6 @@ use shared::script::live::LiveScripts;
 use shared::supervise::{Decision, RestartBudget, RestartPolicy};
 use shared::wire::subject::Subjects;
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
 
 use crate::capture::{self, CaptureError, Progress};
 use crate::config::CollectorConfig;
@@ -180,8 +179,6 @@ pub struct SupervisorState {
     slots: Vec<Slot>,
     children: HashMap<ActorId, usize>,
     finished: watch::Sender<bool>,
-    /// Says that this node is there.
-    beating: Option<JoinHandle<()>>,
     stopping: bool,
 }
 
@@ -197,8 +194,6 @@ impl Actor for CollectorSupervisor {
     ) -> Result<Self::State, ActorProcessingErr> {
         let SupervisorArgs { deps, totals, finished } = args;
         questions::listen(&deps, myself.clone()).await?;
-        // In one process there is nobody to tell.
-        let beating = deps.spool_dir.is_some().then(|| questions::beat(&deps));
         let slots = deps.config.interface.iter().zip(totals).enumerate();
         let slots = slots
             .map(|(place, (interface, totals))| Slot {
@@ -231,8 +226,7 @@ impl Actor for CollectorSupervisor {
                 done: false,
             })
             .collect();
-        let mut state =
-            SupervisorState { deps, slots, children: HashMap::new(), finished, beating, stopping: false };
+        let mut state = SupervisorState { deps, slots, children: HashMap::new(), finished, stopping: false };
         for place in 0..state.slots.len() {
             state.start(place, &myself).await?;
         }
@@ -277,9 +271,6 @@ impl Actor for CollectorSupervisor {
         state: &mut Self::State,
     ) -> Result<(), ActorProcessingErr> {
         state.stopping = true;
-        if let Some(beating) = state.beating.take() {
-            beating.abort();
-        }
         // All drain at once; each is then waited for, so that every flow has had its end.
         let actors: Vec<_> = state.slots.iter_mut().filter_map(|slot| slot.actor.take()).collect();
         for actor in &actors {

@@ -98,6 +98,12 @@ pub enum BusError {
         /// What the carrier takes.
         limit: usize,
     },
+    /// The account has no right to publish what is larger than a message in parts.
+    #[error("what is larger than a message goes in parts, and the account may not publish on {subject}")]
+    PartsDenied {
+        /// The subject of a part.
+        subject: String,
+    },
     /// The bus is closed.
     #[error("bus closed")]
     Closed,

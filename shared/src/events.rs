@@ -248,6 +248,15 @@ impl Draft {
         Self::new(subject, Body::State(body))
     }
 
+    /// The same with a state that is told more exactly.
+    pub fn more_exactly(mut self, substate: &str) -> Self {
+        if let (EventSubject::State { sub, .. }, Body::State(body)) = (&mut self.subject, &mut self.body) {
+            *sub = Some(substate.to_owned());
+            body.substate = Some(substate.to_owned());
+        }
+        self
+    }
+
     /// The same under an id of its own.
     pub fn with_id(self, id: impl Into<String>) -> Self {
         Self { id: Some(id.into()), ..self }

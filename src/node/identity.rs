@@ -1,25 +1,10 @@
-//! Which run of its node a process is, and what it says of itself.
+//! Which run of its node a process is.
 
 use std::path::Path;
 
 use shared::model::Timestamp;
-use shared::wire::heartbeat::Heartbeat;
 
 use super::{Node, NodeError};
-
-/// What a notifier says of itself.
-pub(super) fn notifier(node: &str, site: &str, now: Timestamp) -> Heartbeat {
-    Heartbeat {
-        node: node.to_owned(),
-        site: site.to_owned(),
-        role: "notifier".to_owned(),
-        group: String::new(),
-        run: u64::try_from(now.ns()).unwrap_or(0),
-        partitions: 0,
-        leaves: false,
-        sent: now,
-    }
-}
 
 impl Node {
     /// Which run of its node the collector is. Nobody remembers earlier ones where there is neither a

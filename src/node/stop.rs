@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use shared::clock::{Clock, SystemClock};
 use shared::model::Timestamp;
+use shared::presence;
 
 use super::Node;
 
@@ -12,6 +14,9 @@ impl Node {
         self.stop_telling().await;
         for watcher in self.watchers.drain(..) {
             watcher.abort();
+        }
+        for word in self.words.drain(..) {
+            presence::leave(&self.bus, &self.subjects, word, SystemClock.now()).await;
         }
         if let Some(last_words) = self.last_words.take() {
             // A bus that is away takes nothing.

@@ -14,9 +14,10 @@ pub(super) fn live_interfaces(config: &Config, roles: Roles) -> Vec<String> {
 
 impl Node {
     /// Tells that the roles of this process have started, and what it captures.
-    pub(super) async fn tell_started(&self) {
-        // Nobody knows how it ended: a process that was killed told nothing.
-        self.tell_roles("STARTED", None);
+    pub(super) async fn tell_started(&mut self) {
+        if let Some(standing) = &mut self.standing {
+            standing.started().await;
+        }
         self.tell_interfaces("CAPTURING", None);
         self.events.flush().await;
     }
@@ -24,19 +25,9 @@ impl Node {
     /// Tells that they stop.
     pub(super) async fn tell_stopped(&self) {
         self.tell_interfaces("STOPPED", Some("CAPTURING"));
-        self.tell_roles("STOPPED", Some("STARTED"));
         self.events.flush().await;
-    }
-
-    fn tell_roles(&self, state: &str, before: Option<&str>) {
-        let roles = [
-            ("COLLECTOR", self.roles.collector),
-            ("AGGREGATOR", self.roles.aggregator),
-            ("NOTIFIER", self.roles.notifier),
-        ];
-        let object = json!({ "version": env!("CARGO_PKG_VERSION") });
-        for (role, _) in roles.into_iter().filter(|(_, played)| *played) {
-            self.events.tell(Draft::state(role, &self.name, state, before, object.clone()));
+        if let Some(standing) = &self.standing {
+            standing.stopped().await;
         }
     }
 

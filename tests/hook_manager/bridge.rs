@@ -16,17 +16,8 @@ use crate::support::http::get_json;
 use crate::support::program::Running;
 use crate::support::{free_port, wait_for};
 
-/// Prints key and content of what it hears of a prefix, each in a line.
-const SUBSCRIBER: &str = "
-import base64, sys, zmq
-socket = zmq.Context().socket(zmq.SUB)
-for prefix in sys.argv[2:]:
-    socket.setsockopt(zmq.SUBSCRIBE, prefix.encode())
-socket.connect(sys.argv[1])
-while True:
-    key, content = socket.recv_multipart()
-    print(key.decode() + '|' + base64.b64decode(content).decode(), flush=True)
-";
+/// Prints key and content of what it hears of prefixes, each in a line.
+const SUBSCRIBER: &str = include_str!("../data/zmq_subscriber.py");
 
 #[test]
 fn a_subscriber_of_the_bridge_hears_items_and_retries_of_the_command_line() {
@@ -194,7 +185,7 @@ fn a_stalled_subscriber_costs_a_node_its_bound_alone() {
     let heard = site.setup.path("heard");
     let address = format!("tcp://127.0.0.1:{port}");
     let _reader = subscriber(
-        &["/usr/bin/python3", "-c", KEYS, &address, "EVENT FLOW flowEnd/1", "EVENT FLOW flowEnd/2"],
+        &["/usr/bin/python3", "-c", SUBSCRIBER, &address, "EVENT FLOW flowEnd/1", "EVENT FLOW flowEnd/2"],
         &heard,
     );
     let lines = || std::fs::read_to_string(&heard).unwrap_or_default();
@@ -235,18 +226,6 @@ fn a_stalled_subscriber_costs_a_node_its_bound_alone() {
     assert!(dropped > 1000.0, "{dropped} dropped to the stalled one");
     println!("{seconds} s at {RATE} events/s: {grown} KiB more, {dropped} dropped");
 }
-
-/// Prints the keys that it hears.
-const KEYS: &str = "
-import sys, zmq
-socket = zmq.Context().socket(zmq.SUB)
-for prefix in sys.argv[2:]:
-    socket.setsockopt(zmq.SUBSCRIBE, prefix.encode())
-socket.connect(sys.argv[1])
-while True:
-    key, content = socket.recv_multipart()
-    print(key.decode(), flush=True)
-";
 
 /// The sum of a counter's values.
 fn metric(site: &Site, name: &str) -> f64 {

@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 
 use serde_json::json;
+use shared::bus::test_server::NatsServer;
 use shared::model::Timestamp;
 use shared::wire::subject::{EventSubject, Subjects};
 
-use super::Site;
-use crate::support::http::get_json;
+use super::{Site, TOKEN};
+use crate::support::http::{ask, get_json};
+use crate::support::program::flowhook;
 use crate::support::wait_for;
 
 /// Events while nobody runs hooks (scenario 4).
@@ -84,4 +86,36 @@ fn events_of_any_client_run_hooks_also_those_that_came_meanwhile() {
         begun.sort();
         assert!(begun.windows(2).all(|pair| pair[0].1 < pair[1].1), "{key}: in order, each once");
     }
+}
+
+#[test]
+fn an_account_that_may_not_tell_large_events_loses_them_alone() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let account = "authorization { users: [{ user: \"n\", password: \"n\",
+        permissions: { publish: { deny: [\"np.ob.v1.>\"] } } }] }";
+    let started = runtime.block_on(NatsServer::start_with("large events are not allowed", account));
+    let Some(nats) = started else { return };
+    let site = Site::new(&format!(
+        "[bus]\nkind = \"nats\"\nprefix = \"np\"\n[bus.nats]\nservers = [\"{}\"]\n
+         user = \"n\"\npassword = \"n\"\n",
+        nats.url
+    ));
+    let _node = site.start(None);
+    let hook = json!({ "subjects": ["event.item.s.*"], "kind": "rhai_code", "argument": "1" });
+    site.run(&["hook", "create", "all", &site.definition("all", &hook)]);
+    for (name, size) in [("before", 10), ("large", 1_500_000), ("after", 10)] {
+        let args =
+            ["pubsub", "item", "publish", "-s", "s", "-n", name, "-", "--api", &site.api, "--token", TOKEN];
+        let mut publish = flowhook(&args).stdin(std::process::Stdio::piped()).spawn().unwrap();
+        std::io::Write::write_all(&mut publish.stdin.take().unwrap(), "~".repeat(size).as_bytes()).unwrap();
+        assert!(publish.wait().unwrap().success(), "{name}");
+    }
+    let ran: Vec<_> = site.ended("all", 2).iter().map(|record| record["subject"].clone()).collect();
+    assert_eq!(ran, ["event.item.s.before", "event.item.s.after"]);
+    let (_, metrics) = ask("GET", &format!("{}/metrics", site.api)).unwrap();
+    let lost = metrics.lines().find(|line| line.starts_with("flowhook_events_lost")).unwrap_or_default();
+    assert!(lost.ends_with(" 1"), "{lost}");
+    let log = std::fs::read_to_string(site.setup.path("log")).unwrap();
+    let told: Vec<&str> = log.lines().filter(|line| line.contains("may not publish on np.ob.v1.")).collect();
+    assert!(told.len() == 1 && told[0].contains("event.item.s.large"), "{told:?}");
 }

@@ -137,6 +137,7 @@ impl Aggregator {
                     run: self.run,
                     partitions: partition::PARTITIONS,
                     leaves,
+                    before: String::new(),
                     sent: Timestamp::ZERO,
                 };
                 let (bus, subject) =

@@ -38,12 +38,27 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Header with how many hooks stand between the call and what people did.
 const DEPTH: &str = "x-flowhook-depth";
 
-/// The id of a call, for the events of what it changes.
-struct CallId(String);
+/// A call that is under way, for the events of what it changes.
+struct UnderWay {
+    /// The id that answer and log lines share with its event.
+    id: String,
+    /// The id of its event.
+    event: String,
+    given: Bytes,
+}
 
 /// The id that the event of this call has.
 pub fn id_of(request: &HttpRequest) -> Option<String> {
-    request.extensions().get::<CallId>().map(|id| id.0.clone())
+    request.extensions().get::<UnderWay>().map(|call| call.id.clone())
+}
+
+/// What is told of this call where its process is killed before it is answered, although what it changes is
+/// in force: that it was done, with 0 for the status.
+pub fn unanswered(deps: &ApiDeps, request: &HttpRequest) -> Option<Draft> {
+    let named = call(request)?;
+    let extensions = request.extensions();
+    let UnderWay { id, event, given } = extensions.get::<UnderWay>()?;
+    Some(draft(deps, request, &named, id, given, (true, 0), Value::Null).with_id(event.clone()))
 }
 
 /// What a call is.
@@ -62,7 +77,7 @@ pub async fn tell(
     let wanted = deps.filter(|deps| !reads || deps.events.config().reads);
     let Some(deps) = wanted else { return Ok(next.call(request).await?.map_into_boxed_body()) };
     let id = request_id(&request, &deps.node);
-    request.extensions_mut().insert(CallId(id.clone()));
+    let event = deps.events.new_id();
     let given = match reads {
         true => Bytes::new(),
         false => {
@@ -77,6 +92,8 @@ pub async fn tell(
             body
         }
     };
+    let under_way = UnderWay { id: id.clone(), event: event.clone(), given: given.clone() };
+    request.extensions_mut().insert(under_way);
     let mut response = next.call(request).await?.map_into_boxed_body();
     if let Ok(value) = HeaderValue::from_str(&id) {
         response.headers_mut().insert(REQUEST_ID, value);
@@ -89,6 +106,7 @@ pub async fn tell(
         false => answer(response).await,
     };
     let draft = draft(&deps, response.request(), &call, &id, &given, (success, status.as_u16()), answer);
+    let draft = draft.with_id(event);
     match reads {
         // Nothing has changed: nobody need wait for it.
         true => deps.events.tell(draft),

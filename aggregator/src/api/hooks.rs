@@ -1,5 +1,6 @@
 //! Hooks on events: definitions, and switches.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::http::header::ETAG;
@@ -9,7 +10,7 @@ use serde_json::{Value, json};
 use shared::events::Draft;
 use shared::hook::Hook;
 use shared::model::Timestamp;
-use shared::store::documents::{Change, Document, DocumentKind, Put};
+use shared::store::documents::{Change, Document, DocumentKind, Put, Tell};
 use shared::store::hooks::HookCounts;
 
 use super::page::Listing;
@@ -158,12 +159,12 @@ pub async fn put(
     expected: Option<u64>,
     by: Option<String>,
 ) -> Result<Document, ApiError> {
-    let old = find(deps, name).await?;
     let by = deps.user(request).or(by).unwrap_or_else(|| "api".to_owned());
     let value = new.as_ref().map(|new| json!(new));
     let (kind, at) = (DocumentKind::Hooks, deps.clock.now());
-    let change = Change { kind, name: name.to_owned(), value, expected, by: by.clone(), at };
-    let document = match deps.documents.change(change).await? {
+    let change = Change { kind, name: name.to_owned(), value, expected, by, at };
+    let tell = tell(deps, request, find(deps, name).await?);
+    let document = match deps.documents.change_and_tell(change, tell).await? {
         Put::Done(document) => document,
         Put::Conflict(0) if expected.is_none() => {
             return Err(ApiError::not_found(format!("there is no edited hook '{name}'")));
@@ -172,19 +173,38 @@ pub async fn put(
             return Err(ApiError::conflict(format!("hook '{name}' is at revision {revision} by now")));
         }
     };
-    let state = |hook: &Hook| if hook.enabled { "ENABLED" } else { "DISABLED" };
-    let before = old.as_ref().map(|old| state(&old.hook));
-    let after = new.as_ref().map_or("DELETED", state);
-    if before != Some(after) {
-        let object = json!(new.as_ref().or(old.as_ref().map(|old| &old.hook)));
-        let draft = Draft::state("HOOK", name, after, before, shared::events::mask::masked(object));
-        let draft = draft.by(&by, "rest", document.revision).in_call(super::events::id_of(request));
-        deps.events.record(vec![draft]).await;
-    }
+    deps.events.queued();
     // Who misses it looks by himself a while later.
     let _ = deps.bus.publish(&deps.subjects.settings_edited(), kind.name().into()).await;
     in_force(deps, name, new.is_some().then_some(document.revision)).await;
     Ok(document)
+}
+
+/// What the change of a hook, which was `old` for all that is known, tells: that it is in another state,
+/// where it is.
+fn tell(deps: &ApiDeps, request: &HttpRequest, old: Option<HookEntry>) -> Tell {
+    let (events, call) = (deps.events.clone(), super::events::id_of(request));
+    let unanswered = super::events::unanswered(deps, request);
+    // What the configuration file says is no document.
+    let of_file = old.filter(|old| old.revision == 0).map(|old| json!(old.hook));
+    Arc::new(move |document, before| {
+        let edited = before.map(|before| &before.value).filter(|value| !value.is_null());
+        let there = edited.or(of_file.as_ref());
+        let state = |value: &Value| match (value.is_null(), value["enabled"] == false) {
+            (true, _) => "DELETED",
+            (false, true) => "DISABLED",
+            (false, false) => "ENABLED",
+        };
+        let (was, is) = (there.map(state), state(&document.value));
+        if was == Some(is) {
+            return events.outgoing_in(unanswered.clone(), []);
+        }
+        let object = if document.value.is_null() { there } else { Some(&document.value) };
+        let object = shared::events::mask::masked(object.cloned().unwrap_or_default());
+        let draft = Draft::state("HOOK", &document.name, is, was, object);
+        let draft = draft.by(&document.by, "rest", document.revision).in_call(call.clone());
+        events.outgoing_in(unanswered.clone(), [draft])
+    })
 }
 
 /// Waits until the notifier has a hook at this revision, or has it no longer; not for long.

@@ -18,7 +18,6 @@ use shared::settings::FileSettings;
 use shared::store::documents::{Change, Document, DocumentKind, Put};
 
 use self::notifiers::Edit;
-use self::told::told;
 use super::page::Listing;
 use super::query::Parameters;
 use super::{ApiDeps, ApiError};
@@ -213,7 +212,8 @@ pub async fn remove(
         return Err(ApiError::bad_field("move_to", "only recipients are owed anything"));
     }
     if kind.is_the_notifiers() {
-        notifiers::remove(&deps, kind, &path.name, cascade == Some(true), move_to, by.as_deref()).await?;
+        let (of, cascade) = ((kind, path.name.as_str()), cascade == Some(true));
+        notifiers::remove(&deps, &request, of, cascade, move_to, by.as_deref()).await?;
     }
     change(&deps, &request, &path, None, by).await
 }
@@ -332,9 +332,8 @@ async fn change(
         let document = super::hooks::change(deps, request, &name, hook, expected, by).await?;
         return Ok(tagged(HttpResponse::Ok(), Entry::edited(deps, document)));
     }
-    match store(deps, kind, &name, value, expected, by.as_deref()).await? {
+    match store(deps, request, (kind, &name), value, expected, by.as_deref()).await? {
         Put::Done(document) => {
-            told(deps, request, &document).await;
             tell(deps, kind).await;
             Ok(tagged(HttpResponse::Ok(), Entry::edited(deps, document)))
         }
@@ -347,14 +346,17 @@ async fn change(
 
 async fn store(
     deps: &ApiDeps,
-    kind: DocumentKind,
-    name: &str,
+    request: &HttpRequest,
+    (kind, name): (DocumentKind, &str),
     value: Option<Value>,
     expected: Option<u64>,
     by: Option<&str>,
 ) -> Result<Put, ApiError> {
     let (name, by) = (name.to_owned(), by.unwrap_or("api").to_owned());
-    Ok(deps.documents.change(Change { kind, name, value, expected, by, at: deps.clock.now() }).await?)
+    let change = Change { kind, name, value, expected, by, at: deps.clock.now() };
+    let put = deps.documents.change_and_tell(change, told::tell(deps, request)).await?;
+    deps.events.queued();
+    Ok(put)
 }
 
 /// Tells everybody that something was edited. Who misses it looks by himself a while later.

@@ -44,7 +44,15 @@ impl SupervisorState {
     }
 
     /// Tells that the lease of a partition is in another state here.
-    pub(super) fn tell_lease(&self, partition: u32, state: &str) {
+    pub(super) fn tell_lease(&mut self, partition: u32, state: &str) {
+        // One that came too late to be used is not told.
+        let is_news = match state {
+            "TAKEN" => self.told_leases.insert(partition),
+            _ => self.told_leases.remove(&partition),
+        };
+        if !is_news {
+            return;
+        }
         let object =
             serde_json::json!({ "site": self.deps.site, "node": self.deps.node, "group": self.deps.group });
         let before = (state != "TAKEN").then_some("TAKEN");

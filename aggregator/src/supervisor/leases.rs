@@ -63,7 +63,8 @@ impl SupervisorState {
         while let Some(event) = events.pop_front() {
             // What is asked for is asked for at the time of the step: the keeper knows it by that.
             let asked = self.watch.elapsed();
-            for effect in self.keeper.step(asked, event) {
+            let effects = self.keeper.step(asked, event);
+            for effect in effects.clone() {
                 match effect {
                     Effect::Beat { leaves } => self.beat(leaves),
                     Effect::SameName => self.same_name()?,
@@ -91,6 +92,12 @@ impl SupervisorState {
                         });
                     }
                     Effect::GiveUp(lease) => {
+                        // One that another has claimed is told by the end of its shard.
+                        let is_lost = |effect: &Effect| matches!(effect, Effect::Kill(p) if lease_name(*p) == lease.name);
+                        let partition = lease.name.strip_prefix("p.").and_then(|number| number.parse().ok());
+                        if let Some(partition) = partition.filter(|_| !effects.iter().any(is_lost)) {
+                            self.tell_lease(partition, "RELEASED");
+                        }
                         let leases = Arc::clone(&self.deps.leases);
                         let give_up = async move {
                             let given = tokio::time::timeout(GIVE_UP, leases.give_up(&lease)).await;
@@ -118,7 +125,7 @@ impl SupervisorState {
                         Some(shard) => shard.stop(None),
                         None => events.push_back(Event::Ended(partition)),
                     },
-                    Effect::Kill(partition) => match self.shards.get(&partition) {
+                    Effect::Kill(partition) => match self.shards.get(&partition).cloned() {
                         Some(shard) => {
                             tracing::error!(partition, "lease lost: the shard is ended");
                             metrics::lease_lost();
@@ -207,6 +214,7 @@ impl SupervisorState {
             run: deps.run,
             partitions: PARTITIONS,
             leaves,
+            before: String::new(),
             sent: deps.clock.now(),
         };
         let (bus, subject) = (Arc::clone(&deps.bus), deps.subjects.heartbeat(&deps.node));

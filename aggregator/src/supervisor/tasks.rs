@@ -8,7 +8,7 @@ use futures::future::BoxFuture;
 use ractor::ActorRef;
 use shared::bus::BusError;
 
-use super::{AggregatorMessage, SupervisorState};
+use super::{AggregatorMessage, SupervisorState, roll_call};
 use crate::api::ApiServer;
 use crate::{outbox, prune, writer};
 
@@ -31,13 +31,15 @@ pub enum Task {
     Sessions,
     /// Answers other aggregators about live elements.
     Live,
+    /// Tells which nodes have gone without a word.
+    RollCall,
     /// Serves the REST API.
     Api,
 }
 
 impl Task {
     /// All but the API.
-    pub(super) const WORK: [Self; 8] = [
+    pub(super) const WORK: [Self; 9] = [
         Self::Flows,
         Self::Alerts,
         Self::Documents,
@@ -45,6 +47,7 @@ impl Task {
         Self::Prune,
         Self::Outbox,
         Self::Live,
+        Self::RollCall,
         Self::Sessions,
     ];
 }
@@ -86,10 +89,14 @@ impl SupervisorState {
                 outbox::run(bus, deps.subjects.clone(), alerts, woken).boxed()
             }
             Task::Sessions => Arc::clone(&self.api_deps.sessions).run().boxed(),
-            Task::Live if self.deps.alone => return Ok(()),
+            Task::Live | Task::RollCall if self.deps.alone => return Ok(()),
             Task::Live => {
                 let questions = deps.bus.subscribe(&deps.subjects.live(&deps.node)).await?;
                 writer::live(questions, self.live.clone()).boxed()
+            }
+            Task::RollCall => {
+                let words = deps.bus.subscribe(&deps.subjects.all("hb")).await?;
+                roll_call::watch(deps.clone(), words).boxed()
             }
             Task::Api => return Ok(()),
         };

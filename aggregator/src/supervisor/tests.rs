@@ -26,6 +26,7 @@ mod http;
 mod long_run;
 mod others;
 mod parts;
+mod states;
 mod takeover;
 
 pub(crate) const DEADLINE: Duration = Duration::from_secs(20);

@@ -1,35 +1,12 @@
-//! What others ask of this node, and what it says of itself unasked.
-
-use std::sync::Arc;
+//! What others ask of this node.
 
 use ractor::{ActorProcessingErr, ActorRef};
 use shared::bus::Message;
-use shared::model::Timestamp;
 use shared::model::query::FlowQuery;
-use shared::presence;
-use shared::wire::heartbeat::Heartbeat;
-use shared::wire::partition::PARTITIONS;
-use tokio::task::JoinHandle;
 
 use super::{CollectorDeps, CollectorMessage, Slot, SupervisorState};
 use crate::interface::InterfaceMessage;
 use crate::script_answer::ScriptAnswer;
-
-/// Says once a second that this node is there.
-pub(super) fn beat(deps: &CollectorDeps) -> JoinHandle<()> {
-    let word = Heartbeat {
-        node: deps.node.clone(),
-        site: deps.site.clone(),
-        role: "collector".to_owned(),
-        group: String::new(),
-        run: deps.epoch,
-        partitions: PARTITIONS,
-        leaves: false,
-        sent: Timestamp::ZERO,
-    };
-    let (bus, clock) = (Arc::clone(&deps.bus), Arc::clone(&deps.clock));
-    tokio::spawn(presence::say(bus, deps.subjects.clone(), clock, word))
-}
 
 /// Passes this node's questions to its supervisor.
 pub(super) async fn listen(

@@ -15,17 +15,8 @@ use shared::wire::subject::EventSubject;
 use super::*;
 use crate::testing::eventually;
 
-/// Subscribes to its arguments and prints key and content of what it hears, each in a line.
-const PYZMQ: &str = "
-import base64, sys, zmq
-socket = zmq.Context().socket(zmq.SUB)
-for prefix in sys.argv[2:]:
-    socket.setsockopt(zmq.SUBSCRIBE, prefix.encode())
-socket.connect(sys.argv[1])
-while True:
-    key, content = socket.recv_multipart()
-    print(key.decode() + '|' + base64.b64decode(content).decode(), flush=True)
-";
+/// Prints key and content of what it hears of prefixes, each in a line.
+const PYZMQ: &str = include_str!("../../../tests/data/zmq_subscriber.py");
 
 /// A subscriber; killed when the test ends.
 struct Subscriber(Child, mpsc::Receiver<String>);

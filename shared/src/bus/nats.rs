@@ -85,7 +85,7 @@ impl NatsBus {
     /// [`BusError::Unreachable`] names the servers that do not answer; [`BusError::Other`] tells
     /// what is wrong with the configuration, the server's limits or its streams.
     pub async fn connect(config: NatsConfig) -> Result<Arc<Self>, BusError> {
-        let (client, disconnected) = connection::open(&config).await?;
+        let (client, disconnected, denials) = connection::open(&config).await?;
         let context =
             ContextBuilder::new().timeout(ACK_TIMEOUT).max_ack_inflight(APPEND_WINDOW).build(client.clone());
         let create_streams = config.create_streams.unwrap_or(true);
@@ -97,7 +97,7 @@ impl NatsBus {
         let replicas = config.replicas;
         let troubles = Arc::new(broadcast::Sender::new(TROUBLES));
         let prefix = config.prefix.clone();
-        let objects = Objects::new(context.clone(), &prefix);
+        let objects = Objects::new(context.clone(), &prefix, denials);
         if create_streams {
             tokio::spawn(keeper::run(context.clone(), config, Arc::downgrade(&troubles)));
         }

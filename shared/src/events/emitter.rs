@@ -19,7 +19,7 @@ use crate::clock::SharedClock;
 use crate::failpoint;
 use crate::metrics;
 use crate::store::StoreError;
-use crate::store::events::EventStore;
+use crate::store::events::{EventStore, Outgoing};
 use crate::wire::subject::Subjects;
 
 /// Events that may wait for the store. Beyond it those told by [`Emitter::tell`] are lost and counted,
@@ -45,6 +45,9 @@ pub struct Emitter(Option<Arc<Inner>>);
 struct Inner {
     config: EventsConfig,
     queue: mpsc::Sender<Order>,
+    /// Something is in the outbox.
+    woken: Arc<Notify>,
+    owner: String,
     source: String,
     clock: SharedClock,
     /// Begin of the ids made here: differs from start to start.
@@ -96,9 +99,11 @@ impl Emitter {
         let epoch = format!("{:x}", outlet.clock.now().ns());
         let (source, clock) = (outlet.source.clone(), Arc::clone(&outlet.clock));
         let config = outlet.config.clone();
-        let inner = Inner { config, queue, source, clock, epoch, next: AtomicU64::new(1) };
+        let (woken, owner) = (Arc::new(Notify::new()), outlet.owner.clone());
+        let next = AtomicU64::new(1);
+        let inner = Inner { config, queue, woken: Arc::clone(&woken), owner, source, clock, epoch, next };
         let task = match outlet.store.clone() {
-            Some(store) => tokio::spawn(with_store(outlet, store, orders)),
+            Some(store) => tokio::spawn(with_store(outlet, store, orders, woken)),
             None => tokio::spawn(without_store(outlet, orders)),
         };
         (Self(Some(Arc::new(inner))), task)
@@ -135,6 +140,33 @@ impl Emitter {
         }
     }
 
+    /// Events for a store that queues them in one transaction with what they tell of; afterwards
+    /// [`Emitter::queued`] has them told.
+    pub fn outgoing(&self, drafts: impl IntoIterator<Item = Draft>) -> Outgoing {
+        let Some(inner) = &self.0 else { return Outgoing::default() };
+        let events = drafts.into_iter().map(|draft| inner.event(draft)).collect();
+        Outgoing { owner: inner.owner.clone(), events, pending: None }
+    }
+
+    /// The same in a call that has not ended: `call` is told of it where it never does, and otherwise what
+    /// is recorded under the same id.
+    pub fn outgoing_in(&self, call: Option<Draft>, drafts: impl IntoIterator<Item = Draft>) -> Outgoing {
+        let pending = self.0.as_ref().and_then(|inner| Some(inner.event(call?)));
+        Outgoing { pending, ..self.outgoing(drafts) }
+    }
+
+    /// An id for an event that is still to come.
+    pub fn new_id(&self) -> String {
+        self.0.as_ref().map(|inner| inner.new_id()).unwrap_or_default()
+    }
+
+    /// Something was queued in the outbox by others than this.
+    pub fn queued(&self) {
+        if let Some(inner) = &self.0 {
+            inner.woken.notify_one();
+        }
+    }
+
     /// Events that wait for the outbox.
     pub fn waiting(&self) -> u64 {
         self.0.as_ref().map_or(0, |inner| (inner.queue.max_capacity() - inner.queue.capacity()) as u64)
@@ -151,11 +183,14 @@ impl Emitter {
 }
 
 impl Inner {
+    fn new_id(&self) -> String {
+        format!("{}-{}", self.epoch, self.next.fetch_add(1, Ordering::Relaxed))
+    }
+
     fn event(&self, draft: Draft) -> Event {
         let Draft { id, subject, body, depth, traceparent } = draft;
-        let made = || format!("{}-{}", self.epoch, self.next.fetch_add(1, Ordering::Relaxed));
         Event {
-            id: id.unwrap_or_else(made),
+            id: id.unwrap_or_else(|| self.new_id()),
             subject: subject.to_string(),
             key: subject.key(),
             sequence: 0,
@@ -201,8 +236,12 @@ async fn next_batch(orders: &mut mpsc::Receiver<Order>) -> Option<Batch> {
     Some((events, told))
 }
 
-async fn with_store(outlet: Outlet, store: Arc<dyn EventStore>, mut orders: mpsc::Receiver<Order>) {
-    let woken = Arc::new(Notify::new());
+async fn with_store(
+    outlet: Outlet,
+    store: Arc<dyn EventStore>,
+    mut orders: mpsc::Receiver<Order>,
+    woken: Arc<Notify>,
+) {
     let pruning = prune(Arc::clone(&store), Arc::clone(&outlet.clock));
     let owner = outlet.owner.clone();
     let publishing = publish(outlet, Arc::clone(&store), Arc::clone(&woken));
@@ -287,11 +326,12 @@ async fn round(outlet: &Outlet, store: &dyn EventStore) -> Result<usize, RoundEr
     Ok(count)
 }
 
-/// Appends an event; one that is too large for the bus gets no smaller, and is lost and counted.
+/// Appends an event; one that is too large for the bus, or for what the account may do there, gets no
+/// smaller: it is lost and counted, and those that follow are not kept up by it.
 async fn append_if_it_fits(outlet: &Outlet, event: &Event) -> Result<Option<Receipt>, BusError> {
     match append(outlet, event).await {
         Ok(receipt) => Ok(Some(receipt)),
-        Err(error @ BusError::TooLarge { .. }) => {
+        Err(error @ (BusError::TooLarge { .. } | BusError::PartsDenied { .. })) => {
             tracing::error!(%error, id = event.id, subject = event.subject, "event lost");
             metrics::event_lost();
             Ok(None)

@@ -74,7 +74,8 @@ pub async fn flow_store(store: &dyn FlowStore) {
 ///
 /// # Panics
 /// When the store does not keep the contract of [`DocumentStore`].
-pub async fn document_store(store: &dyn DocumentStore) {
+pub async fn document_store(store: &(impl DocumentStore + EventStore + ?Sized)) {
+    documents::a_change_and_its_events_are_one(store).await;
     documents::the_last_version_is_in_force_and_none_is_forgotten(store).await;
     documents::who_has_not_seen_the_last_version_changes_nothing(store).await;
 }
@@ -117,6 +118,7 @@ pub async fn event_store(store: &dyn EventStore) {
     events::events_are_told_once_in_order_with_numbers(store).await;
     events::what_one_leaves_is_told_by_another(store).await;
     events::a_session_lasts_until_it_ends_or_is_not_renewed(store).await;
+    events::one_alone_tells_that_a_node_has_gone(store).await;
 }
 
 /// Executions of hooks.

@@ -1,11 +1,14 @@
 //! What users edit while the program runs: settings of scripts, exclusions, silences, host pools,
 //! hosts to probe, endpoints, recipients, hooks.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::StoreError;
+use super::events::Outgoing;
 use crate::model::Timestamp;
 
 /// What a document is.
@@ -114,12 +117,21 @@ pub struct Change {
     pub at: Timestamp,
 }
 
+/// Which events a change has: of the version that is in force now and the one before it, whose content is
+/// null where that one was deleted.
+pub type Tell = Arc<dyn Fn(&Document, Option<&Document>) -> Outgoing + Send + Sync>;
+
 /// Documents with their history.
 #[async_trait]
 pub trait DocumentStore: Send + Sync + 'static {
     /// Makes a change, in one transaction with its line in the history. To delete what is not there
     /// is a conflict.
-    async fn change(&self, change: Change) -> Result<Put, StoreError>;
+    async fn change(&self, change: Change) -> Result<Put, StoreError> {
+        self.change_and_tell(change, Arc::new(|_, _| Outgoing::default())).await
+    }
+
+    /// The same, and its events are queued in the same transaction: no kill parts them from the change.
+    async fn change_and_tell(&self, change: Change, tell: Tell) -> Result<Put, StoreError>;
 
     /// Documents of a kind, or all, by kind and name.
     async fn documents(&self, kind: Option<DocumentKind>) -> Result<Vec<Document>, StoreError>;

@@ -23,6 +23,7 @@ mod memory;
 mod migrate;
 mod partitions;
 mod pool;
+mod presence;
 mod series;
 mod steps;
 pub mod test_server;

@@ -19,10 +19,12 @@ mod documents;
 mod events;
 mod filter;
 mod flows;
+mod handover;
 mod hooks;
 mod ledger;
 mod memory;
 mod partitions;
+mod presence;
 mod series;
 mod worker;
 
@@ -39,6 +41,7 @@ const LEDGER: Schema = Schema {
         include_str!("migrations/sqlite/ledger_005.sql"),
         include_str!("migrations/sqlite/ledger_006.sql"),
         include_str!("migrations/sqlite/ledger_007.sql"),
+        include_str!("migrations/sqlite/ledger_008.sql"),
     ],
 };
 /// The schema of `flows.db`, oldest step first.
@@ -55,6 +58,7 @@ const HOOKS: Schema = Schema {
         include_str!("migrations/sqlite/hooks_002.sql"),
         include_str!("migrations/sqlite/hooks_003.sql"),
         include_str!("migrations/sqlite/hooks_004.sql"),
+        include_str!("migrations/sqlite/hooks_005.sql"),
     ],
 };
 

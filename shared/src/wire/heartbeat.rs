@@ -26,6 +26,9 @@ pub struct Heartbeat {
     /// It gives up what it holds, and goes.
     #[serde(default)]
     pub leaves: bool,
+    /// How the run before this one ended, `STOPPED` or `LOST`, where this one knows.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub before: String,
     /// The node's wall clock.
     pub sent: Timestamp,
 }
@@ -60,9 +63,11 @@ mod tests {
             run: 7,
             partitions: 64,
             leaves: true,
+            before: "LOST".into(),
             sent: Timestamp::from_secs(1),
         };
         assert_eq!(Heartbeat::decode(&beat.encode()).unwrap(), beat);
+        let beat = Heartbeat { before: String::new(), ..beat };
         // Words of version 1: whoever reads them finds every field where it was.
         let golden = r#"{"node":"n","site":"s","role":"aggregator","group":"all","run":7,"partitions":64,"leaves":true,"sent":"1970-01-01T00:00:01Z"}"#;
         assert_eq!(beat.encode(), golden.as_bytes());

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use actix_web::HttpRequest;
 use serde_json::{Value, json};
 use shared::model::Timestamp;
 use shared::store::documents::{Document, DocumentKind};
@@ -87,8 +88,8 @@ impl Edit {
 /// What has to be so, and to be done, before an endpoint or a recipient is deleted.
 pub async fn remove(
     deps: &ApiDeps,
-    kind: DocumentKind,
-    name: &str,
+    request: &HttpRequest,
+    (kind, name): (DocumentKind, &str),
     cascade: bool,
     move_to: Option<String>,
     by: Option<&str>,
@@ -116,7 +117,7 @@ pub async fn remove(
     let checked = edit.check(deps, move_to.as_deref().map(|to| (name, to))).await;
     checked.map_err(|error| error.or_in_use())?;
     for user in &users {
-        super::store(deps, DocumentKind::Recipients, user, None, None, by).await?;
+        super::store(deps, request, (DocumentKind::Recipients, user), None, None, by).await?;
     }
     Ok(())
 }

@@ -1,26 +1,30 @@
 //! What edits of settings tell.
 
+use std::sync::Arc;
+
 use actix_web::HttpRequest;
 use serde_json::Value;
 use shared::events::Draft;
 use shared::events::mask::masked;
-use shared::store::documents::{Document, DocumentKind};
+use shared::store::documents::{Document, DocumentKind, Tell};
 
 use super::super::ApiDeps;
-use super::super::events::{id_of, without_parameters};
+use super::super::events::{id_of, unanswered, without_parameters};
 
-/// Tells what is in another state by an edit: scripts that are switched, endpoints that are changed, and
-/// both where what the configuration file says is in force again.
-pub async fn told(deps: &ApiDeps, request: &HttpRequest, document: &Document) {
-    let Some((resource, state)) = state_of(document) else { return };
-    // What it was before is told where it is still known.
-    let versions = deps.documents.versions(document.kind, &document.name, 3).await.unwrap_or_default();
-    let previous = versions.iter().find(|version| version.revision < document.revision);
-    let before = previous.and_then(state_of).map(|(_, state)| state);
-    let object = masked(without_parameters(document.value.clone()));
-    let draft = Draft::state(resource, &document.name, state, before, object);
-    let draft = draft.by(&document.by, "rest", document.revision).in_call(id_of(request));
-    deps.events.record(vec![draft]).await;
+/// What is in another state by an edit: scripts that are switched, endpoints that are changed, and both
+/// where what the configuration file says is in force again.
+pub fn tell(deps: &ApiDeps, request: &HttpRequest) -> Tell {
+    let (events, call, unanswered) = (deps.events.clone(), id_of(request), unanswered(deps, request));
+    Arc::new(move |document, previous| {
+        let Some((resource, state)) = state_of(document) else {
+            return events.outgoing_in(unanswered.clone(), []);
+        };
+        let before = previous.and_then(state_of).map(|(_, state)| state);
+        let object = masked(without_parameters(document.value.clone()));
+        let draft = Draft::state(resource, &document.name, state, before, object);
+        let draft = draft.by(&document.by, "rest", document.revision).in_call(call.clone());
+        events.outgoing_in(unanswered.clone(), [draft])
+    })
 }
 
 /// What a document says is in which state.

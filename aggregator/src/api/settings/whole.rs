@@ -11,7 +11,6 @@ use shared::store::documents::{Document, DocumentKind, Put};
 
 use super::super::hooks;
 use super::notifiers::Edit;
-use super::told::told;
 use super::{ApiDeps, ApiError, Parameters, check, kind, store, tell};
 
 /// The form of an export.
@@ -150,11 +149,8 @@ async fn make(
             hooks::put(deps, request, &name, hook_of(value.as_ref())?, None, by.clone()).await?;
             continue;
         }
-        match store(deps, kind, &name, value, None, by.as_deref()).await? {
-            Put::Done(document) => told(deps, request, &document).await,
-            Put::Conflict(_) => {
-                tracing::info!(kind = kind.name(), name, "was deleted by somebody else meanwhile");
-            }
+        if let Put::Conflict(_) = store(deps, request, (kind, &name), value, None, by.as_deref()).await? {
+            tracing::info!(kind = kind.name(), name, "was deleted by somebody else meanwhile");
         }
     }
     tell(deps, DocumentKind::Endpoints).await;

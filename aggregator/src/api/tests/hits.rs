@@ -37,6 +37,7 @@ async fn hits_of_all_processes_are_added_up_and_who_is_silent_is_named() {
             run: 1,
             partitions: 0,
             leaves: false,
+            before: String::new(),
             sent: now,
         };
         deps.live.heard(&word, now.plus_secs(-ago));

@@ -17,13 +17,13 @@ use shared::wire::proto::HttpPost;
 use super::*;
 
 /// Passes everything on, but fails once.
-struct FailsOnce<T> {
+pub(super) struct FailsOnce<T> {
     inner: T,
     failed: AtomicBool,
 }
 
 impl<T> FailsOnce<T> {
-    fn new(inner: T) -> Arc<Self> {
+    pub(super) fn new(inner: T) -> Arc<Self> {
         Arc::new(Self { inner, failed: AtomicBool::new(false) })
     }
 

@@ -30,6 +30,7 @@ fn word(node: &str, role: &str, run: u64) -> Heartbeat {
         run,
         partitions: 0,
         leaves: false,
+        before: String::new(),
         sent: SystemClock.now(),
     }
 }

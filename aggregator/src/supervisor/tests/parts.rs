@@ -80,32 +80,3 @@ async fn a_task_that_ends_again_and_again_ends_the_role() {
     }
     tokio::time::timeout(DEADLINE, aggregator.handle).await.expect("the role gives up").unwrap();
 }
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn leases_and_shards_tell_when_they_come_and_go() {
-    use shared::events::{Emitter, Outlet, config::EventsConfig};
-    let (bus, store) = (bus(), SqliteStore::in_memory().unwrap());
-    let mut told = bus.consume(Stream::Event, "test", "event.state.>").await.unwrap();
-    let (events, _telling) = Emitter::start(Outlet {
-        bus: Arc::clone(&bus),
-        store: None,
-        subjects: Subjects::default(),
-        clock: SystemClock::shared(),
-        owner: "n1".to_owned(),
-        source: "/s/n".to_owned(),
-        config: EventsConfig::default(),
-    });
-    let aggregator = spawn(AggregatorDeps { events, ..deps(&bus, &store) }).await.unwrap();
-    let mut next = async |wanted: &[&str]| {
-        let mut left = wanted.to_vec();
-        while !left.is_empty() {
-            let queued = tokio::time::timeout(DEADLINE, told.next()).await.expect("an event comes").unwrap();
-            left.retain(|subject| *subject != queued.subject);
-            queued.ack();
-        }
-    };
-    next(&["event.state.LEASE.TAKEN._.7", "event.state.SHARD.STARTED._.7"]).await;
-    let stopping = tokio::spawn(stop(aggregator));
-    next(&["event.state.SHARD.STOPPED._.7", "event.state.LEASE.RELEASED._.7"]).await;
-    stopping.await.unwrap();
-}

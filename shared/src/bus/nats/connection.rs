@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use async_nats::{Client, ConnectOptions, Event, ServerAddr};
-use tokio::sync::watch;
+use tokio::sync::{broadcast, watch};
 
 use super::{MAX_MESSAGE, NatsConfig, credentials, other, server};
 use crate::backoff::{Backoff, unit_random};
@@ -16,10 +16,21 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Waits between tries to connect again.
 const RECONNECT: Backoff = Backoff { base: Duration::from_millis(100), cap: Duration::from_secs(5) };
 
+/// Refusals that a listener may be behind.
+const DENIALS: usize = 256;
+
+/// Tells on which subjects the server did not let this account publish, as it says so.
+pub(super) type Denials = broadcast::Sender<String>;
+
+/// How the server says that an account may not publish on a subject, in lower case.
+const DENIED: &str = "permissions violation for publish to \"";
+
 /// Connects; the flag becomes true when the connection has ended for good.
-pub(super) async fn open(config: &NatsConfig) -> Result<(Client, watch::Receiver<bool>), BusError> {
+pub(super) async fn open(config: &NatsConfig) -> Result<(Client, watch::Receiver<bool>, Denials), BusError> {
     let servers = servers(config)?;
     let (ended, disconnected) = watch::channel(false);
+    let denials = Denials::new(DENIALS);
+    let denying = denials.clone();
     // Nodes that lose the same server spread their tries.
     let seed = u64::from(std::process::id());
     let options = authenticate(config)?
@@ -35,6 +46,10 @@ pub(super) async fn open(config: &NatsConfig) -> Result<(Client, watch::Receiver
         .event_callback(move |event| {
             let over = matches!(event, Event::Closed);
             note(&event);
+            if let Some(subject) = denied(&event) {
+                // Nobody may wait for one.
+                let _ = denying.send(subject);
+            }
             if over {
                 ended.send_replace(true);
             }
@@ -62,7 +77,7 @@ pub(super) async fn open(config: &NatsConfig) -> Result<(Client, watch::Receiver
             MAX_MESSAGE + 4096
         )));
     }
-    Ok((client, disconnected))
+    Ok((client, disconnected, denials))
 }
 
 fn servers(config: &NatsConfig) -> Result<Vec<ServerAddr>, BusError> {
@@ -102,6 +117,14 @@ fn authenticate(config: &NatsConfig) -> Result<ConnectOptions, BusError> {
         Some(token) => options.token(token.reveal().to_owned()),
         None => options,
     })
+}
+
+/// The subject on which the server has just refused a message.
+fn denied(event: &Event) -> Option<String> {
+    let Event::ServerError(error) = event else { return None };
+    let text = error.to_string();
+    let begin = text.to_ascii_lowercase().find(DENIED)? + DENIED.len();
+    text.get(begin..)?.split('"').next().map(str::to_owned)
 }
 
 fn note(event: &Event) {

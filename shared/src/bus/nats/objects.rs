@@ -10,8 +10,9 @@ use async_nats::jetstream::context::Context;
 use async_nats::jetstream::message::PublishMessage;
 use async_nats::jetstream::stream::DirectGetErrorKind;
 use bytes::{Bytes, BytesMut};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, broadcast};
 
+use super::connection::Denials;
 use super::{append_error, other, streams};
 use crate::bus::large::{REFERENCE, Reference};
 use crate::bus::{BusError, Headers, MAX_MESSAGE, Queued};
@@ -27,15 +28,17 @@ pub(super) struct Objects {
     subjects: Subjects,
     stream: String,
     window: Arc<Semaphore>,
+    denials: Denials,
 }
 
 impl Objects {
-    pub(super) fn new(context: Context, prefix: &str) -> Self {
+    pub(super) fn new(context: Context, prefix: &str, denials: Denials) -> Self {
         Self {
             context,
             subjects: Subjects::new(prefix),
             stream: streams::prefixed(prefix, streams::OBJECTS),
             window: Arc::new(Semaphore::new(WINDOW_KIB)),
+            denials,
         }
     }
 
@@ -47,13 +50,20 @@ impl Objects {
     /// Stores a content and gives the headers of the message that stands for it.
     pub(super) async fn put(&self, headers: Headers, content: &Bytes) -> Result<Headers, BusError> {
         let reference = Reference::to(content);
+        let mut denials = self.denials.subscribe();
         for (number, begin) in (0..content.len()).step_by(MAX_MESSAGE).enumerate() {
             let subject = self.subjects.object_part(&reference.digest, number);
             let part = content.slice(begin..content.len().min(begin + MAX_MESSAGE));
             let message = PublishMessage::build().payload(part).message_id(&subject);
             let sent = self.context.send_publish(subject.clone(), message).await;
-            let stored = sent.map_err(|error| append_error(&subject, error))?.await;
-            stored.map_err(|error| append_error(&subject, error))?;
+            let acknowledged = sent.map_err(|error| append_error(&subject, error))?;
+            tokio::select! {
+                stored = async { acknowledged.await } => {
+                    stored.map_err(|error| append_error(&subject, error))?;
+                }
+                // The server says nothing to who waits for its acknowledgement.
+                () = refused(&mut denials, &subject) => return Err(BusError::PartsDenied { subject }),
+            }
         }
         Ok(reference.put_into(headers))
     }
@@ -98,5 +108,16 @@ impl Objects {
             Box::new(settle_in_time) as Box<dyn FnOnce(_) + Send>
         });
         Ok(queued)
+    }
+}
+
+/// Waits until the server has refused a message on `subject`, for ever where it does not.
+async fn refused(denials: &mut broadcast::Receiver<String>, subject: &str) {
+    loop {
+        match denials.recv().await {
+            Ok(denied) if denied == subject => return,
+            Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => {}
+            Err(broadcast::error::RecvError::Closed) => std::future::pending().await,
+        }
     }
 }

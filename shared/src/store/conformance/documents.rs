@@ -1,9 +1,14 @@
 //! The suite of [`DocumentStore`].
 
+use std::sync::Arc;
+
 use serde_json::json;
 
+use super::events::event;
 use super::samples::at;
-use crate::store::documents::{Change, Document, DocumentKind, DocumentStore, Put};
+use crate::events::Event;
+use crate::store::documents::{Change, Document, DocumentKind, DocumentStore, Put, Tell};
+use crate::store::events::{EventStore, Outgoing};
 
 fn change(name: &str, value: Option<serde_json::Value>, expected: Option<u64>, secs: i64) -> Change {
     let (name, by) = (name.to_owned(), "ann".to_owned());
@@ -17,7 +22,9 @@ fn done(put: Put) -> Document {
     }
 }
 
-pub(super) async fn the_last_version_is_in_force_and_none_is_forgotten(store: &dyn DocumentStore) {
+pub(super) async fn the_last_version_is_in_force_and_none_is_forgotten(
+    store: &(impl DocumentStore + ?Sized),
+) {
     let first = done(store.change(change("p", Some(json!({"a": 1})), Some(0), 1)).await.unwrap());
     assert_eq!((first.revision, first.by.as_str(), first.at), (1, "ann", at(1)));
     let second = done(store.change(change("p", Some(json!({"a": 2})), None, 2)).await.unwrap());
@@ -33,7 +40,7 @@ pub(super) async fn the_last_version_is_in_force_and_none_is_forgotten(store: &d
     assert_eq!(again.revision, 4, "revisions never come again");
 }
 
-pub(super) async fn who_has_not_seen_the_last_version_changes_nothing(store: &dyn DocumentStore) {
+pub(super) async fn who_has_not_seen_the_last_version_changes_nothing(store: &(impl DocumentStore + ?Sized)) {
     done(store.change(change("q", Some(json!(1)), None, 1)).await.unwrap());
     for (value, expected) in [(Some(json!(2)), 0), (Some(json!(2)), 2), (None, 5)] {
         let put = store.change(change("q", value, Some(expected), 2)).await.unwrap();
@@ -42,4 +49,41 @@ pub(super) async fn who_has_not_seen_the_last_version_changes_nothing(store: &dy
     let put = store.change(change("unknown", None, None, 2)).await.unwrap();
     assert_eq!(put, Put::Conflict(0), "there is nothing to delete");
     assert_eq!(store.versions(DocumentKind::Pools, "q", 10).await.unwrap().len(), 1);
+}
+
+pub(super) async fn a_change_and_its_events_are_one(store: &(impl DocumentStore + EventStore + ?Sized)) {
+    let tell: Tell = Arc::new(|document, before| {
+        let before = before.map_or(0, |before| before.revision);
+        let id = format!("{before}>{}", document.revision);
+        let pending = (document.revision < 3).then(|| event(&format!("call {id}"), "calls", 1000));
+        Outgoing { owner: "n4/all".to_owned(), events: vec![event(&id, "changed", 1000)], pending }
+    });
+    let make = |value: Option<serde_json::Value>, expected| {
+        let change = Change { kind: DocumentKind::Monitor, ..change("told", value, expected, 1) };
+        store.change_and_tell(change, Arc::clone(&tell))
+    };
+    assert!(matches!(make(Some(json!(1)), Some(0)).await.unwrap(), Put::Done(_)));
+    assert_eq!(make(Some(json!(2)), Some(0)).await.unwrap(), Put::Conflict(1), "nothing to tell");
+    for value in [None, Some(json!(3)), None] {
+        assert!(matches!(make(value, None).await.unwrap(), Put::Done(_)));
+    }
+    let queued = store.queued_events("n4/all", at(0), 10).await.unwrap();
+    let seen: Vec<_> = queued.iter().map(|(_, event)| (event.id.as_str(), event.sequence)).collect();
+    assert_eq!(seen, [("0>1", 1), ("1>2", 2), ("2>3", 3), ("3>4", 4)]);
+    store.events_told(queued.into_iter().map(|(number, _)| number).collect()).await.unwrap();
+    // Of two calls one ends; how the other one did is told by anybody, later.
+    let ended = Event { subject: "event.item.s.ended".to_owned(), ..event("call 0>1", "calls", 1001) };
+    store.queue_events("n4/all", vec![ended]).await.unwrap();
+    for (left_before, wanted) in [(0, &["ended"][..]), (1001, &["ended", "calls"])] {
+        let queued = store.queued_events("n4/all", at(left_before), 10).await.unwrap();
+        let of = |event: &Event| (event.subject.rsplit('.').next().unwrap().to_owned(), event.sequence);
+        let seen: Vec<_> = queued.iter().filter(|(_, e)| e.key == "calls").map(|(_, e)| of(e)).collect();
+        let wanted: Vec<_> =
+            wanted.iter().zip(1..).map(|(name, number)| ((*name).to_owned(), number)).collect();
+        assert_eq!(seen, wanted);
+        if left_before > 0 {
+            store.events_told(queued.into_iter().map(|(number, _)| number).collect()).await.unwrap();
+        }
+    }
+    assert!(store.queued_events("n4/all", at(0), 10).await.unwrap().is_empty());
 }

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::samples::at;
 use crate::events::Event;
-use crate::store::events::EventStore;
+use crate::store::events::{EventStore, Outgoing, Presence, PresenceState};
 
 /// An event of a source and key.
 pub(super) fn event(id: &str, key: &str, secs: i64) -> Event {
@@ -71,4 +71,33 @@ pub(super) async fn a_session_lasts_until_it_ends_or_is_not_renewed(store: &dyn 
     assert_eq!(names(store.sessions(at(15)).await.unwrap()), ["bob"]);
     assert!(store.end_session("bob").await.unwrap() && !store.end_session("bob").await.unwrap());
     assert!(store.sessions(at(12)).await.unwrap().iter().all(|(name, _)| name == "ann"));
+}
+
+pub(super) async fn one_alone_tells_that_a_node_has_gone(store: &dyn EventStore) {
+    let of = |run, state| Presence { role: "collector".to_owned(), node: "n5".to_owned(), run, state };
+    let [first, lost, second] =
+        [(1, PresenceState::Started), (1, PresenceState::Lost), (2, PresenceState::Started)]
+            .map(|(run, state)| of(run, state));
+    let turn = |before: Option<&Presence>, after: &Presence, id: &str| {
+        let outgoing =
+            Outgoing { owner: "n5/all".to_owned(), events: vec![event(id, "n5", 1)], pending: None };
+        store.turn_presence(before.cloned(), after.clone(), at(1), outgoing)
+    };
+    assert!(turn(None, &first, "started").await.unwrap());
+    assert!(!turn(None, &first, "started twice").await.unwrap(), "it is known");
+    // Two aggregators that see the same.
+    let [one, other] = [turn(Some(&first), &lost, "lost"), turn(Some(&first), &lost, "lost too")];
+    let told = [one.await.unwrap(), other.await.unwrap()];
+    assert_eq!(told.iter().filter(|told| **told).count(), 1);
+    assert_eq!(store.presences().await.unwrap(), std::slice::from_ref(&lost));
+    assert!(turn(Some(&lost), &second, "back").await.unwrap());
+    let queued = store.queued_events("n5/all", at(0), 10).await.unwrap();
+    assert_eq!(queued.len(), 3, "{queued:?}");
+    store.events_told(queued.into_iter().map(|(number, _)| number).collect()).await.unwrap();
+    store.prune_told(at(100)).await.unwrap();
+    assert_eq!(store.presences().await.unwrap(), std::slice::from_ref(&second), "who is there is known");
+    let stopped = of(2, PresenceState::Stopped);
+    assert!(turn(Some(&second), &stopped, "stopped").await.unwrap());
+    store.prune_told(at(100)).await.unwrap();
+    assert!(store.presences().await.unwrap().is_empty(), "gone for long");
 }

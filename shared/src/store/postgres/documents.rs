@@ -4,15 +4,17 @@ use async_trait::async_trait;
 use tokio_postgres::Row;
 
 use super::PostgresStore;
+use super::events::queue;
 use super::pool::{Failed, clean, settled};
 use crate::model::Timestamp;
 use crate::store::StoreError;
-use crate::store::documents::{Change, Document, DocumentKind, DocumentStore, Put};
+use crate::store::documents::{Change, Document, DocumentKind, DocumentStore, Put, Tell};
+use crate::store::events::{Outgoing, PENDING};
 
 #[async_trait]
 impl DocumentStore for PostgresStore {
-    async fn change(&self, change: Change) -> Result<Put, StoreError> {
-        settled(|| self.make(&change)).await
+    async fn change_and_tell(&self, change: Change, tell: Tell) -> Result<Put, StoreError> {
+        settled(|| self.make(&change, &tell)).await
     }
 
     async fn documents(&self, kind: Option<DocumentKind>) -> Result<Vec<Document>, StoreError> {
@@ -43,7 +45,7 @@ impl DocumentStore for PostgresStore {
 }
 
 impl PostgresStore {
-    async fn make(&self, change: &Change) -> Result<Put, Failed> {
+    async fn make(&self, change: &Change, tell: &Tell) -> Result<Put, Failed> {
         let Change { kind, value, expected, at, .. } = change;
         let (name, by) = (clean(&change.name), clean(&change.by));
         let mut connection = self.database.get().await?;
@@ -51,30 +53,32 @@ impl PostgresStore {
         // There may be no row yet that could be locked.
         let lock = "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))";
         transaction.execute(lock, &[&format!("flowhook document {}/{name}", kind.name())]).await?;
-        let sql = "SELECT revision, value IS NULL FROM document WHERE kind = $1 AND name = $2
+        let sql = "SELECT kind, name, value, revision, by, at FROM document WHERE kind = $1 AND name = $2
                    ORDER BY revision DESC LIMIT 1";
-        let last: Option<(i64, bool)> = match transaction.query_opt(sql, &[&kind.name(), &name]).await? {
-            Some(row) => Some((row.try_get(0)?, row.try_get(1)?)),
-            None => None,
-        };
-        let there = last.filter(|(_, deleted)| !deleted).map_or(0, |(revision, _)| revision.unsigned_abs());
+        let last = transaction.query_opt(sql, &[&kind.name(), &name]).await?;
+        let last = last.as_ref().map(read).transpose()?;
+        let there = last.as_ref().filter(|last| !last.value.is_null()).map_or(0, |last| last.revision);
         if expected.is_some_and(|expected| expected != there) || (value.is_none() && there == 0) {
             return Ok(Put::Conflict(there));
         }
-        let revision = last.map_or(0, |(revision, _)| revision) + 1;
+        let revision = last.as_ref().map_or(0, |last| last.revision) + 1;
         let json = value.as_ref().map(serde_json::to_string).transpose()?;
         let sql =
             "INSERT INTO document (kind, name, revision, value, by, at) VALUES ($1, $2, $3, $4, $5, $6)";
-        transaction.execute(sql, &[&kind.name(), &name, &revision, &json, &by, &at.ns()]).await?;
+        transaction
+            .execute(sql, &[&kind.name(), &name, &revision.cast_signed(), &json, &by, &at.ns()])
+            .await?;
+        let value = value.clone().unwrap_or_default();
+        let (name, by) = (name.into_owned(), by.into_owned());
+        let document = Document { kind: *kind, name, value, revision, by, at: *at };
+        let Outgoing { owner, events, pending } = tell(&document, last.as_ref());
+        queue(&transaction, &owner, &events).await?;
+        queue(&transaction, PENDING, pending.as_slice()).await?;
         transaction.commit().await?;
-        Ok(Put::Done(Document {
-            kind: *kind,
-            name: name.into_owned(),
-            value: value.clone().unwrap_or_default(),
-            revision: revision.unsigned_abs(),
-            by: by.into_owned(),
-            at: *at,
-        }))
+        if !events.is_empty() || pending.is_some() {
+            crate::failpoint::hit("event.after_change");
+        }
+        Ok(Put::Done(document))
     }
 }
 

@@ -5,13 +5,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
+use deadpool_postgres::Transaction;
+use tokio_postgres::Row;
 
 use super::pool::{Failed, clean, column, settled};
 use super::{PRUNE_ROWS, PostgresStore};
 use crate::events::Event;
 use crate::model::Timestamp;
 use crate::store::StoreError;
-use crate::store::events::EventStore;
+use crate::store::events::{EventStore, Outgoing, PENDING, Presence};
 use crate::store::hooks::PAGE_BYTES;
 
 #[async_trait]
@@ -53,6 +55,8 @@ impl EventStore for PostgresStore {
         let ids = "DELETE FROM event_outbox WHERE number IN
                        (SELECT number FROM event_outbox WHERE json IS NULL AND at < $1
                         ORDER BY number LIMIT $2 FOR UPDATE SKIP LOCKED)";
+        let gone = "DELETE FROM presence WHERE state <> 'STARTED' AND at < $1";
+        settled(|| async { Ok(self.database.get().await?.execute(gone, &[&before.ns()]).await?) }).await?;
         let keys = "DELETE FROM event_sequence WHERE key IN
                         (SELECT key FROM event_sequence WHERE at < $1 LIMIT $2 FOR UPDATE SKIP LOCKED)";
         let mut total = 0;
@@ -82,6 +86,20 @@ impl EventStore for PostgresStore {
         Ok(self.database.get().await?.execute(sql, &[&clean(profile)]).await? > 0)
     }
 
+    async fn presences(&self) -> Result<Vec<Presence>, StoreError> {
+        self.known_presences().await
+    }
+
+    async fn turn_presence(
+        &self,
+        before: Option<Presence>,
+        after: Presence,
+        at: Timestamp,
+        outgoing: Outgoing,
+    ) -> Result<bool, StoreError> {
+        settled(|| self.turn(before.as_ref(), &after, at, &outgoing)).await
+    }
+
     async fn sessions(&self, now: Timestamp) -> Result<Vec<(String, Timestamp)>, StoreError> {
         let sql = "SELECT profile, until FROM session WHERE until > $1 ORDER BY profile";
         let rows = self.database.get().await?.query(sql, &[&now.ns()]).await?;
@@ -93,78 +111,113 @@ impl PostgresStore {
     async fn queue_once(&self, owner: &str, events: &[Event]) -> Result<(), Failed> {
         let mut connection = self.database.get().await?;
         let transaction = connection.transaction().await?;
-        let sql = "SELECT source, id FROM event_outbox
+        queue(&transaction, owner, events).await?;
+        transaction.commit().await?;
+        Ok(())
+    }
+}
+
+/// Queues events that are not known.
+pub(super) async fn queue(
+    transaction: &Transaction<'_>,
+    owner: &str,
+    events: &[Event],
+) -> Result<(), Failed> {
+    if events.is_empty() {
+        return Ok(());
+    }
+    let sql = "SELECT source, id, CASE WHEN owner = $3::text THEN json END FROM event_outbox
                    WHERE (source, id) IN (SELECT * FROM unnest($1::text[], $2::text[]))";
-        let sql = transaction.prepare_cached(sql).await?;
-        let names = [column(events, |e| clean(&e.source)), column(events, |e| clean(&e.id))];
-        let known = transaction.query(&sql, &[&names[0], &names[1]]).await?;
-        let mut known: BTreeSet<(String, String)> = known
-            .iter()
-            .map(|row| Ok::<_, tokio_postgres::Error>((row.try_get(0)?, row.try_get(1)?)))
-            .collect::<Result<_, _>>()?;
-        let mut is_new =
-            |event: &&Event| known.insert((clean(&event.source).into_owned(), clean(&event.id).into_owned()));
-        let new: Vec<&Event> = events.iter().filter(&mut is_new).collect();
-        if new.is_empty() {
-            return Ok(());
-        }
-        // In the order of the keys, so that no two wait for each other.
-        let mut keys: BTreeMap<String, (i64, i64)> = BTreeMap::new();
-        for event in &new {
-            let (count, at) = keys.entry(clean(&event.key).into_owned()).or_default();
-            (*count, *at) = (*count + 1, (*at).max(event.at.ns()));
-        }
-        let rows: Vec<_> = keys.iter().collect();
-        let sql = "INSERT INTO event_sequence AS known (key, last, at)
+    let sql = transaction.prepare_cached(sql).await?;
+    let names = [column(events, |e| clean(&e.source)), column(events, |e| clean(&e.id))];
+    let found = transaction.query(&sql, &[&names[0], &names[1], &PENDING]).await?;
+    let mut known: BTreeSet<(String, String)> = found
+        .iter()
+        .map(|row| Ok::<_, tokio_postgres::Error>((row.try_get(0)?, row.try_get(1)?)))
+        .collect::<Result<_, _>>()?;
+    let mut is_new =
+        |event: &&Event| known.insert((clean(&event.source).into_owned(), clean(&event.id).into_owned()));
+    replace_pending(transaction, owner, events, &found).await?;
+    let new: Vec<&Event> = events.iter().filter(&mut is_new).collect();
+    if new.is_empty() {
+        return Ok(());
+    }
+    // In the order of the keys, so that no two wait for each other.
+    let mut keys: BTreeMap<String, (i64, i64)> = BTreeMap::new();
+    for event in &new {
+        let (count, at) = keys.entry(clean(&event.key).into_owned()).or_default();
+        (*count, *at) = (*count + 1, (*at).max(event.at.ns()));
+    }
+    let rows: Vec<_> = keys.iter().collect();
+    let sql = "INSERT INTO event_sequence AS known (key, last, at)
                    SELECT * FROM unnest($1::text[], $2::bigint[], $3::bigint[])
                    ON CONFLICT (key) DO UPDATE
                    SET last = known.last + excluded.last, at = greatest(known.at, excluded.at)
                    RETURNING key, last";
-        let sql = transaction.prepare_cached(sql).await?;
-        let given = transaction
-            .query(
-                &sql,
-                &[
-                    &column(&rows, |(key, _)| key.as_str()),
-                    &column(&rows, |(_, (count, _))| *count),
-                    &column(&rows, |(_, (_, at))| *at),
-                ],
-            )
-            .await?;
-        // The next number of each key.
-        let mut next: BTreeMap<String, i64> = BTreeMap::new();
-        for row in &given {
-            let (key, last): (String, i64) = (row.try_get(0)?, row.try_get(1)?);
-            let count = keys.get(&key).map_or(0, |(count, _)| *count);
-            next.insert(key, last - count + 1);
-        }
-        let mut json = Vec::with_capacity(new.len());
-        for event in &new {
-            let number = next.entry(clean(&event.key).into_owned()).or_insert(1);
-            let event = Event { sequence: number.unsigned_abs(), ..(*event).clone() };
-            json.push(serde_json::to_string(&event)?);
-            *number += 1;
-        }
-        // Of two processes that queue the same at the same time, the first counts.
-        let sql = "INSERT INTO event_outbox (owner, source, id, at, json)
+    let sql = transaction.prepare_cached(sql).await?;
+    let given = transaction
+        .query(
+            &sql,
+            &[
+                &column(&rows, |(key, _)| key.as_str()),
+                &column(&rows, |(_, (count, _))| *count),
+                &column(&rows, |(_, (_, at))| *at),
+            ],
+        )
+        .await?;
+    // The next number of each key.
+    let mut next: BTreeMap<String, i64> = BTreeMap::new();
+    for row in &given {
+        let (key, last): (String, i64) = (row.try_get(0)?, row.try_get(1)?);
+        let count = keys.get(&key).map_or(0, |(count, _)| *count);
+        next.insert(key, last - count + 1);
+    }
+    let mut json = Vec::with_capacity(new.len());
+    for event in &new {
+        let number = next.entry(clean(&event.key).into_owned()).or_insert(1);
+        let event = Event { sequence: number.unsigned_abs(), ..(*event).clone() };
+        json.push(serde_json::to_string(&event)?);
+        *number += 1;
+    }
+    // Of two processes that queue the same at the same time, the first counts.
+    let sql = "INSERT INTO event_outbox (owner, source, id, at, json)
                    SELECT $5::text, e.source, e.id, e.at, e.json
                    FROM unnest($1::text[], $2::text[], $3::bigint[], $4::text[]) WITH ORDINALITY
                         AS e (source, id, at, json, n)
                    ORDER BY e.n ON CONFLICT (source, id) DO NOTHING";
-        let sql = transaction.prepare_cached(sql).await?;
-        transaction
-            .execute(
-                &sql,
-                &[
-                    &column(&new, |e| clean(&e.source)),
-                    &column(&new, |e| clean(&e.id)),
-                    &column(&new, |e| e.at.ns()),
-                    &json,
-                    &clean(owner),
-                ],
-            )
-            .await?;
-        transaction.commit().await?;
-        Ok(())
+    let sql = transaction.prepare_cached(sql).await?;
+    transaction
+        .execute(
+            &sql,
+            &[
+                &column(&new, |e| clean(&e.source)),
+                &column(&new, |e| clean(&e.id)),
+                &column(&new, |e| e.at.ns()),
+                &json,
+                &clean(owner),
+            ],
+        )
+        .await?;
+    Ok(())
+}
+
+/// Puts how calls ended in the place of what was written of them before.
+async fn replace_pending(
+    transaction: &Transaction<'_>,
+    owner: &str,
+    events: &[Event],
+    found: &[Row],
+) -> Result<(), Failed> {
+    for row in found {
+        let (source, id, pending): (&str, &str, Option<&str>) =
+            (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+        let of = |event: &&Event| clean(&event.source) == source && clean(&event.id) == id;
+        let (Some(pending), Some(event)) = (pending, events.iter().find(of)) else { continue };
+        let sequence = serde_json::from_str::<Event>(pending)?.sequence;
+        let json = serde_json::to_string(&Event { sequence, ..event.clone() })?;
+        let sql = "UPDATE event_outbox SET owner = $3, at = $4, json = $5
+                   WHERE source = $1 AND id = $2 AND json IS NOT NULL";
+        transaction.execute(sql, &[&source, &id, &clean(owner), &event.at.ns(), &json]).await?;
     }
+    Ok(())
 }

@@ -3,15 +3,22 @@
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::SqliteStore;
+use super::{SqliteStore, handover};
 use crate::model::Timestamp;
 use crate::store::StoreError;
-use crate::store::documents::{Change, Document, DocumentKind, DocumentStore, Put};
+use crate::store::documents::{Change, Document, DocumentKind, DocumentStore, Put, Tell};
 
 #[async_trait]
 impl DocumentStore for SqliteStore {
-    async fn change(&self, change: Change) -> Result<Put, StoreError> {
-        self.ledger.write(move |conn| make(conn, change)).await
+    async fn change_and_tell(&self, change: Change, tell: Tell) -> Result<Put, StoreError> {
+        let (put, told) = self.ledger.write(move |conn| make(conn, change, &tell)).await?;
+        if told {
+            crate::failpoint::hit("event.after_change");
+            if let Err(error) = self.carry_over().await {
+                tracing::warn!(%error, "events of a change are not in the outbox yet");
+            }
+        }
+        Ok(put)
     }
 
     async fn documents(&self, kind: Option<DocumentKind>) -> Result<Vec<Document>, StoreError> {
@@ -46,25 +53,25 @@ impl DocumentStore for SqliteStore {
     }
 }
 
-fn make(conn: &Connection, change: Change) -> Result<Put, StoreError> {
+/// Makes a change; true when events of it are to be carried over.
+fn make(conn: &Connection, change: Change, tell: &Tell) -> Result<(Put, bool), StoreError> {
     let Change { kind, name, value, expected, by, at } = change;
-    let sql = "SELECT revision, value IS NULL FROM document WHERE kind = ?1 AND name = ?2
+    let sql = "SELECT kind, name, value, revision, by, at FROM document WHERE kind = ?1 AND name = ?2
                ORDER BY revision DESC LIMIT 1";
-    let last: Option<(u64, bool)> = conn
-        .prepare_cached(sql)?
-        .query_row(params![kind.name(), name], |row| Ok((row.get::<_, i64>(0)?.unsigned_abs(), row.get(1)?)))
-        .optional()?;
-    let there = last.filter(|(_, deleted)| !deleted).map_or(0, |(revision, _)| revision);
+    let last = conn.prepare_cached(sql)?.query_row(params![kind.name(), name], read).optional()?;
+    let there = last.as_ref().filter(|last| !last.value.is_null()).map_or(0, |last| last.revision);
     if expected.is_some_and(|expected| expected != there) || (value.is_none() && there == 0) {
-        return Ok(Put::Conflict(there));
+        return Ok((Put::Conflict(there), false));
     }
-    let revision = last.map_or(0, |(revision, _)| revision) + 1;
+    let revision = last.as_ref().map_or(0, |last| last.revision) + 1;
     let json = value.as_ref().map(serde_json::to_string).transpose()?;
     conn.prepare_cached(
         "INSERT INTO document (kind, name, revision, value, by, at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
     )?
     .execute(params![kind.name(), name, revision as i64, json, by, at.ns()])?;
-    Ok(Put::Done(Document { kind, name, value: value.unwrap_or_default(), revision, by, at }))
+    let document = Document { kind, name, value: value.unwrap_or_default(), revision, by, at };
+    let told = handover::keep(conn, &tell(&document, last.as_ref()))?;
+    Ok((Put::Done(document), told))
 }
 
 fn read(row: &Row<'_>) -> rusqlite::Result<Document> {

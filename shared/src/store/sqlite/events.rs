@@ -7,7 +7,7 @@ use super::{PRUNE_ROWS, SqliteStore};
 use crate::events::Event;
 use crate::model::Timestamp;
 use crate::store::StoreError;
-use crate::store::events::EventStore;
+use crate::store::events::{EventStore, Outgoing, PENDING, Presence};
 use crate::store::hooks::PAGE_BYTES;
 
 #[async_trait]
@@ -25,6 +25,7 @@ impl EventStore for SqliteStore {
         left_before: Timestamp,
         limit: usize,
     ) -> Result<Vec<(i64, Event)>, StoreError> {
+        self.carry_over().await?;
         let owner = owner.to_owned();
         self.hooks
             .read(move |conn| {
@@ -64,6 +65,8 @@ impl EventStore for SqliteStore {
                 let sql = "DELETE FROM event_sequence WHERE key IN (
                                SELECT key FROM event_sequence WHERE at < ?1 LIMIT ?2)";
                 conn.prepare_cached(sql)?.execute(params![before.ns(), PRUNE_ROWS as i64])?;
+                let sql = "DELETE FROM presence WHERE state <> 'STARTED' AND at < ?1";
+                conn.prepare_cached(sql)?.execute([before.ns()])?;
                 Ok(told)
             })
             .await
@@ -90,6 +93,20 @@ impl EventStore for SqliteStore {
             .await
     }
 
+    async fn presences(&self) -> Result<Vec<Presence>, StoreError> {
+        self.known_presences().await
+    }
+
+    async fn turn_presence(
+        &self,
+        before: Option<Presence>,
+        after: Presence,
+        at: Timestamp,
+        outgoing: Outgoing,
+    ) -> Result<bool, StoreError> {
+        self.turn(before, after, at, outgoing).await
+    }
+
     async fn sessions(&self, now: Timestamp) -> Result<Vec<(String, Timestamp)>, StoreError> {
         self.hooks
             .read(move |conn| {
@@ -103,12 +120,19 @@ impl EventStore for SqliteStore {
     }
 }
 
-fn queue(conn: &Connection, owner: &str, mut event: Event) -> Result<(), StoreError> {
-    let known: Option<i64> = conn
-        .prepare_cached("SELECT number FROM event_outbox WHERE source = ?1 AND id = ?2")?
-        .query_row(params![event.source, event.id], |row| row.get(0))
+/// Queues an event, unless it is known.
+pub(super) fn queue(conn: &Connection, owner: &str, mut event: Event) -> Result<(), StoreError> {
+    let known: Option<(i64, String, Option<String>)> = conn
+        .prepare_cached("SELECT number, owner, json FROM event_outbox WHERE source = ?1 AND id = ?2")?
+        .query_row(params![event.source, event.id], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
         .optional()?;
-    if known.is_some() {
+    if let Some((number, of, json)) = known {
+        if let Some(pending) = json.filter(|_| of == PENDING) {
+            event.sequence = serde_json::from_str::<Event>(&pending)?.sequence;
+            let sql = "UPDATE event_outbox SET owner = ?2, at = ?3, json = ?4 WHERE number = ?1";
+            let json = serde_json::to_string(&event)?;
+            conn.prepare_cached(sql)?.execute(params![number, owner, event.at.ns(), json])?;
+        }
         return Ok(());
     }
     let sql = "INSERT INTO event_sequence (key, last, at) VALUES (?1, 1, ?2)

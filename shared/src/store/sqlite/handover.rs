@@ -1,0 +1,55 @@
+//! From `ledger.db` to the outbox in `hooks.db`: events that are written in one transaction with what they
+//! tell of. Whatever happens in between, an event is queued once, by its id.
+
+use rusqlite::{Connection, params};
+
+use super::SqliteStore;
+use super::events::queue;
+use crate::events::Event;
+use crate::store::StoreError;
+use crate::store::events::{Outgoing, PENDING};
+
+/// Events that are carried over at once.
+const STEP: usize = 256;
+
+/// Keeps events in `ledger.db`; true when there are any.
+pub(super) fn keep(conn: &Connection, outgoing: &Outgoing) -> Result<bool, StoreError> {
+    let mut statement = conn.prepare_cached("INSERT INTO event_handover (owner, json) VALUES (?1, ?2)")?;
+    let events = outgoing.events.iter().map(|event| (outgoing.owner.as_str(), event));
+    let pending = outgoing.pending.iter().map(|event| (PENDING, event));
+    let mut any = false;
+    for (owner, event) in events.chain(pending) {
+        statement.execute(params![owner, serde_json::to_string(event)?])?;
+        any = true;
+    }
+    Ok(any)
+}
+
+impl SqliteStore {
+    /// Queues what is kept, in order, and forgets it when it is queued.
+    pub(super) async fn carry_over(&self) -> Result<(), StoreError> {
+        loop {
+            let kept: Vec<(i64, String, String)> = self
+                .ledger
+                .read(|conn| {
+                    let sql = "SELECT number, owner, json FROM event_handover ORDER BY number LIMIT ?1";
+                    let mut statement = conn.prepare_cached(sql)?;
+                    let rows = statement
+                        .query_map([STEP as i64], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+                    Ok(rows.collect::<Result<_, _>>()?)
+                })
+                .await?;
+            let Some(last) = kept.last().map(|(number, ..)| *number) else { return Ok(()) };
+            let queued = move |conn: &Connection| {
+                for (_, owner, json) in kept {
+                    let event: Event = serde_json::from_str(&json)?;
+                    queue(conn, &owner, event)?;
+                }
+                Ok(())
+            };
+            self.hooks.write(queued).await?;
+            let forget = "DELETE FROM event_handover WHERE number <= ?1";
+            self.ledger.write(move |conn| Ok(conn.prepare_cached(forget)?.execute([last])?)).await?;
+        }
+    }
+}
