@@ -2,9 +2,7 @@
 //!
 //! The only file that names all roles.
 
-use std::collections::BTreeMap;
 use std::fs::File;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,7 +30,6 @@ use shared::wire::subject::Subjects;
 
 use crate::config::{BusKind, Config, StoreKind};
 use crate::exporters;
-use crate::report::Report;
 use crate::scripts::{self, Lifecycle};
 use crate::settings::{self, Keeper};
 
@@ -42,6 +39,7 @@ mod group;
 mod identity;
 mod levels;
 mod open;
+mod shown;
 mod standing;
 mod stop;
 mod told;
@@ -182,7 +180,7 @@ impl Node {
             owner: owner.clone(),
             config: config.events.clone(),
         };
-        let (events, telling) = Emitter::start(outlet);
+        let (events, telling) = Emitter::start_held(outlet);
         let mut node = Self {
             bus,
             nats: server,
@@ -207,6 +205,7 @@ impl Node {
         let started = node.start_roles(config, roles, options, sources, name, clock, subjects).await;
         match started {
             Ok(()) => {
+                node.events.release();
                 node.tell_started().await;
                 Ok(node)
             }
@@ -375,47 +374,5 @@ impl Node {
         self.words.push(word.clone());
         let (bus, clock) = (Arc::clone(&self.bus), Arc::clone(clock));
         self.watchers.push(tokio::spawn(presence::say(bus, self.subjects.clone(), clock, word)));
-    }
-
-    /// Where the API listens.
-    pub fn api_address(&self) -> Option<SocketAddr> {
-        self.aggregator.as_ref().and_then(|a| a.api_address)
-    }
-
-    /// Where log lines are listened for.
-    pub fn syslog_address(&self) -> Option<SocketAddr> {
-        self.aggregator.as_ref().and_then(|a| a.syslog_address)
-    }
-
-    /// The collector role.
-    pub fn collector(&self) -> Option<&Collector> {
-        self.collector.as_ref()
-    }
-
-    /// What this process has done.
-    pub async fn report(&self) -> Report {
-        let mut report = Report::default();
-        if let Some(collector) = &self.collector {
-            report.add_collector(collector.report());
-        }
-        if let Some(aggregator) = &self.aggregator {
-            report.add_aggregator(aggregator.report().await);
-        }
-        if let Some(store) = &self.store
-            && self.notifier.is_some()
-        {
-            let stats = store.stats().await.unwrap_or_default();
-            for recipient in stats {
-                let outcomes: BTreeMap<String, u64> = [
-                    ("delivered", recipient.delivered),
-                    ("dead", recipient.dead),
-                    ("pending", recipient.pending),
-                ]
-                .map(|(name, count)| (name.to_owned(), count))
-                .into();
-                report.deliveries.insert(recipient.recipient, outcomes);
-            }
-        }
-        report
     }
 }

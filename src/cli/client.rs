@@ -32,6 +32,8 @@ pub struct Client {
     base: Url,
     http: reqwest::Client,
     token: Option<String>,
+    /// What its calls are known by, where they are to be.
+    call_id: Option<String>,
     runtime: tokio::runtime::Runtime,
 }
 
@@ -49,7 +51,12 @@ impl Client {
             .filter(|url| !url.cannot_be_a_base())
             .ok_or_else(|| Failure::config(format!("--api: '{base}' is no http:// or https:// address")))?;
         let http = reqwest::Client::builder().timeout(PATIENCE).build().map_err(anyhow::Error::from)?;
-        Ok(Self { base, http, token: at.token.clone(), runtime: runtime()? })
+        Ok(Self { base, http, token: at.token.clone(), call_id: None, runtime: runtime()? })
+    }
+
+    /// The same, whose calls all have this id, and so their events.
+    pub fn known_by(self, id: String) -> Self {
+        Self { call_id: Some(id), ..self }
     }
 
     /// What a resource holds; nothing when there is no such resource.
@@ -90,6 +97,9 @@ impl Client {
         let mut request = self.http.request(method, url).header("x-flowhook-client", "command_line");
         if let Some(token) = &self.token {
             request = request.bearer_auth(token);
+        }
+        if let Some(id) = &self.call_id {
+            request = request.header("x-request-id", id);
         }
         // A command that a hook runs says so: hooks do not run each other for ever.
         if let Ok(depth) = std::env::var("FLOWHOOK_HOOK_DEPTH") {

@@ -108,7 +108,9 @@ fn look(args: &TailArgs, config: &Config, output: Output) -> Result<(), Failure>
 /// Prints events as they come on record, asking again and again: nobody outside of the process hears its
 /// bus.
 fn follow(args: &TailArgs, config: &Config, output: Output) -> Result<(), Failure> {
-    let client = Client::new(&args.at, config)?;
+    // Its own questions are events too, of which nobody wants to hear here.
+    let own = format!("tail-{:x}-{:x}", std::process::id(), SystemClock.now().ns());
+    let client = Client::new(&args.at, config)?.known_by(own.clone());
     let since = serde_json::to_value(SystemClock.now()).map_err(anyhow::Error::from)?;
     let since = since.as_str().unwrap_or_default();
     // A reader that has gone is no error.
@@ -118,9 +120,9 @@ fn follow(args: &TailArgs, config: &Config, output: Output) -> Result<(), Failur
         let place = after.to_string();
         let query = [("since", since), ("filter", &args.subject), ("after", &place), ("limit", "500")];
         let answer = client.send(Method::GET, &["events"], &query, None, None)?;
-        for event in
-            answer["items"].as_array().into_iter().flatten().take(usize::try_from(left).unwrap_or(usize::MAX))
-        {
+        let others = answer["items"].as_array().into_iter().flatten();
+        let others = others.filter(|event| event["body"]["request_id"] != own.as_str());
+        for event in others.take(usize::try_from(left).unwrap_or(usize::MAX)) {
             let subject = event["subject"].as_str().unwrap_or_default();
             let bytes = event["body"].to_string().len();
             put(

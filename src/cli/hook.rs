@@ -49,7 +49,7 @@ pub fn hook(args: &HookArgs, config: &Config, output: Output) -> Result<(), Fail
         }
         HookCommand::List => list(&client, output),
         HookCommand::Show { name, execution: None } => {
-            let entry = found(client.get(&["hooks", name])?, name)?;
+            let entry = found(client.get(&["hooks", name])?, &format!("hook '{name}'"))?;
             shown(&entry, output, || show::whole(&entry))
         }
         HookCommand::Show { name, execution: Some(number) } => {
@@ -59,7 +59,7 @@ pub fn hook(args: &HookArgs, config: &Config, output: Output) -> Result<(), Fail
         HookCommand::Update { name, file, append, revision } => {
             let mut hook = definition(file)?;
             if *append {
-                let entry = found(client.get(&["hooks", name])?, name)?;
+                let entry = found(client.get(&["hooks", name])?, &format!("hook '{name}'"))?;
                 let mut whole = entry["hook"].clone();
                 if let (Some(whole), Some(part)) = (whole.as_object_mut(), hook.as_object()) {
                     whole.extend(part.clone());
@@ -150,7 +150,7 @@ fn replay(client: &Client, name: &str, query: &[(&str, &str)]) -> Result<Value, 
 }
 
 fn list(client: &Client, output: Output) -> Result<(), Failure> {
-    let answer = found(client.get(&["hooks"])?, "hooks")?;
+    let answer = found(client.get(&["hooks"])?, "list of hooks")?;
     shown(&answer["items"], output, || show::lines(&answer["items"]))
 }
 
@@ -191,7 +191,7 @@ fn log(client: &Client, asked: &LogArgs) -> Result<Value, Failure> {
 
 fn record(client: &Client, name: &str, number: u64) -> Result<Value, Failure> {
     let number = number.to_string();
-    found(client.get(&["hooks", name, "executions", &number])?, &number)
+    found(client.get(&["hooks", name, "executions", &number])?, &format!("execution {number} of '{name}'"))
 }
 
 /// Waits until an execution has ended, shows it, and ends as it did.
@@ -214,8 +214,8 @@ fn ended(client: &Client, name: &str, queued: &Value, output: Output) -> Result<
     Err(Failure::new(exit::FAILED, anyhow!("execution {number} of {name} has not ended yet")))
 }
 
-fn found(value: Option<Value>, name: &str) -> Result<Value, Failure> {
-    value.ok_or_else(|| Failure::new(exit::FAILED, anyhow!("there is no '{name}'")))
+fn found(value: Option<Value>, what: &str) -> Result<Value, Failure> {
+    value.ok_or_else(|| Failure::new(exit::FAILED, anyhow!("there is no {what}")))
 }
 
 fn json_file(path: &PathBuf) -> Result<Value, Failure> {
@@ -230,13 +230,20 @@ fn text_of(path: &PathBuf) -> Result<String, Failure> {
         .map_err(|error| Failure::new(exit::INPUT, anyhow!("{}: {error}", path.display())))
 }
 
-/// A definition in TOML or JSON.
+/// A definition in TOML or JSON; of standard input its first character tells which.
 fn definition(path: &PathBuf) -> Result<Value, Failure> {
-    if path.extension().is_some_and(|extension| extension == "toml") {
-        let table: toml::Table = text_of(path)?
-            .parse()
-            .map_err(|error| Failure::config(format!("{}: {error}", path.display())))?;
-        return Ok(serde_json::to_value(table).map_err(anyhow::Error::from)?);
+    let (text, is_toml) = match path.as_os_str() == "-" {
+        true => {
+            let text = std::io::read_to_string(std::io::stdin()).map_err(anyhow::Error::from)?;
+            let is_toml = !text.trim_start().starts_with('{');
+            (text, is_toml)
+        }
+        false => (text_of(path)?, path.extension().is_some_and(|extension| extension == "toml")),
+    };
+    if !is_toml {
+        return serde_json::from_str(&text).map_err(|error| Failure::config(format!("no JSON: {error}")));
     }
-    json_file(path)
+    let table: toml::Table =
+        text.parse().map_err(|error| Failure::config(format!("{}: {error}", path.display())))?;
+    Ok(serde_json::to_value(table).map_err(anyhow::Error::from)?)
 }

@@ -45,6 +45,10 @@ impl Node {
     /// is told after the next start.
     async fn stop_telling(&mut self) {
         let Some(telling) = self.telling.take() else { return };
+        if !self.events.is_released() {
+            telling.abort();
+            return;
+        }
         let owner = self.owner.clone();
         let told = async {
             self.tell_stopped().await;

@@ -9,6 +9,7 @@ use crate::support::{free_port, wait_for};
 
 /// What was told of a role of a node: each state, with the one before it.
 fn states(api: &str, role: &str, node: &str) -> Option<Vec<String>> {
+    let node = node.replace('%', "%25");
     let (status, body) =
         ask("GET", &format!("{api}/api/v1/events?limit=500&filter=event.state.{role}.*.*.{node}"))?;
     let events: Value = serde_json::from_str(&body).ok().filter(|_| status == 200)?;
@@ -34,8 +35,9 @@ fn told(api: &str, role: &str, node: &str, wanted: &[&str]) {
 
 #[test]
 fn how_a_node_alone_ended_is_told_by_its_next_run() {
-    let site = Site::new("");
+    let site = Site::new("[events]\nreads = false\n");
     let mut node = site.start(None);
+    told(&site.api, "NOTIFIER", "n1", &["STARTED after -"]);
     node.kill();
     let mut node = site.start(None);
     told(&site.api, "NOTIFIER", "n1", &["STARTED after -", "LOST after STARTED", "STARTED after LOST"]);
@@ -70,7 +72,7 @@ fn a_node_of_a_cluster_that_is_killed_is_told_once_by_one_of_two_aggregators() {
             "[node]\nname = \"{name}\"\nstate_dir = \"{{dir}}/state\"\nsecret_key = \"env:TEST_KEY\"\n
              [bus]\nkind = \"nats\"\nprefix = \"gone\"\n[bus.nats]\nservers = [\"{}\"]\n
              [store]\nkind = \"postgres\"\n[store.postgres]\nurl = \"env:TEST_DATABASE\"\n
-             [scripts]\nbuiltin = false\n[aggregator.api]\nlisten = \"127.0.0.1:{port}\"\n
+             [events]\nreads = false\n[scripts]\nbuiltin = false\n[aggregator.api]\nlisten = \"127.0.0.1:{port}\"\n
              [[collector.interface]]\nname = \"exports\"\nlisten = \"udp://127.0.0.1:{flows}\"\n",
             nats.url,
         ));

@@ -48,6 +48,7 @@ allow_private_targets = true
     }
 
     fn events(&self, filter: &str) -> Vec<Value> {
+        let filter = filter.replace('%', "%25").replace('>', "%3E");
         let url = format!("{}/api/v1/events?limit=1000&filter={filter}", self.0.api);
         get_json(&url)["items"].as_array().unwrap().clone()
     }

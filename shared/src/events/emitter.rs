@@ -9,18 +9,22 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 use super::config::EventsConfig;
-use super::{Draft, Event, cloud};
-use crate::bus::{BusError, Receipt, SharedBus};
+use super::{Draft, Event};
+use crate::bus::{BusError, SharedBus};
 use crate::clock::SharedClock;
 use crate::failpoint;
 use crate::metrics;
 use crate::store::StoreError;
 use crate::store::events::{EventStore, Outgoing};
 use crate::wire::subject::Subjects;
+
+mod publish;
+
+use publish::{append_all, publish};
 
 /// Events that may wait for the store. Beyond it those told by [`Emitter::tell`] are lost and counted,
 /// and [`Emitter::record`] waits.
@@ -47,6 +51,8 @@ struct Inner {
     queue: mpsc::Sender<Order>,
     /// Something is in the outbox.
     woken: Arc<Notify>,
+    /// What is in the outbox may be told.
+    released: watch::Sender<bool>,
     owner: String,
     source: String,
     clock: SharedClock,
@@ -95,15 +101,25 @@ impl Emitter {
     /// is gone and everything is told; until then it may be aborted, and what is in the outbox is told
     /// after the next start.
     pub fn start(outlet: Outlet) -> (Self, JoinHandle<()>) {
+        let (emitter, task) = Self::start_held(outlet);
+        emitter.release();
+        (emitter, task)
+    }
+
+    /// The same, but with a store nothing is told before [`Emitter::release`]: in one process the bus keeps
+    /// nothing for who has not come yet.
+    pub fn start_held(outlet: Outlet) -> (Self, JoinHandle<()>) {
         let (queue, orders) = mpsc::channel(QUEUE);
         let epoch = format!("{:x}", outlet.clock.now().ns());
         let (source, clock) = (outlet.source.clone(), Arc::clone(&outlet.clock));
         let config = outlet.config.clone();
         let (woken, owner) = (Arc::new(Notify::new()), outlet.owner.clone());
         let next = AtomicU64::new(1);
-        let inner = Inner { config, queue, woken: Arc::clone(&woken), owner, source, clock, epoch, next };
+        let (released, may_tell) = watch::channel(false);
+        let notify = Arc::clone(&woken);
+        let inner = Inner { config, queue, woken: notify, released, owner, source, clock, epoch, next };
         let task = match outlet.store.clone() {
-            Some(store) => tokio::spawn(with_store(outlet, store, orders, woken)),
+            Some(store) => tokio::spawn(with_store(outlet, store, orders, woken, may_tell)),
             None => tokio::spawn(without_store(outlet, orders)),
         };
         (Self(Some(Arc::new(inner))), task)
@@ -165,6 +181,18 @@ impl Emitter {
         if let Some(inner) = &self.0 {
             inner.woken.notify_one();
         }
+    }
+
+    /// Whoever wants events is there.
+    pub fn release(&self) {
+        if let Some(inner) = &self.0 {
+            inner.released.send_replace(true);
+        }
+    }
+
+    /// Whether events are told yet.
+    pub fn is_released(&self) -> bool {
+        self.0.as_ref().is_some_and(|inner| *inner.released.borrow())
     }
 
     /// Events that wait for the outbox.
@@ -241,10 +269,17 @@ async fn with_store(
     store: Arc<dyn EventStore>,
     mut orders: mpsc::Receiver<Order>,
     woken: Arc<Notify>,
+    mut may_tell: watch::Receiver<bool>,
 ) {
     let pruning = prune(Arc::clone(&store), Arc::clone(&outlet.clock));
     let owner = outlet.owner.clone();
-    let publishing = publish(outlet, Arc::clone(&store), Arc::clone(&woken));
+    let publishing = async {
+        // An emitter that has gone has nothing to tell.
+        if may_tell.wait_for(|may| *may).await.is_ok() {
+            publish(outlet, Arc::clone(&store), Arc::clone(&woken)).await;
+        }
+        std::future::pending::<()>().await;
+    };
     let storing = async {
         while let Some((events, told)) = next_batch(&mut orders).await {
             failpoint::hit("event.before_outbox");
@@ -278,78 +313,6 @@ async fn prune(store: Arc<dyn EventStore>, clock: SharedClock) {
     }
 }
 
-/// Why a round of the outbox ended early.
-#[derive(Debug, thiserror::Error)]
-enum RoundError {
-    #[error(transparent)]
-    Bus(#[from] BusError),
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
-
-/// Takes events from the outbox to the bus until the store is closed.
-async fn publish(outlet: Outlet, store: Arc<dyn EventStore>, woken: Arc<Notify>) {
-    loop {
-        match round(&outlet, &*store).await {
-            Ok(0) => {
-                // Both a notification and the timeout mean: look again.
-                let _ = tokio::time::timeout(PAUSE, woken.notified()).await;
-            }
-            Ok(_) => {}
-            Err(RoundError::Store(StoreError::Closed) | RoundError::Bus(BusError::Closed)) => {
-                return std::future::pending().await;
-            }
-            Err(error) => {
-                tracing::warn!(%error, "events cannot be told, trying again");
-                tokio::time::sleep(PAUSE).await;
-            }
-        }
-    }
-}
-
-async fn round(outlet: &Outlet, store: &dyn EventStore) -> Result<usize, RoundError> {
-    let left_before = outlet.clock.now().plus_secs(-LEFT_S);
-    let queued = store.queued_events(&outlet.owner, left_before, BATCH).await?;
-    let (mut told, mut receipts) = (Vec::new(), Vec::new());
-    for (number, event) in queued {
-        receipts.extend(append_if_it_fits(outlet, &event).await?);
-        told.push(number);
-    }
-    for receipt in receipts {
-        receipt.stored().await?;
-    }
-    let count = told.len();
-    if count > 0 {
-        failpoint::hit("event.after_append");
-        store.events_told(told).await?;
-    }
-    Ok(count)
-}
-
-/// Appends an event; one that is too large for the bus, or for what the account may do there, gets no
-/// smaller: it is lost and counted, and those that follow are not kept up by it.
-async fn append_if_it_fits(outlet: &Outlet, event: &Event) -> Result<Option<Receipt>, BusError> {
-    match append(outlet, event).await {
-        Ok(receipt) => Ok(Some(receipt)),
-        Err(error @ (BusError::TooLarge { .. } | BusError::PartsDenied { .. })) => {
-            tracing::error!(%error, id = event.id, subject = event.subject, "event lost");
-            metrics::event_lost();
-            Ok(None)
-        }
-        Err(error) => Err(error),
-    }
-}
-
-async fn append(outlet: &Outlet, event: &Event) -> Result<Receipt, BusError> {
-    let data =
-        serde_json::to_vec(&event.body).map_err(|e| BusError::Other(format!("event {}: {e}", event.id)))?;
-    let id = format!("{}/{}", event.source, event.id);
-    outlet
-        .bus
-        .append_with(&outlet.subjects.prefixed(&event.subject), &id, cloud::headers(event), data.into())
-        .await
-}
-
 /// Without a store: numbers events itself and appends each batch until it is safe.
 async fn without_store(outlet: Outlet, mut orders: mpsc::Receiver<Order>) {
     let mut sequences: HashMap<String, u64> = HashMap::new();
@@ -374,17 +337,6 @@ async fn without_store(outlet: Outlet, mut orders: mpsc::Receiver<Order>) {
         }
         tell_safe(told);
     }
-}
-
-async fn append_all(outlet: &Outlet, events: &[Event]) -> Result<(), BusError> {
-    let mut receipts = Vec::with_capacity(events.len());
-    for event in events {
-        receipts.extend(append_if_it_fits(outlet, event).await?);
-    }
-    for receipt in receipts {
-        receipt.stored().await?;
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -106,7 +106,7 @@ async fn edits_of_scripts_and_endpoints_are_told_with_the_call_and_without_secre
     let mut told = bus.consume(Stream::Event, "test", "event.state.>").await.unwrap();
     (deps.events, _) = Emitter::start(Outlet {
         bus: Arc::clone(&bus),
-        store: None,
+        store: Some(Arc::new(store.clone())),
         subjects: Subjects::default(),
         clock: ManualClock::new(Timestamp::from_secs(1)),
         owner: "n1".to_owned(),

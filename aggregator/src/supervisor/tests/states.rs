@@ -108,6 +108,8 @@ async fn a_shard_that_fails_is_told_and_started_again() {
     // It asks the store too, and a shard is to be the one that fails.
     deps.config.monitor.enabled = false;
     let aggregator = spawn(deps).await.unwrap();
+    // Its shard asks the store for what is engaged when the first delta comes.
+    minute(&bus, 0, 10).await;
     let failed = loop {
         let queued = tokio::time::timeout(DEADLINE, events.next()).await.expect("an event comes").unwrap();
         let failed = queued.subject.strip_prefix("event.state.SHARD.FAILED._.").map(str::to_owned);

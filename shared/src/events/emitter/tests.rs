@@ -4,6 +4,7 @@ use super::*;
 use crate::bus::memory::{MemoryBus, MemoryConfig};
 use crate::bus::{Stream, WHOLE_STREAM};
 use crate::clock::SystemClock;
+use crate::events::cloud;
 use crate::model::Timestamp;
 use crate::store::sqlite::SqliteStore;
 
@@ -78,4 +79,19 @@ async fn an_event_of_the_same_id_is_queued_once() {
         assert_eq!(queued.subject, subject);
         queued.ack();
     }
+}
+
+#[tokio::test]
+async fn nothing_is_told_before_whoever_wants_events_is_there() {
+    let store = SqliteStore::in_memory().unwrap();
+    let bus: SharedBus = MemoryBus::new(MemoryConfig::default());
+    let (emitter, _task) = Emitter::start_held(outlet(&bus, Some(store)));
+    emitter.record(vec![draft("a", "X")]).await;
+    assert!(!emitter.is_released());
+    // The bus would not have kept it.
+    let mut told = bus.consume(Stream::Event, "test", WHOLE_STREAM).await.unwrap();
+    emitter.release();
+    let queued = told.next().await.unwrap();
+    assert_eq!(queued.subject, "t.event.state.HOOK.X._.a");
+    queued.ack();
 }
