@@ -20,6 +20,7 @@ host = base.removeprefix("http://")
 
 NotifyDiscord.notify_url = f"{base}/api/webhooks"
 NotifySlack.webhook_url = f"{base}/services"
+NotifySlack.api_url = f"{base}/api/{{}}"
 NotifyTelegram.notify_url = f"{base}/bot"
 NotifyWeComBot.notify_url = f"{base}/cgi-bin/webhook/send?key={{key}}"
 
@@ -33,6 +34,7 @@ requests.post = lambda url, **rest: post(url.replace(f"https://{host}", base), *
 SERVICES = {
     "discord": "discord://flowhook@1234567890/abcdefghijk?footer=no&avatar=no",
     "slack": "slack://flowhook@T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ?image=no&footer=no&blocks=no",
+    "slack-api": "slack://flowhook@xoxb-1234-1234-4ddbc191d40ee098cbaae6f3523ada2d/%23general?image=no&footer=no&blocks=no",
     "mattermost": f"mmost://{host}/abcdefghijklmnopqrstuvwxyz?image=no&mode=bot&to=4xp9fdt77pncbef59f4k1qe83o",
     "telegram": "tgram://123456789:abcdefg_hijklmnop/-100123",
     "wechat": "wecombot://693a91f6-7aaa-4bc4-97a0-0ec2sifa5aaa",

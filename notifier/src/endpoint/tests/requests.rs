@@ -134,6 +134,7 @@ async fn version_four_of_thehive_has_its_own_path_and_observables() {
     let artifacts = request.json()["artifacts"].clone();
     assert_eq!(artifacts[0]["data"], "192.168.1.100");
     assert_eq!(artifacts[0]["tags"], serde_json::json!(["client", "attacker"]));
+    golden("thehive-4.txt", &request.recorded());
 }
 
 /// A flow of which everything is known.
