@@ -80,7 +80,7 @@ pub(super) async fn every_history_filter_selects(store: &dyn AlertStore) {
     assert_eq!(selected(store, window()).await, [other.clone(), plain.clone()]);
     let only_other = [
         AlertQuery { from: Some(at(10_001)), ..window() },
-        AlertQuery { id: Some("f-other".to_owned()), ..window() },
+        AlertQuery { id: Some(other.id.clone()), ..window() },
         AlertQuery { min_severity: Some(Severity::Critical), ..window() },
         AlertQuery { entity: Some(Entity::Interface), ..window() },
         AlertQuery { entity_value: Some("eth9".to_owned()), ..window() },
