@@ -11,6 +11,7 @@ use shared::wire::subject::Subjects;
 
 use self::server::{Servers, programs};
 
+mod generated;
 mod processes;
 mod server;
 

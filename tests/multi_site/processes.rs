@@ -10,7 +10,7 @@ use crate::support::program::{Running, Setup, flowhook, text};
 use crate::support::{data, free_port, wait_for};
 
 /// The demo's configuration, for a role at a site; one list of recipients for all.
-fn setup(server: &Server, role: &str, site: &str, recorder: &Recorder, more: &str) -> Setup {
+pub fn setup(server: &Server, role: &str, site: &str, recorder: &Recorder, more: &str) -> Setup {
     let root = env!("CARGO_MANIFEST_DIR");
     let demo = std::fs::read_to_string(format!("{root}/config/demo.toml")).unwrap();
     let demo = &demo[..demo.find("[notifier]").unwrap()];
@@ -52,7 +52,7 @@ endpoint = "noc"
     ))
 }
 
-fn start(role: &str, setup: &Setup) -> Running {
+pub fn start(role: &str, setup: &Setup) -> Running {
     Running::start(flowhook(&[role, "-c", &setup.config()]), &setup.path("log"))
 }
 
@@ -64,7 +64,7 @@ fn told(recorder: &Recorder, path: &str) -> Vec<(String, String)> {
     alerts.map(|alert| (word(&alert, "id"), word(&alert, "action"))).collect()
 }
 
-fn healthy(port: u16) {
+pub fn healthy(port: u16) {
     let url = format!("http://127.0.0.1:{port}/api/v1/health");
     wait_for("the API", 60, || ask("GET", &url).filter(|(status, _)| *status == 200));
 }

@@ -59,9 +59,13 @@ impl Servers {
 
     /// Starts a site's.
     pub fn site(&self, name: &'static str) -> Server {
-        let url = format!("nats-leaf://site:{PASSWORD}@127.0.0.1:{}", self.leaves);
-        let more = vec![("FLOWHOOK_SITE", name.to_owned()), ("FLOWHOOK_HUB_URL", url)];
+        let more = vec![("FLOWHOOK_SITE", name.to_owned()), ("FLOWHOOK_HUB_URL", self.hub_url())];
         self.server("site.conf", name, more)
+    }
+
+    /// Where the hub takes sites.
+    pub fn hub_url(&self) -> String {
+        format!("nats-leaf://site:{PASSWORD}@127.0.0.1:{}", self.leaves)
     }
 
     fn server(&self, config: &'static str, name: &str, more: Vec<(&'static str, String)>) -> Server {
