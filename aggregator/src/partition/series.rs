@@ -51,19 +51,16 @@ impl Noted {
 pub(super) struct Named(pub(super) Metrics);
 
 impl Named {
-    /// Adds how many batches have come, and how many more are known not to have come; negative when one
-    /// comes late. The sums over all windows are right, whenever each has come. What is missing is counted by
-    /// `node` too, where anything is.
+    /// Adds how many batches of a node have come, and how many more are known not to have come; negative when
+    /// one comes late. The sums over all windows are right, whenever each has come.
     pub(super) fn add_batches(&mut self, node: &str, received: u64, missing: i64) {
-        if missing != 0 {
-            let metric = Metric { gauge: false, sum: missing as f64, count: 1 };
-            self.0.entry(format!("batches.{node}.missing")).or_default().add(&metric);
-        }
         let (received, missing) = (received as f64, missing as f64);
         for (name, count) in [("expected", received + missing), ("received", received), ("missing", missing)]
         {
             let metric = Metric { gauge: false, sum: count, count: 1 };
-            self.0.entry(format!("batches.{name}")).or_default().add(&metric);
+            for key in [format!("batches.{name}"), format!("batches.{node}.{name}")] {
+                self.0.entry(key).or_default().add(&metric);
+            }
         }
     }
 

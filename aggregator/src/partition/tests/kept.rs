@@ -166,7 +166,11 @@ fn every_minute_says_how_many_batches_it_is_made_of_and_how_many_never_came() {
     let kept = batches(outputs);
     let counts = |batch: &SampleBatch| {
         let metrics = &of(batch, Entity::Interface, "eth0").unwrap().metrics;
-        ["expected", "received", "missing"].map(|name| metrics[&format!("batches.{name}")].sum as i64)
+        let [all, of_node] = ["batches", "batches.n"].map(|whose| {
+            ["expected", "received", "missing"].map(|name| metrics[&format!("{whose}.{name}")].sum as i64)
+        });
+        assert_eq!(all, of_node, "one node tells of the interface");
+        all
     };
     assert_eq!(counts(&kept[0]), [60, 57, 3]);
     assert_eq!(counts(&kept[1]), [60, 60, 0], "one is late, one is lost");
