@@ -109,36 +109,42 @@ fn no_kill_parts_a_change_from_its_event() {
         runtime.block_on(postgres.database("parted"));
         format!("[store]\nkind = \"postgres\"\n[store.postgres]\nurl = \"{}\"\n", postgres.url("parted"))
     });
-    for store in [Some(String::new()), over_postgres].into_iter().flatten() {
-        // Asking what was told shall not be more to tell.
-        let site = Site::new(&format!("[events]\nreads = false\n{store}"));
-        with_note_hook(&site, None).kill();
-        let mut node = site.start(Some("event.after_change"));
-        std::fs::write(site.setup.path("armed"), "").unwrap();
-        let disable = ["hook", "disable", "note", "--api", &site.api, "--token", TOKEN];
-        assert!(!flowhook(&disable).output().unwrap().status.success(), "nobody is left to answer");
-        crate::support::wait_for("the death", 30, || node.0.try_wait().unwrap());
-        let _node = site.start(None);
-        assert_eq!(site.run(&["hook", "show", "note"])["hook"]["enabled"], false, "the change is in force");
-        site.run(&["hook", "enable", "note"]);
-        let states = crate::support::wait_for("both states", 60, || {
-            let url = format!("{}/api/v1/events?limit=500&filter=event.state.HOOK.*.*.note", site.api);
-            let events = crate::support::http::get_json(&url);
-            let body =
-                |event: &serde_json::Value| (event["body"]["state"].clone(), event["body"]["rev"].clone());
-            let states: Vec<_> = events["items"].as_array()?.iter().map(body).collect();
-            states.contains(&(json!("ENABLED"), json!(3))).then_some(states)
-        });
-        let of = |state: &str, rev: u64| (json!(state), json!(rev));
-        assert_eq!(states, [of("ENABLED", 1), of("DISABLED", 2), of("ENABLED", 3)], "{store}");
-        // The call that nobody was answered is told too, later.
-        let call = crate::support::wait_for("the call", 60, || {
-            let url =
-                format!("{}/api/v1/events?limit=500&filter=event.api.flowhook.hook.disable.1", site.api);
-            crate::support::http::get_json(&url)["items"].as_array()?.first().cloned()
-        });
-        assert_eq!((&call["body"]["code"], &call["body"]["success"]), (&json!(0), &json!(true)), "{call}");
-    }
+    // Together: most of their time is waiting.
+    std::thread::scope(|scope| {
+        for store in [Some(String::new()), over_postgres].into_iter().flatten() {
+            scope.spawn(move || a_change_keeps_its_event(&store));
+        }
+    });
+}
+
+fn a_change_keeps_its_event(store: &str) {
+    // Asking what was told shall not be more to tell.
+    let site = Site::new(&format!("[events]\nreads = false\n{store}"));
+    with_note_hook(&site, None).kill();
+    let mut node = site.start(Some("event.after_change"));
+    std::fs::write(site.setup.path("armed"), "").unwrap();
+    let disable = ["hook", "disable", "note", "--api", &site.api, "--token", TOKEN];
+    assert!(!flowhook(&disable).output().unwrap().status.success(), "nobody is left to answer");
+    crate::support::wait_for("the death", 30, || node.0.try_wait().unwrap());
+    let _node = site.start(None);
+    assert_eq!(site.run(&["hook", "show", "note"])["hook"]["enabled"], false, "the change is in force");
+    site.run(&["hook", "enable", "note"]);
+    let events = |filter: &str| {
+        let url = format!("{}/api/v1/events?limit=500&filter={filter}", site.api);
+        crate::support::http::get_json(&url)["items"].as_array().unwrap().clone()
+    };
+    let states = crate::support::wait_for("both states", 60, || {
+        let body = |event: &serde_json::Value| (event["body"]["state"].clone(), event["body"]["rev"].clone());
+        let states: Vec<_> = events("event.state.HOOK.*.*.note").iter().map(body).collect();
+        states.contains(&(json!("ENABLED"), json!(3))).then_some(states)
+    });
+    let of = |state: &str, rev: u64| (json!(state), json!(rev));
+    assert_eq!(states, [of("ENABLED", 1), of("DISABLED", 2), of("ENABLED", 3)], "{store}");
+    // The call that nobody was answered is told too, half a minute later.
+    let call = crate::support::wait_for("the call", 60, || {
+        events("event.api.flowhook.hook.disable.1").first().cloned()
+    });
+    assert_eq!((&call["body"]["code"], &call["body"]["success"]), (&json!(0), &json!(true)), "{call}");
 }
 
 /// The same while a server is killed that the node uses: at these points, and started again at once.

@@ -218,8 +218,11 @@ fn every_event_is_what_its_schema_says_and_is_followed_as_it_comes() {
         flowhook(&["events", "tail", "event.item.>", "-n", "1", "--api", &site.api, "-O", "json"]);
     let out = std::fs::File::create(&tail).unwrap();
     let mut tailing = Running(command.stdout(out).spawn().unwrap());
-    let hook = json!({ "subjects": ["event.item.>"], "kind": "rhai_code", "argument": "1" });
-    site.run(&["hook", "create", "x", &site.definition("x", &hook)]);
+    let args = ["hook", "create", "x", "-", "--api", &site.api, "--token", TOKEN];
+    let mut create = flowhook(&args).stdin(std::process::Stdio::piped()).spawn().unwrap();
+    let definition = "subjects = [\"event.item.>\"]\nkind = \"rhai_code\"\nargument = \"1\"\n";
+    std::io::Write::write_all(&mut create.stdin.take().unwrap(), definition.as_bytes()).unwrap();
+    assert!(create.wait().unwrap().success(), "TOML of standard input");
     site.run(&["settings", "set", "pools", "lan", r#"{ "members": ["10.0.0.0/8"] }"#]);
     wait_for("an item that is followed", 30, || {
         site.run(&["pubsub", "item", "publish", "-n", "news", r#"{"a":1}"#]);
@@ -235,6 +238,17 @@ fn every_event_is_what_its_schema_says_and_is_followed_as_it_comes() {
     for kind in ["api", "state", "item"] {
         are_what_their_schema_says(kind, events);
     }
+    // Who follows calls hears those of others, not that it asks for them.
+    let calls = site.setup.path("calls");
+    let mut command =
+        flowhook(&["events", "tail", "event.api.>", "-n", "1", "--api", &site.api, "-O", "json"]);
+    let mut tailing = Running(command.stdout(std::fs::File::create(&calls).unwrap()).spawn().unwrap());
+    wait_for("a call that is followed", 30, || {
+        site.run(&["settings", "set", "pools", "lan", r#"{ "members": ["10.0.0.0/9"] }"#]);
+        tailing.0.try_wait().unwrap()
+    });
+    let line: Value = serde_json::from_str(&std::fs::read_to_string(&calls).unwrap()).unwrap();
+    assert_eq!(line["subject"], "event.api.flowhook.pool.update.1");
     // What calls are named after follows from their routes.
     let subjects: Vec<&str> = events.iter().map(|event| event["subject"].as_str().unwrap()).collect();
     for subject in [

@@ -24,7 +24,7 @@ pub(super) enum HookCommand {
     Create {
         /// Its name
         name: String,
-        /// Its definition: a TOML or JSON file; - reads JSON from standard input
+        /// Its definition: a TOML or JSON file; - reads either from standard input
         file: PathBuf,
         /// Only check it, and tell for how many events on record it would run
         #[arg(long)]
@@ -50,7 +50,7 @@ pub(super) enum HookCommand {
     Update {
         /// Which
         name: String,
-        /// Its definition: a TOML or JSON file; - reads JSON from standard input
+        /// Its definition: a TOML or JSON file; - reads either from standard input
         file: PathBuf,
         /// Change only what the file names
         #[arg(short, long)]
