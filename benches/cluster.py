@@ -1,6 +1,7 @@
 """Measures a cluster of real programs: cluster.py PROGRAM TRACE"""
 
 import base64
+import concurrent.futures
 import http.server
 import json
 import os
@@ -232,19 +233,34 @@ def time_alerts(cluster):
 
 
 def take_over(cluster, packets):
-    """Seconds from the death of an aggregator until the other answers for everything."""
+    """Seconds from the death of an aggregator until the other answers for everything.
+
+    The trace came faster than time passes, so no state of it has been put away yet: the other goes through
+    all of it again. Takeovers in real time are tests/takeover.rs's.
+    """
     start = time.monotonic()
     os.kill(cluster.pid("aggregator-1"), signal.SIGKILL)
+    missed, whole = threading.Event(), []
 
-    def state():
-        """Whether something is missing, and the trace's packets."""
+    def ask():
+        """Notes whether something is missing, or when the answer came that lacks nothing."""
         answer = cluster.ask("interfaces", cluster.api + 1)
-        return answer and (bool(answer.get("missing")), cluster.packets("load", cluster.api + 1))
+        if answer and answer.get("missing"):
+            missed.set()
+        elif answer and missed.is_set():
+            counted = [row["stats"]["packets"] for row in answer["items"] if row["name"] == "load"]
+            if counted == [packets]:
+                whole.append(time.monotonic())
 
-    # The dead one's partitions are its own until its leases have run out.
-    wait("the dead one to be missed", lambda: (state() or [False])[0])
-    _, done = wait("the other to know everything", lambda: state() == (False, packets))
-    return done - start
+    # An answer takes seconds while somebody does not give his share: questions overlap.
+    with concurrent.futures.ThreadPoolExecutor(max_workers=32) as questions:
+        until = start + PATIENCE_S
+        while not whole and time.monotonic() < until:
+            questions.submit(ask)
+            time.sleep(0.2)
+    if not whole:
+        sys.exit("the other aggregator did not take over")
+    return min(whole) - start
 
 
 def catch_up(cluster, packets):
@@ -305,7 +321,7 @@ def main():
                 measured("from a packet to the webhook, p99", slow, "s", 4)
             else:
                 print("SKIPPED: a live capture needs root")
-            measured("takeover after a kill", take_over(cluster, packets), "s", 15)
+            measured("takeover after a kill, the whole trace gone through again", take_over(cluster, packets), "s")
             measured("catching up after an outage", seconds / catch_up(cluster, packets), "times real time", 5, False)
     failed = False
     print("\n| what | measured | goal |\n|---|---|---|")
