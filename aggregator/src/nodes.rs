@@ -163,12 +163,9 @@ mod tests {
             node: "n".into(),
             site: "s".into(),
             role: "collector".into(),
-            group: String::new(),
             run,
-            partitions: 0,
-            leaves: false,
-            before: String::new(),
             sent: at(sent),
+            ..Heartbeat::default()
         }
     }
 

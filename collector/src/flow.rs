@@ -12,6 +12,7 @@ mod holes;
 pub(crate) mod index;
 pub mod key;
 mod macs;
+mod marks;
 pub mod names;
 mod opening;
 mod pages;

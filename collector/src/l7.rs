@@ -147,6 +147,7 @@ mod nintendo;
 mod nntp;
 mod noe;
 mod ntp;
+mod numbers;
 mod oicq;
 mod onc_rpc;
 mod ookla;
@@ -260,6 +261,8 @@ use std::net::IpAddr;
 use shared::model::flow::L7Info;
 use shared::model::status::{FlowStatus, StatusBits};
 use shared::model::{AppCategory, Breed, L4};
+
+use numbers::{be16, be32, le16, le32};
 
 pub use all::DISSECTORS;
 pub use ports::{by_l4, guess_by_port, is_standard_port, is_well_formed};
@@ -388,24 +391,4 @@ fn judge(well_formed: bool, status: &mut StatusBits) {
 /// Nothing to read beyond the protocol's name.
 fn name_only(_: &[u8], _: &L7Context, _: &mut L7Info, _: &mut StatusBits) -> Want {
     Want::Nothing
-}
-
-/// Big-endian 16 bits at `at`.
-fn be16(bytes: &[u8], at: usize) -> Option<u16> {
-    bytes.get(at..)?.first_chunk().map(|raw| u16::from_be_bytes(*raw))
-}
-
-/// Big-endian 32 bits at `at`.
-fn be32(bytes: &[u8], at: usize) -> Option<u32> {
-    bytes.get(at..)?.first_chunk().map(|raw| u32::from_be_bytes(*raw))
-}
-
-/// Little-endian 16 bits at `at`.
-fn le16(bytes: &[u8], at: usize) -> Option<u16> {
-    bytes.get(at..)?.first_chunk().map(|raw| u16::from_le_bytes(*raw))
-}
-
-/// Little-endian 32 bits at `at`.
-fn le32(bytes: &[u8], at: usize) -> Option<u32> {
-    bytes.get(at..)?.first_chunk().map(|raw| u32::from_le_bytes(*raw))
 }

@@ -54,6 +54,19 @@ type Row = (&'static str, &'static str, &'static str, &'static [(&'static str, &
 
 const TEXT_IS_OURS: &str = "what is said is the line of the seed, escaped as the service wants it";
 
+/// How ours differs for Slack, by webhook and by its API.
+const SLACK: &[(&str, &str)] = &[
+    ("content-type", "theirs names UTF-8, which JSON always is (RFC 8259 §8.1)"),
+    (".text", TEXT_IS_OURS),
+    (".attachments", "theirs puts the text into an attachment, which Slack calls legacy"),
+    (".username", "ours has the severity after the name, as ntopng's"),
+    (".icon_emoji", "ours shows the severity as ntopng's"),
+    (".mrkdwn", "text from the network is no markup"),
+    (".parse", "names in text from the network are not looked up"),
+    (".link_names", "names in text from the network call nobody"),
+    (".unfurl_", "links in text from the network are not unfolded"),
+];
+
 const ROWS: [Row; 8] = [
     (
         "discord",
@@ -72,33 +85,13 @@ const ROWS: [Row; 8] = [
         "slack",
         "webhook_url = 'URL/services/T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ'\nsender_username = 'flowhook'",
         "",
-        &[
-            ("content-type", "theirs names UTF-8, which JSON always is (RFC 8259 §8.1)"),
-            (".text", TEXT_IS_OURS),
-            (".attachments", "theirs puts the text into an attachment, which Slack calls legacy"),
-            (".username", "ours has the severity after the name, as ntopng's"),
-            (".icon_emoji", "ours shows the severity as ntopng's"),
-            (".mrkdwn", "text from the network is no markup"),
-            (".parse", "names in text from the network are not looked up"),
-            (".link_names", "names in text from the network call nobody"),
-            (".unfurl_", "links in text from the network are not unfolded"),
-        ],
+        SLACK,
     ),
     (
         "slack-api",
         "token = 'xoxb-1234-1234-4ddbc191d40ee098cbaae6f3523ada2d'\nurl = 'URL/api'\nsender_username = 'flowhook'",
         "channel = '#general'",
-        &[
-            ("content-type", "theirs names UTF-8, which JSON always is (RFC 8259 §8.1)"),
-            (".text", TEXT_IS_OURS),
-            (".attachments", "theirs puts the text into an attachment, which Slack calls legacy"),
-            (".username", "ours has the severity after the name, as ntopng's"),
-            (".icon_emoji", "ours shows the severity as ntopng's"),
-            (".mrkdwn", "text from the network is no markup"),
-            (".parse", "names in text from the network are not looked up"),
-            (".link_names", "names in text from the network call nobody"),
-            (".unfurl_", "links in text from the network are not unfolded"),
-        ],
+        SLACK,
     ),
     (
         "mattermost",

@@ -1,7 +1,5 @@
 //! Who is there, and who has gone, by words and by silence.
 
-use shared::model::Timestamp;
-
 use super::*;
 
 fn at(seconds: u64) -> Duration {
@@ -13,12 +11,8 @@ fn beat(role: &str, node: &str, run: u64) -> Heartbeat {
         node: node.to_owned(),
         site: "s".to_owned(),
         role: role.to_owned(),
-        group: String::new(),
         run,
-        partitions: 0,
-        leaves: false,
-        before: String::new(),
-        sent: Timestamp::ZERO,
+        ..Heartbeat::default()
     }
 }
 

@@ -7,7 +7,8 @@ use shared::model::flow::{ExportInfo, TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN};
 use shared::model::status::FlowStatus;
 use shared::model::{TcpState, Timestamp};
 
-use super::state::{Direction, Flow, Marks};
+use super::marks::Marks;
+use super::state::{Direction, Flow};
 use crate::ingest::{CollectedFlow, Counters};
 
 /// Of a collected flow, what packets would not have told. Directions are the flow's: client to

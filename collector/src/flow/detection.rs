@@ -7,8 +7,9 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::early::{Early, Span, Turn};
 use super::expected::Expected;
+use super::marks::Marks;
 use super::names::Names;
-use super::state::{Extra, Flow, Marks};
+use super::state::{Extra, Flow};
 use super::tcp::Segment;
 use crate::decode::Packet;
 use crate::l7::{self, L7Context, L7State, Verdict};

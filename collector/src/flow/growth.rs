@@ -5,7 +5,8 @@
 //! is new.
 
 use super::event::FlowIndex;
-use super::state::{Direction, Flow, Marks};
+use super::marks::Marks;
+use super::state::{Direction, Flow};
 
 /// What a flow has counted since the last summary.
 #[derive(Clone, Copy, Debug, Default)]

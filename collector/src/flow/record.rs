@@ -6,8 +6,9 @@ use shared::model::flow::{DirectionCounters, FlowSide, L7Info};
 use shared::model::pool::Mac;
 use shared::model::{FlowEnd, FlowRecord, LocalNetworks};
 
+use super::marks::Marks;
 use super::names::Name;
-use super::state::{Flow, Marks};
+use super::state::Flow;
 
 /// What a record needs besides the flow.
 #[derive(Clone, Copy, Debug)]

@@ -5,7 +5,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use shared::model::status::FlowStatus;
 use shared::model::{L4, L7Source};
 
-use super::state::{Flow, Marks};
+use super::marks::Marks;
+use super::state::Flow;
 use crate::decode::{Fragment, Packet};
 use crate::l7::{self, ProtocolId, entropy};
 

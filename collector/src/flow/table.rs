@@ -12,12 +12,13 @@ use super::holes::Holes;
 use super::index::Index;
 use super::key::FlowKey;
 use super::macs::Macs;
+use super::marks::Marks;
 use super::names::Names;
 use super::pages::ask_for_large;
 use super::prefetch::prefetch_all;
 use super::record::RecordContext;
 use super::remarks;
-use super::state::{Flow, Marks};
+use super::state::Flow;
 use super::tcp;
 use crate::decode::Packet;
 use crate::l7::apps::AppTable;
@@ -377,21 +378,6 @@ impl FlowTable {
         if let Some(wheel) = &mut self.wheel {
             wheel.set(place, at);
         }
-    }
-}
-
-impl Flow {
-    /// Tells `protocolDetected`; true when it had not been told before.
-    pub fn take_detection(&mut self) -> bool {
-        let told = self.marks.has(Marks::DETECTED);
-        self.marks.set(Marks::DETECTED, true);
-        !told
-    }
-
-    /// Tells the status; the bits at the last invocation when they differ from now.
-    pub fn take_status_change(&mut self) -> Option<u64> {
-        let old = std::mem::replace(&mut self.status_told, self.status);
-        (self.status != old).then_some(old)
     }
 }
 

@@ -224,7 +224,7 @@ fn flows_have_the_settings_of_the_first_override_that_fits_a_side() {
 
 #[test]
 fn each_interval_ends_once() {
-    let base = common_divisor(120, 90);
+    let base = reload::common_divisor(120, 90);
     assert_eq!(base, 30);
     let at = |interval| (1..=12).filter(|t| due(*t, base, interval)).map(|t| t * 30).collect::<Vec<_>>();
     assert_eq!(at(120), [120, 240, 360]);

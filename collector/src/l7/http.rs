@@ -1,5 +1,6 @@
 //! HTTP/1 heads (RFC 9112), and what they lead to: tunnels, proxies, WebSocket, HTTP/2.
 
+mod program;
 pub(super) mod risks;
 mod words;
 

@@ -6,7 +6,7 @@ use super::WireError;
 use crate::model::Timestamp;
 
 /// A word of one role of a process.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Heartbeat {
     /// Name of the node.
     pub node: String,

@@ -26,12 +26,9 @@ fn word(node: &str, role: &str, run: u64) -> Heartbeat {
         node: node.to_owned(),
         site: "s".to_owned(),
         role: role.to_owned(),
-        group: String::new(),
         run,
-        partitions: 0,
-        leaves: false,
-        before: String::new(),
         sent: SystemClock.now(),
+        ..Heartbeat::default()
     }
 }
 

@@ -137,12 +137,9 @@ async fn of_two_aggregators_one_tells_that_a_node_has_gone_without_a_word() {
         node: "c".to_owned(),
         site: "s".to_owned(),
         role: "collector".to_owned(),
-        group: String::new(),
         run: 7,
-        partitions: 0,
-        leaves: false,
-        before: String::new(),
         sent: SystemClock.now(),
+        ..Heartbeat::default()
     };
     let say = async |word: Heartbeat| {
         bus.publish(&Subjects::default().heartbeat("c"), word.encode()).await.unwrap();

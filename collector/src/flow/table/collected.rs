@@ -7,8 +7,9 @@ use super::{FlowEvent, FlowIndex, FlowTable};
 use crate::decode::Packet;
 use crate::flow::collected::Collected;
 use crate::flow::expiry::Wheel;
+use crate::flow::marks::Marks;
 use crate::flow::opening::Opening;
-use crate::flow::state::{Flow, Marks};
+use crate::flow::state::Flow;
 use crate::ingest::CollectedFlow;
 use crate::l7::ProtocolId;
 

@@ -4,8 +4,9 @@ use shared::model::{FlowEnd, Timestamp};
 
 use super::FlowTable;
 use crate::flow::event::{FlowEvent, FlowIndex};
+use crate::flow::marks::Marks;
 use crate::flow::prefetch::prefetch_all;
-use crate::flow::state::{Flow, Marks};
+use crate::flow::state::Flow;
 
 impl FlowTable {
     /// Moves time to `now` by at most one second that has timers, and tells what ended or is due.
