@@ -258,8 +258,13 @@ impl HookRunner {
                 if let Some(error) = started.result.error {
                     state.counts.errors += 1;
                     state.last_error = Some(error.to_string());
-                    self.failing.spend(started.result.cost);
+                    self.failing.spend(started.result.cost + OPERATIONS_OF_ERROR);
                     state.quarantine.failed(self.limits.quarantine_after, now);
+                    state.counts.quarantined += 1;
+                    self.quarantined.push(entry.script.meta().key.clone());
+                } else if state.run.is_none() {
+                    // Its `setup` does not want it to run.
+                    state.quarantine.succeeded();
                 }
             }
             let Some(run) = &mut state.run else { continue };

@@ -40,19 +40,24 @@ impl HookRunner {
                 states.push(state);
                 continue;
             }
-            let (mut run, mut last_error) = (None, None);
+            let (mut run, mut last_error, mut quarantine) = (None, None, Quarantine::default());
             if meta.kind == ScriptKind::Flow && enabled {
                 let started = self.engine.start(&entry.script, now);
                 asked
                     .extend(started.result.effects.into_iter().map(|effect| Asked { script: place, effect }));
-                last_error = started.result.error.as_ref().map(ToString::to_string);
-                errors.extend(started.result.error);
+                if let Some(error) = started.result.error {
+                    last_error = Some(error.to_string());
+                    errors.push(error);
+                    // Nothing of it can be called: it is left alone, and tried again later.
+                    quarantine.failed(1, now);
+                    self.quarantined.push(meta.key.clone());
+                }
                 run = started.run;
             }
             let interval_s = meta.periodic_update_seconds.unwrap_or(self.default_periodic_s);
             states.push(Hooked {
                 run,
-                quarantine: Quarantine::default(),
+                quarantine,
                 counts: ScriptCounts::default(),
                 budget: Budget::new(self.limits.operations_per_second),
                 suspect_until: None,
@@ -70,7 +75,7 @@ impl HookRunner {
         self.called = FlowHook::ALL.map(|hook| {
             let scripts = registry.scripts().iter().zip(states).enumerate();
             let called = |(_, (entry, state)): &(usize, (&Entry, &Hooked))| {
-                state.run.is_some() && entry.enabled(HookName::Flow(hook))
+                (state.run.is_some() || !state.quarantine.is_clean()) && entry.enabled(HookName::Flow(hook))
             };
             scripts.filter(called).map(|(place, _)| place).collect()
         });

@@ -158,6 +158,62 @@ fn ten_thousand_errors_a_second_are_a_quarantine() {
     assert_eq!(runner.take_counts().quarantined, ["wrong"]);
 }
 
+/// A script that fails until second 700.
+const FAILS_AT_FIRST: (&str, &str) = ("late", "if now < 700 { throw \"no\"; }");
+
+#[test]
+fn a_quarantined_script_is_tried_again_after_its_time() {
+    let mut runner = loaded(&setup(&[FAILS_AT_FIRST]));
+    flows(&mut runner, 0..1, 25);
+    flows(&mut runner, 599..600, 5);
+    let late = counts(&runner, "late");
+    assert_eq!((late.errors, late.calls, late.quarantined), (20, 20, 1));
+    flows(&mut runner, 601..602, 5);
+    let late = counts(&runner, "late");
+    assert_eq!(
+        (late.errors, late.calls, late.quarantined),
+        (21, 21, 2),
+        "once, and it is left alone for longer"
+    );
+    assert_eq!(runner.take_counts().quarantined, ["late", "late"]);
+    flows(&mut runner, 1700..1701, 5);
+    assert_eq!(counts(&runner, "late").calls, 21);
+    flows(&mut runner, 1900..1901, 5);
+    let late = counts(&runner, "late");
+    assert_eq!((late.errors, late.calls), (21, 26), "it works again");
+}
+
+#[test]
+fn a_reload_does_not_end_the_retry() {
+    let mut runner = loaded(&setup(&[FAILS_AT_FIRST]));
+    flows(&mut runner, 0..1, 25);
+    assert_eq!(counts(&runner, "late").quarantined, 1);
+    let (_, errors, _) = runner.reload(&setup(&[FAILS_AT_FIRST, ("more", "log(\"x\");")]), Timestamp::ZERO);
+    assert!(errors.is_empty(), "{errors:?}");
+    flows(&mut runner, 500..501, 5);
+    assert_eq!((counts(&runner, "late").calls, counts(&runner, "more").calls), (20, 5));
+    flows(&mut runner, 800..801, 5);
+    let late = counts(&runner, "late");
+    assert_eq!((late.errors, late.calls), (20, 25));
+}
+
+#[test]
+fn a_script_whose_setup_fails_is_left_alone_and_tried_again() {
+    let mut setup = setup(&[("odd", "")]);
+    let with =
+        |state: &str| format!("#{{ hooks: #{{ flowEnd: |now, config| log(\"x\") }}, setup: || {state} }}");
+    setup.sources[0].text = with("if now() < 700 { throw \"no\" } else { true }");
+    let (mut runner, errors, _) = HookRunner::load(&setup, 120, Timestamp::ZERO);
+    assert_eq!(errors.len(), 1);
+    assert_eq!(runner.take_counts().quarantined, ["odd"]);
+    flows(&mut runner, 0..600, 1);
+    assert_eq!(counts(&runner, "odd").calls, 0);
+    flows(&mut runner, 600..601, 5);
+    assert_eq!((counts(&runner, "odd").calls, counts(&runner, "odd").errors), (0, 1));
+    flows(&mut runner, 1801..1802, 5);
+    assert_eq!((counts(&runner, "odd").calls, counts(&runner, "odd").errors), (5, 1));
+}
+
 #[test]
 fn scripts_are_called_by_prio_and_only_on_interfaces_of_their_scope() {
     let of = |key: &str, more: &str| ScriptSource {

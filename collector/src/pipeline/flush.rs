@@ -42,7 +42,7 @@ impl Pipeline {
                 &self.parts.place,
                 "script_quarantined",
                 shared::model::Severity::Error,
-                format!("Script {script} failed too often and is no longer called"),
+                format!("Script {script} failed too often and is left alone for a while"),
                 to,
             );
             // Of several in one moment each is told.
