@@ -53,6 +53,9 @@ fn every_flow_has_its_hooks_in_order() {
         assert_eq!(hooks.iter().filter(|h| **h == "protocolDetected").count(), 1, "flow {id}: {hooks:?}");
         assert_eq!(hooks.iter().filter(|h| **h == "flowEnd").count(), 1, "flow {id}: {hooks:?}");
         assert_eq!(hooks.last(), Some(&"flowEnd"), "flow {id}: {hooks:?}");
+        let first = |hook: &str| hooks.iter().position(|h| *h == hook);
+        let updated = first("periodicUpdate").unwrap_or(hooks.len());
+        assert!(first("protocolDetected").unwrap() < updated, "flow {id}: {hooks:?}");
         for call in calls {
             let (old, status) = (&call["old"], &call["status"]);
             assert_eq!(call["hook"] == "statusChanged", old != status, "flow {id}: {call}");

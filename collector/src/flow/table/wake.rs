@@ -71,6 +71,12 @@ impl FlowTable {
             let ticks = u64::try_from(age / secs(config.periodic_s)).unwrap_or(0);
             if ticks as u16 != flow.ticks_told {
                 flow.ticks_told = ticks as u16;
+                // What the application says first is read however late it comes, but told it is before
+                // any update, once.
+                if !flow.marks.has(Marks::DETECTED) {
+                    flow.marks.set(Marks::DETECTED, true);
+                    events.push(FlowEvent::ProtocolDetected(place));
+                }
                 events.push(FlowEvent::PeriodicUpdate { flow: place, tick: ticks });
             }
             let next = (ticks as i64 + 1) * secs(config.periodic_s);

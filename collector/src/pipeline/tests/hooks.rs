@@ -42,6 +42,26 @@ impl Wire {
         self.pipeline.packets(&batch, &mut || None, &mut self.items);
     }
 
+    /// A TCP segment of the connection from port 51000 to port 9999; `numbers` are SEQ and ACK.
+    fn segment(&mut self, second: i64, from_client: bool, numbers: [u32; 2], flags: u8, payload: &[u8]) {
+        let mut ends = [([192, 168, 10, 1], 51_000_u16), ([192, 0, 2, 1], 9999)];
+        if !from_client {
+            ends.reverse();
+        }
+        let mut frame = vec![2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1, 8, 0, 0x45, 0];
+        frame.extend(u16::try_from(payload.len() + 40).unwrap().to_be_bytes());
+        frame.extend([0, 0, 0, 0, 64, 6, 0, 0]);
+        ends.iter().for_each(|(address, _)| frame.extend(address));
+        ends.iter().for_each(|(_, port)| frame.extend(port.to_be_bytes()));
+        numbers.iter().for_each(|number| frame.extend(number.to_be_bytes()));
+        frame.extend([0x50, flags, 1, 0, 0, 0, 0, 0]);
+        frame.extend(payload);
+        let mut batch = Batch::default();
+        let at = Timestamp::from_secs(START + second);
+        batch.push(at, capture::LinkType::ETHERNET, 0, frame.len() as u32, &frame);
+        self.pipeline.packets(&batch, &mut || None, &mut self.items);
+    }
+
     fn finish(&mut self, reason: FlowEnd) {
         self.pipeline.finish(reason, true, &mut || None, &mut self.items, &mut |_| {});
     }
@@ -96,6 +116,25 @@ fn a_long_flow_is_updated_each_interval_and_a_short_one_never_and_both_end_once(
     assert_eq!((of("51000", "end"), of("52000", "end")), (vec!["300".to_owned()], vec!["60".to_owned()]));
     assert!(of("52000", "update").is_empty());
     assert_eq!((of("51000", "detected").len(), of("52000", "detected").len()), (1, 1));
+}
+
+#[test]
+fn an_update_never_comes_before_detection() {
+    use shared::model::flow::{TCP_ACK, TCP_SYN};
+    let mut wire = Wire::new(TELL);
+    wire.segment(0, true, [100, 0], TCP_SYN, b"");
+    wire.segment(0, false, [500, 101], TCP_SYN | TCP_ACK, b"");
+    for second in (0..=300).step_by(30) {
+        wire.segment(second, true, [101, 501], TCP_ACK, b"");
+    }
+    wire.segment(310, true, [101, 501], TCP_ACK, b"GET / HTTP/1.1\r\nHost: example.org\r\n\r\n");
+    wire.segment(311, false, [501, 139], TCP_ACK, b"");
+    wire.finish(FlowEnd::EndOfFile);
+    let said = wire.said();
+    let hooks: Vec<&str> = said.iter().filter_map(|said| said.split(' ').nth(1)).collect();
+    assert_eq!(hooks, ["detected", "update", "update", "end"], "{said:?}");
+    let l7: Vec<String> = wire.records().iter().map(|flow| flow.l7.to_string()).collect();
+    assert_eq!(l7, ["HTTP"], "what it says at last is read");
 }
 
 #[test]
