@@ -320,7 +320,8 @@ impl AlertState {
         quiet.iter().filter_map(|key| self.quiet(key, now)).collect()
     }
 
-    /// A host went idle: all its alerts are released.
+    /// A host went idle: all its alerts are released. It costs as much as it has alerts: hosts go idle by
+    /// the hundred thousand.
     pub fn element_gone(
         &mut self,
         place: Place<'_>,
@@ -328,9 +329,13 @@ impl AlertState {
         value: &str,
         now: Timestamp,
     ) -> Vec<Transition> {
-        let gone = |key: &Key| key.is_at(place) && key.entity == entity && key.value == value;
-        self.pending.retain(|key, _| !gone(key));
-        self.release_where(gone, now)
+        let first = KeyRef::first_of(place, entity, value);
+        for key in key::of_element(&self.pending, first) {
+            self.pending.remove(&key);
+        }
+        let keys = key::of_element(&self.engaged, first);
+        let removed = keys.iter().filter_map(|key| self.engaged.remove(key));
+        removed.map(|engaged| released(engaged.alert, now)).collect()
     }
 
     /// Releases the alerts of elements of an entity that `gone` chooses by element, script and period.
@@ -360,20 +365,7 @@ impl AlertState {
 
     /// Engaged alerts of one element, as its scripts see them.
     pub fn current(&self, place: Place<'_>, entity: Entity, value: &str) -> Vec<CurrentAlert> {
-        if self.engaged.is_empty() {
-            return Vec::new();
-        }
-        let start = Key {
-            site: place.site.to_owned(),
-            ifid: place.ifid,
-            entity,
-            value: value.to_owned(),
-            alert_type: String::new(),
-            script: String::new(),
-            granularity: Granularity::Aperiodic,
-        };
-        let of_element =
-            |(key, _): &(&Key, &Engaged)| key.is_at(place) && key.entity == entity && key.value == value;
+        let first = KeyRef::first_of(place, entity, value);
         let shown = |(_, Engaged { alert, .. }): (&Key, &Engaged)| CurrentAlert {
             alert_type: alert.alert_type.clone(),
             script: alert.script.clone(),
@@ -382,7 +374,7 @@ impl AlertState {
             message: alert.message.clone(),
             engaged_at: alert.tstamp.secs(),
         };
-        self.engaged.range(start..).take_while(of_element).map(shown).collect()
+        key::range_of(&self.engaged, first).map(shown).collect()
     }
 
     fn release_where(&mut self, gone: impl Fn(&Key) -> bool, now: Timestamp) -> Vec<Transition> {

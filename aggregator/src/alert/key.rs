@@ -2,6 +2,8 @@
 
 use std::borrow::Borrow;
 use std::cmp::Ordering;
+use std::collections::BTreeMap;
+use std::ops::Bound;
 
 use shared::model::{Alert, Entity, Granularity};
 
@@ -48,6 +50,34 @@ pub(super) struct KeyRef<'a> {
     pub alert_type: &'a str,
     pub script: &'a str,
     pub granularity: Granularity,
+}
+
+impl<'a> KeyRef<'a> {
+    /// Where the alerts of an element begin.
+    pub fn first_of(place: Place<'a>, entity: Entity, value: &'a str) -> Self {
+        let Place { site, ifid } = place;
+        Self { site, ifid, entity, value, alert_type: "", script: "", granularity: Granularity::Aperiodic }
+    }
+
+    fn is_of_same_element(&self, other: &KeyRef<'_>) -> bool {
+        let element = |key: &KeyRef<'_>| (key.ifid, key.entity);
+        element(self) == element(other) && self.value == other.value && self.site == other.site
+    }
+}
+
+/// What a map has of the element whose alerts begin at `first`.
+pub(super) fn range_of<'a, T>(
+    map: &'a BTreeMap<Key, T>,
+    first: KeyRef<'a>,
+) -> impl Iterator<Item = (&'a Key, &'a T)> {
+    let from: &(dyn AsKey + 'a) = &first;
+    let range = map.range::<dyn AsKey + 'a, _>((Bound::Included(from), Bound::Unbounded));
+    range.take_while(move |(key, _)| key.as_key().is_of_same_element(&first))
+}
+
+/// The keys of these.
+pub(super) fn of_element<T>(map: &BTreeMap<Key, T>, first: KeyRef<'_>) -> Vec<Key> {
+    range_of(map, first).map(|(key, _)| key.clone()).collect()
 }
 
 /// A key, owned or borrowed.

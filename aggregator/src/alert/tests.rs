@@ -179,6 +179,38 @@ fn a_run_releases_only_what_it_could_have_triggered() {
 }
 
 #[test]
+fn a_host_that_goes_idle_costs_its_own_alerts_alone() {
+    let mut state = AlertState::new(5, Vec::new());
+    let damping = Damping { engage_after: 2, ..AT_ONCE };
+    for host in 0..50_000 {
+        assert!(trigger(&mut state, &format!("10.{host}"), 1.0, 60).is_some());
+        let waits = state.trigger(
+            &AlertRequest::default(),
+            &meta(),
+            &subject(&format!("11.{host}")),
+            G,
+            at(60),
+            &damping,
+        );
+        assert!(waits.is_none());
+    }
+    // Going through what others have would be 10^10 looks.
+    let watch = shared::clock::Stopwatch::start();
+    for host in 0..100_000 {
+        assert!(state.element_gone(HERE, Entity::Host, &format!("12.{host}"), at(120)).is_empty());
+    }
+    assert!(watch.elapsed().as_secs() < 10, "{:?}", watch.elapsed());
+    let [Transition::Release(alert)] = &state.element_gone(HERE, Entity::Host, "10.7", at(120))[..] else {
+        panic!("its own is released");
+    };
+    assert_eq!((alert.entity_value.as_str(), state.len(), state.pending.len()), ("10.7", 49_999, 50_000));
+    assert!(state.element_gone(HERE, Entity::Host, "11.7", at(120)).is_empty());
+    assert_eq!(state.pending.len(), 49_999, "nor does it wait for more runs");
+    let elsewhere = Place { site: "s", ifid: 2 };
+    assert!(state.element_gone(elsewhere, Entity::Host, "10.8", at(120)).is_empty());
+}
+
+#[test]
 fn one_shot_alerts_of_one_run_are_told_apart() {
     let state = AlertState::default();
     let store =
