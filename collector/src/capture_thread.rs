@@ -25,6 +25,10 @@ use crate::report::{CollectorReport, Drops};
 use crate::script_answer::ScriptAnswer;
 use crate::shards::{Answer, Outlet, Stop};
 
+mod steps;
+
+use steps::Steps;
+
 /// Items handed over at once at most; smaller when the source is idle.
 const ITEMS_PER_BATCH: usize = 256;
 
@@ -85,6 +89,8 @@ struct CaptureThread {
     up: bool,
     /// Batches of a file since its progress was told.
     untold: u32,
+    /// What the packets' clock has shown, and the system's.
+    steps: [Steps; 2],
 }
 
 impl CaptureThread {
@@ -151,6 +157,7 @@ impl CaptureThread {
             watched: Stopwatch::start(),
             up: true,
             untold: 0,
+            steps: Default::default(),
         }
     }
 
@@ -167,8 +174,11 @@ impl CaptureThread {
             self.reload_scripts(live);
             batch.clear();
             let state = self.source.next_batch(&mut batch);
-            self.process(&batch, live, &mut pace);
-            match state.and_then(|state| self.watch(live).map(|()| state)) {
+            let stepped = if live { self.stepped(&batch) } else { Ok(()) };
+            if stepped.is_ok() {
+                self.process(&batch, live, &mut pace);
+            }
+            match state.and_then(|state| stepped.and_then(|()| self.watch(live)).map(|()| state)) {
                 Ok(SourceState::More) => {}
                 Ok(SourceState::Idle) => self.tick(),
                 Ok(SourceState::End) => {
@@ -217,6 +227,17 @@ impl CaptureThread {
                 totals.progress = self.source.progress();
             }
         }
+    }
+
+    /// Fails when a clock was set back: in time that was counted already, nothing would be told until it
+    /// has passed again.
+    fn stepped(&mut self, batch: &Batch) -> Result<(), CaptureError> {
+        let shown = match batch.descs().last() {
+            Some(last) => self.steps[0].shown(last.ts),
+            None => self.steps[1].shown(self.clock.now()),
+        };
+        let failed = |seconds| CaptureError::ClockSetBack { name: self.place.interface.clone(), seconds };
+        shown.map_or(Ok(()), |seconds| Err(failed(seconds)))
     }
 
     /// The wire is silent: the wall clock moves event time on, a little behind, so that packets

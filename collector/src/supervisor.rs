@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
-use shared::backoff::{Backoff, unit_random};
+use shared::backoff::unit_random;
 use shared::bus::{Message, SharedBus};
 use shared::clock::SharedClock;
 use shared::model::{LocalNetworks, Severity};
@@ -17,11 +17,12 @@ use tokio::sync::watch;
 
 use crate::capture::{self, CaptureError, Progress};
 use crate::config::CollectorConfig;
-use crate::flow_alert::{self, Place};
+use crate::flow_alert::Place;
 use crate::interface::{FlowSink, InterfaceActor, InterfaceArgs, InterfaceMessage, InterfaceTotals};
 use crate::metrics;
 use crate::report::CollectorReport;
 
+mod failed;
 mod questions;
 
 /// How often to look for the device of an interface that has gone away.
@@ -321,8 +322,10 @@ impl SupervisorState {
         let slot = &mut self.slots[place];
         slot.actor = None;
         let from_file = !slot.args.interface.files.is_empty();
-        let (capture_failed, opened) =
-            slot.args.totals.lock().map_or((false, false), |t| (t.failure.is_some(), t.opened));
+        let (failure, opened) =
+            slot.args.totals.lock().map_or((None, false), |t| (t.failure.clone(), t.opened));
+        let capture_failed = failure.is_some();
+        let set_back = matches!(failure.as_deref(), Some(CaptureError::ClockSetBack { .. }));
         if self.stopping || error.is_none() || (from_file && capture_failed) {
             slot.done = true;
             if self.slots.iter().all(|slot| slot.done) {
@@ -351,46 +354,17 @@ impl SupervisorState {
         };
         // The timer runs by itself.
         drop(myself.send_after(wait, move || CollectorMessage::Restart(place)));
-        // A device that stays away has been told of when it went.
-        let told = std::mem::replace(&mut slot.args.resumes, true);
-        if told && !opened {
+        if set_back {
+            let text = format!("{error}; the capture begins anew");
+            self.tell(place, "clock_stepped", Severity::Warning, text).await;
             return Ok(());
         }
-        let alert = flow_alert::interface_alert(
-            &slot.args.place,
-            "capture_failed",
-            Severity::Error,
-            format!("Capture on interface {} failed: {error}", slot.args.place.interface),
-            self.deps.clock.now(),
-        );
-        let (bus, subjects) = (Arc::clone(&self.deps.bus), self.deps.subjects.clone());
-        let (sender, items) = tokio::sync::mpsc::channel(1);
-        tokio::spawn(crate::publisher::run(bus, subjects, false, items, None));
-        let _ = sender.send(vec![crate::pipeline::Item::Alert(Box::new(alert))]).await;
-        Ok(())
-    }
-}
-
-impl Slot {
-    /// When to try a failed capture again: 1 s, doubling, at most 60 s; from the start again after
-    /// it has worked for a minute.
-    fn next_try(&mut self, now: shared::model::Timestamp, seed: u64) -> Duration {
-        let worked = now.since(self.started_at) > 60 * shared::model::time::NS_PER_S;
-        self.failures = if worked { 1 } else { self.failures + 1 };
-        let backoff = Backoff { base: Duration::from_secs(1), cap: Duration::from_secs(60) };
-        backoff.wait(self.failures, unit_random(seed ^ u64::from(self.failures)))
-    }
-
-    /// Keeps what the ended run did, and counts what was lost with it.
-    fn keep_totals(&self) {
-        if let Ok(mut totals) = self.args.totals.lock() {
-            totals.shard(0).error("interface_restarts", 1);
-            for ended in std::mem::take(&mut totals.current) {
-                totals.before.add(&ended);
-            }
-            totals.live_flows.clear();
-            totals.opened = false;
-            totals.failure = None;
+        // A device that stays away has been told of when it went.
+        let told = std::mem::replace(&mut slot.args.resumes, true);
+        if !told || opened {
+            let text = format!("Capture on interface {} failed: {error}", slot.args.place.interface);
+            self.tell(place, "capture_failed", Severity::Error, text).await;
         }
+        Ok(())
     }
 }

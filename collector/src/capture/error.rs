@@ -107,6 +107,14 @@ pub enum CaptureError {
         /// What libpcap says.
         cause: String,
     },
+    /// Time went back: what is counted from now on would fall into intervals that are closed.
+    #[error("the clock of interface {name} went back by {seconds} s")]
+    ClockSetBack {
+        /// Interface name.
+        name: String,
+        /// By how much.
+        seconds: i64,
+    },
     /// The capture filter does not compile.
     #[error("invalid capture filter '{filter}': {cause}")]
     Filter {
@@ -128,6 +136,7 @@ impl CaptureError {
             | Self::Renamed { .. }
             | Self::NotPermitted { .. }
             | Self::Live { .. } => "capture_interface",
+            Self::ClockSetBack { .. } => "clock_stepped",
             Self::Filter { .. } => "capture_filter",
             _ => "capture_file",
         }

@@ -20,8 +20,13 @@ struct Scripted {
     up: Vec<Result<bool, CaptureError>>,
 }
 
+/// A time in the future: it is later than what the interface begins with.
+const NOON: i64 = 4_000_000_000;
+
 enum Round {
     Packets(usize),
+    /// Packets at so many seconds of a clock.
+    At(i64),
     Fails,
     Panics,
 }
@@ -33,6 +38,11 @@ impl PacketSource for Scripted {
             Some(Round::Packets(count)) => {
                 let now = SystemClock::shared().now();
                 (0..count).for_each(|_| batch.push(now, LinkType::ETHERNET, 0, 60, &[0; 60]));
+                Ok(SourceState::More)
+            }
+            Some(Round::At(second)) => {
+                let at = Timestamp::from_secs(NOON + second);
+                (0..10).for_each(|_| batch.push(at, LinkType::ETHERNET, 0, 60, &[0; 60]));
                 Ok(SourceState::More)
             }
             Some(Round::Fails) => Err(removed()),
@@ -177,6 +187,31 @@ fn down_and_up_are_told_once_and_removal_is_the_end() {
     assert!(matches!(result, Err(CaptureError::Removed { .. })));
     assert_eq!(alerts(&items), ["interface_down", "interface_up"]);
     assert_eq!(report.errors["capture_interface"], 1);
+}
+
+#[test]
+fn a_capture_whose_clock_is_set_back_ends_and_what_it_counted_goes_out_once() {
+    let clock = |seconds: &[i64]| {
+        let mut rounds: Vec<Round> = seconds.iter().map(|second| Round::At(*second)).collect();
+        rounds.push(Round::Fails);
+        rounds.reverse();
+        captured(vec![Scripted { rounds, ..Scripted::default() }], &Stop::default())
+    };
+    let (result, items, report) = clock(&[7200, 7201, 7202, 3600, 3601, 3602, 3603]);
+    let Err(CaptureError::ClockSetBack { seconds, .. }) = result else { panic!("{result:?}") };
+    // Two more batches are counted as now, until it is sure.
+    assert_eq!((seconds, report.packets, report.errors["clock_stepped"]), (3600, 50, 1));
+    let deltas = deltas(&items);
+    assert_eq!(deltas.iter().map(|delta| delta.interface.counters.packets).sum::<u64>(), 50);
+    assert!(deltas.iter().all(|delta| !delta.end_of_stream), "it goes on");
+    // A day forward is followed, and then back again is as above.
+    let (result, items, _) = clock(&[0, 1, 86_400, 86_401]);
+    assert!(matches!(result, Err(CaptureError::Removed { .. })));
+    assert_eq!(self::deltas(&items).last().unwrap().watermark.secs(), NOON + 86_401);
+    let (result, ..) = clock(&[0, 1, 86_400, 86_401, 3, 4, 5]);
+    assert!(matches!(result, Err(CaptureError::ClockSetBack { seconds: 86_396, .. })), "{result:?}");
+    let (result, ..) = clock(&[0, 1, 86_400, 2, 3, 86_401]);
+    assert!(matches!(result, Err(CaptureError::Removed { .. })), "two that agree are not enough");
 }
 
 fn asked(count: usize) -> (Vec<Answer>, std::sync::mpsc::Receiver<serde_json::Value>) {
