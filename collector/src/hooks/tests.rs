@@ -200,9 +200,9 @@ fn a_reload_does_not_end_the_retry() {
 #[test]
 fn a_script_whose_setup_fails_is_left_alone_and_tried_again() {
     let mut setup = setup(&[("odd", "")]);
-    let with =
-        |state: &str| format!("#{{ hooks: #{{ flowEnd: |now, config| log(\"x\") }}, setup: || {state} }}");
-    setup.sources[0].text = with("if now() < 700 { throw \"no\" } else { true }");
+    setup.sources[0].text = "#{ hooks: #{ flowEnd: |now, config| log(\"x\") },
+        setup: || if now() < 700 { throw \"no\" } else { true } }"
+        .to_owned();
     let (mut runner, errors, _) = HookRunner::load(&setup, 120, Timestamp::ZERO);
     assert_eq!(errors.len(), 1);
     assert_eq!(runner.take_counts().quarantined, ["odd"]);
