@@ -178,6 +178,7 @@ impl Node {
             clock: Arc::clone(&clock),
             source: source.clone(),
             owner: owner.clone(),
+            answers: roles.aggregator,
             config: config.events.clone(),
         };
         let (events, telling) = Emitter::start_held(outlet);

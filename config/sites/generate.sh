@@ -17,6 +17,7 @@ site=$1 hub=$2 dir=$3
 [[ $site =~ ^[A-Za-z0-9_-]{1,32}$ ]] || fail "SITE: '$site' is not made of letters, digits, - and _"
 [[ $hub =~ ^(nats|nats-leaf|tls|ws|wss)://[^[:space:]\"\']+$ ]] || fail "HUB: '$hub' is no URL such as nats-leaf://site:PASSWORD@hub:7422"
 [ ! -e "$dir" ] || fail "FOLDER: $dir is there"
+[[ $dir != *[[:cntrl:]\"\'\\\$\`]* ]] || fail "FOLDER: '$dir' has a character that means something in a configuration"
 
 umask 077
 mkdir -p "$dir"
@@ -36,7 +37,8 @@ if ! $own_aggregator; then
 fi
 {
   echo "FLOWHOOK_SITE=$site"
-  echo "FLOWHOOK_HUB_URL=$hub"
+  # Quoted: a password may hold what means something to a shell.
+  echo "FLOWHOOK_HUB_URL='$hub'"
   echo "FLOWHOOK_NATS_LISTEN=127.0.0.1:4222"
   echo "FLOWHOOK_NATS_STORE=/var/lib/nats"
   # A password of digits alone would be a number to nats-server.

@@ -159,6 +159,7 @@ async fn through_the_outbox(goals: &mut Goals, nats: Option<&NatsServer>, events
         clock: SystemClock::shared(),
         owner: "n1".to_owned(),
         source: "/bench/n".to_owned(),
+        answers: true,
         config: EventsConfig::default(),
     });
     let watch = Stopwatch::start();

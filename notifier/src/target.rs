@@ -96,6 +96,17 @@ impl Targets {
         self.among(found).map_err(DeliveryError::permanent)
     }
 
+    /// Refuses a host that another, a proxy, is to connect to: which of its addresses that one takes is not
+    /// known, so every address known here must be allowed. A network that reaches the world through a proxy
+    /// need not know its names; one that is not known here passes.
+    ///
+    /// # Errors
+    /// Which address is refused.
+    pub async fn check_by_another(&self, host: &str, port: u16) -> Result<(), DeliveryError> {
+        let Ok(mut found) = tokio::net::lookup_host((host, port)).await else { return Ok(()) };
+        found.try_for_each(|address| self.check(address.ip())).map_err(DeliveryError::permanent)
+    }
+
     /// Those of `found` that may be connected to.
     ///
     /// # Errors
@@ -235,6 +246,10 @@ mod tests {
         assert!(matches!(none.resolve("localhost", 1).await, Err(DeliveryError::Permanent { .. })));
         assert!(matches!(none.resolve("no-such-host.invalid", 1).await, Err(DeliveryError::Retry { .. })));
         assert!(!Targets::any().resolve("localhost", 1).await.unwrap().is_empty());
+        let refused = none.check_by_another("localhost", 1).await;
+        assert!(matches!(refused, Err(DeliveryError::Permanent { .. })), "{refused:?}");
+        assert_eq!(none.check_by_another("no-such-host.invalid", 1).await, Ok(()));
+        assert_eq!(Targets::any().check_by_another("localhost", 1).await, Ok(()));
     }
 
     #[test]

@@ -14,6 +14,14 @@ fn generate(args: &[&str]) -> Output {
     Command::new(script).args(args).output().unwrap()
 }
 
+/// The server of a folder, started as the generator says.
+fn server(program: &std::ffi::OsStr, site: &Path) -> Command {
+    let mut shell = Command::new("sh");
+    shell.args(["-ec", "set -a; . \"$1/nats.env\"; set +a; exec \"$0\" $2 -c \"$1/site.conf\""]);
+    shell.arg(program).arg(site);
+    shell
+}
+
 /// What a file of the folder holds, with each `from` made `to`, written back.
 fn edit(folder: &Path, file: &str, changes: &[(&str, &str)]) -> String {
     let path = folder.join(file);
@@ -46,10 +54,9 @@ fn a_generated_site_of_collectors_is_served_by_the_hub() {
     assert!(String::from_utf8_lossy(&made.stdout).contains("own_aggregator = false"));
     let (port, store) = (free_port(), dir.path().join("nats"));
     let port = port.to_string();
-    let environment = edit(&site, "nats.env", &[("4222", &port), ("/var/lib/nats", text(&store))]);
-    let variables = environment.lines().map(|line| line.split_once('=').unwrap());
-    let mut server = Command::new(&program);
-    server.arg("-c").arg(site.join("site.conf")).envs(variables).stdin(Stdio::null());
+    edit(&site, "nats.env", &[("4222", &port), ("/var/lib/nats", text(&store))]);
+    let mut server = server(&program, &site);
+    server.stdin(Stdio::null());
     let _server = Running::start(server, &dir.path().join("nats.log"));
     let state = dir.path().join("state");
     let files = format!("files = [\"{}\"]", text(&data("demo.pcap")));
@@ -70,13 +77,9 @@ fn what_is_generated_is_right_and_what_cannot_be_is_said() {
     let Some(program) = programs().into_iter().next() else { return };
     let dir = tempfile::tempdir().unwrap();
     let site = dir.path().join("lyon");
-    let hub = "nats-leaf://site:word@127.0.0.1:7422";
+    let hub = "nats-leaf://site:w&o;$(r)d@127.0.0.1:7422";
     assert!(generate(&["lyon", hub, text(&site)]).status.success());
-    let environment = std::fs::read_to_string(site.join("nats.env")).unwrap();
-    let variables = environment.lines().map(|line| line.split_once('=').unwrap());
-    let tested =
-        Command::new(&program).arg("-t").arg("-c").arg(site.join("site.conf")).envs(variables).output();
-    let tested = tested.unwrap();
+    let tested = server(&program, &site).arg("-t").output().unwrap();
     assert!(tested.status.success(), "{}", String::from_utf8_lossy(&tested.stderr));
     for role in ["collector", "aggregator", "notifier"] {
         let config = site.join(format!("{role}.toml"));
@@ -87,6 +90,7 @@ fn what_is_generated_is_right_and_what_cannot_be_is_said() {
         (vec!["lyon", hub, text(&site)], "is there"),
         (vec!["ly on", hub, "/nowhere"], "SITE: 'ly on'"),
         (vec!["lyon", "hub:7422", "/nowhere"], "HUB: 'hub:7422'"),
+        (vec!["lyon", hub, "/no'where"], "FOLDER: '/no'where'"),
         (vec!["lyon"], "generate.sh [--collectors-only] SITE HUB FOLDER"),
     ] {
         let refused = generate(&args);

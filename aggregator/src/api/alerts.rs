@@ -3,7 +3,7 @@
 use actix_web::{HttpRequest, HttpResponse, delete, get, post, web};
 use serde::Deserialize;
 use shared::model::query::{AlertQuery, Page, StoredAlert};
-use shared::model::{Alert, AlertAction, Category, Entity, Severity};
+use shared::model::{Alert, AlertAction, Category, Entity, Severity, Timestamp};
 use shared::store::AlertMark;
 
 use super::query::Parameters;
@@ -130,17 +130,20 @@ pub(super) async fn row(deps: &ApiDeps, row: i64) -> Result<StoredAlert, ApiErro
 }
 
 /// One alert of the history: by its row, by its id (the newest transition), or as events are called, by
-/// `<id>/<action>`.
+/// `<id>/<action>`, and by `<id>/update/<nanoseconds>`, of which an alert has several.
 pub(super) async fn named(deps: &ApiDeps, name: &str) -> Result<Alert, ApiError> {
-    if let Ok(number) = name.parse() {
+    // An id may be made of digits alone; it has more of them than a row.
+    if let (Ok(number), true) = (name.parse(), name.len() < 20) {
         return Ok(row(deps, number).await?.alert);
     }
     let unknown = || ApiError::not_found(format!("no alert {name}"));
-    let (id, action) = match name.split_once('/') {
-        Some((id, action)) => (id, Some(AlertAction::parse(action).ok_or_else(unknown)?)),
-        None => (name, None),
-    };
-    let of = AlertQuery { id: Some(id.to_owned()), action, limit: 1, ..AlertQuery::default() };
+    let mut parts = name.splitn(3, '/');
+    let id = parts.next().map(str::to_owned);
+    let action = parts.next().map(|text| AlertAction::parse(text).ok_or_else(unknown)).transpose()?;
+    let at =
+        parts.next().map(|text| text.parse().map(Timestamp::from_ns).map_err(|_| unknown())).transpose()?;
+    let (from, to) = (at, at.map(|at| Timestamp::from_ns(at.ns().saturating_add(1))));
+    let of = AlertQuery { id, action, from, to, limit: 1, ..AlertQuery::default() };
     deps.alerts.history(of).await?.items.into_iter().next().map(|stored| stored.alert).ok_or_else(unknown)
 }
 

@@ -45,7 +45,7 @@ pub async fn test(
 /// Why a recipient gets an alert of the history, or does not, and how its delivery stands.
 #[utoipa::path(get, path = "/api/v1/recipients/{name}/explain",
     params(("name" = String, Path, description = "Name of the recipient"),
-           ("alert" = String, Query, description = "Row of the alert in the history, its id, or `<id>/<action>`")),
+           ("alert" = String, Query, description = "Row of the alert in the history, its id, or the id of one of its transitions")),
     responses((status = 200, body = Value), (status = 404, body = super::error::ErrorBody)))]
 #[get("/recipients/{name}/explain")]
 pub async fn explain(

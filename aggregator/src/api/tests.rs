@@ -445,3 +445,24 @@ async fn settings_are_edited_with_revisions_and_history() {
     let (status, _) = put("/api/v1/settings/silences/all", None, json!({})).await;
     assert_eq!(status, StatusCode::BAD_REQUEST);
 }
+
+#[actix_web::test]
+async fn an_alert_is_known_by_its_row_its_id_and_what_its_transitions_are_called() {
+    let (deps, store, _bus) = deps();
+    let update = Alert { action: AlertAction::Update, tstamp: Timestamp::from_secs(9), ..alert(1, "error") };
+    store.add_history(vec![alert(1, "error"), update.clone(), alert(2, "error")]).await.unwrap();
+    let id = &update.id;
+    for name in ["1", "3", &format!("{id}/store"), &format!("{:032x}", 2), &update.transition_id()] {
+        let found = super::alerts::named(&deps, name).await.unwrap();
+        assert!(
+            [found.id.clone(), found.transition_id()].contains(&name.to_owned()) || name.len() == 1,
+            "{name} is not {}",
+            found.transition_id()
+        );
+    }
+    assert_eq!(super::alerts::named(&deps, id).await.unwrap(), update, "the newest transition");
+    for unknown in ["9", "x", &format!("{id}/release"), &format!("{id}/update/1"), &format!("{id}/update/x")]
+    {
+        assert!(super::alerts::named(&deps, unknown).await.is_err(), "{unknown}");
+    }
+}

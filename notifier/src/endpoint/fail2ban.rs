@@ -197,10 +197,9 @@ impl Fail2ban {
         let (mut first_error, mut told) = (Ok(()), Vec::new());
         for party in attackers(alert) {
             let ip = party.ip.to_canonical();
-            let protection = if verb == "banip" { self.protection(ip, party) } else { None };
-            let done = match protection {
-                Some(why) => Err(DeliveryError::permanent(format!("{ip} is not banned: {why}"))),
-                None => self.set(verb, ip).await,
+            let done = match self.may(verb, ip, party) {
+                Ok(()) => self.set(verb, ip).await,
+                Err(error) => Err(error),
             };
             first_error = first_error.and(done.map(|done| told.push(done)));
         }
@@ -229,6 +228,22 @@ impl Fail2ban {
         }
         bans.push_back(now);
         Ok(())
+    }
+
+    /// Refuses a ban of what is protected; to be tried again while it is not known what is.
+    fn may(&self, verb: &str, ip: IpAddr, party: &Party) -> Result<(), DeliveryError> {
+        if verb != "banip" {
+            return Ok(());
+        }
+        if !self.params.protected_pools.is_empty() && !self.settings.borrow().edits_known {
+            return Err(DeliveryError::retry(
+                "the host pools, some of which are protected, are not known yet",
+            ));
+        }
+        match self.protection(ip, party) {
+            Some(why) => Err(DeliveryError::permanent(format!("{ip} is not banned: {why}"))),
+            None => Ok(()),
+        }
     }
 
     /// Why an address must not be banned.

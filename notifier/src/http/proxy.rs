@@ -1,8 +1,7 @@
 //! A proxy of the operator's, through which requests leave.
 //!
 //! The configuration file names it, never an endpoint, so it may be where endpoints may not go. It resolves
-//! names itself; a name that is known here too, and is nothing but what endpoints may not reach, is not even
-//! given to it.
+//! names itself; a name that leads here to what endpoints may not reach is not even given to it.
 
 use shared::secret::Secret;
 
@@ -40,12 +39,9 @@ impl Proxy {
         self.host.eq_ignore_ascii_case(name)
     }
 
-    /// Refuses a name that leads here to nothing but what endpoints may not reach.
+    /// Refuses a name that leads here to what endpoints may not reach.
     pub(super) async fn check(&self, url: &HttpUrl, targets: &Targets) -> Result<(), DeliveryError> {
         let Some((host, port)) = url.host_and_port() else { return Ok(()) };
-        let looked_up = tokio::net::lookup_host((host.as_str(), port)).await;
-        // A network that reaches the world through a proxy need not know its names.
-        let Ok(found) = looked_up else { return Ok(()) };
-        targets.among(found).map(drop).map_err(DeliveryError::permanent)
+        targets.check_by_another(&host, port).await
     }
 }

@@ -18,13 +18,14 @@ use crate::bus::{BusError, SharedBus};
 use crate::clock::SharedClock;
 use crate::failpoint;
 use crate::metrics;
+use crate::model::Timestamp;
 use crate::store::StoreError;
 use crate::store::events::{EventStore, Outgoing};
 use crate::wire::subject::Subjects;
 
 mod publish;
 
-use publish::{append_all, publish};
+use publish::{adopt, append_all, publish};
 
 /// Events that may wait for the store. Beyond it those told by [`Emitter::tell`] are lost and counted,
 /// and [`Emitter::record`] waits.
@@ -87,6 +88,8 @@ pub struct Outlet {
     pub source: String,
     /// The same, told apart from other processes of the node: whose the events in the outbox are.
     pub owner: String,
+    /// Whether this process answers calls, and so tells of those that ended with the one before it.
+    pub answers: bool,
     /// Which events are told.
     pub config: EventsConfig,
 }
@@ -110,7 +113,8 @@ impl Emitter {
     /// nothing for who has not come yet.
     pub fn start_held(outlet: Outlet) -> (Self, JoinHandle<()>) {
         let (queue, orders) = mpsc::channel(QUEUE);
-        let epoch = format!("{:x}", outlet.clock.now().ns());
+        let started = outlet.clock.now();
+        let epoch = format!("{:x}", started.ns());
         let (source, clock) = (outlet.source.clone(), Arc::clone(&outlet.clock));
         let config = outlet.config.clone();
         let (woken, owner) = (Arc::new(Notify::new()), outlet.owner.clone());
@@ -119,7 +123,7 @@ impl Emitter {
         let notify = Arc::clone(&woken);
         let inner = Inner { config, queue, woken: notify, released, owner, source, clock, epoch, next };
         let task = match outlet.store.clone() {
-            Some(store) => tokio::spawn(with_store(outlet, store, orders, woken, may_tell)),
+            Some(store) => tokio::spawn(with_store(outlet, store, orders, woken, may_tell, started)),
             None => tokio::spawn(without_store(outlet, orders)),
         };
         (Self(Some(Arc::new(inner))), task)
@@ -270,12 +274,14 @@ async fn with_store(
     mut orders: mpsc::Receiver<Order>,
     woken: Arc<Notify>,
     mut may_tell: watch::Receiver<bool>,
+    started: Timestamp,
 ) {
     let pruning = prune(Arc::clone(&store), Arc::clone(&outlet.clock));
     let owner = outlet.owner.clone();
     let publishing = async {
         // An emitter that has gone has nothing to tell.
         if may_tell.wait_for(|may| *may).await.is_ok() {
+            adopt(&outlet, &*store, started).await;
             publish(outlet, Arc::clone(&store), Arc::clone(&woken)).await;
         }
         std::future::pending::<()>().await;

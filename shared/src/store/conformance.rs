@@ -76,6 +76,7 @@ pub async fn flow_store(store: &dyn FlowStore) {
 /// When the store does not keep the contract of [`DocumentStore`].
 pub async fn document_store(store: &(impl DocumentStore + EventStore + ?Sized)) {
     documents::a_change_and_its_events_are_one(store).await;
+    documents::a_call_that_a_kill_ended_is_told_by_the_next_process(store).await;
     documents::the_last_version_is_in_force_and_none_is_forgotten(store).await;
     documents::who_has_not_seen_the_last_version_changes_nothing(store).await;
 }

@@ -18,8 +18,12 @@ pub struct Outgoing {
     pub pending: Option<Event>,
 }
 
-/// Who is to tell events of calls that have not ended: nobody, and so anybody after a while.
+/// Who is to tell events of calls that have not ended: nobody, and so anybody when they are over for sure.
 pub(super) const PENDING: &str = "pending";
+
+/// Nanoseconds for which a call may go on. Its pending event is told this much later than others that
+/// nobody tells: the process that has the call is there, and tells how it ends.
+pub(super) const CALL_NS: i64 = 600 * 1_000_000_000;
 
 /// Whether a role of a node is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,13 +74,18 @@ pub trait EventStore: Send + Sync + 'static {
     async fn queue_events(&self, owner: &str, events: Vec<Event>) -> Result<(), StoreError>;
 
     /// The oldest events not yet told that are `owner`'s to tell, with their outbox numbers, and those of
-    /// anybody that happened before `left_before`: whose they are may be no more.
+    /// anybody that happened before `left_before`: whose they are may be no more. Of calls that have not
+    /// ended, those that began ten minutes before that.
     async fn queued_events(
         &self,
         owner: &str,
         left_before: Timestamp,
         limit: usize,
     ) -> Result<Vec<(i64, Event)>, StoreError>;
+
+    /// Makes the events of calls that `source` had and that began before `started`, and never ended,
+    /// `owner`'s to tell: the process that had them is no more. Returns how many.
+    async fn adopt_calls(&self, owner: &str, source: &str, started: Timestamp) -> Result<u64, StoreError>;
 
     /// Forgets the content of events that were told; their ids stay known for a while.
     async fn events_told(&self, numbers: Vec<i64>) -> Result<(), StoreError>;

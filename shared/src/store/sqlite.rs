@@ -42,6 +42,7 @@ const LEDGER: Schema = Schema {
         include_str!("migrations/sqlite/ledger_006.sql"),
         include_str!("migrations/sqlite/ledger_007.sql"),
         include_str!("migrations/sqlite/ledger_008.sql"),
+        include_str!("migrations/sqlite/ledger_009.sql"),
     ],
 };
 /// The schema of `flows.db`, oldest step first.

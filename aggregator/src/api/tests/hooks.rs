@@ -111,6 +111,7 @@ async fn edits_of_scripts_and_endpoints_are_told_with_the_call_and_without_secre
         clock: ManualClock::new(Timestamp::from_secs(1)),
         owner: "n1".to_owned(),
         source: "/s/n".to_owned(),
+        answers: true,
         config: EventsConfig::default(),
     });
     let mut documents = vec![

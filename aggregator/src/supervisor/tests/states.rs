@@ -21,6 +21,7 @@ fn emitter(bus: &SharedBus, store: Option<&SqliteStore>) -> Emitter {
         clock: SystemClock::shared(),
         owner: "n1".to_owned(),
         source: "/s/n".to_owned(),
+        answers: true,
         config: EventsConfig::default(),
     };
     Emitter::start(outlet).0

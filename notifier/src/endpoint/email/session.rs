@@ -193,13 +193,14 @@ impl Server {
         Ok(connection)
     }
 
-    /// Connects to the server, or to the proxy, whose business it then is where the server may be.
+    /// Connects to the server, or to the proxy, which is not even asked for what endpoints may not reach.
     async fn connect(&self) -> Result<TcpStream, DeliveryError> {
         let Some((host, port)) = &self.proxy else {
             let found = self.targets.resolve(&self.host, self.port).await?;
             return TcpStream::connect(found.as_slice()).await.map_err(DeliveryError::retry);
         };
         let through = |e: std::io::Error| DeliveryError::retry(format!("through proxy {host}:{port}: {e}"));
+        self.targets.check_by_another(&self.host, self.port).await?;
         let found = self.targets.resolve(host, *port).await?;
         let mut stream = TcpStream::connect(found.as_slice()).await.map_err(through)?;
         let target = format!("{}:{}", self.host, self.port);

@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use serde_json::json;
 use shared::clock::ManualClock;
-use shared::settings::FileSettings;
+use shared::settings::{FileSettings, Settings};
 
 use super::*;
 use crate::testing::{alert, delivery, flow_alert};
@@ -101,11 +101,21 @@ async fn what_the_network_lives_on_is_never_banned() {
 #[tokio::test]
 async fn hosts_of_protected_pools_are_not_banned_and_nobody_is_while_a_pool_is_missing() {
     let mut bench = bench("protected_pools = ['partners']", "jail = 'j'", "");
+    let set = |bench: &mut Bench, file: &FileSettings| {
+        let known = file.with(&[], &Settings::default()).0;
+        bench.endpoint.settings = tokio::sync::watch::channel(Arc::new(known)).1;
+    };
+    let later = bench.deliver(&attack("203.0.113.9", AlertAction::Store)).await;
+    assert!(
+        matches!(later, Err(DeliveryError::Retry { .. })),
+        "who is in the pools is not known yet: {later:?}"
+    );
+    set(&mut bench, &FileSettings::default());
     let error = bench.deliver(&attack("203.0.113.9", AlertAction::Store)).await.unwrap_err();
     assert!(error.to_string().contains("there is no pool 'partners'"), "{error}");
     let pool = json!({ "name": "partners", "members": ["203.0.113.0/28@7", "02:00:00:00:00:0A"] });
     let file = FileSettings { pools: vec![serde_json::from_value(pool).unwrap()], ..FileSettings::default() };
-    bench.endpoint.settings = tokio::sync::watch::channel(Arc::new(file.alone())).1;
+    set(&mut bench, &file);
     let mut by_mac = attack("203.0.113.99", AlertAction::Store);
     by_mac.client.as_mut().unwrap().mac = Some("02:00:00:00:00:0a".to_owned());
     for protected in [attack("203.0.113.9", AlertAction::Store), by_mac] {

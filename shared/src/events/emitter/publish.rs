@@ -7,6 +7,7 @@ use tokio::sync::Notify;
 use super::{BATCH, LEFT_S, Outlet, PAUSE};
 use crate::bus::{BusError, Receipt};
 use crate::events::{Event, cloud};
+use crate::model::Timestamp;
 use crate::store::StoreError;
 use crate::store::events::EventStore;
 use crate::{failpoint, metrics};
@@ -18,6 +19,20 @@ enum RoundError {
     Bus(#[from] BusError),
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+/// Takes over what is to be told of calls that a process before this one was killed in.
+pub(super) async fn adopt(outlet: &Outlet, store: &dyn EventStore, started: Timestamp) {
+    if !outlet.answers {
+        return;
+    }
+    while let Err(error) = store.adopt_calls(&outlet.owner, &outlet.source, started).await {
+        if matches!(error, StoreError::Closed) {
+            return;
+        }
+        tracing::warn!(%error, "calls that a kill ended cannot be looked for, trying again");
+        tokio::time::sleep(PAUSE).await;
+    }
 }
 
 /// Takes events from the outbox to the bus until the store is closed.

@@ -16,6 +16,7 @@ fn outlet(bus: &SharedBus, store: Option<SqliteStore>) -> Outlet {
         clock: SystemClock::shared(),
         source: "/main/n1".to_owned(),
         owner: "n1".to_owned(),
+        answers: true,
         config: EventsConfig::default(),
     }
 }

@@ -8,7 +8,7 @@ use super::events::event;
 use super::samples::at;
 use crate::events::Event;
 use crate::store::documents::{Change, Document, DocumentKind, DocumentStore, Put, Tell};
-use crate::store::events::{EventStore, Outgoing};
+use crate::store::events::{CALL_NS, EventStore, Outgoing};
 
 fn change(name: &str, value: Option<serde_json::Value>, expected: Option<u64>, secs: i64) -> Change {
     let (name, by) = (name.to_owned(), "ann".to_owned());
@@ -71,19 +71,42 @@ pub(super) async fn a_change_and_its_events_are_one(store: &(impl DocumentStore 
     let seen: Vec<_> = queued.iter().map(|(_, event)| (event.id.as_str(), event.sequence)).collect();
     assert_eq!(seen, [("0>1", 1), ("1>2", 2), ("2>3", 3), ("3>4", 4)]);
     store.events_told(queued.into_iter().map(|(number, _)| number).collect()).await.unwrap();
-    // Of two calls one ends; how the other one did is told by anybody, later.
+    // Of two calls one ends; the other one is told of by anybody, but not before it is over for sure.
     let ended = Event { subject: "event.item.s.ended".to_owned(), ..event("call 0>1", "calls", 1001) };
     store.queue_events("n4/all", vec![ended]).await.unwrap();
-    for (left_before, wanted) in [(0, &["ended"][..]), (1001, &["ended", "calls"])] {
+    let over = 1001 + CALL_NS / 1_000_000_000;
+    for (left_before, wanted) in [(0, &["ended"][..]), (over - 2, &["ended"]), (over, &["ended", "calls"])] {
         let queued = store.queued_events("n4/all", at(left_before), 10).await.unwrap();
         let of = |event: &Event| (event.subject.rsplit('.').next().unwrap().to_owned(), event.sequence);
         let seen: Vec<_> = queued.iter().filter(|(_, e)| e.key == "calls").map(|(_, e)| of(e)).collect();
         let wanted: Vec<_> =
             wanted.iter().zip(1..).map(|(name, number)| ((*name).to_owned(), number)).collect();
         assert_eq!(seen, wanted);
-        if left_before > 0 {
+        if left_before == over {
             store.events_told(queued.into_iter().map(|(number, _)| number).collect()).await.unwrap();
         }
     }
     assert!(store.queued_events("n4/all", at(0), 10).await.unwrap().is_empty());
+}
+
+pub(super) async fn a_call_that_a_kill_ended_is_told_by_the_next_process(
+    store: &(impl DocumentStore + EventStore + ?Sized),
+) {
+    let tell: Tell = Arc::new(|document, _| {
+        let pending = Some(event(&format!("call {}", document.name), "killed", 1000));
+        Outgoing { owner: "n6/1".to_owned(), events: Vec::new(), pending }
+    });
+    let of = |value| Change { kind: DocumentKind::Monitor, ..change("killed", value, None, 1) };
+    assert!(matches!(store.change_and_tell(of(Some(json!(1))), tell).await.unwrap(), Put::Done(_)));
+    done(store.change(of(None)).await.unwrap());
+    let source = event("", "killed", 0).source;
+    for (source, started) in [("/main/another", at(1001)), (&source, at(1000))] {
+        assert_eq!(store.adopt_calls("n6/2", source, started).await.unwrap(), 0, "it may still go on");
+        assert!(store.queued_events("n6/2", at(0), 10).await.unwrap().is_empty());
+    }
+    assert_eq!(store.adopt_calls("n6/2", &source, at(1001)).await.unwrap(), 1);
+    assert_eq!(store.adopt_calls("n6/3", &source, at(1001)).await.unwrap(), 0, "it has somebody");
+    let queued = store.queued_events("n6/2", at(0), 10).await.unwrap();
+    assert_eq!(queued.iter().map(|(_, event)| event.id.as_str()).collect::<Vec<_>>(), ["call killed"]);
+    store.events_told(queued.into_iter().map(|(number, _)| number).collect()).await.unwrap();
 }

@@ -7,13 +7,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use async_trait::async_trait;
 use deadpool_postgres::Transaction;
 use tokio_postgres::Row;
+use tokio_postgres::types::ToSql;
 
 use super::pool::{Failed, clean, column, settled};
 use super::{PRUNE_ROWS, PostgresStore};
 use crate::events::Event;
 use crate::model::Timestamp;
 use crate::store::StoreError;
-use crate::store::events::{EventStore, Outgoing, PENDING, Presence};
+use crate::store::events::{CALL_NS, EventStore, Outgoing, PENDING, Presence};
 use crate::store::hooks::PAGE_BYTES;
 
 #[async_trait]
@@ -30,14 +31,28 @@ impl EventStore for PostgresStore {
     ) -> Result<Vec<(i64, Event)>, StoreError> {
         let sql = "SELECT number, json FROM (
                        SELECT number, json, sum(length(json)) OVER (ORDER BY number) - length(json) AS above
-                       FROM event_outbox WHERE json IS NOT NULL AND (owner = $1 OR at < $2)
+                       FROM event_outbox WHERE json IS NOT NULL
+                           AND (owner = $1 OR at < $2 - CASE owner WHEN $5::text THEN $6::bigint ELSE 0 END)
                        ORDER BY number LIMIT $3) page
                    WHERE above < $4 ORDER BY number";
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let connection = self.database.get().await?;
         let sql = connection.prepare_cached(sql).await?;
-        let rows = connection.query(&sql, &[&clean(owner), &left_before.ns(), &limit, &PAGE_BYTES]).await?;
+        let asked: [&(dyn ToSql + Sync); 6] =
+            [&clean(owner), &left_before.ns(), &limit, &PAGE_BYTES, &PENDING, &CALL_NS];
+        let rows = connection.query(&sql, &asked).await?;
         rows.iter().map(|row| Ok((row.try_get(0)?, serde_json::from_str(row.try_get(1)?)?))).collect()
+    }
+
+    async fn adopt_calls(&self, owner: &str, source: &str, started: Timestamp) -> Result<u64, StoreError> {
+        let sql = "UPDATE event_outbox SET owner = $1
+                   WHERE json IS NOT NULL AND owner = $2 AND source = $3 AND at < $4";
+        settled(|| async {
+            let connection = self.database.get().await?;
+            let sql = connection.prepare_cached(sql).await?;
+            Ok(connection.execute(&sql, &[&clean(owner), &PENDING, &clean(source), &started.ns()]).await?)
+        })
+        .await
     }
 
     async fn events_told(&self, numbers: Vec<i64>) -> Result<(), StoreError> {

@@ -7,7 +7,7 @@ use super::{PRUNE_ROWS, SqliteStore};
 use crate::events::Event;
 use crate::model::Timestamp;
 use crate::store::StoreError;
-use crate::store::events::{EventStore, Outgoing, PENDING, Presence};
+use crate::store::events::{CALL_NS, EventStore, Outgoing, PENDING, Presence};
 use crate::store::hooks::PAGE_BYTES;
 
 #[async_trait]
@@ -31,14 +31,28 @@ impl EventStore for SqliteStore {
             .read(move |conn| {
                 let sql = "SELECT number, json FROM (
                                SELECT number, json, sum(length(json)) OVER (ORDER BY number) - length(json) AS above
-                               FROM event_outbox WHERE json IS NOT NULL AND (owner = ?1 OR at < ?2)
+                               FROM event_outbox WHERE json IS NOT NULL
+                                   AND (owner = ?1 OR at < ?2 - CASE owner WHEN ?5 THEN ?6 ELSE 0 END)
                                ORDER BY number LIMIT ?3)
                            WHERE above < ?4 ORDER BY number";
                 let mut statement = conn.prepare_cached(sql)?;
-                let asked = params![owner, left_before.ns(), limit as i64, PAGE_BYTES];
+                let asked = params![owner, left_before.ns(), limit as i64, PAGE_BYTES, PENDING, CALL_NS];
                 let rows = statement.query_map(asked, |row| Ok((row.get(0)?, row.get(1)?)))?;
                 let rows: Vec<(i64, String)> = rows.collect::<Result<_, _>>()?;
                 rows.into_iter().map(|(number, json)| Ok((number, serde_json::from_str(&json)?))).collect()
+            })
+            .await
+    }
+
+    async fn adopt_calls(&self, owner: &str, source: &str, started: Timestamp) -> Result<u64, StoreError> {
+        self.carry_over().await?;
+        let (owner, source) = (owner.to_owned(), source.to_owned());
+        self.hooks
+            .write(move |conn| {
+                let sql = "UPDATE event_outbox SET owner = ?1
+                           WHERE json IS NOT NULL AND owner = ?2 AND source = ?3 AND at < ?4";
+                let adopted = params![owner, PENDING, source, started.ns()];
+                Ok(conn.prepare_cached(sql)?.execute(adopted)? as u64)
             })
             .await
     }

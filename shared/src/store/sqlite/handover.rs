@@ -53,3 +53,48 @@ impl SqliteStore {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Timestamp;
+    use crate::store::events::EventStore;
+
+    fn event(id: &str) -> Event {
+        Event {
+            id: id.to_owned(),
+            subject: "event.item.s.k".to_owned(),
+            key: "k".to_owned(),
+            sequence: 0,
+            at: Timestamp::ZERO,
+            source: "/main/n".to_owned(),
+            depth: 0,
+            traceparent: None,
+            body: serde_json::Value::Null,
+        }
+    }
+
+    /// Two carry over at once: what is kept between them is not forgotten with what both have seen.
+    #[tokio::test]
+    async fn no_number_is_given_twice() {
+        let store = SqliteStore::in_memory().unwrap();
+        let keep_one = |id: &str| {
+            let events = vec![event(id)];
+            let outgoing = Outgoing { owner: "n".to_owned(), events, pending: None };
+            store.ledger.write(move |conn| keep(conn, &outgoing))
+        };
+        let last = "SELECT max(number) FROM event_handover";
+        keep_one("first").await.unwrap();
+        let number =
+            || store.ledger.read(move |conn| Ok(conn.query_row(last, [], |row| row.get::<_, i64>(0))?));
+        let seen = number().await.unwrap();
+        store.carry_over().await.unwrap();
+        keep_one("second").await.unwrap();
+        assert!(number().await.unwrap() > seen, "who saw the first forgets it alone");
+        let queued = store.queued_events("n", Timestamp::ZERO, 10).await.unwrap();
+        assert_eq!(
+            queued.iter().map(|(_, event)| event.id.as_str()).collect::<Vec<_>>(),
+            ["first", "second"]
+        );
+    }
+}
