@@ -60,11 +60,11 @@ impl Roll {
 
     /// What the store knows takes the place of what was known.
     pub fn load(&mut self, presences: Vec<Presence>) {
-        for Presence { role, node, run, state } in presences {
-            match self.known.get_mut(&(role.clone(), node.clone())) {
-                Some(seen) => (seen.run, seen.state) = (run, state),
-                None => self.note(&Presence { role, node, run, state }, String::new(), None),
-            }
+        let mut before = std::mem::take(&mut self.known);
+        for presence in presences {
+            let seen = before.remove(&(presence.role.clone(), presence.node.clone()));
+            let (site, heard) = seen.map(|seen| (seen.site, seen.heard)).unwrap_or_default();
+            self.note(&presence, site, heard);
         }
     }
 
@@ -82,7 +82,7 @@ impl Roll {
         let said = if beat.leaves { PresenceState::Stopped } else { PresenceState::Started };
         let is = |run, state| Presence { role: beat.role.clone(), node: beat.node.clone(), run, state };
         let turn = |before, after, silent, told| Turn { before, after, site: site.clone(), silent, told };
-        let (full, patience) = (self.known.len() >= MOST, self.patience);
+        let (full, patience) = (self.is_full(), self.patience);
         let Some(seen) = self.known.get_mut(&key) else {
             let unknown = beat.leaves || full || !ROLES.contains(&beat.role.as_str());
             return if unknown { Vec::new() } else { vec![turn(None, is(run, said), None, false)] };
@@ -135,6 +135,11 @@ impl Roll {
             })
         };
         self.known.iter().filter_map(lost).collect()
+    }
+
+    /// No more can be looked after.
+    pub fn is_full(&self) -> bool {
+        self.known.len() >= MOST
     }
 
     /// A turn was settled at `now`: this is what is known.

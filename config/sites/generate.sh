@@ -15,7 +15,8 @@ if [ "${1:-}" = --collectors-only ]; then own_aggregator=false; shift; fi
 [ $# = 3 ] || { sed -n '2,9s/^# \{0,1\}//p' "$0" >&2; exit 2; }
 site=$1 hub=$2 dir=$3
 [[ $site =~ ^[A-Za-z0-9_-]{1,32}$ ]] || fail "SITE: '$site' is not made of letters, digits, - and _"
-[[ $hub =~ ^(nats|nats-leaf|tls|ws|wss)://[^[:space:]\"\']+$ ]] || fail "HUB: '$hub' is no URL such as nats-leaf://site:PASSWORD@hub:7422"
+url='^(nats|nats-leaf|tls|ws|wss)://[][A-Za-z0-9:/@._~%+=-]+$'
+[[ $hub =~ $url ]] || fail "HUB: '$hub' is no URL such as nats-leaf://site:PASSWORD@hub:7422, with %XX for odd characters"
 [ ! -e "$dir" ] || fail "FOLDER: $dir is there"
 [[ $dir != *[[:cntrl:]\"\'\\\$\`]* ]] || fail "FOLDER: '$dir' has a character that means something in a configuration"
 
@@ -37,7 +38,6 @@ if ! $own_aggregator; then
 fi
 {
   echo "FLOWHOOK_SITE=$site"
-  # Quoted: a password may hold what means something to a shell.
   echo "FLOWHOOK_HUB_URL='$hub'"
   echo "FLOWHOOK_NATS_LISTEN=127.0.0.1:4222"
   echo "FLOWHOOK_NATS_STORE=/var/lib/nats"

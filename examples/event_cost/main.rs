@@ -168,7 +168,7 @@ async fn through_the_outbox(goals: &mut Goals, nats: Option<&NatsServer>, events
     let telling = tokio::spawn(async move {
         for number in 0..events / 100 {
             let draft = |n| Draft::state("HOST", &format!("{number}-{n}"), "ACTIVE", None, json!({ "n": n }));
-            teller.record((0..100).map(draft).collect()).await;
+            teller.record((0..100).map(draft).collect()).await.expect("events are kept");
         }
     });
     for _ in 0..events / 100 * 100 {

@@ -194,7 +194,7 @@ fn envelopes(
         return vec![("RETRY".to_owned(), format!("{content} "))];
     }
     let subject = subjects.unprefixed(&message.subject).unwrap_or(&message.subject);
-    match cloud::read(subject, 0, &message.headers, &message.payload, clock.now()) {
+    match cloud::read(subject, "", &message.headers, &message.payload, clock.now()) {
         Ok(event) => of_event(&event, config),
         Err(error) => {
             tracing::debug!(subject = ?message.subject, ?error, "no event");

@@ -194,7 +194,10 @@ impl DispatcherState {
             self.refused.insert(stream.kind(), hour);
         }
         // After the commit and before the acknowledgement: what a kill interrupts is told again.
-        self.args.events.record(told).await;
+        if let Err(error) = self.args.events.record(told).await {
+            tracing::warn!(%error, messages = readable.len(), "alerts are told again after the next start");
+            return readable;
+        }
         readable.into_iter().for_each(Queued::ack);
         Vec::new()
     }

@@ -14,7 +14,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::sync::{broadcast, mpsc, oneshot};
 
-use crate::model::Position;
+use crate::model::{Position, Timestamp};
 
 pub mod conformance;
 pub mod large;
@@ -216,6 +216,8 @@ pub struct Queued {
     pub subject: String,
     /// Position in the stream, growing.
     pub sequence: u64,
+    /// When it was appended, where the carrier says so: the same each time that it is given.
+    pub at: Option<Timestamp>,
     /// 1 when given for the first time.
     pub attempt: u64,
     /// What goes with it.
@@ -235,7 +237,7 @@ impl Queued {
         payload: Bytes,
         settle: impl FnOnce(Option<Settlement>) + Send + 'static,
     ) -> Self {
-        Self { subject, sequence, attempt, headers, payload, settle: Some(Box::new(settle)) }
+        Self { subject, sequence, at: None, attempt, headers, payload, settle: Some(Box::new(settle)) }
     }
 
     /// The message's effect is safe: forget it.

@@ -17,7 +17,7 @@ mod emitter;
 pub mod mask;
 pub mod schema;
 
-pub use emitter::{Emitter, Outlet};
+pub use emitter::{Emitter, NotTold, Outlet};
 
 /// The version that bodies and their schemas have.
 pub const VERSION: u32 = 1;
@@ -53,6 +53,23 @@ impl Event {
     pub fn parsed(&self) -> Option<EventSubject> {
         EventSubject::parse(&self.subject)
     }
+}
+
+/// Levels of a body that are kept as they are: far fewer than a reader of JSON takes, because what holds the
+/// body, in stores and in what hooks are given, adds its own.
+const LEVELS: usize = 64;
+
+/// Puts text in the place of what is nested deeper than [`LEVELS`]: its JSON.
+fn flatten(value: &mut Value) {
+    fn walk(value: &mut Value, left: usize) {
+        match value {
+            Value::Array(_) | Value::Object(_) if left == 0 => *value = Value::String(value.to_string()),
+            Value::Array(items) => items.iter_mut().for_each(|item| walk(item, left - 1)),
+            Value::Object(members) => members.values_mut().for_each(|member| walk(member, left - 1)),
+            _ => {}
+        }
+    }
+    walk(value, LEVELS);
 }
 
 /// What an event tells.

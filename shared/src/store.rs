@@ -83,6 +83,13 @@ pub enum StoreError {
     Closed,
 }
 
+impl StoreError {
+    /// Whether what was asked may be asked again, as it is, with another answer later.
+    pub const fn passes(&self) -> bool {
+        matches!(self, Self::Unavailable(_) | Self::Disk(_))
+    }
+}
+
 /// How a store does that is a program of its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StoreHealth {

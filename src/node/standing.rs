@@ -9,6 +9,7 @@ use serde_json::json;
 use shared::clock::SharedClock;
 use shared::events::{Draft, Emitter};
 use shared::model::Timestamp;
+use shared::store::StoreError;
 use shared::store::events::{EventStore, Outgoing, Presence, PresenceState};
 use shared::wire::heartbeat::Heartbeat;
 use shared::wire::partition::PARTITIONS;
@@ -124,6 +125,7 @@ impl Standing {
     async fn turned(&self, role: &Role, state: PresenceState) -> bool {
         let Some(store) = &self.store else { return false };
         let after = Presence { role: role.name.to_owned(), node: self.node.clone(), run: role.run, state };
+        let mut unanswered = false;
         for _ in 0..TRIES {
             let known = match store.presences().await {
                 Ok(known) => {
@@ -135,7 +137,8 @@ impl Standing {
                 }
             };
             if known.as_ref() == Some(&after) {
-                return false;
+                // The one that was not answered was done, and its events are queued.
+                return unanswered;
             }
             let outgoing = self.told(role, known.as_ref(), state);
             match store.turn_presence(known, after.clone(), self.clock.now(), outgoing).await {
@@ -143,7 +146,8 @@ impl Standing {
                     self.events.queued();
                     return true;
                 }
-                Ok(false) => {}
+                Ok(false) => unanswered = false,
+                Err(StoreError::Unavailable(_)) => unanswered = true,
                 Err(error) => {
                     tracing::warn!(%error, "the state of a role is not taken down");
                     return false;

@@ -8,6 +8,10 @@ use shared::presence;
 
 use super::Node;
 
+/// How long the last events may take to be told; where there is a store, what is left is told after the
+/// next start.
+const TELLING: Duration = Duration::from_secs(2);
+
 impl Node {
     /// Stops in order: who produces first, each draining what it has; then closes bus and store.
     pub async fn stop(mut self) {
@@ -35,34 +39,52 @@ impl Node {
         if let Some((actor, handle)) = self.notifier.take() {
             stop_actor(&actor.get_cell(), handle, "notifier").await;
         }
+        self.end_telling().await;
         self.bus.close().await;
         if let Some(store) = &self.store {
             store.close().await;
         }
     }
 
-    /// Says goodbye and tells what is still to be told while there is somebody to take it; what is left
-    /// is told after the next start.
+    /// Says goodbye and tells what is still to be told while there is somebody to take it. What comes after
+    /// that, from the roles that stop now, is told where the bus keeps it, and after the next start where
+    /// whoever would take it is in this process.
     async fn stop_telling(&mut self) {
-        let Some(telling) = self.telling.take() else { return };
         if !self.events.is_released() {
-            telling.abort();
             return;
         }
-        let owner = self.owner.clone();
-        let told = async {
+        let goodbye = async {
             self.tell_stopped().await;
-            while let Some(store) = &self.store
-                && store
-                    .queued_events(&owner, Timestamp::ZERO, 1)
-                    .await
-                    .is_ok_and(|queued| !queued.is_empty())
-            {
-                tokio::time::sleep(Duration::from_millis(5)).await;
+            self.outbox_empties().await;
+        };
+        let _ = tokio::time::timeout(TELLING, goodbye).await;
+        if self.nats.is_none() {
+            self.events.hold();
+        }
+    }
+
+    /// Keeps, and tells where the bus keeps them, the events of roles that have stopped.
+    async fn end_telling(&mut self) {
+        let Some(telling) = self.telling.take() else { return };
+        let told = async {
+            self.events.flush().await;
+            if self.events.is_released() {
+                self.outbox_empties().await;
             }
         };
-        let _ = tokio::time::timeout(Duration::from_secs(2), told).await;
+        if tokio::time::timeout(TELLING, told).await.is_err() && self.store.is_none() {
+            tracing::error!(lost = self.events.waiting(), "events could not be told before the end");
+        }
         telling.abort();
+    }
+
+    /// Waits until nothing is left to be told.
+    async fn outbox_empties(&self) {
+        let Some(store) = &self.store else { return };
+        let left = || store.queued_events(&self.owner, Timestamp::ZERO, 1);
+        while left().await.is_ok_and(|queued| !queued.is_empty()) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     }
 
     /// Waits until the last alerts have gone through the ledger into the history: both roles are

@@ -11,7 +11,7 @@ use crate::support::{free_port, wait_for};
 fn states(api: &str, role: &str, node: &str) -> Option<Vec<String>> {
     let node = node.replace('%', "%25");
     let (status, body) =
-        ask("GET", &format!("{api}/api/v1/events?limit=500&filter=event.state.{role}.*.*.{node}"))?;
+        ask("GET", &format!("{api}/api/v1/events?limit=1000&filter=event.state.{role}.*.*.{node}"))?;
     let events: Value = serde_json::from_str(&body).ok().filter(|_| status == 200)?;
     let told = |event: &Value| {
         let body = &event["body"];

@@ -126,3 +126,21 @@ fn states_are_told_with_what_was_before_and_switches_say_which() {
         &[("CAPTURING", None), ("STOPPED", Some("CAPTURING")), ("CAPTURING", None)],
     );
 }
+
+#[test]
+fn what_roles_tell_while_they_stop_is_told_after_the_next_start() {
+    let site = Site::new("");
+    let count = |state: &str| {
+        let filter = format!("event.state.{state}.*.*").replace('.', "%2E");
+        let url = format!("{}/api/v1/events?limit=1000&filter={filter}", site.api);
+        get_json(&url)["items"].as_array().unwrap().len()
+    };
+    let mut node = site.start(None);
+    wait_for("shards", 30, || (count("SHARD.STARTED") == 64).then_some(()));
+    assert_eq!((count("SHARD.STOPPED"), count("LEASE.RELEASED")), (0, 0));
+    assert_eq!(node.terminate(), Some(0));
+    let _node = site.start(None);
+    wait_for("what the first run had to say at its end", 30, || {
+        ((count("SHARD.STOPPED"), count("LEASE.RELEASED")) == (64, 64)).then_some(())
+    });
+}

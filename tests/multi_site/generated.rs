@@ -77,7 +77,7 @@ fn what_is_generated_is_right_and_what_cannot_be_is_said() {
     let Some(program) = programs().into_iter().next() else { return };
     let dir = tempfile::tempdir().unwrap();
     let site = dir.path().join("lyon");
-    let hub = "nats-leaf://site:w&o;$(r)d@127.0.0.1:7422";
+    let hub = "nats-leaf://site:w%26ord@127.0.0.1:7422";
     assert!(generate(&["lyon", hub, text(&site)]).status.success());
     let tested = server(&program, &site).arg("-t").output().unwrap();
     assert!(tested.status.success(), "{}", String::from_utf8_lossy(&tested.stderr));
@@ -90,6 +90,7 @@ fn what_is_generated_is_right_and_what_cannot_be_is_said() {
         (vec!["lyon", hub, text(&site)], "is there"),
         (vec!["ly on", hub, "/nowhere"], "SITE: 'ly on'"),
         (vec!["lyon", "hub:7422", "/nowhere"], "HUB: 'hub:7422'"),
+        (vec!["lyon", "nats-leaf://site:w&o$(r)d@hub:7422", "/nowhere"], "with %XX for odd characters"),
         (vec!["lyon", hub, "/no'where"], "FOLDER: '/no'where'"),
         (vec!["lyon"], "generate.sh [--collectors-only] SITE HUB FOLDER"),
     ] {

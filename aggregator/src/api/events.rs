@@ -78,23 +78,29 @@ pub async fn tell(
     let Some(deps) = wanted else { return Ok(next.call(request).await?.map_into_boxed_body()) };
     let id = request_id(&request, &deps.node);
     let event = deps.events.new_id();
-    let given = match reads {
-        true => Bytes::new(),
+    let (given, refused) = match reads {
+        true => (Bytes::new(), None),
         false => {
             let most = if request.path().ends_with(ITEMS) { MAX_ITEM } else { MAX_BODY };
-            let Ok(body) = request.extract::<web::Payload>().await?.to_bytes_limited(most).await else {
-                let message = format!("a body of more than {most} bytes");
-                let refused = ApiError::too_large("body", message).error_response();
-                return Ok(request.into_response(refused));
-            };
-            let body = body?;
-            request.set_payload(payload(body.clone()));
-            body
+            match request.extract::<web::Payload>().await?.to_bytes_limited(most).await {
+                Ok(body) => {
+                    let body = body?;
+                    request.set_payload(payload(body.clone()));
+                    (body, None)
+                }
+                Err(_) => {
+                    let message = format!("a body of more than {most} bytes");
+                    (Bytes::new(), Some(ApiError::too_large("body", message).error_response()))
+                }
+            }
         }
     };
     let under_way = UnderWay { id: id.clone(), event: event.clone(), given: given.clone() };
     request.extensions_mut().insert(under_way);
-    let mut response = next.call(request).await?.map_into_boxed_body();
+    let mut response = match refused {
+        Some(refused) => request.into_response(refused),
+        None => next.call(request).await?.map_into_boxed_body(),
+    };
     if let Ok(value) = HeaderValue::from_str(&id) {
         response.headers_mut().insert(REQUEST_ID, value);
     }
@@ -110,7 +116,11 @@ pub async fn tell(
     match reads {
         // Nothing has changed: nobody need wait for it.
         true => deps.events.tell(draft),
-        false => deps.events.record(vec![draft]).await,
+        false => {
+            if let Err(error) = deps.events.record(vec![draft]).await {
+                tracing::error!(%error, request = id, "an answered call has no event");
+            }
+        }
     }
     Ok(response)
 }

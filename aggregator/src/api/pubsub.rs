@@ -65,7 +65,8 @@ pub async fn publish(
     }
     let answer = json!({ "item_id": item_id, "subject": subject.to_string() });
     let depth = super::events::depth(&request);
-    deps.events.record(vec![Draft { depth, ..Draft::new(subject, body) }]).await;
+    let told = deps.events.record(vec![Draft { depth, ..Draft::new(subject, body) }]).await;
+    told.map_err(|error| ApiError::unavailable(error.to_string()))?;
     Ok(HttpResponse::Created().json(answer))
 }
 

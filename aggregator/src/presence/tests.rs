@@ -100,3 +100,15 @@ fn who_hears_nobody_tells_nothing() {
     assert_eq!(roll.hears(&collector(8), 141), "", "another aggregator has told that it is back");
     assert_eq!(roll.hears(&beat("cook", "c", 1), 141), "", "no role of ours");
 }
+
+#[test]
+fn one_that_the_store_has_forgotten_is_new_again() {
+    let mut roll = Called::new();
+    roll.second(0);
+    roll.hears(&collector(7), 0);
+    roll.0.load(Vec::new());
+    assert_eq!(roll.second(30), "", "nobody is known");
+    let turns = roll.0.heard(&collector(7), at(31));
+    assert_eq!(turns.iter().map(|turn| turn.before.clone()).collect::<Vec<_>>(), [None]);
+    assert_eq!(roll.settle(turns, 31), "7STARTED");
+}

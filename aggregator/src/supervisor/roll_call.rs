@@ -15,7 +15,7 @@ use crate::presence::{Roll, Turn};
 pub(super) async fn watch(deps: AggregatorDeps, mut words: Subscription) {
     let watch = Stopwatch::start();
     let mut roll = Roll::new(deps.node.clone(), deps.times.lost);
-    let mut loaded = false;
+    let (mut loaded, mut said_full) = (false, false);
     let mut ticks = tokio::time::interval(deps.times.beat);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -32,6 +32,10 @@ pub(super) async fn watch(deps: AggregatorDeps, mut words: Subscription) {
                 if !loaded {
                     loaded = load(&deps, &mut roll).await;
                 }
+                if roll.is_full() && !said_full {
+                    tracing::error!("more nodes than can be looked after: new ones that go are not told as lost");
+                }
+                said_full = roll.is_full();
                 roll.tick(watch.elapsed())
             }
         };

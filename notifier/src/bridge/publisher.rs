@@ -20,6 +20,9 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 /// Subscriptions of one peer at most.
 const MAX_SUBSCRIPTIONS: usize = 1024;
 
+/// Their bytes at most.
+const MAX_WANTED: usize = 64 * 1024;
+
 /// Sends messages to whoever wants them.
 pub struct Publisher {
     max_bytes: usize,
@@ -153,6 +156,9 @@ impl Peer {
                 *wanted.entry(begin).or_default() += 1;
                 if wanted.len() > MAX_SUBSCRIPTIONS {
                     return Err(format!("has more than {MAX_SUBSCRIPTIONS} subscriptions"));
+                }
+                if wanted.keys().map(Bytes::len).sum::<usize>() > MAX_WANTED {
+                    return Err(format!("has subscriptions of more than {MAX_WANTED} bytes"));
                 }
             }
             Said::Unsubscribe(begin) => {

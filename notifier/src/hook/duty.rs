@@ -45,6 +45,8 @@ pub struct Sources {
     events: Consumer,
     unkept: Subscription,
     questions: JoinSet<()>,
+    /// Since when this node has said that it runs hooks.
+    said: Stopwatch,
 }
 
 /// Runs hooks, or waits for its turn.
@@ -66,6 +68,8 @@ impl Duty {
     /// [`DutyError`]; it may be tried again.
     pub async fn take_up(&self) -> Result<Option<Sources>, DutyError> {
         let Shared { store, tools, .. } = &*self.shared;
+        // Before it is said: who waits counts from when the store hears it, which is later.
+        let said = Stopwatch::start();
         if !self.hold().await? {
             return Ok(None);
         }
@@ -78,14 +82,13 @@ impl Duty {
             events: tools.bus.consume(Stream::Event, CONSUMER, WHOLE_STREAM).await?,
             unkept: tools.bus.subscribe(&tools.subjects.prefixed("event.flow.>")).await?,
             questions: crate::answering::listen(&tools.bus, &tools.subjects, &tools.site, desk).await?,
+            said,
         }))
     }
 
     async fn hold(&self) -> Result<bool, StoreError> {
         let Shared { store, tools, .. } = &*self.shared;
-        let now = tools.clock.now();
-        let until = now.plus_ns(i64::try_from(LEASE.as_nanos()).unwrap_or(i64::MAX));
-        store.hold_runs(&tools.node, now, until).await
+        store.hold_runs(&tools.node, tools.clock.now(), LEASE).await
     }
 
     /// Runs hooks whenever it is this node's turn, until bus or store are closed.
@@ -110,9 +113,10 @@ impl Duty {
                 true => tracing::info!(node = self.shared.tools.node, "this node runs hooks from now on"),
                 false => tracing::debug!(node = self.shared.tools.node, "this node runs hooks"),
             }
+            let said = taken.said;
             tokio::select! {
                 () = self.work(taken) => return,
-                () = self.until_lost() => {
+                () = self.until_lost(said) => {
                     tracing::warn!(node = self.shared.tools.node, "this node runs hooks no longer");
                 }
             }
@@ -122,7 +126,7 @@ impl Duty {
     /// Takes events, runs what is due and answers questions. Events wait on the bus, and executions in the
     /// store, until it is known which hooks there are.
     async fn work(&self, sources: Sources) {
-        let Sources { events, unkept, questions } = sources;
+        let Sources { events, unkept, questions, .. } = sources;
         let intake = Arc::new(Intake::new(Arc::clone(&self.shared), self.plan.clone()));
         let executor = Executor::new(Arc::clone(&self.shared), self.plan.clone(), self.concurrency);
         // They end with this.
@@ -149,16 +153,16 @@ impl Duty {
     }
 
     /// Says again and again that this node runs hooks, until another one does or it cannot be said.
-    async fn until_lost(&self) {
-        let mut said = Stopwatch::start();
+    async fn until_lost(&self, mut said: Stopwatch) {
         loop {
             tokio::time::sleep(RENEW).await;
+            let begun = Stopwatch::start();
             let left = PATIENCE.saturating_sub(said.elapsed());
             match tokio::time::timeout(left, self.hold()).await {
-                Ok(Ok(true)) => said = Stopwatch::start(),
+                Ok(Ok(true)) => said = begun,
                 Ok(Ok(false)) => return,
                 // Nobody else uses that disk.
-                Ok(Err(StoreError::Disk(_))) => said = Stopwatch::start(),
+                Ok(Err(StoreError::Disk(_))) => said = begun,
                 Ok(Err(StoreError::Closed)) => std::future::pending().await,
                 Ok(Err(error)) => tracing::warn!(%error, "it cannot be said that this node runs hooks"),
                 Err(_) => {}

@@ -1,10 +1,12 @@
 //! Runs what is due, and writes how it ended and what follows.
 
 use std::collections::{BTreeMap, HashMap};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::FutureExt;
 use shared::backoff::unit_random;
 use shared::failpoint;
 use shared::hook::{Hook, HookKind};
@@ -169,9 +171,30 @@ impl Executor {
         claimed.run.revision = found.as_ref().map_or(claimed.run.revision, |found| found.revision);
         let hook = found.map(|found| found.hook);
         self.tasks.spawn(async move {
-            let settled = execute(&shared, hook, claimed, now).await;
-            (name, settled)
+            let (number, revision) = (claimed.number, claimed.run.revision);
+            let ended = AssertUnwindSafe(execute(&shared, hook, claimed, now)).catch_unwind().await;
+            (name, ended.unwrap_or_else(|_| panicked(number, revision)))
         });
+    }
+}
+
+/// How many records of a hook are kept: of successes, of failures.
+const fn kept(hook: &Hook) -> (u32, u32) {
+    (hook.keep.success, hook.keep.failure)
+}
+
+/// What is put on record of an execution that ended in a fault of this program.
+fn panicked(number: u64, revision: u64) -> SettledRun {
+    tracing::error!(execution = number, "an execution panicked");
+    let reason = "a fault of the hook manager, which its log tells of".to_owned();
+    let result = RunResult { outcome: Some(RunOutcome::Failure), reason, ..RunResult::default() };
+    SettledRun {
+        number,
+        revision,
+        result,
+        again_at: None,
+        dead: true,
+        keep: kept(&Hook::new(HookKind::Exec, "")),
     }
 }
 
@@ -192,7 +215,7 @@ async fn execute(
         },
         again_at: None,
         dead: false,
-        keep: (hook.keep.success, hook.keep.failure),
+        keep: kept(hook),
     };
     let Some(hook) = hook else {
         let gone = Hook::new(HookKind::Exec, "");
@@ -227,7 +250,7 @@ async fn execute(
     if dead {
         tracing::warn!(hook = ?name, execution = task.claimed.number, reason = ?result.reason, "execution given up");
     }
-    let keep = (hook.keep.success, hook.keep.failure);
+    let keep = kept(&hook);
     let ClaimedRun { number, run: NewRun { revision, .. }, .. } = task.claimed;
     SettledRun { number, revision, result, again_at, dead, keep }
 }

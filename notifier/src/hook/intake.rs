@@ -1,5 +1,6 @@
 //! Takes events and requests for retries from the bus into the store.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use shared::bus::{Consumer, Headers, Queued, Subscription};
 use shared::events::{Event, cloud};
 use shared::failpoint;
 use shared::hook::Hook;
+use shared::model::Timestamp;
 use shared::store::StoreError;
 use shared::store::hooks::{NewRun, RunTrigger};
 use tokio::sync::watch;
@@ -43,7 +45,10 @@ pub struct RetryRequest {
 /// What a message says; the message itself cannot be shared between threads.
 struct Incoming {
     subject: String,
-    place: u64,
+    /// Tells it from every other one.
+    place: String,
+    /// When it came to the stream, where that is known.
+    at: Option<Timestamp>,
     headers: Headers,
     payload: Bytes,
 }
@@ -92,7 +97,8 @@ impl Intake {
                 number += 1;
                 let incoming = Incoming {
                     subject: message.subject,
-                    place: number,
+                    place: number.to_string(),
+                    at: None,
                     headers: message.headers,
                     payload: message.payload,
                 };
@@ -120,7 +126,12 @@ impl Intake {
         for message in queued {
             let incoming = Incoming {
                 subject: message.subject.clone(),
-                place: message.sequence,
+                // The numbers of a stream that was made anew begin again.
+                place: match message.at {
+                    Some(at) => format!("{}-{}", message.sequence, at.ns()),
+                    None => message.sequence.to_string(),
+                },
+                at: message.at,
                 headers: message.headers.clone(),
                 payload: message.payload.clone(),
             };
@@ -141,22 +152,42 @@ impl Intake {
         if events.is_empty() {
             return;
         }
-        loop {
-            let now = self.shared.tools.clock.now();
-            match self.shared.store.accept_events(events.clone(), now).await {
-                Ok(_) => break,
-                // What was not acknowledged comes again.
-                Err(StoreError::Closed) => return,
-                Err(error) => {
-                    metrics::ledger_failed("accept_events");
-                    tracing::warn!(%error, "the store failed, trying again");
-                    tokio::time::sleep(PAUSE).await;
-                }
-            }
+        // What was not acknowledged comes again.
+        if self.accept(events).await.is_err() {
+            return;
         }
         failpoint::hit("hook.after_accept");
         readable.into_iter().for_each(Queued::ack);
         self.shared.woken.notify_one();
+    }
+
+    /// Puts events on record, and tries for as long as the store may recover. One that it refuses does not
+    /// keep up the others: it is lost and counted.
+    async fn accept(&self, events: Vec<(Event, Vec<NewRun>)>) -> Result<(), StoreError> {
+        let mut steps = VecDeque::from([events]);
+        while let Some(step) = steps.front() {
+            let now = self.shared.tools.clock.now();
+            match self.shared.store.accept_events(step.clone(), now).await {
+                Ok(_) => drop(steps.pop_front()),
+                Err(StoreError::Closed) => return Err(StoreError::Closed),
+                Err(error) if error.passes() => {
+                    metrics::ledger_failed("accept_events");
+                    tracing::warn!(%error, "the store failed, trying again");
+                    tokio::time::sleep(PAUSE).await;
+                }
+                Err(error) => match steps.pop_front() {
+                    Some(step) if step.len() > 1 => {
+                        step.into_iter().rev().for_each(|one| steps.push_front(vec![one]));
+                    }
+                    step => {
+                        metrics::malformed("event");
+                        let id = step.iter().flatten().next().map(|(event, _)| event.id.as_str());
+                        tracing::error!(%error, ?id, "event lost: the store refuses it");
+                    }
+                },
+            }
+        }
+        Ok(())
     }
 
     /// An event with its executions; nothing when the message was a request that is done.
@@ -169,7 +200,7 @@ impl Intake {
                     // Everything stops; what was not acknowledged comes again.
                     Refusal::Store(StoreError::Closed) => std::future::pending().await,
                     // The request waits as events do.
-                    Refusal::Store(error) => {
+                    Refusal::Store(error) if error.passes() => {
                         metrics::ledger_failed("queue_runs");
                         tracing::warn!(%error, "the store failed, trying again");
                         tokio::time::sleep(PAUSE).await;
@@ -180,8 +211,8 @@ impl Intake {
             return Ok(None);
         }
         let subject = subjects.unprefixed(&message.subject).unwrap_or(&message.subject);
-        let now = self.shared.tools.clock.now();
-        let event = cloud::read(subject, message.place, &message.headers, &message.payload, now)?;
+        let now = message.at.unwrap_or_else(|| self.shared.tools.clock.now());
+        let event = cloud::read(subject, &message.place, &message.headers, &message.payload, now)?;
         let runs = self.runs(&event).await;
         Ok(Some((event, runs)))
     }

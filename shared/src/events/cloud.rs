@@ -10,10 +10,11 @@
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 use serde_json::{Value, json};
 
-use super::{Body, Event, ItemBody, VERSION};
+use super::{Body, Event, ItemBody, VERSION, flatten};
 use crate::bus::Headers;
 use crate::bus::large::REFERENCE;
 use crate::model::Timestamp;
+use crate::model::alert::derive_id;
 use crate::wire::subject::EventSubject;
 
 /// What may not stand in an attribute as it is (HTTP protocol binding 1.0.2 §3.1.3.2).
@@ -21,6 +22,9 @@ const ESCAPED: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'%');
 
 /// Begin of the `type` of every event.
 pub const TYPE_PREFIX: &str = "org.flowhook";
+
+/// Longest id and source that an event may have, in bytes.
+const MAX_NAME: usize = 512;
 
 /// The data's media type.
 const JSON: &str = "application/json";
@@ -59,20 +63,25 @@ pub fn headers(event: &Event) -> Headers {
     if event.depth > 0 {
         attributes.push(("hookdepth", event.depth.to_string()));
     }
-    let encode = |text: String| utf8_percent_encode(&text, ESCAPED).to_string();
     let mut headers: Headers =
-        attributes.into_iter().map(|(name, value)| (format!("ce-{name}"), encode(value))).collect();
+        attributes.into_iter().map(|(name, value)| (format!("ce-{name}"), encoded(&value))).collect();
     headers.extend(event.traceparent.clone().map(|trace| ("traceparent".to_owned(), trace)));
     headers
 }
 
-/// Reads an event from a message of `subject` (without prefix), the `place`th of its stream.
+/// A text as it may stand in a header.
+pub fn encoded(text: &str) -> String {
+    utf8_percent_encode(text, ESCAPED).to_string()
+}
+
+/// Reads an event from a message of `subject` (without prefix). `place` tells the message from every other
+/// one, also of a stream that was made anew.
 ///
 /// # Errors
 /// Says what is wrong with it.
 pub fn read(
     subject: &str,
-    place: u64,
+    place: &str,
     headers: &Headers,
     data: &[u8],
     now: Timestamp,
@@ -87,30 +96,43 @@ pub fn read(
         return Err(format!("CloudEvents version {version} is not known"));
     }
     let Some(id) = attribute("id") else { return Ok(bare(subject, &parsed, place, data, now)) };
-    let body = match header(REFERENCE).filter(|_| data.is_empty()) {
+    let source = attribute("source").unwrap_or_default();
+    for (name, text) in [("ce-id", &id), ("ce-source", &source)] {
+        if text.len() > MAX_NAME {
+            return Err(format!("{name} has {} bytes, more than {MAX_NAME}", text.len()));
+        }
+    }
+    let mut body = match header(REFERENCE).filter(|_| data.is_empty()) {
         // Who only listens, and who comes when the content is kept no longer, is told where it was.
         Some(reference) => json!({ "kind": parsed.kind(), "dataref": reference }),
         None => serde_json::from_slice(data).map_err(|e| format!("data: {e}"))?,
     };
+    flatten(&mut body);
     let number = |name: &str| attribute(name).and_then(|text| text.parse().ok()).unwrap_or(0);
     let time = attribute("time").and_then(|text| serde_json::from_value(Value::String(text)).ok());
     Ok(Event {
         id,
         subject: subject.to_owned(),
-        key: attribute("partitionkey").unwrap_or_else(|| parsed.key()),
+        key: short(attribute("partitionkey").unwrap_or_else(|| parsed.key())),
         sequence: number("sequence"),
         at: time.unwrap_or(now),
-        source: attribute("source").unwrap_or_default(),
+        source,
         depth: u32::try_from(number("hookdepth")).unwrap_or(u32::MAX),
         traceparent: header("traceparent"),
         body,
     })
 }
 
+/// A key that indexes take, whoever made it.
+fn short(key: String) -> String {
+    if key.len() > MAX_NAME { derive_id(&[&key]) } else { key }
+}
+
 /// An event that is only a message.
-fn bare(subject: &str, parsed: &EventSubject, place: u64, data: &[u8], now: Timestamp) -> Event {
-    let payload = serde_json::from_slice(data)
+fn bare(subject: &str, parsed: &EventSubject, place: &str, data: &[u8], now: Timestamp) -> Event {
+    let mut payload = serde_json::from_slice(data)
         .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(data).into_owned()));
+    flatten(&mut payload);
     let id = format!("message-{place}");
     let body = match parsed {
         EventSubject::Item { service, node } => serde_json::to_value(Body::Item(ItemBody {
@@ -126,7 +148,7 @@ fn bare(subject: &str, parsed: &EventSubject, place: u64, data: &[u8], now: Time
     Event {
         id,
         subject: subject.to_owned(),
-        key: parsed.key(),
+        key: short(parsed.key()),
         sequence: 0,
         at: now,
         source: "/bus".to_owned(),
@@ -169,24 +191,52 @@ mod tests {
         assert_eq!(value("ce-sequence"), Some("00000000000000000041"));
         assert_eq!(value("ce-subject"), Some("HOOK/ENABLED//night%20watch"));
         let data = serde_json::to_vec(&event.body).unwrap();
-        let back = read(&event.subject, 7, &headers, &data, Timestamp::ZERO).unwrap();
+        let back = read(&event.subject, "7", &headers, &data, Timestamp::ZERO).unwrap();
         assert_eq!(back, event);
         let referring = Reference::to(&data).put_into(headers);
-        let back = read(&event.subject, 7, &referring, b"", Timestamp::ZERO).unwrap();
+        let back = read(&event.subject, "7", &referring, b"", Timestamp::ZERO).unwrap();
         let reference = back.body["dataref"].as_str().unwrap();
         assert!(reference.starts_with("urn:flowhook:object:"), "{reference}");
         assert_eq!((back.id, &back.body["kind"]), (event.id, &json!("state")));
     }
 
     #[test]
+    fn what_no_store_could_keep_or_read_again_is_made_smaller_or_refused() {
+        let nested = |levels: usize| format!("{}1{}", "[".repeat(levels), "]".repeat(levels));
+        for headers in [Headers::new(), headers(&event())] {
+            let deep =
+                read("event.item.a.b", "1", &headers, nested(127).as_bytes(), Timestamp::ZERO).unwrap();
+            let stored = serde_json::to_string(&deep).unwrap();
+            assert_eq!(serde_json::from_str::<Event>(&stored).unwrap(), deep);
+            assert!(stored.contains("[[[") && stored.contains(":\"[") || stored.contains("[\"["), "{stored}");
+        }
+        let with = |name: &str, length: usize| {
+            let mut headers = headers(&event());
+            headers.retain(|(known, _)| known != name);
+            headers.push((name.to_owned(), "x".repeat(length)));
+            read("event.item.a.b", "1", &headers, b"1", Timestamp::ZERO)
+        };
+        for name in ["ce-id", "ce-source"] {
+            assert!(with(name, MAX_NAME).is_ok());
+            let refused = with(name, MAX_NAME + 1).unwrap_err();
+            assert_eq!(refused, format!("{name} has 513 bytes, more than 512"));
+        }
+        let keyed = with("ce-partitionkey", 4000).unwrap();
+        assert_eq!(keyed.key, with("ce-partitionkey", 4000).unwrap().key);
+        assert!(keyed.key.len() < 100 && keyed.key != with("ce-partitionkey", 4001).unwrap().key);
+        let long = format!("event.item.a.{}", "b".repeat(3000));
+        assert!(read(&long, "1", &Headers::new(), b"1", Timestamp::ZERO).unwrap().key.len() < 100);
+    }
+
+    #[test]
     fn any_message_on_an_events_subject_is_one() {
         let now = Timestamp::from_secs(5);
-        let event = read("event.item.blog.news", 9, &Headers::new(), b"not JSON \xff", now).unwrap();
+        let event = read("event.item.blog.news", "9", &Headers::new(), b"not JSON \xff", now).unwrap();
         assert_eq!((event.id.as_str(), event.at), ("message-9", now));
         assert_eq!(event.body["payload"], "not JSON \u{fffd}");
         assert_eq!((event.body["kind"].as_str(), event.body["node"].as_str()), (Some("item"), Some("news")));
-        assert!(read("event.item.blog", 9, &Headers::new(), b"", now).is_err());
+        assert!(read("event.item.blog", "9", &Headers::new(), b"", now).is_err());
         let old = vec![("ce-specversion".to_owned(), "0.3".to_owned())];
-        assert!(read("event.item.a.b", 9, &old, b"", now).unwrap_err().contains("0.3"));
+        assert!(read("event.item.a.b", "9", &old, b"", now).unwrap_err().contains("0.3"));
     }
 }

@@ -4,7 +4,7 @@
 //! the bus, in order, and forgets it when it is safe. Without one (a collector alone) it goes to the
 //! bus at once and is appended again until it is safe; what a kill takes is in memory then.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -13,7 +13,7 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 use super::config::EventsConfig;
-use super::{Draft, Event};
+use super::{Draft, Event, flatten};
 use crate::bus::{BusError, SharedBus};
 use crate::clock::SharedClock;
 use crate::failpoint;
@@ -73,6 +73,11 @@ impl std::fmt::Debug for Emitter {
         f.debug_tuple("Emitter").field(&self.0.as_ref().map(|inner| &inner.source)).finish()
     }
 }
+
+/// Events that are not safe, because everything stops.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("events cannot be told any more: the process stops")]
+pub struct NotTold;
 
 /// Where told events go.
 pub struct Outlet {
@@ -143,21 +148,23 @@ impl Emitter {
     }
 
     /// Tells events and waits until they are safe from a kill, which without a store means: on the bus.
-    pub async fn record(&self, drafts: Vec<Draft>) {
-        let Some(inner) = &self.0 else { return };
+    ///
+    /// # Errors
+    /// Not all of them are: everything stops.
+    pub async fn record(&self, drafts: Vec<Draft>) -> Result<(), NotTold> {
+        let Some(inner) = &self.0 else { return Ok(()) };
         let mut receipts = Vec::with_capacity(drafts.len());
         for draft in drafts {
             let (told, receipt) = oneshot::channel();
             if inner.queue.send(Order::Event(Box::new(inner.event(draft)), Some(told))).await.is_err() {
-                metrics::event_lost();
-                return;
+                return Err(NotTold);
             }
             receipts.push(receipt);
         }
         for receipt in receipts {
-            // An error means that the process is stopping.
-            let _ = receipt.await;
+            receipt.await.map_err(|_| NotTold)?;
         }
+        Ok(())
     }
 
     /// Events for a store that queues them in one transaction with what they tell of; afterwards
@@ -194,7 +201,14 @@ impl Emitter {
         }
     }
 
-    /// Whether events are told yet.
+    /// Whoever wants events goes: with a store they are kept from now on, until the next start.
+    pub fn hold(&self) {
+        if let Some(inner) = &self.0 {
+            inner.released.send_replace(false);
+        }
+    }
+
+    /// Whether events are told now.
     pub fn is_released(&self) -> bool {
         self.0.as_ref().is_some_and(|inner| *inner.released.borrow())
     }
@@ -221,6 +235,8 @@ impl Inner {
 
     fn event(&self, draft: Draft) -> Event {
         let Draft { id, subject, body, depth, traceparent } = draft;
+        let mut body = serde_json::to_value(body).unwrap_or_default();
+        flatten(&mut body);
         Event {
             id: id.unwrap_or_else(|| self.new_id()),
             subject: subject.to_string(),
@@ -230,7 +246,7 @@ impl Inner {
             source: self.source.clone(),
             depth,
             traceparent,
-            body: serde_json::to_value(body).unwrap_or_default(),
+            body,
         }
     }
 }
@@ -282,7 +298,7 @@ async fn with_store(
         // An emitter that has gone has nothing to tell.
         if may_tell.wait_for(|may| *may).await.is_ok() {
             adopt(&outlet, &*store, started).await;
-            publish(outlet, Arc::clone(&store), Arc::clone(&woken)).await;
+            publish(outlet, Arc::clone(&store), Arc::clone(&woken), may_tell).await;
         }
         std::future::pending::<()>().await;
     };
@@ -331,9 +347,13 @@ async fn without_store(outlet: Outlet, mut orders: mpsc::Receiver<Order>) {
             *sequence += 1;
             event.sequence = *sequence;
         }
-        loop {
-            match append_all(&outlet, &events).await {
-                Ok(()) => break,
+        while !events.is_empty() {
+            let (safe, ended) = append_all(&outlet, &events).await;
+            let safe: HashSet<usize> = safe.into_iter().collect();
+            let mut place = 0..;
+            events.retain(|_| place.next().is_some_and(|place| !safe.contains(&place)));
+            match ended {
+                Ok(()) => {}
                 Err(BusError::Closed) => return,
                 Err(error) => {
                     tracing::warn!(%error, "events cannot be told, trying again");

@@ -128,6 +128,7 @@ pub async fn event_store(store: &dyn EventStore) {
 /// When the store does not keep the contract of [`HookStore`].
 pub async fn hook_store(store: &dyn HookStore) {
     hooks::an_event_that_comes_again_runs_nothing_again(store).await;
+    hooks::an_event_of_any_content_runs_again(store).await;
     hooks::one_key_keeps_its_order_and_others_go_on(store).await;
     hooks::one_alone_runs_executions(store).await;
     hooks::what_a_node_left_running_is_tried_once_more(store).await;

@@ -25,6 +25,26 @@ pub(super) const PENDING: &str = "pending";
 /// nobody tells: the process that has the call is there, and tells how it ends.
 pub(super) const CALL_NS: i64 = 600 * 1_000_000_000;
 
+/// Reads an event that is stored. One that cannot be read, whatever has written it, is said and left out, so
+/// that it does not hold up others.
+pub(super) fn readable(json: &str, place: i64) -> Option<Event> {
+    serde_json::from_str(json)
+        .inspect_err(|error| tracing::error!(%error, place, "a stored event cannot be read and is left out"))
+        .ok()
+}
+
+/// Those that can be read, and the numbers of those that cannot.
+pub(super) fn readable_rows(rows: Vec<(i64, String)>) -> (Vec<(i64, Event)>, Vec<i64>) {
+    let (mut events, mut lost) = (Vec::with_capacity(rows.len()), Vec::new());
+    for (number, json) in rows {
+        match readable(&json, number) {
+            Some(event) => events.push((number, event)),
+            None => lost.push(number),
+        }
+    }
+    (events, lost)
+}
+
 /// Whether a role of a node is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PresenceState {

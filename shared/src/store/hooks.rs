@@ -4,6 +4,8 @@
 //! outcome; another try is another execution under the same idempotency key. Executions of one hook and
 //! order key keep their order: none begins while an earlier one is not done.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
@@ -286,9 +288,10 @@ pub trait HookStore: Send + Sync + 'static {
     /// Queues executions for events on record; returns their numbers.
     async fn queue_runs(&self, runs: Vec<NewRun>, now: Timestamp) -> Result<Vec<u64>, StoreError>;
 
-    /// Says that `node` runs executions, until `until` at least. False when another one has said so of
-    /// itself until later than `now`: then nothing is changed.
-    async fn hold_runs(&self, node: &str, now: Timestamp, until: Timestamp) -> Result<bool, StoreError>;
+    /// Says that `node` runs executions, for `lease` from now on at least. False when another one has said so
+    /// of itself, and that has not run out: then nothing is changed. A store that several machines share goes
+    /// by its own clock, and not by `now`: theirs differ.
+    async fn hold_runs(&self, node: &str, now: Timestamp, lease: Duration) -> Result<bool, StoreError>;
 
     /// Takes back that `node` runs executions, so that another one may at once.
     async fn let_runs_go(&self, node: &str) -> Result<(), StoreError>;

@@ -1,6 +1,8 @@
 //! Rights around hooks, and items.
 
+use shared::bus::Stream;
 use shared::bus::large::MAX_EVENT;
+use shared::events::{Emitter, Outlet, config::EventsConfig};
 use shared::store::documents::{Change, DocumentKind, DocumentStore};
 
 use super::*;
@@ -99,13 +101,30 @@ async fn a_hook_manager_that_stands_still_is_no_good_health() {
 }
 
 #[actix_web::test]
-async fn edits_of_scripts_and_endpoints_are_told_with_the_call_and_without_secrets() {
-    use shared::bus::Stream;
-    use shared::events::{Emitter, Outlet, config::EventsConfig};
+async fn a_call_that_is_too_large_is_told_as_refused_and_one_whose_event_is_not_kept_is_not_answered_as_done()
+{
     let (mut deps, store, bus) = deps();
-    let mut told = bus.consume(Stream::Event, "test", "event.state.>").await.unwrap();
-    (deps.events, _) = Emitter::start(Outlet {
-        bus: Arc::clone(&bus),
+    let mut told = bus.consume(Stream::Event, "test", "event.api.>").await.unwrap();
+    let telling = tell(&mut deps, &bus, &store);
+    let large = test::TestRequest::post().uri("/api/v1/hooks").set_payload(vec![b'x'; 2 << 20]);
+    let ((status, _), queued) = tokio::join!(ask(&deps, large), told.next());
+    assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE);
+    let queued = queued.unwrap();
+    let body: Value = serde_json::from_slice(&queued.payload).unwrap();
+    assert!(queued.subject.ends_with(".0"), "{}", queued.subject);
+    assert_eq!((&body["success"], &body["code"]), (&json!(false), &json!(413)), "{body}");
+    queued.ack();
+    telling.abort();
+    let _ = telling.await;
+    let item = test::TestRequest::post().uri("/api/v1/pubsub/items");
+    let (status, body) = ask(&deps, item.set_json(json!({ "node": "n", "payload": 1 }))).await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{body}");
+}
+
+/// Lets events be told; gives the task that does it.
+fn tell(deps: &mut ApiDeps, bus: &SharedBus, store: &SqliteStore) -> tokio::task::JoinHandle<()> {
+    let (events, telling) = Emitter::start(Outlet {
+        bus: Arc::clone(bus),
         store: Some(Arc::new(store.clone())),
         subjects: Subjects::default(),
         clock: ManualClock::new(Timestamp::from_secs(1)),
@@ -114,6 +133,15 @@ async fn edits_of_scripts_and_endpoints_are_told_with_the_call_and_without_secre
         answers: true,
         config: EventsConfig::default(),
     });
+    deps.events = events;
+    telling
+}
+
+#[actix_web::test]
+async fn edits_of_scripts_and_endpoints_are_told_with_the_call_and_without_secrets() {
+    let (mut deps, store, bus) = deps();
+    let mut told = bus.consume(Stream::Event, "test", "event.state.>").await.unwrap();
+    tell(&mut deps, &bus, &store);
     let mut documents = vec![
         ("scripts", "s", json!({ "enabled": false, "config": { "password": "hunter2" } })),
         ("endpoints", "hook", json!({ "type": "webhook", "params": { "url": "https://x/hunter2" } })),

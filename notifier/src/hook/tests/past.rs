@@ -1,6 +1,7 @@
 //! Events on record, retries that are told, secrets, and the health of the loops.
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use base64::Engine as _;
@@ -115,7 +116,8 @@ async fn secrets_are_read_when_a_program_starts_and_stand_in_no_record() {
     );
 }
 
-/// A store that answers no more once it is told to, and tells that the executor waits for it.
+/// A store that answers no more once it is told to, and tells that the executor waits for it; it never takes
+/// items of the node `refused`.
 struct Stuck {
     store: SqliteStore,
     stuck: AtomicBool,
@@ -138,13 +140,16 @@ impl HookStore for Stuck {
         events: Vec<(Event, Vec<NewRun>)>,
         now: Timestamp,
     ) -> Result<u64, StoreError> {
+        if events.iter().any(|(event, _)| event.subject.ends_with("refused")) {
+            return Err(StoreError::Statement("an index row is too large".to_owned()));
+        }
         self.pass().await.accept_events(events, now).await
     }
     async fn queue_runs(&self, runs: Vec<NewRun>, now: Timestamp) -> Result<Vec<u64>, StoreError> {
         self.pass().await.queue_runs(runs, now).await
     }
-    async fn hold_runs(&self, node: &str, now: Timestamp, until: Timestamp) -> Result<bool, StoreError> {
-        self.pass().await.hold_runs(node, now, until).await
+    async fn hold_runs(&self, node: &str, now: Timestamp, lease: Duration) -> Result<bool, StoreError> {
+        self.pass().await.hold_runs(node, now, lease).await
     }
     async fn let_runs_go(&self, node: &str) -> Result<(), StoreError> {
         self.pass().await.let_runs_go(node).await
@@ -209,8 +214,8 @@ impl HookStore for Stuck {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn loops_that_stand_still_are_seen_though_the_process_answers() {
+/// Hooks whose store may be told to answer no more, at a time that stands still.
+fn stuck() -> (Setup, Arc<Stuck>, Arc<ManualClock>) {
     let mut setup = Setup::new();
     let (not_stuck, not_waited_for) = Default::default();
     let stuck = Arc::new(Stuck { store: setup.store.clone(), stuck: not_stuck, waited_for: not_waited_for });
@@ -220,6 +225,26 @@ async fn loops_that_stand_still_are_seen_though_the_process_answers() {
     let store = Arc::clone(&stuck) as Arc<dyn HookStore>;
     let (woken, health) = Default::default();
     setup.args.shared = Arc::new(Shared { store, tools, woken, max_depth: *max_depth, health });
+    (setup, stuck, clock)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_event_that_the_store_refuses_does_not_hold_up_the_others() {
+    let (mut setup, ..) = stuck();
+    setup.set("all", hook(HookKind::RhaiCode, "item"));
+    let _manager = setup.start().await;
+    // All are there before the first is taken, as what is appended while the store is busy.
+    let items = ["a", "refused", "b"].map(|node| setup.item(node, json!(node)));
+    futures::future::join_all(items).await;
+    let seen = setup.done("all", 2).await;
+    let mut nodes: Vec<_> = seen.iter().map(|run| run.subject.rsplit('.').next().unwrap()).collect();
+    nodes.sort_unstable();
+    assert_eq!(nodes, ["a", "b"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn loops_that_stand_still_are_seen_though_the_process_answers() {
+    let (setup, stuck, clock) = stuck();
     setup.apply();
     let _manager = setup.start().await;
     let looped_at = async || setup.ask("hook_health", json!({})).await["looped_at"].clone();

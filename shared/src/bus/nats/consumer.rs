@@ -14,6 +14,7 @@ use super::outbox::Outbox;
 use super::{ended, other};
 use crate::backoff::{Backoff, unit_random};
 use crate::bus::{BusError, CONSUMER_WINDOW, Consumer, Queued, Settlement};
+use crate::model::Timestamp;
 
 /// How long the server waits for a settlement before it gives a message again.
 pub(super) const ACK_WAIT: Duration = Duration::from_secs(30);
@@ -210,12 +211,16 @@ pub(super) fn queued(message: Message, outbox: &Outbox) -> Option<Queued> {
         }
     };
     let (sequence, attempt) = (info.stream_sequence, u64::try_from(info.delivered).unwrap_or(1));
+    let at = i64::try_from(info.published.unix_timestamp_nanos()).ok().map(Timestamp::from_ns);
     let message = message.message;
     let headers = super::headers::from_nats(message.headers.as_ref());
     // A message with a position has come with where to settle it.
     let (reply, outbox) = (message.reply?, outbox.clone());
     let settle = move |settlement| outbox.send(reply, answer(settlement, attempt).into());
-    Some(Queued::new(message.subject.to_string(), sequence, attempt, headers, message.payload, settle))
+    let subject = message.subject.to_string();
+    let mut queued = Queued::new(subject, sequence, attempt, headers, message.payload, settle);
+    queued.at = at;
+    Some(queued)
 }
 
 /// What the server is told. Never both a wait of ours and the server's own backoff: they add up.

@@ -1,8 +1,9 @@
 //! From the outbox to the bus.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use super::{BATCH, LEFT_S, Outlet, PAUSE};
 use crate::bus::{BusError, Receipt};
@@ -35,9 +36,14 @@ pub(super) async fn adopt(outlet: &Outlet, store: &dyn EventStore, started: Time
     }
 }
 
-/// Takes events from the outbox to the bus until the store is closed.
-pub(super) async fn publish(outlet: Outlet, store: Arc<dyn EventStore>, woken: Arc<Notify>) {
-    loop {
+/// Takes events from the outbox to the bus, while it may, until the store is closed.
+pub(super) async fn publish(
+    outlet: Outlet,
+    store: Arc<dyn EventStore>,
+    woken: Arc<Notify>,
+    mut may_tell: watch::Receiver<bool>,
+) {
+    while may_tell.wait_for(|may| *may).await.is_ok() {
         match round(&outlet, &*store).await {
             Ok(0) => {
                 // Both a notification and the timeout mean: look again.
@@ -58,20 +64,63 @@ pub(super) async fn publish(outlet: Outlet, store: Arc<dyn EventStore>, woken: A
 async fn round(outlet: &Outlet, store: &dyn EventStore) -> Result<usize, RoundError> {
     let left_before = outlet.clock.now().plus_secs(-LEFT_S);
     let queued = store.queued_events(&outlet.owner, left_before, BATCH).await?;
-    let (mut told, mut receipts) = (Vec::new(), Vec::new());
-    for (number, event) in queued {
-        receipts.extend(append_if_it_fits(outlet, &event).await?);
-        told.push(number);
-    }
-    for receipt in receipts {
-        receipt.stored().await?;
-    }
-    let count = told.len();
-    if count > 0 {
+    let (numbers, events): (Vec<i64>, Vec<Event>) = queued.into_iter().unzip();
+    let (safe, ended) = append_all(outlet, &events).await;
+    if !safe.is_empty() {
         failpoint::hit("event.after_append");
-        store.events_told(told).await?;
+        store.events_told(safe.into_iter().map(|place| numbers[place]).collect()).await?;
     }
-    Ok(count)
+    ended?;
+    Ok(events.len())
+}
+
+/// Places of events, in steps each of which holds one of a key at most, in their order: a carrier outside of
+/// the process may lose one and keep the next, and what was lost comes behind it then.
+fn steps(outlet: &Outlet, events: &[Event]) -> Vec<Vec<usize>> {
+    if outlet.bus.outstanding().is_some() {
+        return vec![(0..events.len()).collect()];
+    }
+    let mut before: HashMap<&str, usize> = HashMap::new();
+    let mut steps: Vec<Vec<usize>> = Vec::new();
+    for (place, event) in events.iter().enumerate() {
+        let step = before.entry(&event.key).and_modify(|step| *step += 1).or_default();
+        if *step == steps.len() {
+            steps.push(Vec::new());
+        }
+        steps[*step].push(place);
+    }
+    steps
+}
+
+/// Appends events until one fails, and waits for those under way; gives the places of those that are safe.
+pub(super) async fn append_all(outlet: &Outlet, events: &[Event]) -> (Vec<usize>, Result<(), BusError>) {
+    let mut safe = Vec::with_capacity(events.len());
+    for step in steps(outlet, events) {
+        let (mut receipts, mut failed) = (Vec::with_capacity(step.len()), Ok(()));
+        for place in step {
+            match append_if_it_fits(outlet, &events[place]).await {
+                Ok(receipt) => receipts.push((place, receipt)),
+                Err(error) => {
+                    failed = Err(error);
+                    break;
+                }
+            }
+        }
+        for (place, receipt) in receipts {
+            let stored = match receipt {
+                Some(receipt) => receipt.stored().await,
+                None => Ok(()),
+            };
+            match stored {
+                Ok(()) => safe.push(place),
+                Err(error) => failed = Err(error),
+            }
+        }
+        if failed.is_err() {
+            return (safe, failed);
+        }
+    }
+    (safe, Ok(()))
 }
 
 /// Appends an event; one that is too large for the bus, or for what the account may do there, gets no
@@ -91,21 +140,9 @@ async fn append_if_it_fits(outlet: &Outlet, event: &Event) -> Result<Option<Rece
 async fn append(outlet: &Outlet, event: &Event) -> Result<Receipt, BusError> {
     let data =
         serde_json::to_vec(&event.body).map_err(|e| BusError::Other(format!("event {}: {e}", event.id)))?;
-    let id = format!("{}/{}", event.source, event.id);
+    let id = cloud::encoded(&format!("{}/{}", event.source, event.id));
     outlet
         .bus
         .append_with(&outlet.subjects.prefixed(&event.subject), &id, cloud::headers(event), data.into())
         .await
-}
-
-/// Appends events and waits until all are safe.
-pub(super) async fn append_all(outlet: &Outlet, events: &[Event]) -> Result<(), BusError> {
-    let mut receipts = Vec::with_capacity(events.len());
-    for event in events {
-        receipts.extend(append_if_it_fits(outlet, event).await?);
-    }
-    for receipt in receipts {
-        receipt.stored().await?;
-    }
-    Ok(())
 }

@@ -1,5 +1,7 @@
 //! The suite of [`HookStore`].
 
+use std::time::Duration;
+
 use super::events::event;
 use super::samples::at;
 use crate::events::Event;
@@ -52,6 +54,23 @@ pub(super) async fn an_event_that_comes_again_runs_nothing_again(store: &dyn Hoo
     store.settle_runs(vec![settled(claimed[0].number, RunOutcome::Success)], at(7)).await.unwrap();
 }
 
+pub(super) async fn an_event_of_any_content_runs_again(store: &dyn HookStore) {
+    let body = serde_json::json!({ "kind": "item", "payload": "a\u{0}b\u{fffd}\u{1f600}" });
+    let event = Event { body, ..event("odd", "k", 1) };
+    let runs = vec![run("odd", &event, "k")];
+    assert_eq!(store.accept_events(vec![(event.clone(), runs)], at(5)).await.unwrap(), 1);
+    store.queue_runs(vec![run("odd", &event, "k")], at(6)).await.unwrap();
+    for _ in 0..2 {
+        let claimed = claim(store, "odd", 1, 7).await;
+        assert_eq!(claimed[0].recorded.as_ref(), Some(&event));
+        store.settle_runs(vec![settled(claimed[0].number, RunOutcome::Success)], at(8)).await.unwrap();
+    }
+    let query = RunQuery { hook: Some("odd".to_owned()), limit: 10, ..RunQuery::default() };
+    let subjects: Vec<_> = store.runs(query).await.unwrap().into_iter().map(|run| run.subject).collect();
+    assert_eq!(subjects, [event.subject.clone(), event.subject]);
+    store.forget_hook("odd").await.unwrap();
+}
+
 pub(super) async fn one_key_keeps_its_order_and_others_go_on(store: &dyn HookStore) {
     for (id, key) in [("1", "a"), ("2", "a"), ("3", "b"), ("4", "a")] {
         accept(store, id, "order", key).await;
@@ -80,16 +99,17 @@ pub(super) async fn one_key_keeps_its_order_and_others_go_on(store: &dyn HookSto
 }
 
 pub(super) async fn one_alone_runs_executions(store: &dyn HookStore) {
-    let hold = async |node, now, until| store.hold_runs(node, at(now), at(until)).await.unwrap();
-    assert!(hold("n1", 10, 20).await);
-    assert!(!hold("n2", 19, 29).await, "n1 has said that it does until 20");
-    assert!(hold("n1", 19, 29).await, "who holds goes on");
+    let hold =
+        async |node, now, lease| store.hold_runs(node, at(now), Duration::from_secs(lease)).await.unwrap();
+    assert!(hold("n1", 10, 600).await);
+    assert!(!hold("n2", 19, 600).await, "n1 has said that it does");
+    assert!(hold("n1", 19, 600).await, "who holds goes on");
     accept(store, "1", "alone", "k").await;
     let held = |error| matches!(error, StoreError::HooksElsewhere { holder } if holder == "n1");
     let room = || vec![("alone".to_owned(), 1)];
     assert!(held(store.claim_runs(room(), 1, "n2", at(20)).await.unwrap_err()));
     let first = claim(store, "alone", 1, 20).await;
-    assert!(hold("n2", 29, 39).await, "n1 has not been heard of");
+    assert!(hold("n1", 29, 0).await && hold("n2", 29, 600).await, "what n1 has said has run out");
     assert!(store.claim_runs(room(), 1, "n1", at(29)).await.is_err());
     assert!(store.release_runs("n1", at(29)).await.is_err());
     assert_eq!(store.release_runs("n2", at(29)).await.unwrap(), 1, "what n1 has begun");
@@ -99,9 +119,9 @@ pub(super) async fn one_alone_runs_executions(store: &dyn HookStore) {
     store.settle_runs(vec![settled(first[0].number, RunOutcome::Success)], at(31)).await.unwrap();
     store.settle_runs(vec![settled(second[0].number, RunOutcome::Success)], at(32)).await.unwrap();
     store.let_runs_go("n1").await.unwrap();
-    assert!(!hold("n1", 33, 43).await, "another's word is not taken back");
+    assert!(!hold("n1", 33, 600).await, "another's word is not taken back");
     store.let_runs_go("n2").await.unwrap();
-    assert!(hold("n1", 33, 43).await, "at once");
+    assert!(hold("n1", 33, 600).await, "at once");
     store.let_runs_go("n1").await.unwrap();
     store.forget_hook("alone").await.unwrap();
 }

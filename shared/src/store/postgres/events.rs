@@ -12,9 +12,10 @@ use tokio_postgres::types::ToSql;
 use super::pool::{Failed, clean, column, settled};
 use super::{PRUNE_ROWS, PostgresStore};
 use crate::events::Event;
+use crate::metrics;
 use crate::model::Timestamp;
 use crate::store::StoreError;
-use crate::store::events::{CALL_NS, EventStore, Outgoing, PENDING, Presence};
+use crate::store::events::{CALL_NS, EventStore, Outgoing, PENDING, Presence, readable, readable_rows};
 use crate::store::hooks::PAGE_BYTES;
 
 #[async_trait]
@@ -41,7 +42,13 @@ impl EventStore for PostgresStore {
         let asked: [&(dyn ToSql + Sync); 6] =
             [&clean(owner), &left_before.ns(), &limit, &PAGE_BYTES, &PENDING, &CALL_NS];
         let rows = connection.query(&sql, &asked).await?;
-        rows.iter().map(|row| Ok((row.try_get(0)?, serde_json::from_str(row.try_get(1)?)?))).collect()
+        let rows = rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?)));
+        let (events, lost) = readable_rows(rows.collect::<Result<_, tokio_postgres::Error>>()?);
+        if !lost.is_empty() {
+            lost.iter().for_each(|_| metrics::event_lost());
+            self.events_told(lost).await?;
+        }
+        Ok(events)
     }
 
     async fn adopt_calls(&self, owner: &str, source: &str, started: Timestamp) -> Result<u64, StoreError> {
@@ -228,7 +235,7 @@ async fn replace_pending(
             (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
         let of = |event: &&Event| clean(&event.source) == source && clean(&event.id) == id;
         let (Some(pending), Some(event)) = (pending, events.iter().find(of)) else { continue };
-        let sequence = serde_json::from_str::<Event>(pending)?.sequence;
+        let sequence = readable(pending, 0).map_or(0, |pending| pending.sequence);
         let json = serde_json::to_string(&Event { sequence, ..event.clone() })?;
         let sql = "UPDATE event_outbox SET owner = $3, at = $4, json = $5
                    WHERE source = $1 AND id = $2 AND json IS NOT NULL";

@@ -3,6 +3,8 @@
 //! One notifier at a time runs executions: it holds the row of `hook_holder`, which each of its transactions
 //! that begins or releases some reads under a lock. Whoever wants to hold it next waits for that.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use deadpool_postgres::Transaction;
 use tokio_postgres::Row;
@@ -12,6 +14,7 @@ use super::{PRUNE_ROWS, PostgresStore};
 use crate::events::Event;
 use crate::model::Timestamp;
 use crate::store::StoreError;
+use crate::store::events::readable;
 use crate::store::hooks::{
     ClaimedRun, HookCounts, HookStore, NewRun, PAGE_BYTES, RunInput, RunQuery, RunRecord, SettledRun,
 };
@@ -35,12 +38,14 @@ impl HookStore for PostgresStore {
         settled(|| accept::runs(&self.database, &runs, now)).await
     }
 
-    async fn hold_runs(&self, node: &str, now: Timestamp, until: Timestamp) -> Result<bool, StoreError> {
-        let sql = "INSERT INTO hook_holder AS known (one, node, until) VALUES (1, $1, $3)
+    async fn hold_runs(&self, node: &str, _now: Timestamp, lease: Duration) -> Result<bool, StoreError> {
+        let sql =
+            "WITH server AS (SELECT (extract(epoch FROM clock_timestamp()) * 1000000000)::bigint AS now)
+                   INSERT INTO hook_holder AS known (one, node, until) SELECT 1, $1, now + $2 FROM server
                    ON CONFLICT (one) DO UPDATE SET node = excluded.node, until = excluded.until
-                   WHERE known.node = excluded.node OR known.until <= $2";
-        let connection = self.database.get().await?;
-        Ok(connection.execute(sql, &[&clean(node), &now.ns(), &until.ns()]).await? > 0)
+                   WHERE known.node = excluded.node OR known.until <= (SELECT now FROM server)";
+        let lease = i64::try_from(lease.as_nanos()).unwrap_or(i64::MAX / 2);
+        Ok(self.database.get().await?.execute(sql, &[&clean(node), &lease]).await? > 0)
     }
 
     async fn let_runs_go(&self, node: &str) -> Result<(), StoreError> {
@@ -98,7 +103,7 @@ impl HookStore for PostgresStore {
         let asked = (as_i64(after), as_i64(limit as u64));
         let rows =
             connection.query(sql, &[&asked.0, &since.ns(), &until.ns(), &asked.1, &PAGE_BYTES]).await?;
-        rows.iter().map(event).collect()
+        rows.iter().filter_map(|row| event(row).transpose()).collect()
     }
 
     async fn newest_events(&self, before: u64, limit: usize) -> Result<Vec<(u64, Event)>, StoreError> {
@@ -108,13 +113,13 @@ impl HookStore for PostgresStore {
                    WHERE above < $3 ORDER BY place DESC";
         let connection = self.database.get().await?;
         let rows = connection.query(sql, &[&as_i64(before), &as_i64(limit as u64), &PAGE_BYTES]).await?;
-        rows.iter().map(event).collect()
+        rows.iter().filter_map(|row| event(row).transpose()).collect()
     }
 
     async fn recorded_event(&self, key: &str) -> Result<Option<Event>, StoreError> {
         let sql = "SELECT place, json FROM hook_event WHERE key = $1";
         let row = self.database.get().await?.query_opt(sql, &[&clean(key)]).await?;
-        Ok(row.as_ref().map(event).transpose()?.map(|(_, event)| event))
+        Ok(row.as_ref().map(event).transpose()?.flatten().map(|(_, event)| event))
     }
 
     async fn dead_runs(
@@ -168,8 +173,9 @@ fn as_i64(number: u64) -> i64 {
 }
 
 /// An event with its place.
-fn event(row: &Row) -> Result<(u64, Event), StoreError> {
-    Ok((row.try_get::<_, i64>(0)?.unsigned_abs(), serde_json::from_str(row.try_get(1)?)?))
+fn event(row: &Row) -> Result<Option<(u64, Event)>, StoreError> {
+    let place: i64 = row.try_get(0)?;
+    Ok(readable(row.try_get(1)?, place).map(|event| (place.unsigned_abs(), event)))
 }
 
 /// Refuses when another one runs executions; until the transaction ends nobody else can come to.

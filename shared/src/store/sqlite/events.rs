@@ -5,9 +5,10 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{PRUNE_ROWS, SqliteStore};
 use crate::events::Event;
+use crate::metrics;
 use crate::model::Timestamp;
 use crate::store::StoreError;
-use crate::store::events::{CALL_NS, EventStore, Outgoing, PENDING, Presence};
+use crate::store::events::{CALL_NS, EventStore, Outgoing, PENDING, Presence, readable, readable_rows};
 use crate::store::hooks::PAGE_BYTES;
 
 #[async_trait]
@@ -27,7 +28,8 @@ impl EventStore for SqliteStore {
     ) -> Result<Vec<(i64, Event)>, StoreError> {
         self.carry_over().await?;
         let owner = owner.to_owned();
-        self.hooks
+        let (events, lost) = self
+            .hooks
             .read(move |conn| {
                 let sql = "SELECT number, json FROM (
                                SELECT number, json, sum(length(json)) OVER (ORDER BY number) - length(json) AS above
@@ -39,9 +41,14 @@ impl EventStore for SqliteStore {
                 let asked = params![owner, left_before.ns(), limit as i64, PAGE_BYTES, PENDING, CALL_NS];
                 let rows = statement.query_map(asked, |row| Ok((row.get(0)?, row.get(1)?)))?;
                 let rows: Vec<(i64, String)> = rows.collect::<Result<_, _>>()?;
-                rows.into_iter().map(|(number, json)| Ok((number, serde_json::from_str(&json)?))).collect()
+                Ok(readable_rows(rows))
             })
-            .await
+            .await?;
+        if !lost.is_empty() {
+            lost.iter().for_each(|_| metrics::event_lost());
+            self.events_told(lost).await?;
+        }
+        Ok(events)
     }
 
     async fn adopt_calls(&self, owner: &str, source: &str, started: Timestamp) -> Result<u64, StoreError> {
@@ -142,7 +149,7 @@ pub(super) fn queue(conn: &Connection, owner: &str, mut event: Event) -> Result<
         .optional()?;
     if let Some((number, of, json)) = known {
         if let Some(pending) = json.filter(|_| of == PENDING) {
-            event.sequence = serde_json::from_str::<Event>(&pending)?.sequence;
+            event.sequence = readable(&pending, number).map_or(0, |pending| pending.sequence);
             let sql = "UPDATE event_outbox SET owner = ?2, at = ?3, json = ?4 WHERE number = ?1";
             let json = serde_json::to_string(&event)?;
             conn.prepare_cached(sql)?.execute(params![number, owner, event.at.ns(), json])?;
@@ -158,4 +165,39 @@ pub(super) fn queue(conn: &Connection, owner: &str, mut event: Event) -> Result<
     let sql = "INSERT INTO event_outbox (source, id, at, json, owner) VALUES (?1, ?2, ?3, ?4, ?5)";
     conn.prepare_cached(sql)?.execute(params![event.source, event.id, event.at.ns(), json, owner])?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::hooks::HookStore;
+
+    #[tokio::test]
+    async fn a_row_that_cannot_be_read_does_not_hold_up_the_others() {
+        let store = SqliteStore::in_memory().unwrap();
+        let deep = format!("{}1{}", "[".repeat(200), "]".repeat(200));
+        let good = r#"{"id":"good","subject":"event.item.s.k","key":"k","sequence":1,"at":"1970-01-01T00:00:01Z",
+                       "source":"/s/n","body":1}"#;
+        let rows = [("bad", deep), ("good", good.to_owned())];
+        let write = move |conn: &Connection| {
+            for (id, json) in rows {
+                let sql =
+                    "INSERT INTO event_outbox (source, id, at, json, owner) VALUES ('/s/n', ?1, 1, ?2, 'n')";
+                conn.execute(sql, params![id, json])?;
+                let sql = "INSERT INTO hook_event (key, came_at, at, json) VALUES (?1, 1, 1, ?2)";
+                conn.execute(sql, params![id, json])?;
+            }
+            Ok(())
+        };
+        store.hooks.write(write).await.unwrap();
+        for _ in 0..2 {
+            let queued = store.queued_events("n", Timestamp::ZERO, 10).await.unwrap();
+            assert_eq!(queued.iter().map(|(_, event)| event.id.as_str()).collect::<Vec<_>>(), ["good"]);
+        }
+        let left = "SELECT count(*) FROM event_outbox WHERE json IS NOT NULL";
+        let left = store.hooks.read(move |conn| Ok(conn.query_row(left, [], |row| row.get::<_, i64>(0))?));
+        assert_eq!(left.await.unwrap(), 1, "it is not read again and again");
+        assert_eq!(store.newest_events(u64::MAX, 10).await.unwrap().len(), 1);
+        assert_eq!(store.recorded_event("bad").await.unwrap(), None);
+    }
 }

@@ -5,9 +5,9 @@ use rusqlite::{Connection, params};
 
 use super::SqliteStore;
 use super::events::queue;
-use crate::events::Event;
+use crate::metrics;
 use crate::store::StoreError;
-use crate::store::events::{Outgoing, PENDING};
+use crate::store::events::{Outgoing, PENDING, readable};
 
 /// Events that are carried over at once.
 const STEP: usize = 256;
@@ -41,9 +41,11 @@ impl SqliteStore {
                 .await?;
             let Some(last) = kept.last().map(|(number, ..)| *number) else { return Ok(()) };
             let queued = move |conn: &Connection| {
-                for (_, owner, json) in kept {
-                    let event: Event = serde_json::from_str(&json)?;
-                    queue(conn, &owner, event)?;
+                for (number, owner, json) in kept {
+                    match readable(&json, number) {
+                        Some(event) => queue(conn, &owner, event)?,
+                        None => metrics::event_lost(),
+                    }
                 }
                 Ok(())
             };
@@ -57,6 +59,7 @@ impl SqliteStore {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::events::Event;
     use crate::model::Timestamp;
     use crate::store::events::EventStore;
 

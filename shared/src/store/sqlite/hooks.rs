@@ -1,5 +1,7 @@
 //! Executions of hooks and the events they are for, in `hooks.db`.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, Rows, params};
 
@@ -7,6 +9,7 @@ use super::{PRUNE_ROWS, SqliteStore};
 use crate::events::Event;
 use crate::model::Timestamp;
 use crate::store::StoreError;
+use crate::store::events::readable;
 use crate::store::hooks::{
     ClaimedRun, HookCounts, HookStore, NewRun, PAGE_BYTES, RunInput, RunOutcome, RunQuery, RunRecord,
     SettledRun, event_key,
@@ -63,8 +66,9 @@ impl HookStore for SqliteStore {
             .await
     }
 
-    async fn hold_runs(&self, node: &str, now: Timestamp, until: Timestamp) -> Result<bool, StoreError> {
+    async fn hold_runs(&self, node: &str, now: Timestamp, lease: Duration) -> Result<bool, StoreError> {
         let node = node.to_owned();
+        let until = now.plus_ns(i64::try_from(lease.as_nanos()).unwrap_or(i64::MAX));
         self.hooks.write(move |conn| holder::hold(conn, &node, now, until)).await
     }
 
@@ -197,19 +201,19 @@ fn as_i64(number: u64) -> i64 {
 fn events(mut rows: Rows<'_>) -> Result<Vec<(u64, Event)>, StoreError> {
     let mut found = Vec::new();
     while let Some(row) = rows.next()? {
-        let json: String = row.get(1)?;
-        found.push((row.get::<_, i64>(0)?.unsigned_abs(), serde_json::from_str(&json)?));
+        let (place, json): (i64, String) = (row.get(0)?, row.get(1)?);
+        found.extend(readable(&json, place).map(|event| (place.unsigned_abs(), event)));
     }
     Ok(found)
 }
 
 /// An event on record.
 fn event(conn: &Connection, key: &str) -> Result<Option<Event>, StoreError> {
-    let json: Option<String> = conn
-        .prepare_cached("SELECT json FROM hook_event WHERE key = ?1")?
-        .query_row([key], |row| row.get(0))
+    let found: Option<(i64, String)> = conn
+        .prepare_cached("SELECT place, json FROM hook_event WHERE key = ?1")?
+        .query_row([key], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?;
-    Ok(json.map(|json| serde_json::from_str(&json)).transpose()?)
+    Ok(found.and_then(|(place, json)| readable(&json, place)))
 }
 
 /// Queues an execution as a first try, or puts on record that it was left out.

@@ -7,6 +7,7 @@ use deadpool_postgres::Transaction;
 use super::{Done, as_i64, count, settle};
 use crate::events::Event;
 use crate::model::Timestamp;
+use crate::store::events::readable;
 use crate::store::hooks::{NewRun, event_key};
 use crate::store::postgres::pool::{Database, Failed, clean, column};
 
@@ -47,13 +48,16 @@ pub(super) async fn events(
 pub(super) async fn runs(database: &Database, runs: &[NewRun], now: Timestamp) -> Result<Vec<u64>, Failed> {
     let mut connection = database.get().await?;
     let transaction = connection.transaction().await?;
-    let sql = "SELECT e.json::json ->> 'subject'
+    // The server would not read all that JSON may hold, such as U+0000.
+    let sql = "SELECT e.place, e.json
                FROM unnest($1::text[]) WITH ORDINALITY AS r (key, n) LEFT JOIN hook_event AS e ON e.key = r.key
                ORDER BY r.n";
     let rows = transaction.query(sql, &[&column(runs, |run| clean(&run.event))]).await?;
     let mut with = Vec::with_capacity(runs.len());
     for (run, row) in runs.iter().zip(&rows) {
-        with.push((run, row.try_get::<_, Option<String>>(0)?.unwrap_or_default()));
+        let (place, json): (Option<i64>, Option<&str>) = (row.try_get(0)?, row.try_get(1)?);
+        let event = place.zip(json).and_then(|(place, json)| readable(json, place));
+        with.push((run, event.map(|event| event.subject).unwrap_or_default()));
     }
     let numbers = queue(&transaction, &with, now).await?;
     transaction.commit().await?;

@@ -5,6 +5,7 @@ use tokio_postgres::Row;
 use super::{as_i64, check_holder};
 use crate::model::Timestamp;
 use crate::store::StoreError;
+use crate::store::events::readable;
 use crate::store::hooks::{ClaimedRun, NewRun, RunTrigger};
 use crate::store::postgres::pool::{Database, Failed, clean};
 
@@ -85,6 +86,6 @@ fn read(row: &Row) -> Result<ClaimedRun, Failed> {
         },
         attempt: super::attempt(row, 10)?,
         queued_at: Timestamp::from_ns(row.try_get(11)?),
-        recorded: event.map(serde_json::from_str).transpose()?,
+        recorded: event.and_then(|json| readable(json, row.try_get(0).unwrap_or(0))),
     })
 }
