@@ -3,7 +3,8 @@
 //!
 //! Two lanes do not wait for each other. Summaries and flow records may be shed: flow records when half
 //! of the room is taken, then the oldest of everything, whose loss the numbers of summaries tell.
-//! Alerts and scripts' posts are never shed: when there is no room for them on disk, what comes waits.
+//! Alerts and scripts' posts are never shed: when there is no room for them on disk, and the bus does not
+//! take them either, what comes waits.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -74,14 +75,42 @@ enum Sent {
     Unknown,
 }
 
+/// What was not kept for want of room, from bad to worse.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+enum Lost {
+    #[default]
+    Nothing,
+    /// New flow records.
+    Flows,
+    /// Summaries, and flow records that were on disk.
+    Summaries,
+}
+
+impl Lost {
+    /// Type and text of the alert that tells it.
+    const fn alert(self) -> Option<(&'static str, &'static str)> {
+        match self {
+            Self::Nothing => None,
+            Self::Flows => Some((
+                "flow_records_shed",
+                "The bus is away for so long that flow records are left out: half of the room for what waits is taken",
+            )),
+            Self::Summaries => Some((
+                "spool_full",
+                "The bus is away for so long that summaries are lost: there is no room left for them",
+            )),
+        }
+    }
+}
+
 /// Both lanes.
 pub(super) struct Spooling {
     plan: SpoolPlan,
     writer: Writer,
     urgent: Lane,
     bulk: Lane,
-    /// The loss of this outage has been told.
-    told: bool,
+    /// What has been told of this outage's loss.
+    told: Lost,
     /// Keeps another process from the folder.
     _lock: File,
 }
@@ -127,22 +156,38 @@ impl Spooling {
         };
         let writer = Writer { subjects: writer.subjects.clone(), compress: writer.compress };
         let (urgent, bulk) = (lane("urgent", URGENT_BYTES, false)?, lane("bulk", plan.max_bytes, true)?);
-        Ok(Self { plan, writer, urgent, bulk, told: false, _lock: lock })
+        Ok(Self { plan, writer, urgent, bulk, told: Lost::Nothing, _lock: lock })
     }
 
     /// Sends a message, or puts it on disk.
     pub(super) async fn send(&mut self, message: Message) {
-        let lane = if message.kind.is_urgent() { &mut self.urgent } else { &mut self.bulk };
-        let lost = lane.send(message).await;
-        if lost > 0 && !std::mem::replace(&mut self.told, true) {
-            let text = "The bus is away for so long that summaries are lost: there is no room left for them"
-                .to_owned();
-            let alert = (self.plan.alert)("spool_full", text);
+        let lost = match message.kind.is_urgent() {
+            true => self.send_urgent(message).await,
+            false => self.bulk.send(message).await,
+        };
+        if let Some((kind, text)) = lost.alert().filter(|_| lost > self.told) {
+            self.told = lost;
+            let alert = (self.plan.alert)(kind, text.to_owned());
             if let Some(message) = self.writer.alert(alert) {
-                self.urgent.send(message).await;
+                self.send_urgent(message).await;
             }
         }
-        self.told &= !self.bulk.spool.is_empty();
+        if self.bulk.spool.is_empty() {
+            self.told = Lost::Nothing;
+        }
+    }
+
+    /// Sends what must not be lost. While it waits for room, what else is on disk goes on.
+    async fn send_urgent(&mut self, message: Message) -> Lost {
+        let Self { urgent, bulk, .. } = self;
+        let mut sending = std::pin::pin!(urgent.send(message));
+        loop {
+            tokio::select! {
+                biased;
+                lost = &mut sending => return lost,
+                () = bulk.progress() => {}
+            }
+        }
     }
 
     /// Waits for the next thing to happen to what was sent. Nothing is lost when it is dropped.
@@ -179,8 +224,8 @@ impl Lane {
         self.in_flight.is_empty() && self.spool.is_empty()
     }
 
-    /// Gives how many records were lost for want of room.
-    async fn send(&mut self, message: Message) -> u64 {
+    /// Gives what was lost for want of room.
+    async fn send(&mut self, message: Message) -> Lost {
         if self.in_flight.len() >= IN_FLIGHT {
             self.settle_oldest().await;
         }
@@ -190,15 +235,15 @@ impl Lane {
         match tokio::time::timeout(PATIENCE, append(&self.bus, &message)).await {
             Ok(Ok(sent)) => {
                 self.in_flight.push_back((message, sent));
-                0
+                Lost::Nothing
             }
             Ok(Err(BusError::TooLarge { .. })) => {
                 (self.count)("messages_lost", 1);
-                0
+                Lost::Nothing
             }
             Ok(Err(_)) | Err(_) => {
                 let lost = self.spill().await;
-                lost + self.write(message).await
+                lost.max(self.write(message).await)
             }
         }
     }
@@ -249,8 +294,8 @@ impl Lane {
 
     /// Puts everything that was sent straight on disk: the bus is away. What was taken after all is known
     /// by its id when it comes again.
-    async fn spill(&mut self) -> u64 {
-        let mut lost = 0;
+    async fn spill(&mut self) -> Lost {
+        let mut lost = Lost::Nothing;
         if !self.in_flight.is_empty() {
             tracing::warn!(messages = self.in_flight.len(), "the bus is away: messages go to disk");
         }
@@ -259,46 +304,57 @@ impl Lane {
             // Its future may have ended: whoever polls it again would panic.
             *sent = std::future::ready(Sent::Unknown).boxed();
             let message = message.clone();
-            lost += self.write(message).await;
+            lost = lost.max(self.write(message).await);
             self.in_flight.pop_front();
         }
         lost
     }
 
-    async fn write(&mut self, message: Message) -> u64 {
+    async fn write(&mut self, message: Message) -> Lost {
         let record = message.record();
         if self.sheds && message.kind == Kind::Flows && self.spool.bytes() * 2 > self.spool.max_bytes() {
             (self.count)("flow_batches_shed", 1);
-            return 0;
+            return Lost::Flows;
         }
-        while !self.sheds && self.spool.is_full(&record) {
-            metrics::append_retried(message.kind.name());
-            // What is on disk may go meanwhile.
-            match self.draining.is_some() {
-                true => drop(tokio::time::timeout(ROOM, self.drained()).await),
-                false => tokio::time::sleep(ROOM).await,
-            }
-        }
+        let mut said = false;
         loop {
-            match self.spool.push(&record) {
-                Ok(lost) => {
-                    (self.count)("spool_dropped", lost);
+            let full = !self.sheds && self.spool.is_full(&record);
+            match full
+                .then(|| Err(std::io::ErrorKind::QuotaExceeded.into()))
+                .unwrap_or_else(|| self.spool.push(&record))
+            {
+                Ok(dropped) => {
+                    (self.count)("spool_dropped", dropped);
                     if !self.sheds {
                         self.spool.sync();
                     }
                     self.drain();
-                    return lost;
+                    return if dropped > 0 { Lost::Summaries } else { Lost::Nothing };
                 }
                 Err(error) if self.sheds => {
                     tracing::error!(%error, "a message cannot be put on disk and is lost");
                     (self.count)("messages_lost", 1);
-                    return 1;
+                    return Lost::Summaries;
                 }
                 Err(error) => {
-                    tracing::error!(%error, "an alert cannot be put on disk, trying again");
-                    tokio::time::sleep(ROOM).await;
+                    if !std::mem::replace(&mut said, true) {
+                        tracing::error!(%error, "an alert cannot be put on disk, trying again");
+                    }
+                    metrics::append_retried(message.kind.name());
+                    self.room().await;
+                    if self.spool.is_empty() && sent_straight(&self.bus, &message, &self.count).await {
+                        return Lost::Nothing;
+                    }
                 }
             }
+        }
+    }
+
+    /// Waits for a while; what is on disk may go meanwhile.
+    async fn room(&mut self) {
+        match self.draining.is_some() {
+            true => drop(tokio::time::timeout(ROOM, self.drained()).await),
+            false => tokio::time::sleep(ROOM).await,
         }
     }
 
@@ -339,6 +395,19 @@ async fn append(bus: &SharedBus, message: &Message) -> Result<BoxFuture<'static,
         }
     };
     Ok(sent.boxed())
+}
+
+/// Sends what the disk does not take to a bus that may be back, with nothing on disk to go before it.
+async fn sent_straight(bus: &SharedBus, message: &Message, count: &Count) -> bool {
+    let Ok(Ok(sent)) = tokio::time::timeout(PATIENCE, append(bus, message)).await else { return false };
+    match sent.await {
+        Sent::Safe => true,
+        Sent::Hopeless => {
+            count("messages_lost", 1);
+            true
+        }
+        Sent::Unknown => false,
+    }
 }
 
 /// Sends records in order; gives how many will never be safe, or nothing when the bus is away.

@@ -242,8 +242,34 @@ async fn without_room_flow_records_go_first_then_the_oldest_and_alerts_never() {
     let alerts = seen["alert"].lock().unwrap().clone();
     let own: Vec<&String> = alerts.iter().filter(|text| text.starts_with("alert-")).collect();
     assert_eq!(own.len(), 1000);
-    let told: Vec<&String> = alerts.iter().filter(|text| text.contains("spool_full")).collect();
-    assert_eq!(told.len(), 1, "somebody is told once");
+    let told: Vec<&String> = alerts.iter().filter(|text| !text.starts_with("alert-")).collect();
+    let says = |place: usize, what: &str| told[place].contains(what);
+    assert!(told.len() == 2 && says(0, "flow_records_shed") && says(1, "spool_full"), "{told:?}");
+}
+
+/// The disk takes nothing new, as a full one.
+#[tokio::test(start_paused = true)]
+async fn a_disk_that_takes_nothing_holds_nothing_up_when_the_bus_is_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let (switch, bus) = away();
+    let seen = readers(&bus).await;
+    let (plan, counts) = plan(dir.path(), 1 << 20);
+    switch.away.store(true, Ordering::SeqCst);
+    let mut spooling = open(&bus, plan);
+    for number in 0..50 {
+        spooling.send(numbered(Kind::Delta, number)).await;
+    }
+    std::fs::remove_dir_all(dir.path().join("urgent")).unwrap();
+    {
+        let mut alert = std::pin::pin!(spooling.send(numbered(Kind::Alert, 0)));
+        assert!(tokio::time::timeout(Duration::from_secs(60), &mut alert).await.is_err(), "there is no way");
+        switch.away.store(false, Ordering::SeqCst);
+        tokio::time::timeout(Duration::from_secs(60), &mut alert).await.expect("the bus is back");
+    }
+    assert_eq!(*seen["alert"].lock().unwrap(), named(Kind::Alert, 0..1));
+    settle(&mut spooling).await;
+    assert_eq!(*seen["delta"].lock().unwrap(), named(Kind::Delta, 0..50));
+    assert!(counts.lock().unwrap().is_empty(), "{counts:?}");
 }
 
 /// True of two names of which the second has the next number.
