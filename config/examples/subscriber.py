@@ -53,7 +53,7 @@ async def follow(context, prefix, stream, subject, read):
 
 async def main(url, prefix=""):
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())
-    context = (await nats.connect(url)).jetstream()
+    context = (await nats.connect(url, inbox_prefix="_INBOX.reader")).jetstream()  # the one it may listen to
     await asyncio.gather(follow(context, prefix, "DELTA", "dl.v1.>", summary), follow(context, prefix, "ALERT", "al.v1.>", json.loads))
 
 

@@ -146,8 +146,16 @@ async fn every_role_may_do_its_work_and_no_more() {
     assert!(collector.consume(Stream::Alert, "spy", "al.v1.>").await.is_err());
     assert!(notifier.consume(Stream::Delta, "spy", "dl.v1.>").await.is_err());
     assert!(notifier.append(&delta, "forged", Bytes::new()).await.unwrap().stored().await.is_err());
-    // Forged events, retries in another's name, and what is another tenant's.
     let reader = NatsBus::connect(user("", "reader")).await.unwrap();
+    let (mut all, mut theirs) =
+        (reader.subscribe("_INBOX.>").await.unwrap(), reader.subscribe("_INBOX.notifier.>").await.unwrap());
+    reader.flush().await.unwrap();
+    let again = tokio::spawn(async move { notifier.request(&asked, Bytes::new(), DEADLINE).await });
+    timeout(DEADLINE, questions.next()).await.unwrap().unwrap().reply.unwrap().send("[]");
+    again.await.unwrap().unwrap();
+    let heard = async { tokio::select! { heard = all.next() => heard, heard = theirs.next() => heard } };
+    assert!(timeout(Duration::from_millis(500), heard).await.is_err(), "answers are whose they are");
+    // Forged events, retries in another's name, and what is another tenant's.
     let retry = subjects.hook_retry("night");
     // Each is given up after a while: together.
     let forged =
