@@ -318,11 +318,11 @@ impl Lane {
         }
         let mut said = false;
         loop {
-            let full = !self.sheds && self.spool.is_full(&record);
-            match full
-                .then(|| Err(std::io::ErrorKind::QuotaExceeded.into()))
-                .unwrap_or_else(|| self.spool.push(&record))
-            {
+            let pushed = match !self.sheds && self.spool.is_full(&record) {
+                true => Err(std::io::ErrorKind::QuotaExceeded.into()),
+                false => self.spool.push(&record),
+            };
+            match pushed {
                 Ok(dropped) => {
                     (self.count)("spool_dropped", dropped);
                     if !self.sheds {

@@ -153,7 +153,9 @@ async fn every_role_may_do_its_work_and_no_more() {
     let again = tokio::spawn(async move { notifier.request(&asked, Bytes::new(), DEADLINE).await });
     timeout(DEADLINE, questions.next()).await.unwrap().unwrap().reply.unwrap().send("[]");
     again.await.unwrap().unwrap();
-    let heard = async { tokio::select! { heard = all.next() => heard, heard = theirs.next() => heard } };
+    let heard = async {
+        tokio::select! { heard = all.next() => heard, heard = theirs.next() => heard }
+    };
     assert!(timeout(Duration::from_millis(500), heard).await.is_err(), "answers are whose they are");
     // Forged events, retries in another's name, and what is another tenant's.
     let retry = subjects.hook_retry("night");
