@@ -225,7 +225,7 @@ fn nothing_gets_lost_at_any_failpoint() {
 }
 
 /// A chat has taken the message of a beginning, and the process dies before it has noted which: the beginning
-/// is told again, and the end is written into the message that is known then.
+/// is told again, as what may be a duplicate, and the end is written into the message that is known then.
 #[test]
 fn an_end_is_written_into_a_message_that_is_known_also_when_a_kill_has_lost_another() {
     use std::os::unix::process::ExitStatusExt;
@@ -281,6 +281,11 @@ fn an_end_is_written_into_a_message_that_is_known_also_when_a_kill_has_lost_anot
     wait_for("the API", 30, up);
     wait_for("the beginning again", 60, || (of("POST").len() == 2).then_some(()));
     nothing_owed(port);
+    let marked = |request: &crate::support::http::Request| {
+        String::from_utf8_lossy(&request.body).contains("possible duplicate")
+    };
+    let mark: Vec<bool> = chat.requests().iter().map(marked).collect();
+    assert_eq!(mark, [false, true]);
     publish(&Alert { action: AlertAction::Release, ..began });
     wait_for("the end", 60, || (!of("PATCH").is_empty()).then_some(()));
     nothing_owed(port);

@@ -280,7 +280,7 @@ impl Lane {
         };
         let at = later(now, wait.max(after.unwrap_or_default()));
         if !self.policy.manners.never_gives_up && at > self.deadline(delivery) {
-            return self.dead(format!("{}: {reason}", Dropped::Deadline.begins()));
+            return self.dead(Dropped::late(&reason, unknown));
         }
         if unknown { Outcome::Unknown { at, reason } } else { Outcome::Retry { at, reason } }
     }

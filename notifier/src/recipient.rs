@@ -2,8 +2,8 @@
 //!
 //! Owns the order of its deliveries, its breaker and its pauses; the deliveries themselves are in
 //! the ledger. The dispatcher wakes it, a timer does when something becomes due. It emits nothing
-//! but attempts. A restart loses nothing: what was claimed is released and tried again with the
-//! same idempotency key.
+//! but attempts. A restart loses nothing: what was claimed is tried again with the same idempotency key, and
+//! is known to have been told perhaps.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -102,12 +102,23 @@ pub struct RecipientState {
     lane: Lane,
     /// Made from the ledger's notes when it is first needed.
     gate: Option<Gate>,
-    /// False until claims of an earlier run are released.
-    released: bool,
+    /// What it may have claimed and does not know of.
+    left: Left,
     under_way: Option<Attempt>,
     /// Results that the ledger has not taken yet.
     unsettled: Vec<(Delivery, Outcome)>,
     timer: Option<JoinHandle<Result<(), ractor::MessagingErr<RecipientMessage>>>>,
+}
+
+/// What is claimed in a lane's name without being under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Left {
+    /// What an earlier run has left, which was killed perhaps: nobody knows what has arrived of it.
+    Lost,
+    /// What was not tried, because the ledger failed after the claim.
+    Untried,
+    /// Nothing.
+    Nothing,
 }
 
 /// A try under way; dropping it ends it.
@@ -142,7 +153,7 @@ impl Actor for RecipientActor {
         args.handle.open.store(false, Ordering::Relaxed);
         let lane = Lane::new(args.policy.clone(), args.pace.clone());
         let (gate, under_way, unsettled, timer) = (None, None, Vec::new(), None);
-        Ok(RecipientState { args, myself, lane, gate, released: false, under_way, unsettled, timer })
+        Ok(RecipientState { args, myself, lane, gate, left: Left::Lost, under_way, unsettled, timer })
     }
 
     async fn handle(
@@ -171,14 +182,15 @@ impl Actor for RecipientActor {
         if let Some(timer) = state.timer.take() {
             timer.abort();
         }
-        if tokio::time::timeout(STOP_WAIT, state.finish()).await.is_err() {
-            tracing::warn!(
-                recipient = state.args.name,
-                "a delivery did not end in time and will be repeated"
-            );
-        }
+        let ended = tokio::time::timeout(STOP_WAIT, state.finish()).await.is_ok();
         state.settle().await?;
-        state.args.ledger.release_claims(&state.args.owner).await?;
+        if ended {
+            state.args.ledger.release_claims(&state.args.owner).await?;
+            return Ok(());
+        }
+        tracing::warn!(recipient = state.args.name, "a delivery did not end in time and will be repeated");
+        state.under_way = None;
+        state.args.ledger.lose_claims(&state.args.owner, state.args.clock.now()).await?;
         Ok(())
     }
 }
@@ -193,6 +205,9 @@ impl RecipientState {
             Ok(wait) => wait,
             Err(error) => {
                 tracing::warn!(recipient = self.args.name, %error, "the ledger failed, trying again");
+                if self.left == Left::Nothing {
+                    self.left = Left::Untried;
+                }
                 Some(LEDGER_PAUSE)
             }
         }
@@ -202,11 +217,13 @@ impl RecipientState {
         // First what is known already: a claim before could give the same delivery again.
         self.settle().await?;
         let ledger = Arc::clone(&self.args.ledger);
-        if !self.released {
-            counted("release", ledger.release_claims(&self.args.owner).await)?;
-            self.released = true;
-        }
         let now = self.args.clock.now();
+        match self.left {
+            Left::Lost => counted("release", ledger.lose_claims(&self.args.owner, now).await)?,
+            Left::Untried => counted("release", ledger.release_claims(&self.args.owner).await)?,
+            Left::Nothing => 0,
+        };
+        self.left = Left::Nothing;
         let turn = self.lane.turn(now);
         self.args.handle.paced(self.lane.pace());
         match turn {

@@ -7,9 +7,11 @@ use shared::model::{Alert, AlertAction, Category, Entity, Party, Severity, Times
 use shared::store::{Delivery, EventKind};
 
 pub use self::certificate::certificate;
+pub use self::ledger::Flaky;
 pub use self::server::{Request, Script, Server};
 
 mod certificate;
+mod ledger;
 mod server;
 
 /// An alert of an interface with this id.

@@ -1,126 +1,22 @@
 //! The dispatcher between an in-process bus and a ledger.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::Ordering;
 
-use async_trait::async_trait;
 use prost::Message;
 use shared::bus::Bus;
 use shared::bus::memory::MemoryBus;
 use shared::clock::ManualClock;
 use shared::model::{Alert, AlertAction, Severity, Timestamp};
+use shared::store::Outcome;
 use shared::store::sqlite::SqliteStore;
-use shared::store::{DeadLetter, Delivery, DeliveryRecord, LedgerAudit, Outcome, RecipientStats};
 use shared::wire::proto::HttpPost;
-
-use std::collections::BTreeMap;
 
 use super::*;
 use crate::config::NotifierConfig;
 use crate::route::Router;
-use crate::testing::{alert, flow_alert};
+use crate::testing::{Flaky, alert, flow_alert};
 
 const NOW: Timestamp = Timestamp::from_secs(1_000_000);
-
-/// A ledger that refuses the first `failures` events.
-struct Flaky {
-    store: SqliteStore,
-    failures: AtomicU32,
-}
-
-#[async_trait]
-impl Ledger for Flaky {
-    async fn accept(
-        &self,
-        events: Vec<LedgerEvent>,
-        now: Timestamp,
-        deadline: fn(Severity) -> Duration,
-    ) -> Result<u64, StoreError> {
-        let left = self.failures.load(Ordering::SeqCst);
-        if left > 0 {
-            self.failures.store(left - 1, Ordering::SeqCst);
-            return Err(StoreError::Statement("disk full".to_owned()));
-        }
-        self.store.accept(events, now, deadline).await
-    }
-
-    async fn claim(
-        &self,
-        recipient: &str,
-        owner: &str,
-        now: Timestamp,
-        until: Timestamp,
-        limit: usize,
-        oldest: usize,
-    ) -> Result<Vec<Delivery>, StoreError> {
-        self.store.claim(recipient, owner, now, until, limit, oldest).await
-    }
-
-    async fn settle(&self, results: Vec<(Delivery, Outcome)>, now: Timestamp) -> Result<(), StoreError> {
-        self.store.settle(results, now).await
-    }
-
-    async fn next_due(&self, recipient: &str) -> Result<Option<Timestamp>, StoreError> {
-        self.store.next_due(recipient).await
-    }
-
-    async fn release_claims(&self, owner: &str) -> Result<u64, StoreError> {
-        self.store.release_claims(owner).await
-    }
-
-    async fn outstanding(&self) -> Result<u64, StoreError> {
-        self.store.outstanding().await
-    }
-
-    async fn stats(&self) -> Result<Vec<RecipientStats>, StoreError> {
-        self.store.stats().await
-    }
-
-    async fn dead_letters(&self, of: Option<&str>, limit: usize) -> Result<Vec<DeadLetter>, StoreError> {
-        self.store.dead_letters(of, limit).await
-    }
-
-    async fn replay_dead(
-        &self,
-        of: &str,
-        event: Option<&str>,
-        now: Timestamp,
-        deadline: Duration,
-    ) -> Result<u64, StoreError> {
-        self.store.replay_dead(of, event, now, deadline).await
-    }
-
-    async fn discard_dead(&self, of: &str, event: Option<&str>) -> Result<u64, StoreError> {
-        self.store.discard_dead(of, event).await
-    }
-
-    async fn deliveries(&self, event: &str) -> Result<Vec<DeliveryRecord>, StoreError> {
-        self.store.deliveries(event).await
-    }
-
-    async fn payload(&self, event: &str) -> Result<Option<(EventKind, String)>, StoreError> {
-        self.store.payload(event).await
-    }
-
-    async fn prune(&self, before: Timestamp) -> Result<u64, StoreError> {
-        Ledger::prune(&self.store, before).await
-    }
-
-    async fn behind(&self, delivery: &Delivery, limit: usize) -> Result<Vec<Delivery>, StoreError> {
-        self.store.behind(delivery, limit).await
-    }
-
-    async fn notes(&self, scope: &str) -> Result<BTreeMap<String, String>, StoreError> {
-        self.store.notes(scope).await
-    }
-
-    async fn note(&self, scope: &str, changes: Vec<(String, Option<String>)>) -> Result<(), StoreError> {
-        self.store.note(scope, changes).await
-    }
-
-    async fn audit(&self, now: Timestamp) -> Result<LedgerAudit, StoreError> {
-        self.store.audit(now).await
-    }
-}
 
 struct Setup {
     bus: Arc<MemoryBus>,
@@ -137,8 +33,11 @@ fn roster(config: &NotifierConfig) -> LiveRoster {
 
 async fn start(failures: u32) -> Setup {
     let bus = MemoryBus::new(Default::default());
-    let ledger =
-        Arc::new(Flaky { store: SqliteStore::in_memory().unwrap(), failures: AtomicU32::new(failures) });
+    let ledger = Arc::new(Flaky {
+        store: SqliteStore::in_memory().unwrap(),
+        accepts: failures.into(),
+        looks: 0.into(),
+    });
     let config: NotifierConfig = toml::from_str(
         "[[recipient]]\nname = 'flows'\nendpoint = 'e'\nentities = ['flow']\n\
          [[recipient]]\nname = 'grave'\nendpoint = 'e'\nminimum_severity = 'critical'\n\
@@ -223,7 +122,7 @@ async fn a_message_is_acknowledged_only_when_the_ledger_has_it() {
     let payload = serde_json::to_vec(&sample).unwrap();
     let receipt = setup.bus.append(&subject, "a", payload.into()).await.unwrap();
     crate::testing::eventually("the failure", || async {
-        (setup.ledger.failures.load(Ordering::SeqCst) == 0).then_some(())
+        (setup.ledger.accepts.load(Ordering::SeqCst) == 0).then_some(())
     })
     .await;
     assert_eq!(setup.bus.outstanding(), Some(1));
@@ -238,12 +137,12 @@ async fn a_dispatcher_that_died_leaves_its_messages_to_the_next() {
     let subject = setup.subjects.alert("main", alert("a").entity, Severity::Error, alert("a").action);
     let receipt = setup.bus.append(&subject, "a", payload.into()).await.unwrap();
     crate::testing::eventually("the first failure", || async {
-        (setup.ledger.failures.load(Ordering::SeqCst) < u32::MAX).then_some(())
+        (setup.ledger.accepts.load(Ordering::SeqCst) < u32::MAX).then_some(())
     })
     .await;
     setup.actor.kill();
     setup.actor.wait(None).await.unwrap();
-    setup.ledger.failures.store(0, Ordering::SeqCst);
+    setup.ledger.accepts.store(0, Ordering::SeqCst);
     let args = DispatcherArgs {
         events: shared::events::Emitter::quiet(),
         bus: Arc::clone(&setup.bus) as SharedBus,

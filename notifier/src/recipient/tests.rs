@@ -30,6 +30,8 @@ type Answer = Result<(), DeliveryError>;
 struct Scripted {
     answer: Box<dyn Fn(&Delivery) -> Answer + Send + Sync>,
     seen: Mutex<Vec<Vec<String>>>,
+    /// Those that may have arrived before.
+    perhaps: Mutex<Vec<String>>,
     permits: Semaphore,
     batch: usize,
 }
@@ -48,6 +50,8 @@ impl Endpoint for Scripted {
 
     async fn deliver(&self, batch: &[Delivery]) -> Vec<Answer> {
         self.seen.lock().unwrap().push(batch.iter().map(Delivery::idempotency_key).collect());
+        let perhaps = batch.iter().filter(|delivery| delivery.maybe_told);
+        self.perhaps.lock().unwrap().extend(perhaps.map(Delivery::idempotency_key));
         self.permits.acquire().await.unwrap().forget();
         batch.iter().map(|delivery| (self.answer)(delivery)).collect()
     }
@@ -97,8 +101,9 @@ impl Setup {
     ) -> Self {
         let store = SqliteStore::in_memory().unwrap();
         let clock = ManualClock::new(NOW);
-        let (answer, seen) = (Box::new(answer), Mutex::default());
-        let endpoint = Arc::new(Scripted { answer, seen, permits: Semaphore::new(permits), batch });
+        let (answer, permits) = (Box::new(answer), Semaphore::new(permits));
+        let (seen, perhaps) = Default::default();
+        let endpoint = Arc::new(Scripted { answer, seen, perhaps, permits, batch });
         let args = RecipientArgs {
             name: "r".to_owned(),
             owner: "n1/r".to_owned(),
@@ -292,6 +297,7 @@ async fn what_an_earlier_run_had_claimed_is_tried_again_with_the_same_key() {
     let _lane = setup.start().await;
     setup.until("delivery", |s| s.delivered == 1).await;
     assert_eq!(setup.seen(), [[before[0].idempotency_key()]]);
+    assert_eq!(*setup.endpoint.perhaps.lock().unwrap(), ["a/r"], "and may have arrived");
 }
 
 #[tokio::test]
@@ -307,6 +313,20 @@ async fn a_stop_waits_for_the_delivery_under_way() {
     assert_eq!((stats.delivered, stats.pending), (1, 0));
 }
 
+/// As a far end that says nothing while the program is to stop.
+#[tokio::test(start_paused = true)]
+async fn what_a_stop_breaks_off_may_have_arrived() {
+    let setup = Setup::with(0, 10, |_| Ok(()));
+    let (actor, handle) = setup.start().await;
+    setup.owe(&[("a", "a")]).await;
+    eventually("the try", || async { (!setup.seen().is_empty()).then_some(()) }).await;
+    actor.stop(None);
+    handle.await.unwrap();
+    let record = setup.store.deliveries("a").await.unwrap().remove(0);
+    let tries: Vec<_> = record.attempts.iter().map(|attempt| attempt.outcome.as_str()).collect();
+    assert_eq!((record.state.as_str(), tries), ("pending", vec!["unknown"]));
+}
+
 #[tokio::test]
 async fn a_killed_lane_delivers_again_with_the_same_key() {
     let setup = Setup::with(0, 10, |_| Ok(()));
@@ -319,6 +339,7 @@ async fn a_killed_lane_delivers_again_with_the_same_key() {
     let _lane = setup.start().await;
     setup.until("delivery", |s| s.delivered == 1).await;
     assert_eq!(setup.seen(), [["a/r"], ["a/r"]]);
+    assert_eq!(*setup.endpoint.perhaps.lock().unwrap(), ["a/r"]);
 }
 
 #[tokio::test]

@@ -155,9 +155,11 @@ pub async fn ledger(store: &dyn Ledger) {
     ledger::a_flood_of_grave_ones_starves_nobody(store).await;
     ledger::a_claim_that_runs_out_is_claimable(store).await;
     ledger::an_owners_claims_can_be_released(store).await;
+    ledger::what_a_killed_owner_had_claimed_may_have_arrived(store).await;
     ledger::ends::a_retry_past_the_deadline_is_death(store).await;
     ledger::ends::the_dead_can_be_replayed_in_order(store).await;
     ledger::ends::what_is_finished_stays_finished(store).await;
+    ledger::ends::a_dead_letter_that_may_have_arrived_is_replayed_as_such(store).await;
     ledger::ends::one_dead_letter_can_be_replayed_or_discarded(store).await;
     ledger::ends::what_is_given_up_can_go_to_another(store).await;
     ledger::ends::next_due_never_lets_a_lane_sleep_forever(store).await;

@@ -305,7 +305,8 @@ pub trait Ledger: Send + Sync + 'static {
     /// Claims due deliveries of one recipient for `owner` until `until`: at most one per order key, and
     /// none while an older one with its key is unfinished. Of `limit` in all, `oldest` are those that wait
     /// longest, so that nothing waits for ever; the others are the gravest, of these the oldest. They are
-    /// given in order of severity, then of acceptance.
+    /// given in order of severity, then of acceptance. Claims that have run out are lost, as those of
+    /// [`Ledger::lose_claims`].
     async fn claim(
         &self,
         recipient: &str,
@@ -328,8 +329,12 @@ pub trait Ledger: Send + Sync + 'static {
     /// again when its claim runs out.
     async fn next_due(&self, recipient: &str) -> Result<Option<Timestamp>, StoreError>;
 
-    /// Frees what `owner` had claimed before it stopped; returns how many.
+    /// Frees what `owner` had claimed and has not tried; returns how many.
     async fn release_claims(&self, owner: &str) -> Result<u64, StoreError>;
+
+    /// Frees what `owner` had claimed when it was killed, as a claim that runs out is freed: nobody knows
+    /// whether it was tried and has arrived, which counts as a try that ended so. Returns how many.
+    async fn lose_claims(&self, owner: &str, now: Timestamp) -> Result<u64, StoreError>;
 
     /// Deliveries neither delivered nor dead.
     async fn outstanding(&self) -> Result<u64, StoreError>;

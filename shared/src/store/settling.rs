@@ -18,13 +18,14 @@ impl End {
         match outcome {
             Outcome::Delivered { .. } => finished(DELIVERED, None),
             Outcome::Retry { at, reason } | Outcome::Unknown { at, reason } if now.max(*at) > deadline => {
-                finished(DEAD, Some(&format!("{}: {reason}", Dropped::Deadline.begins())))
+                let may_have_arrived = matches!(outcome, Outcome::Unknown { .. });
+                finished(DEAD, Some(&Dropped::late(reason, may_have_arrived)))
             }
             Outcome::Retry { at, reason } => {
                 Self::Again { at: *at, reason: Some(reason.clone()), name: "retry" }
             }
             Outcome::Unknown { at, reason } => {
-                Self::Again { at: *at, reason: Some(reason.clone()), name: "unknown" }
+                Self::Again { at: *at, reason: Some(reason.clone()), name: UNKNOWN }
             }
             Outcome::Postponed { at, reason } => {
                 Self::Again { at: *at, reason: Some((*reason).to_owned()), name: POSTPONED }
@@ -70,6 +71,15 @@ impl End {
     }
 }
 
+/// Whether a try, a row `a` of `attempt`, may have arrived, in the SQL of every backend: it was tried again
+/// for that reason, or given up, or given up when its deadline had passed.
+pub(super) const MAY_HAVE_ARRIVED: &str = "(a.outcome = 'unknown' OR a.outcome = 'dead' AND
+    (a.reason LIKE 'may have arrived%' OR a.reason LIKE 'deadline passed: may have arrived%'))";
+
+/// Why nobody knows how a try of a claim that is lost has ended.
+pub(super) const LOST: &str =
+    "whoever claimed it has ended without a word, or took longer than its claim lasts";
+
 /// What the far end said when it took something.
 pub(super) fn answer(outcome: &Outcome) -> Option<&str> {
     match outcome {
@@ -80,6 +90,7 @@ pub(super) fn answer(outcome: &Outcome) -> Option<&str> {
 
 pub(super) const DELIVERED: &str = "delivered";
 pub(super) const DEAD: &str = "dead";
+pub(super) const UNKNOWN: &str = "unknown";
 const POSTPONED: &str = "postponed";
 pub(super) const SUPPRESSED: &str = "suppressed";
 pub(super) const MERGED: &str = "merged";

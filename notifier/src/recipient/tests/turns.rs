@@ -4,6 +4,8 @@ use shared::bus::Stream;
 use shared::model::Alert;
 
 use super::*;
+use crate::gate::GateConfig;
+use crate::testing::Flaky;
 
 #[tokio::test]
 async fn what_a_far_end_refuses_is_kept_until_its_deadline_and_everybody_else_is_told_once() {
@@ -103,4 +105,18 @@ async fn recipients_of_one_endpoint_wait_when_it_asks_one_of_them_to() {
     other.clock.advance(Duration::from_secs(1));
     other.until("a delivery", |s| s.delivered == 1).await;
     assert_eq!(other.args.handle.pace().map(|(_, most)| most), Some(None), "a bound is learned");
+}
+
+/// What was claimed and not tried has not arrived, and does not wait until its claim runs out.
+#[tokio::test]
+async fn what_a_failing_ledger_keeps_from_being_tried_is_tried_soon_and_told_for_the_first_time() {
+    let mut setup = Setup::new(|_| Ok(()));
+    setup.args.policy.gate = toml::from_str::<GateConfig>("duplicate_window_s = 1").unwrap();
+    let flaky = Arc::new(Flaky { store: setup.store.clone(), accepts: 0.into(), looks: 1.into() });
+    setup.args.ledger = Arc::clone(&flaky) as Arc<dyn Ledger>;
+    setup.owe(&[("a", "a")]).await;
+    let _lane = setup.start().await;
+    let stats = setup.until("a delivery", |s| s.delivered == 1).await;
+    assert_eq!((flaky.looks.load(Ordering::SeqCst), stats.attempts), (0, 1));
+    assert!(setup.endpoint.perhaps.lock().unwrap().is_empty());
 }

@@ -194,7 +194,9 @@ pub(super) async fn a_claim_that_runs_out_is_claimable(store: &dyn Ledger) {
     let lost = store.claim("expire", "lost", at(0), at(60), 10, 0).await.unwrap();
     assert!(claim(store, "expire", 59).await.is_empty());
     let again = store.claim("expire", "other", at(60), at(120), 10, 0).await.unwrap();
-    assert_eq!(again, of("other", &lost), "the same delivery, not counted as tried");
+    let perhaps = Delivery { attempts: 1, maybe_told: true, ..lost[0].clone() };
+    assert_eq!(again, of("other", &[perhaps]), "the same delivery, which may have arrived");
+    check_lost(store, "expire/1", 60).await;
     assert_eq!(store.release_claims("lost").await.unwrap(), 0, "it is the other's");
     assert!(claim(store, "expire", 119).await.is_empty());
     settle(store, &again[0], Outcome::DELIVERED, 119).await;
@@ -211,4 +213,36 @@ pub(super) async fn an_owners_claims_can_be_released(store: &dyn Ledger) {
     assert_eq!(store.release_claims("crashed").await.unwrap(), 0);
     assert_eq!(store.next_due("release").await.unwrap(), Some(at(0)));
     assert_eq!(claim(store, "release", 1).await, of("owner", &first), "due at once, not counted as tried");
+}
+
+pub(super) async fn what_a_killed_owner_had_claimed_may_have_arrived(store: &dyn Ledger) {
+    let (both, only) = (["lost-a", "lost-b"], ["lost-a"]);
+    let events = [event("lost/1", "a", &both), event("lost/2", "a", &only), event("lost/3", "b", &only)];
+    accept(store, events.to_vec(), 0).await;
+    let killed = store.claim("lost-a", "killed", at(0), at(900), 1, 0).await.unwrap();
+    let alive = store.claim("lost-a", "alive", at(0), at(900), 1, 0).await.unwrap();
+    assert_eq!((ids(&killed), ids(&alive)), (vec!["lost/1"], vec!["lost/3"]));
+    assert_eq!(store.claim("lost-b", "killed", at(0), at(900), 1, 0).await.unwrap().len(), 1);
+    assert_eq!(store.lose_claims("killed", at(7)).await.unwrap(), 2);
+    assert_eq!(store.lose_claims("killed", at(8)).await.unwrap(), 0);
+    check_lost(store, "lost/1", 7).await;
+    assert!(store.deliveries("lost/3").await.unwrap()[0].attempts.is_empty(), "another's claim stays");
+    let again = claim(store, "lost-a", 9).await;
+    let perhaps = Delivery { attempts: 1, maybe_told: true, ..killed[0].clone() };
+    assert_eq!(again, of("owner", &[perhaps]), "due at once, and the second waits for it");
+    settle(store, &again[0], Outcome::DELIVERED, 10).await;
+    let stats = stats_of(store, "lost-a").await;
+    assert_eq!((stats.attempts, stats.failed, stats.pending, stats.last_error), (2, 1, 2, None));
+    let stats = stats_of(store, "lost-b").await;
+    assert_eq!((stats.attempts, stats.failed), (1, 1));
+    assert!(stats.last_error.unwrap().contains("without a word"));
+}
+
+/// Every delivery of an event is claimed or due, and was claimed at 0 and lost so many seconds later.
+async fn check_lost(store: &dyn Ledger, event: &str, secs: i64) {
+    for record in store.deliveries(event).await.unwrap() {
+        let tries: Vec<_> = record.attempts.iter().map(|a| (a.started, a.at, a.outcome.as_str())).collect();
+        assert_eq!(tries, [(Some(at(0)), at(secs), "unknown")], "{record:?}");
+        assert!(record.reason.unwrap().contains("without a word"));
+    }
 }

@@ -1,5 +1,9 @@
 //! Why something is not told, in the few classes that are counted.
 
+/// How reasons begin, or go on after "deadline passed", of what was given up and may have arrived. Tables
+/// hold it: it does not change.
+pub(crate) const MAY_HAVE_ARRIVED: &str = "may have arrived";
+
 /// Why a recipient was not told of something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Dropped {
@@ -59,6 +63,16 @@ impl Dropped {
             Self::Muted => "muted",
             Self::Acknowledged => "it is acknowledged",
             Self::Released => "it is released",
+        }
+    }
+
+    /// The reason of what had not arrived by its deadline, with that of its last try. Of one that `may` have
+    /// arrived it says so: whoever is sent the dead letter again is told that it may be a duplicate.
+    pub fn late(reason: &str, may: bool) -> String {
+        let late = Self::Deadline.begins();
+        match may {
+            true => format!("{late}: {MAY_HAVE_ARRIVED}: {reason}"),
+            false => format!("{late}: {reason}"),
         }
     }
 

@@ -69,6 +69,10 @@ impl Ledger for PostgresStore {
         settled(|| self.release(owner)).await
     }
 
+    async fn lose_claims(&self, owner: &str, now: Timestamp) -> Result<u64, StoreError> {
+        settled(|| self.lose(owner, now)).await
+    }
+
     async fn outstanding(&self) -> Result<u64, StoreError> {
         let sql = "SELECT coalesce(sum(pending), 0)::bigint FROM lane";
         let sum: i64 = self.database.get().await?.query_one(sql, &[]).await?.try_get(0)?;

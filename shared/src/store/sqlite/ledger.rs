@@ -11,6 +11,7 @@ use rusqlite::{Connection, Row, params};
 
 use super::{PRUNE_ROWS, SqliteStore};
 use crate::model::{Severity, Timestamp};
+use crate::store::settling::MAY_HAVE_ARRIVED;
 use crate::store::{
     DeadLetter, Delivery, DeliveryRecord, EventKind, Ledger, LedgerAudit, LedgerEvent, Outcome,
     RecipientStats, StoreError,
@@ -22,7 +23,7 @@ mod notes;
 mod settle;
 mod totals;
 
-use claim::{Share, choose_head};
+use claim::{Lost, Share, choose_head};
 
 #[async_trait]
 impl Ledger for SqliteStore {
@@ -66,6 +67,11 @@ impl Ledger for SqliteStore {
     async fn release_claims(&self, owner: &str) -> Result<u64, StoreError> {
         let owner = owner.to_owned();
         self.ledger.write(move |conn| claim::release(conn, &owner)).await
+    }
+
+    async fn lose_claims(&self, owner: &str, now: Timestamp) -> Result<u64, StoreError> {
+        let owner = owner.to_owned();
+        self.ledger.write(move |conn| claim::lose(conn, Lost::Of(&owner), now)).await
     }
 
     async fn outstanding(&self) -> Result<u64, StoreError> {
@@ -204,10 +210,15 @@ fn prune(conn: &Connection, before: Timestamp) -> Result<usize, StoreError> {
     Ok(prune.execute(params![before.ns(), PRUNE_ROWS as i64])?)
 }
 
-/// What [`read_delivery`] reads.
-const COLUMNS: &str = "d.event_id, d.recipient, e.kind, e.payload, e.traceparent, d.attempts, d.deadline,
-    e.accepted_at, d.attempts > 0 AND EXISTS (SELECT 1 FROM attempt AS a WHERE a.event_id = d.event_id
-        AND a.recipient = d.recipient AND a.outcome = 'unknown') FROM delivery AS d JOIN event AS e ON e.id = d.event_id";
+/// What [`read_delivery`] reads, and where it is.
+fn columns() -> String {
+    format!(
+        "d.event_id, d.recipient, e.kind, e.payload, e.traceparent, d.attempts, d.deadline, e.accepted_at,
+         d.attempts > 0 AND EXISTS (SELECT 1 FROM attempt AS a
+             WHERE a.event_id = d.event_id AND a.recipient = d.recipient AND {MAY_HAVE_ARRIVED})
+         FROM delivery AS d JOIN event AS e ON e.id = d.event_id"
+    )
+}
 
 fn read_delivery(row: &Row<'_>) -> Result<Delivery, StoreError> {
     let kind = EventKind::parse(row.get_ref(2)?.as_str().map_err(rusqlite::Error::from)?)?;

@@ -8,6 +8,7 @@ use super::{attempts, choose_heads, keys, lock, read_delivery};
 use crate::model::Timestamp;
 use crate::store::postgres::filter::Filter;
 use crate::store::postgres::pool::{Database, Failed, clean};
+use crate::store::settling::MAY_HAVE_ARRIVED;
 use crate::store::{Attempt, DeadLetter, Delivery, DeliveryRecord, EventKind, StoreError};
 
 /// Dead letters, newest first.
@@ -92,18 +93,20 @@ pub(super) async fn behind(
     delivery: &Delivery,
     limit: usize,
 ) -> Result<Vec<Delivery>, StoreError> {
-    let sql = "SELECT d.event_id, d.recipient, e.kind, e.payload, e.traceparent, d.attempts, d.deadline,
+    let sql = format!(
+        "SELECT d.event_id, d.recipient, e.kind, e.payload, e.traceparent, d.attempts, d.deadline,
                       e.accepted_at, d.attempts > 0 AND EXISTS
                           (SELECT 1 FROM attempt AS a WHERE a.event_id = d.event_id
-                               AND a.recipient = d.recipient AND a.outcome = 'unknown')
+                               AND a.recipient = d.recipient AND {MAY_HAVE_ARRIVED})
                FROM delivery AS d JOIN event AS e ON e.id = d.event_id
                JOIN delivery AS before ON before.recipient = d.recipient
                     AND before.order_key = d.order_key AND before.seq < d.seq
                WHERE before.event_id = $2 AND before.recipient = $1 AND d.finished_at IS NULL
-               ORDER BY d.seq LIMIT $3";
+               ORDER BY d.seq LIMIT $3"
+    );
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     let connection = database.get().await?;
-    let sql = connection.prepare_cached(sql).await?;
+    let sql = connection.prepare_cached(&sql).await?;
     let rows =
         connection.query(&sql, &[&clean(&delivery.recipient), &clean(&delivery.event_id), &limit]).await?;
     rows.iter().map(read_delivery).collect()

@@ -1,11 +1,10 @@
 //! Which deliveries are under way: claimed, released, due.
 
-use std::collections::BTreeSet;
-
 use rusqlite::{Connection, params};
 
-use super::{COLUMNS, read_delivery};
+use super::{columns, read_delivery, totals};
 use crate::model::Timestamp;
+use crate::store::settling::{LOST, UNKNOWN};
 use crate::store::{Delivery, StoreError};
 
 /// How many of the first heads [`heads`] looks at, per delivery wanted, before it asks the due index.
@@ -50,19 +49,12 @@ pub(super) fn claim(
     until: Timestamp,
     share: Share,
 ) -> Result<Vec<Delivery>, StoreError> {
-    let mut expire = conn.prepare_cached(
-        "UPDATE delivery SET state = 'pending', claim_owner = NULL, claim_until = NULL
-         WHERE recipient = ?1 AND state = 'claimed' AND claim_until <= ?2 RETURNING order_key",
-    )?;
-    let expired = expire.query_map(params![recipient, now.ns()], |row| row.get::<_, String>(0))?;
-    for key in expired.collect::<Result<BTreeSet<_>, _>>()? {
-        choose_head(conn, recipient, &key)?;
-    }
+    lose(conn, Lost::Late(recipient), now)?;
     let mut take = conn.prepare_cached(
         "UPDATE delivery SET state = 'claimed', claim_owner = ?2, claim_until = ?3, claimed_at = ?4
          WHERE seq = ?1",
     )?;
-    let mut read = conn.prepare_cached(&format!("SELECT {COLUMNS} WHERE d.seq = ?1"))?;
+    let mut read = conn.prepare_cached(&format!("SELECT {} WHERE d.seq = ?1", columns()))?;
     let mut claimed = Vec::new();
     for seq in due(conn, recipient, now, share)? {
         take.execute(params![seq, owner, until.ns(), now.ns()])?;
@@ -149,6 +141,58 @@ pub(super) fn next_due(conn: &Connection, recipient: &str) -> Result<Option<Time
     )?;
     let at: Option<i64> = earliest.query_row([recipient], |row| row.get(0))?;
     Ok(at.map(Timestamp::from_ns))
+}
+
+/// Which claims are lost.
+#[derive(Clone, Copy)]
+pub(super) enum Lost<'a> {
+    /// Those of this owner.
+    Of(&'a str),
+    /// Those of deliveries to this recipient that have run out.
+    Late(&'a str),
+}
+
+/// A delivery whose claim is lost.
+struct Loss {
+    event_id: String,
+    recipient: String,
+    order_key: String,
+    attempts: u32,
+    started: Option<i64>,
+}
+
+/// Frees claims and notes a try of each of which nobody knows how it ended; returns how many.
+pub(super) fn lose(conn: &Connection, which: Lost<'_>, now: Timestamp) -> Result<u64, StoreError> {
+    let (which, of) = match which {
+        Lost::Of(owner) => ("claim_owner = ?3", owner),
+        Lost::Late(recipient) => ("recipient = ?3 AND claim_until <= ?1", recipient),
+    };
+    let mut free = conn.prepare_cached(&format!(
+        "UPDATE delivery SET state = 'pending', claim_owner = NULL, claim_until = NULL, attempts = attempts + 1,
+                             last_error = ?2
+         WHERE state = 'claimed' AND {which}
+         RETURNING event_id, recipient, order_key, attempts, claimed_at"
+    ))?;
+    let lost = free.query_map(params![now.ns(), LOST, of], |row| {
+        Ok(Loss {
+            event_id: row.get(0)?,
+            recipient: row.get(1)?,
+            order_key: row.get(2)?,
+            attempts: row.get(3)?,
+            started: row.get(4)?,
+        })
+    })?;
+    let lost = lost.collect::<Result<Vec<_>, _>>()?;
+    let mut note = conn.prepare_cached(
+        "INSERT INTO attempt (event_id, recipient, n, at, outcome, reason, started)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+    )?;
+    for l in &lost {
+        note.execute(params![l.event_id, l.recipient, l.attempts, now.ns(), UNKNOWN, LOST, l.started])?;
+        totals::lost(conn, &l.recipient, LOST)?;
+        choose_head(conn, &l.recipient, &l.order_key)?;
+    }
+    Ok(lost.len() as u64)
 }
 
 pub(super) fn release(conn: &Connection, owner: &str) -> Result<u64, StoreError> {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{COLUMNS, choose_head, read_delivery};
+use super::{choose_head, columns, read_delivery};
 use crate::model::Timestamp;
 use crate::store::sqlite::filter::Filter;
 use crate::store::{Attempt, DeadLetter, Delivery, DeliveryRecord, EventKind, StoreError};
@@ -88,10 +88,11 @@ pub(super) fn behind(
     limit: usize,
 ) -> Result<Vec<Delivery>, StoreError> {
     let mut find = conn.prepare_cached(&format!(
-        "SELECT {COLUMNS} JOIN delivery AS before
+        "SELECT {} JOIN delivery AS before
              ON before.recipient = d.recipient AND before.order_key = d.order_key AND before.seq < d.seq
          WHERE before.event_id = ?2 AND before.recipient = ?1 AND d.finished_at IS NULL
-         ORDER BY d.seq LIMIT ?3"
+         ORDER BY d.seq LIMIT ?3",
+        columns()
     ))?;
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     let mut found = find.query(params![recipient, event, limit])?;

@@ -49,6 +49,15 @@ pub(super) fn owed(conn: &Connection, recipient: &str, more: i64) -> Result<(), 
     Ok(())
 }
 
+/// Counts a try of which nobody knows how it ended.
+pub(super) fn lost(conn: &Connection, recipient: &str, why: &str) -> Result<(), StoreError> {
+    conn.prepare_cached(
+        "UPDATE lane SET attempts = attempts + 1, failed = failed + 1, last_error = ?2 WHERE recipient = ?1",
+    )?
+    .execute([recipient, why])?;
+    Ok(())
+}
+
 /// How tries of one recipient ended, counted together.
 #[derive(Default)]
 pub(super) struct Ends {
