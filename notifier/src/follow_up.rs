@@ -2,14 +2,15 @@
 //! another when nobody has acknowledged it. Each is an event of its own in the ledger, due later; when its
 //! time has come it is looked at whether it is still wanted.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use shared::bus::SharedBus;
 use shared::model::{Alert, AlertAction, Timestamp};
-use shared::settings::LiveSettings;
-use shared::store::{Delivery, Dropped, EventKind, Ledger, LedgerEvent, StoreError};
+use shared::settings::{LiveSettings, Settings};
+use shared::store::{Delivery, Dropped, EventKind, Ledger, LedgerEvent, Outcome, StoreError};
 use shared::wire::subject::Subjects;
 
 use crate::gate::GateConfig;
@@ -17,6 +18,9 @@ use crate::inhibit::{self, Rules};
 
 /// How long an aggregator may take to say whether an alert is acknowledged.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Seconds after which it is looked again whether what keeps an escalation back is over.
+const LOOK_AGAIN_S: i64 = 60;
 
 /// The key by which a payload says what it is.
 const KEY: &str = "follow_up";
@@ -131,9 +135,23 @@ pub struct FollowUps {
     pub rules: Rules,
 }
 
+/// What a lane has to know to look at all that it claims at a time: asked for once.
+#[derive(Debug)]
+pub struct Round {
+    settings: Arc<Settings>,
+    /// What mutes, as the ledger notes it; read when it is first needed.
+    mutes: Option<inhibit::State>,
+}
+
 impl FollowUps {
-    /// Why a promise is not kept; `None` when it is to be kept. A repetition of what is not over promises
-    /// the next one, in the ledger before anything is sent, also while a silence is in force.
+    /// A look at what is due.
+    pub fn round(&self) -> Round {
+        Round { settings: Arc::clone(&self.settings.borrow()), mutes: None }
+    }
+
+    /// What becomes of a promise that is not kept now; `None` when it is. A repetition of what is not over
+    /// promises the next one, in the ledger before anything is sent, also while a silence is in force. An
+    /// escalation waits until silence or muting is over: it comes once, and nobody would hear of the alert.
     ///
     /// # Errors
     /// The ledger cannot be asked.
@@ -141,45 +159,74 @@ impl FollowUps {
         &self,
         ledger: &dyn Ledger,
         delivery: &Delivery,
+        round: &mut Round,
         now: Timestamp,
-    ) -> Result<Option<String>, StoreError> {
+    ) -> Result<Option<Outcome>, StoreError> {
+        let over = |reason: &str| Ok(Some(Outcome::Suppressed { reason: reason.to_owned() }));
         let Some(follow_up) = of(delivery) else { return Ok(None) };
         let Ok(mut alert) = serde_json::from_str::<Alert>(&delivery.payload) else { return Ok(None) };
         let released = Alert { action: AlertAction::Release, ..alert.clone() }.transition_id();
         if alert.action == AlertAction::Engage && !ledger.deliveries(&released).await?.is_empty() {
-            return Ok(Some(Dropped::Released.begins().to_owned()));
+            return over(Dropped::Released.begins());
+        }
+        if follow_up.kind == FollowUpKind::Escalation {
+            let silences = &round.settings.silences;
+            let silence = silences.peek(&alert, now, &round.settings.pools).map(silenced);
+            let quiet = match silence {
+                Some(why) => Some(why),
+                None => self.muted(ledger, &alert, round, now).await?,
+            };
+            if let Some(reason) = quiet {
+                return Ok(Some(Outcome::Waits { at: now.plus_secs(LOOK_AGAIN_S), reason }));
+            }
         }
         if self.is_acknowledged(&alert).await {
-            return Ok(Some(Dropped::Acknowledged.begins().to_owned()));
+            return over(Dropped::Acknowledged.begins());
         }
-        if follow_up.kind == FollowUpKind::Repeat {
-            #[derive(Deserialize)]
-            struct Original {
-                original: String,
-            }
-            if let Ok(payload) = serde_json::from_str::<Original>(&delivery.payload) {
-                alert.message = payload.original;
-            }
-            let next = FollowUp { number: follow_up.number.saturating_add(1), ..follow_up };
-            let event = LedgerEvent {
-                id: String::new(),
-                kind: delivery.kind,
-                order_key: String::new(),
-                severity: alert.severity,
-                payload: String::new(),
-                traceparent: delivery.traceparent.clone(),
-                recipients: Vec::new(),
-                config_version: String::new(),
-                not_before: None,
-                spared: Vec::new(),
-            };
-            let next = made(&event, &alert, &delivery.recipient, &next, now);
-            ledger.accept(next.into_iter().collect(), now, crate::lane::horizon).await?;
+        if follow_up.kind == FollowUpKind::Escalation {
+            return Ok(None);
         }
-        if let Some(why) = self.silence(&alert, now) {
-            return Ok(Some(why));
+        self.promise_next(ledger, delivery, &mut alert, follow_up, now).await?;
+        let settings = &round.settings;
+        if let Some(name) = settings.silences.find(&alert, now, &settings.pools) {
+            return over(&silenced(name));
         }
-        self.muted(ledger, &alert, now).await
+        let muted = self.muted(ledger, &alert, round, now).await?;
+        Ok(muted.map(|reason| Outcome::Suppressed { reason }))
+    }
+
+    /// Promises the repetition after this one, of the alert as it was at first.
+    async fn promise_next(
+        &self,
+        ledger: &dyn Ledger,
+        delivery: &Delivery,
+        alert: &mut Alert,
+        this: FollowUp,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        #[derive(Deserialize)]
+        struct Original {
+            original: String,
+        }
+        if let Ok(payload) = serde_json::from_str::<Original>(&delivery.payload) {
+            alert.message = payload.original;
+        }
+        let next = FollowUp { number: this.number.saturating_add(1), ..this };
+        let event = LedgerEvent {
+            id: String::new(),
+            kind: delivery.kind,
+            order_key: String::new(),
+            severity: alert.severity,
+            payload: String::new(),
+            traceparent: delivery.traceparent.clone(),
+            recipients: Vec::new(),
+            config_version: String::new(),
+            not_before: None,
+            spared: Vec::new(),
+        };
+        let next = made(&event, alert, &delivery.recipient, &next, now);
+        ledger.accept(next.into_iter().collect(), now, crate::lane::horizon).await?;
+        Ok(())
     }
 
     /// Which other alert's lasting keeps it quiet at `now`.
@@ -187,22 +234,18 @@ impl FollowUps {
         &self,
         ledger: &dyn Ledger,
         alert: &Alert,
+        round: &mut Round,
         now: Timestamp,
     ) -> Result<Option<String>, StoreError> {
         if self.rules.is_empty() {
             return Ok(None);
         }
-        let state = ledger.notes(inhibit::SCOPE).await?;
-        let pools = self.settings.borrow().pools.clone();
-        let rule = inhibit::mutes_now(&self.rules, &state, alert, &pools, now);
+        let mutes = match &mut round.mutes {
+            Some(mutes) => mutes,
+            empty => empty.insert(ledger.notes(inhibit::SCOPE).await?),
+        };
+        let rule = inhibit::mutes_now(&self.rules, mutes, alert, &round.settings.pools, now);
         Ok(rule.map(|rule| format!("{}: inhibition '{rule}' mutes it", Dropped::Muted.begins())))
-    }
-
-    /// Why nothing is told of an alert at `now`, whatever was when it began.
-    fn silence(&self, alert: &Alert, now: Timestamp) -> Option<String> {
-        let settings = self.settings.borrow();
-        let name = settings.silences.find(alert, now, &settings.pools)?;
-        Some(format!("{}: silence '{name}' is in force", Dropped::Silenced.begins()))
     }
 
     /// Asks an aggregator. One that does not answer, or does not know the alert, has not seen anybody
@@ -214,4 +257,9 @@ impl FollowUps {
         let answer: Option<Value> = answer.ok().and_then(|answer| serde_json::from_slice(&answer).ok());
         answer.is_some_and(|answer| answer["acknowledged"] == true)
     }
+}
+
+/// Why nothing is told of an alert while a silence is in force, whatever was when it began.
+fn silenced(name: &str) -> String {
+    format!("{}: silence '{name}' is in force", Dropped::Silenced.begins())
 }

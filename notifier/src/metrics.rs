@@ -163,7 +163,7 @@ pub fn outcome_name(outcome: &Outcome) -> &'static str {
         Outcome::Delivered { .. } => "delivered",
         Outcome::Retry { .. } => "retry",
         Outcome::Unknown { .. } => "unknown",
-        Outcome::Postponed { .. } => "postponed",
+        Outcome::Postponed { .. } | Outcome::Waits { .. } => "postponed",
         Outcome::Suppressed { .. } => "suppressed",
         Outcome::Merged { .. } => "merged",
         Outcome::Dead { .. } | Outcome::Diverted { .. } => "dead",

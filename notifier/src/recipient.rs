@@ -22,7 +22,7 @@ pub use self::handle::LaneHandle;
 pub use self::health::EndpointHealth;
 use crate::endpoint::{DeliveryError, Endpoint, Told};
 use crate::failpoint;
-use crate::follow_up::FollowUps;
+use crate::follow_up::{FollowUps, Round};
 use crate::gate::{Gate, Telling};
 use crate::lane::{Lane, Policy, Turn, left};
 use crate::metrics;
@@ -44,6 +44,9 @@ const LEDGER_PAUSE: Duration = Duration::from_secs(1);
 
 /// Longest wait without a look into the ledger: a lost wake-up costs no more than this.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
+
+/// Looks into the ledger in one turn, as long as they find only what is not to be told now.
+const LOOKS_AT_MOST: usize = 256;
 
 /// Shortest wait, so that a delivery that is due and cannot be claimed does not spin.
 const SHORTEST_WAIT: Duration = Duration::from_millis(20);
@@ -229,16 +232,34 @@ impl RecipientState {
         match turn {
             Turn::Wait(wait) => Ok(Some(wait)),
             Turn::Claim(limit) => {
-                let wait = self.claim_at_most(limit, now).await;
+                let mut round = self.args.follow_ups.round();
+                let mut wait = Some(Duration::ZERO);
+                // What was promised and is not to be told takes no turn from what is.
+                for _ in 0..LOOKS_AT_MOST {
+                    if wait != Some(Duration::ZERO) {
+                        break;
+                    }
+                    wait = self
+                        .claim_at_most(limit, &mut round, now)
+                        .await
+                        .inspect_err(|_| self.lane.unused())?;
+                }
                 if self.under_way.is_none() {
                     self.lane.unused();
                 }
-                wait
+                Ok(wait)
             }
         }
     }
 
-    async fn claim_at_most(&mut self, limit: usize, now: Timestamp) -> Result<Option<Duration>, StoreError> {
+    /// Claims, and hands what is to be told to the endpoint. Else how long to wait: for no time where there may
+    /// be more behind what was promised and is not told.
+    async fn claim_at_most(
+        &mut self,
+        limit: usize,
+        round: &mut Round,
+        now: Timestamp,
+    ) -> Result<Option<Duration>, StoreError> {
         let ledger = Arc::clone(&self.args.ledger);
         let until = now.plus_ns(i64::try_from(self.args.lease.as_nanos()).unwrap_or(i64::MAX));
         let wants = self.gate().await?.map_or(limit, |gate| gate.wants(limit));
@@ -255,10 +276,13 @@ impl RecipientState {
         if !batch.is_empty() && !self.args.endpoint.manners().never_gives_up {
             failpoint::hit(failpoint::AFTER_CLAIM);
         }
-        let tellings = counted("gate", self.pass(batch, (limit, oldest), now).await)?;
+        let (tellings, promised) = counted("gate", self.pass(batch, (limit, oldest), round, now).await)?;
         if !tellings.is_empty() {
             self.start(tellings);
             return Ok(None);
+        }
+        if promised {
+            return Ok(Some(Duration::ZERO));
         }
         let due = counted("next_due", ledger.next_due(&self.args.name).await)?;
         Ok(Some(due.map_or(LONGEST_WAIT, |at| left(at, now).unwrap_or(SHORTEST_WAIT))))

@@ -197,7 +197,8 @@ fn settle(world: &World, node: &str, settled: Vec<(Delivery, Outcome)>, now: Tim
             Outcome::Delivered { .. } => owed.done = true,
             Outcome::Retry { at: again, .. }
             | Outcome::Unknown { at: again, .. }
-            | Outcome::Postponed { at: again, .. } => {
+            | Outcome::Postponed { at: again, .. }
+            | Outcome::Waits { at: again, .. } => {
                 let wait = u64::try_from(again.since(now).max(0)).unwrap();
                 owed.not_before = at + Duration::from_nanos(wait);
             }

@@ -37,6 +37,7 @@ async fn start(failures: u32) -> Setup {
         store: SqliteStore::in_memory().unwrap(),
         accepts: failures.into(),
         looks: 0.into(),
+        noted: 0.into(),
     });
     let config: NotifierConfig = toml::from_str(
         "[[recipient]]\nname = 'flows'\nendpoint = 'e'\nentities = ['flow']\n\

@@ -7,6 +7,7 @@ use shared::store::{Delivery, Outcome, StoreError};
 
 use super::RecipientState;
 use crate::failpoint;
+use crate::follow_up::Round;
 use crate::gate::{BEHIND_AT_MOST, Due, Telling};
 
 /// Deliveries that a probe looks at for those past their deadlines.
@@ -44,22 +45,24 @@ impl RecipientState {
     }
 
     /// Makes messages of what is due, `most` at most, of which `oldest` by age. What is put off, or wanted
-    /// no more, is settled, and what has to be remembered is noted, before anything is sent.
+    /// no more, is settled, and what has to be remembered is noted, before anything is sent. Also whether there
+    /// was something promised that is not to be told now.
     pub(super) async fn pass(
         &mut self,
         batch: Vec<Delivery>,
         (most, oldest): (usize, usize),
+        round: &mut Round,
         now: Timestamp,
-    ) -> Result<Vec<Telling>, StoreError> {
+    ) -> Result<(Vec<Telling>, bool), StoreError> {
         let ledger = Arc::clone(&self.args.ledger);
         let (mut due, mut settled) = (Vec::with_capacity(batch.len()), Vec::new());
         for delivery in batch {
-            match self.args.follow_ups.over(&*ledger, &delivery, now).await? {
-                Some(reason) => settled.push((delivery, Outcome::Suppressed { reason })),
+            match self.args.follow_ups.over(&*ledger, &delivery, round, now).await? {
+                Some(end) => settled.push((delivery, end)),
                 None => due.push(delivery),
             }
         }
-        let scope = self.scope();
+        let (scope, promised) = (self.scope(), !settled.is_empty());
         let tellings = match self.gate().await? {
             None => due.into_iter().map(Telling::alone).collect(),
             Some(gate) => {
@@ -90,6 +93,6 @@ impl RecipientState {
             self.tell(&settled, self.lane.is_open());
             ledger.settle(settled, now).await?;
         }
-        Ok(tellings)
+        Ok((tellings, promised))
     }
 }

@@ -17,7 +17,10 @@ impl RecipientState {
             let attempt = delivery.attempts + 1;
             match outcome {
                 Outcome::Delivered { .. } => self.args.handle.delivered(delivery, self.args.clock.now()),
-                Outcome::Postponed { .. } | Outcome::Suppressed { .. } | Outcome::Merged { .. } => {}
+                Outcome::Postponed { .. }
+                | Outcome::Waits { .. }
+                | Outcome::Suppressed { .. }
+                | Outcome::Merged { .. } => {}
                 Outcome::Retry { reason, .. } | Outcome::Unknown { reason, .. } => {
                     tracing::debug!(recipient = name, event = ?delivery.event_id, attempt, reason, "to be retried");
                 }
@@ -94,7 +97,10 @@ impl RecipientState {
 
 fn reason(outcome: &Outcome) -> Option<&str> {
     match outcome {
-        Outcome::Delivered { .. } | Outcome::Postponed { .. } | Outcome::Merged { .. } => None,
+        Outcome::Delivered { .. }
+        | Outcome::Postponed { .. }
+        | Outcome::Waits { .. }
+        | Outcome::Merged { .. } => None,
         Outcome::Suppressed { reason }
         | Outcome::Unknown { reason, .. }
         | Outcome::Retry { reason, .. }

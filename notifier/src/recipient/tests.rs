@@ -20,6 +20,7 @@ use crate::lane::horizon;
 use crate::testing::eventually;
 
 mod gated;
+mod promised;
 mod turns;
 
 const NOW: Timestamp = Timestamp::from_secs(1_000_000);

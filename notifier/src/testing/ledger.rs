@@ -20,6 +20,8 @@ pub struct Flaky {
     pub accepts: AtomicU32,
     /// How often it does not say what waits behind a delivery.
     pub looks: AtomicU32,
+    /// How often it was asked for notes.
+    pub noted: AtomicU32,
 }
 
 /// Fails as often as is left.
@@ -114,6 +116,7 @@ impl Ledger for Flaky {
     }
 
     async fn notes(&self, scope: &str) -> Result<BTreeMap<String, String>, StoreError> {
+        self.noted.fetch_add(1, Ordering::SeqCst);
         self.store.notes(scope).await
     }
 

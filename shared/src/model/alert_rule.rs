@@ -124,9 +124,18 @@ impl AlertRules {
 
     /// The first rule that chooses an alert at a time; it is a hit of that rule.
     pub fn find(&self, alert: &Alert, now: Timestamp, pools: &HostPools) -> Option<&str> {
-        let found = self.0.iter().find(|rule| rule.matches(alert, now, pools))?;
+        let found = self.first(alert, now, pools)?;
         found.hits.fetch_add(1, Ordering::Relaxed);
         Some(&found.name)
+    }
+
+    /// The first rule that chooses an alert at a time, for who asks again and again: no hit.
+    pub fn peek(&self, alert: &Alert, now: Timestamp, pools: &HostPools) -> Option<&str> {
+        self.first(alert, now, pools).map(|found| found.name.as_str())
+    }
+
+    fn first(&self, alert: &Alert, now: Timestamp, pools: &HostPools) -> Option<&Ready> {
+        self.0.iter().find(|rule| rule.matches(alert, now, pools))
     }
 
     /// How often each rule has chosen an alert.

@@ -167,6 +167,7 @@ pub async fn ledger(store: &dyn Ledger) {
     ledger::ends::what_is_not_told_is_counted_by_why(store).await;
     ledger::gate::what_follows_from_an_event_is_shown_with_it(store).await;
     ledger::gate::what_is_not_yet_due_waits(store).await;
+    ledger::gate::what_is_not_to_be_told_yet_has_a_later_deadline(store).await;
     ledger::gate::what_nobody_sent_is_no_attempt(store).await;
     ledger::gate::those_behind_are_seen_in_their_order(store).await;
     ledger::gate::what_is_noted_is_there_until_it_is_forgotten(store).await;

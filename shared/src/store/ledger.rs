@@ -127,6 +127,14 @@ pub enum Outcome {
         /// Why.
         reason: &'static str,
     },
+    /// Nobody is to be told yet; look again at this time. No attempt, and its deadline is as much later as
+    /// this time is than the one at which it was due.
+    Waits {
+        /// When.
+        at: Timestamp,
+        /// Why.
+        reason: String,
+    },
     /// Nobody is told, on purpose; the text says why. No attempt.
     Suppressed {
         /// Why.

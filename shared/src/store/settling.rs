@@ -5,8 +5,8 @@ use crate::store::{Dropped, Outcome};
 
 /// An outcome after the deadline had its say.
 pub(super) enum End {
-    /// It is tried, or looked at, again.
-    Again { at: Timestamp, reason: Option<String>, name: &'static str },
+    /// It is tried, or looked at, again; `later`, its deadline moves with the time at which it is due.
+    Again { at: Timestamp, reason: Option<String>, name: &'static str, later: bool },
     /// It is over.
     Finished { reason: Option<String>, name: &'static str },
 }
@@ -15,20 +15,19 @@ impl End {
     /// How a try ends at `now`.
     pub(super) fn of(outcome: &Outcome, now: Timestamp, deadline: Timestamp) -> Self {
         let finished = |name, reason: Option<&String>| Self::Finished { name, reason: reason.cloned() };
+        let again =
+            |at, reason: &str, name| Self::Again { at, reason: Some(reason.to_owned()), name, later: false };
         match outcome {
             Outcome::Delivered { .. } => finished(DELIVERED, None),
             Outcome::Retry { at, reason } | Outcome::Unknown { at, reason } if now.max(*at) > deadline => {
                 let may_have_arrived = matches!(outcome, Outcome::Unknown { .. });
                 finished(DEAD, Some(&Dropped::late(reason, may_have_arrived)))
             }
-            Outcome::Retry { at, reason } => {
-                Self::Again { at: *at, reason: Some(reason.clone()), name: "retry" }
-            }
-            Outcome::Unknown { at, reason } => {
-                Self::Again { at: *at, reason: Some(reason.clone()), name: UNKNOWN }
-            }
-            Outcome::Postponed { at, reason } => {
-                Self::Again { at: *at, reason: Some((*reason).to_owned()), name: POSTPONED }
+            Outcome::Retry { at, reason } => again(*at, reason, "retry"),
+            Outcome::Unknown { at, reason } => again(*at, reason, UNKNOWN),
+            Outcome::Postponed { at, reason } => again(*at, reason, POSTPONED),
+            Outcome::Waits { at, reason } => {
+                Self::Again { at: *at, reason: Some(reason.clone()), name: POSTPONED, later: true }
             }
             Outcome::Suppressed { reason } => finished(SUPPRESSED, Some(reason)),
             Outcome::Merged { into } => finished(MERGED, Some(&format!("told with {into}"))),

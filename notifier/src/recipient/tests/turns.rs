@@ -112,7 +112,8 @@ async fn recipients_of_one_endpoint_wait_when_it_asks_one_of_them_to() {
 async fn what_a_failing_ledger_keeps_from_being_tried_is_tried_soon_and_told_for_the_first_time() {
     let mut setup = Setup::new(|_| Ok(()));
     setup.args.policy.gate = toml::from_str::<GateConfig>("duplicate_window_s = 1").unwrap();
-    let flaky = Arc::new(Flaky { store: setup.store.clone(), accepts: 0.into(), looks: 1.into() });
+    let flaky =
+        Arc::new(Flaky { store: setup.store.clone(), accepts: 0.into(), looks: 1.into(), noted: 0.into() });
     setup.args.ledger = Arc::clone(&flaky) as Arc<dyn Ledger>;
     setup.owe(&[("a", "a")]).await;
     let _lane = setup.start().await;

@@ -19,6 +19,25 @@ pub(in crate::store::conformance) async fn what_is_not_yet_due_waits(store: &dyn
     settle(store, &then[0], Outcome::DELIVERED, 901).await;
 }
 
+pub(in crate::store::conformance) async fn what_is_not_to_be_told_yet_has_a_later_deadline(
+    store: &dyn Ledger,
+) {
+    accept(store, vec![event("wait/1", "k", &["wait"])], 0).await;
+    for secs in [0, 4000] {
+        let claimed = claim(store, "wait", secs).await;
+        assert_eq!((claimed[0].attempts, claimed[0].deadline), (0, at(3600 + secs)));
+        let silent = Outcome::Waits { at: at(secs + 4000), reason: "silenced: night".to_owned() };
+        // Late, which makes no difference.
+        settle(store, &claimed[0], silent, secs + 30).await;
+        let record = store.deliveries("wait/1").await.unwrap().remove(0);
+        assert_eq!((record.state.as_str(), record.reason.as_deref()), ("pending", Some("silenced: night")));
+        assert!(claim(store, "wait", secs + 3999).await.is_empty());
+    }
+    let claimed = claim(store, "wait", 8000).await;
+    settle(store, &claimed[0], retry(11_600), 8001).await;
+    assert_eq!(claim(store, "wait", 11_600).await.len(), 1, "it has as long as from the beginning");
+}
+
 pub(in crate::store::conformance) async fn what_nobody_sent_is_no_attempt(store: &dyn Ledger) {
     let names = ["gate/1", "gate/2", "gate/3"];
     accept(store, names.iter().map(|id| event(id, "k", &["gate"])).collect(), 0).await;

@@ -38,6 +38,8 @@ struct Becomes {
     seq: i64,
     state: &'static str,
     next_at: Option<i64>,
+    /// Its deadline moves with the time at which it is due.
+    later: bool,
     finished: bool,
     reason: Option<String>,
 }
@@ -122,9 +124,9 @@ impl PostgresStore {
             if let Some(why) = end.dropped() {
                 *untold.entry((recipient, why.name())).or_default() += 1;
             }
-            let (state, next_at) = match &end {
-                End::Again { at, .. } => ("pending", Some(at.ns())),
-                End::Finished { .. } => (end.name(), None),
+            let (state, next_at, later) = match &end {
+                End::Again { at, later, .. } => ("pending", Some(at.ns()), *later),
+                End::Finished { .. } => (end.name(), None, false),
             };
             is.unfinished = next_at.is_some();
             if !is.unfinished {
@@ -132,7 +134,7 @@ impl PostgresStore {
                 *total.of(state) += 1;
             }
             let finished = !is.unfinished;
-            becomes.insert(is.seq, Becomes { seq: is.seq, state, next_at, finished, reason });
+            becomes.insert(is.seq, Becomes { seq: is.seq, state, next_at, later, finished, reason });
             if let Outcome::Diverted { to, .. } = outcome {
                 diverted.push((delivery, to, is.order_key.clone(), is.severity));
             }
@@ -233,11 +235,11 @@ async fn change(
     let tries = column(&standing, |s| i64::from(s.attempts));
     transaction.execute(&sql, &[&column(&standing, |s| s.seq), &tries]).await?;
     let sql = "UPDATE delivery AS d
-               SET state = b.state, next_at = coalesce(b.next_at, d.next_at), head = d.head AND NOT b.finished,
+               SET state = b.state, next_at = coalesce(b.next_at, d.next_at), deadline = CASE WHEN b.later THEN d.deadline + b.next_at - d.next_at ELSE d.deadline END, head = d.head AND NOT b.finished,
                    finished_at = CASE WHEN b.finished THEN $6::bigint END, last_error = CASE WHEN b.finished THEN b.reason ELSE coalesce(b.reason, d.last_error) END,
                    claim_owner = NULL, claim_until = NULL
-               FROM unnest($1::bigint[], $2::text[], $3::bigint[], $4::boolean[], $5::text[])
-                    AS b (seq, state, next_at, finished, reason)
+               FROM unnest($1::bigint[], $2::text[], $3::bigint[], $4::boolean[], $5::text[], $7::boolean[])
+                    AS b (seq, state, next_at, finished, reason, later)
                WHERE d.seq = b.seq";
     let sql = transaction.prepare_cached(sql).await?;
     transaction
@@ -250,6 +252,7 @@ async fn change(
                 &column(becomes, |b| b.finished),
                 &column(becomes, |b| b.reason.as_deref()),
                 &now.ns(),
+                &column(becomes, |b| b.later),
             ],
         )
         .await?;

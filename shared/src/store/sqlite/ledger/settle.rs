@@ -94,12 +94,13 @@ fn settle_one(
         return Ok(());
     }
     match &end {
-        End::Again { at, reason, .. } => {
+        End::Again { at, reason, later, .. } => {
             conn.prepare_cached(
                 "UPDATE delivery SET state = 'pending', next_at = ?2, claim_owner = NULL, claim_until = NULL,
-                                     last_error = coalesce(?3, last_error), attempts = ?4 WHERE seq = ?1",
+                                     last_error = coalesce(?3, last_error), attempts = ?4,
+                                     deadline = deadline + iif(?5, ?2 - next_at, 0) WHERE seq = ?1",
             )?
-            .execute(params![seq, at.ns(), reason, attempts])?;
+            .execute(params![seq, at.ns(), reason, attempts, later])?;
         }
         End::Finished { .. } => {
             conn.prepare_cached(
