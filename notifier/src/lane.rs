@@ -179,8 +179,9 @@ impl Lane {
         now: Timestamp,
     ) -> Vec<(Delivery, Outcome)> {
         let unknown = || Err(DeliveryError::retry("the endpoint did not say how it ended"));
+        let untried = results.iter().filter(|result| is_untried(result)).count();
         if self.policy.max_per_minute.is_some() {
-            self.tried.add(now, batch.len());
+            self.tried.add(now, batch.len().saturating_sub(untried));
         }
         if let Some(pace) = &self.pace {
             pace.lock().made(requests, now);
@@ -219,6 +220,10 @@ impl Lane {
 
     /// Breaker and pace.
     fn learn(&mut self, results: &[Result<(), DeliveryError>], now: Timestamp) {
+        // Of a far end that was not asked nothing is learned.
+        if results.iter().all(is_untried) {
+            return;
+        }
         let failed = |result: &Result<(), DeliveryError>| {
             matches!(result, Err(DeliveryError::Retry { after: None, .. } | DeliveryError::Unknown { .. }))
         };
@@ -273,6 +278,10 @@ impl Lane {
             }
             Err(DeliveryError::Refused { reason }) => (None, reason, false),
             Err(DeliveryError::Retry { after, reason }) => (after, reason, false),
+            Err(DeliveryError::NoRoom { reason }) if now <= self.deadline(delivery) => {
+                return Outcome::Postponed { at: now, reason };
+            }
+            Err(DeliveryError::NoRoom { reason }) => return self.dead(Dropped::late(reason, false)),
             Err(DeliveryError::Unknown { reason }) if self.policy.retry_unknown => (None, reason, true),
             Err(DeliveryError::Unknown { reason }) => {
                 return self.dead(format!("{}: {reason}", Dropped::Unknown.begins()));
@@ -309,6 +318,11 @@ pub fn severity(delivery: &Delivery) -> Severity {
 fn seed(delivery: &Delivery, attempt: u32) -> u64 {
     let id = derive_id(&[&delivery.idempotency_key(), &attempt.to_string()]);
     u64::from_str_radix(id.get(..16).unwrap_or_default(), 16).unwrap_or_default()
+}
+
+/// Whether nothing was asked of the far end.
+fn is_untried(result: &Result<(), DeliveryError>) -> bool {
+    matches!(result, Err(DeliveryError::NoRoom { .. }))
 }
 
 fn later(from: Timestamp, by: Duration) -> Timestamp {

@@ -182,6 +182,7 @@ fn read_item(item: &Value) -> Told {
         Ok(()) => Ok(Some(format!("document answered {status}"))),
         Err(DeliveryError::Retry { after, .. }) => Err(DeliveryError::Retry { after, reason }),
         Err(DeliveryError::Unknown { .. }) => Err(DeliveryError::Unknown { reason }),
+        Err(error @ DeliveryError::NoRoom { .. }) => Err(error),
         // Of one document, not of us.
         Err(DeliveryError::Permanent { .. } | DeliveryError::Refused { .. }) => {
             Err(DeliveryError::Permanent { reason })

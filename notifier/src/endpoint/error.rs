@@ -14,6 +14,12 @@ pub enum DeliveryError {
         /// Why, without secrets.
         reason: String,
     },
+    /// Nothing was tried, because this process has no room for it at the moment: nobody's failure.
+    #[error("{reason}")]
+    NoRoom {
+        /// What takes the room.
+        reason: &'static str,
+    },
     /// It was sent, and whether it arrived is not known.
     #[error("{reason}")]
     Unknown {

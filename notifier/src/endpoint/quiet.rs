@@ -131,6 +131,7 @@ impl Quiet {
             DeliveryError::Retry { after, reason } => {
                 DeliveryError::Retry { after, reason: self.hide(reason) }
             }
+            error @ DeliveryError::NoRoom { .. } => error,
             DeliveryError::Unknown { reason } => DeliveryError::Unknown { reason: self.hide(reason) },
             DeliveryError::Refused { reason } => DeliveryError::Refused { reason: self.hide(reason) },
             DeliveryError::Permanent { reason } => DeliveryError::Permanent { reason: self.hide(reason) },

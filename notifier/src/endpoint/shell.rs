@@ -8,7 +8,7 @@
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -30,11 +30,15 @@ const TEMPORARY: i32 = 75;
 /// Scripts that run at once, of all recipients together.
 const AT_ONCE: usize = 4;
 
-/// How long a script waits for its turn.
+/// How long a script waits for its turn, before its lane looks what is the gravest now. It and the longest
+/// time of a script end within the lane's claim.
 const TURN_PATIENCE: Duration = Duration::from_secs(10);
 
-/// The turns.
-static TURNS: Semaphore = Semaphore::const_new(AT_ONCE);
+/// Why something waits.
+const OTHERS: &str = "as many scripts as may run at once are running";
+
+/// The turns of all recipients. A test has its own, so that others do not take them.
+static TURNS: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(AT_ONCE)));
 
 /// The kind `shell`.
 pub struct ShellKind;
@@ -51,7 +55,10 @@ impl EndpointKind for ShellKind {
         deps: &EndpointDeps,
     ) -> Result<Arc<dyn Endpoint>, String> {
         match &deps.shell_dir {
-            Some(folder) => Ok(Arc::new(Shell { folder: folder.clone(), params, recipient })),
+            Some(folder) => {
+                let turns = Arc::clone(&TURNS);
+                Ok(Arc::new(Shell { folder: folder.clone(), params, recipient, turns }))
+            }
             None => Err("scripts are switched off: notifier.shell_dir names no folder".to_owned()),
         }
     }
@@ -147,6 +154,7 @@ struct Shell {
     folder: PathBuf,
     params: ShellParams,
     recipient: ShellRecipient,
+    turns: Arc<Semaphore>,
 }
 
 impl Shell {
@@ -164,8 +172,8 @@ impl Shell {
             folder: self.folder.clone(),
             timeout: Duration::from_secs(self.params.timeout_s.get() as u64),
         };
-        let Ok(Ok(_turn)) = tokio::time::timeout(TURN_PATIENCE, TURNS.acquire()).await else {
-            return Err(DeliveryError::retry(format!("{AT_ONCE} other scripts are running")));
+        let Ok(Ok(_turn)) = tokio::time::timeout(TURN_PATIENCE, self.turns.acquire()).await else {
+            return Err(DeliveryError::NoRoom { reason: OTHERS });
         };
         let ended = run(program).await.map_err(DeliveryError::retry)?;
         tracing::info!(script = name, event = id, result = %ended, "script executed");

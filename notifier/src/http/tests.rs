@@ -24,6 +24,7 @@ fn reason(result: Result<u16, DeliveryError>) -> (bool, String) {
     match result {
         Ok(status) => panic!("{status}"),
         Err(DeliveryError::Retry { reason, .. } | DeliveryError::Unknown { reason }) => (true, reason),
+        Err(DeliveryError::NoRoom { reason }) => panic!("{reason}"),
         Err(DeliveryError::Permanent { reason } | DeliveryError::Refused { reason }) => (false, reason),
     }
 }

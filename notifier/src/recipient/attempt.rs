@@ -19,6 +19,7 @@ pub(super) async fn attempt(endpoint: &dyn Endpoint, batch: &[Delivery], limit: 
         let outcome = match result {
             Ok(_) => "delivered",
             Err(DeliveryError::Retry { .. }) => "retry",
+            Err(DeliveryError::NoRoom { .. }) => "postponed",
             Err(DeliveryError::Unknown { .. }) => "unknown",
             Err(DeliveryError::Refused { .. }) => "refused",
             Err(DeliveryError::Permanent { .. }) => "dead",

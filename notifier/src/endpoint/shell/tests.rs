@@ -23,6 +23,7 @@ fn shell(folder: &Path, script: &str, recipient: &str) -> Shell {
         folder: folder.to_owned(),
         params: toml::from_str(&format!("script = '{script}'\ntimeout_s = 1")).unwrap(),
         recipient: toml::from_str(recipient).unwrap(),
+        turns: Arc::new(Semaphore::new(AT_ONCE)),
     }
 }
 
@@ -75,6 +76,16 @@ async fn no_more_scripts_run_at_once_than_may() {
     let counts = std::fs::read_to_string(dir.path().join("counts")).unwrap();
     let counts: Vec<usize> = counts.lines().map(|line| line.trim().parse().unwrap()).collect();
     assert!(counts.len() == 12 && counts.iter().all(|count| *count <= AT_ONCE), "{counts:?}");
+}
+
+/// Whose scripts wait for those of others has no broken endpoint.
+#[tokio::test(start_paused = true)]
+async fn to_wait_for_a_turn_is_no_failure() {
+    let dir = folder_with("x.sh", "#!/bin/sh\n", 0o755);
+    let endpoint = shell(dir.path(), "x.sh", "");
+    let _others = endpoint.turns.acquire_many(u32::try_from(AT_ONCE).unwrap()).await.unwrap();
+    let told = endpoint.deliver(&[delivery(&alert("a"))]).await;
+    assert_eq!(told, [Err(DeliveryError::NoRoom { reason: OTHERS })]);
 }
 
 #[tokio::test]

@@ -23,7 +23,7 @@ pub use Class::{Delivered, Permanent, Refused, Retry, Unknown};
 pub fn class(result: &Result<(), DeliveryError>) -> Class {
     match result {
         Ok(()) => Delivered,
-        Err(DeliveryError::Retry { .. }) => Retry,
+        Err(DeliveryError::Retry { .. } | DeliveryError::NoRoom { .. }) => Retry,
         Err(DeliveryError::Unknown { .. }) => Unknown,
         Err(DeliveryError::Refused { .. }) => Refused,
         Err(DeliveryError::Permanent { .. }) => Permanent,

@@ -1,5 +1,7 @@
 //! Whose turn it is, whose never comes, and what is kept of it.
 
+use std::sync::atomic::AtomicU32;
+
 use shared::bus::Stream;
 use shared::model::Alert;
 
@@ -120,4 +122,37 @@ async fn what_a_failing_ledger_keeps_from_being_tried_is_tried_soon_and_told_for
     let stats = setup.until("a delivery", |s| s.delivered == 1).await;
     assert_eq!((flaky.looks.load(Ordering::SeqCst), stats.attempts), (0, 1));
     assert!(setup.endpoint.perhaps.lock().unwrap().is_empty());
+}
+
+/// As shell scripts while those of other recipients run.
+#[tokio::test]
+async fn to_wait_for_room_counts_neither_as_a_try_nor_against_the_endpoint() {
+    let full = Arc::new(AtomicBool::new(true));
+    let room = Arc::clone(&full);
+    let asked = Arc::new(AtomicU32::new(0));
+    let count = Arc::clone(&asked);
+    let setup = Setup::with(10_000, 1, move |_| {
+        count.fetch_add(1, Ordering::SeqCst);
+        match room.load(Ordering::SeqCst) {
+            true => Err(DeliveryError::NoRoom { reason: "others run" }),
+            false => Ok(()),
+        }
+    });
+    let _lane = setup.start().await;
+    setup.owe(&[("a", "a"), ("b", "b")]).await;
+    setup.until("more looks than the breaker takes failures", |_| asked.load(Ordering::SeqCst) > 10).await;
+    let record = setup.store.deliveries("a").await.unwrap().remove(0);
+    assert_eq!((record.reason.as_deref(), record.attempts.len()), (Some("others run"), 0));
+    let stats = setup.stats().await;
+    assert_eq!((stats.attempts, stats.failed, stats.dead, setup.args.handle.is_open()), (0, 0, 0, false));
+    full.store(false, Ordering::SeqCst);
+    let stats = setup.until("both", |s| s.delivered == 2).await;
+    assert_eq!(stats.attempts, 2);
+    // What never has room is given up in its time.
+    full.store(true, Ordering::SeqCst);
+    setup.clock.advance(Duration::from_secs(3600));
+    setup.owe(&[("c", "c")]).await;
+    setup.clock.advance(Duration::from_secs(7 * 3600));
+    setup.until("its end", |s| s.dead == 1).await;
+    assert_eq!(setup.store.dead_letters(None, 1).await.unwrap()[0].reason, "deadline passed: others run");
 }
