@@ -26,6 +26,7 @@ struct Instruments {
     questions: Counter<u64>,
     busy: Counter<u64>,
     hook_runs: Counter<u64>,
+    syslog_given_up: Counter<u64>,
     bridge_dropped: Counter<u64>,
     bridge_dropped_bytes: Counter<u64>,
     bridge_subscribers: Gauge<u64>,
@@ -66,6 +67,10 @@ static INSTRUMENTS: LazyLock<Instruments> = LazyLock::new(|| {
             "What must not be in the ledger, by what it is; always 0 in a sound one",
         ),
         hook_runs: counter("flowhook.notifier.hook.executions", "Executions of hooks by hook and outcome"),
+        syslog_given_up: counter(
+            "flowhook.notifier.syslog.given_up",
+            "Lines to syslog daemons that may have been lost with their connections and are sent no more",
+        ),
         bridge_dropped: counter(
             "flowhook.notifier.bridge.dropped",
             "Messages of the ZeroMQ bridge that a slow subscriber lost",
@@ -118,6 +123,11 @@ pub fn accepted(kind: &'static str, count: u64) {
 /// A message of this kind could not be read and was dropped.
 pub fn malformed(kind: &'static str) {
     INSTRUMENTS.malformed.add(1, &[KeyValue::new("kind", kind)]);
+}
+
+/// So many lines were written to connections that have ended, and are not written again.
+pub fn syslog_given_up(lines: usize) {
+    INSTRUMENTS.syslog_given_up.add(lines as u64, &[]);
 }
 
 /// A slow subscriber of the bridge lost a message of so many bytes.

@@ -2,8 +2,10 @@
 //!
 //! Nobody says that a line has arrived: what the daemon's machine has not confirmed when a connection ends is
 //! lost with it. So lines that were written shortly before the end are kept and written again to the next
-//! connection, at once or before what comes next. The system is told to end a connection on which nothing is
-//! confirmed for a while, so that what is older has arrived at least at that machine.
+//! connection, soon or before what comes next. A daemon that says goodbye, as one does to a connection that
+//! is idle, has read what came before; only what may have crossed with its goodbye is written again. Where a
+//! connection breaks, that is all which may not have been confirmed: the system is told to end a connection
+//! on which nothing is confirmed for a while, so that what is older has arrived at least at that machine.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Weak};
@@ -12,6 +14,7 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use nix::sys::socket::{setsockopt, sockopt};
+use shared::backoff::Backoff;
 use shared::clock::Stopwatch;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::net::TcpStream;
@@ -19,24 +22,37 @@ use tokio::sync::{Mutex, oneshot};
 
 use super::transport::{TIMEOUT, no_progress};
 use crate::endpoint::DeliveryError;
+use crate::metrics;
 use crate::target::Targets;
 use crate::tls::Connector;
 
 /// After how long without a confirmation the system ends a connection, in milliseconds.
 const UNCONFIRMED_MS: u32 = 30_000;
 
-/// What was written longer than this before a connection ends has arrived.
-const RECENT: Duration = Duration::from_secs(60);
+/// What was written longer before a connection ends has arrived.
+#[derive(Clone, Copy)]
+pub(super) struct Recent {
+    /// Where the daemon ends it.
+    pub closed: Duration,
+    /// Where it breaks.
+    pub broken: Duration,
+}
+
+const RECENT: Recent = Recent { closed: Duration::from_secs(1), broken: Duration::from_secs(60) };
 
 /// Lines that are kept, and their bytes, at most: the oldest go first.
-const MOST_LINES: usize = 1000;
-const MOST_BYTES: usize = 1 << 20;
+pub(super) const MOST_LINES: usize = 1000;
+pub(super) const MOST_BYTES: usize = 1 << 20;
 
 /// How often a line is written again at most, to a daemon that ends every connection.
-const TIMES: u32 = 3;
+pub(super) const TIMES: u32 = 3;
 
-/// How long after the end of a connection the next one is opened for what is kept.
-const PAUSE: Duration = Duration::from_millis(if cfg!(test) { 20 } else { 1000 });
+/// How long after the end of a connection the next one is opened for what is owed, and after each that could
+/// not be opened.
+const PAUSES: Backoff = Backoff {
+    base: Duration::from_millis(if cfg!(test) { 20 } else { 1000 }),
+    cap: Duration::from_secs(if cfg!(test) { 1 } else { 60 }),
+};
 
 /// A stream, private or not.
 pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -60,11 +76,15 @@ pub struct Connection(Arc<Mutex<State>>);
 
 struct State {
     far: Far,
-    recent: Duration,
+    recent: Recent,
     open: Option<Open>,
     kept: VecDeque<Kept>,
     /// Connections opened so far.
     opened: u64,
+    /// Connections that could not be opened for what is owed.
+    unopened: u64,
+    /// Lines that may not have arrived and are written no more.
+    given_up: usize,
 }
 
 struct Open {
@@ -89,8 +109,9 @@ impl Connection {
         Self::keeping(far, RECENT)
     }
 
-    pub(super) fn keeping(far: Far, recent: Duration) -> Self {
-        Self(Arc::new(Mutex::new(State { far, recent, open: None, kept: VecDeque::new(), opened: 0 })))
+    pub(super) fn keeping(far: Far, recent: Recent) -> Self {
+        let (open, kept) = (None, VecDeque::new());
+        Self(Arc::new(Mutex::new(State { far, recent, open, kept, opened: 0, unopened: 0, given_up: 0 })))
     }
 
     /// Writes lines, all or an error, after what is owed from a connection that has ended.
@@ -110,6 +131,13 @@ impl Connection {
     pub async fn is_open(&self) -> bool {
         self.0.lock().await.open.is_some()
     }
+
+    /// Connections that could not be opened for what is owed, and lines given up.
+    #[cfg(test)]
+    pub async fn failures(&self) -> (u64, usize) {
+        let state = self.0.lock().await;
+        (state.unopened, state.given_up)
+    }
 }
 
 impl State {
@@ -119,7 +147,7 @@ impl State {
             return Ok(());
         }
         // Also after a send that was broken off.
-        self.ended();
+        self.ended(self.recent.broken);
         let stream = tokio::time::timeout(TIMEOUT, connect(&self.far)).await.map_err(no_progress)??;
         let (reader, writer) = tokio::io::split(stream);
         let (watched, gone) = oneshot::channel();
@@ -156,24 +184,49 @@ impl State {
         self.kept.extend(lines.into_iter().map(kept));
         let mut bytes: usize = self.kept.iter().map(|kept| kept.bytes.len()).sum();
         while let Some(oldest) = self.kept.front()
-            && (self.kept.len() > MOST_LINES || bytes > MOST_BYTES || oldest.since.elapsed() > self.recent)
+            && (self.kept.len() > MOST_LINES
+                || bytes > MOST_BYTES
+                || oldest.since.elapsed() > self.recent.broken)
         {
             bytes -= oldest.bytes.len();
             self.kept.pop_front();
         }
     }
 
-    /// What was written shortly before now is owed.
-    fn ended(&mut self) {
+    /// What was written more recently than so is owed, unless that was said too often already.
+    fn ended(&mut self, recent: Duration) {
         self.open = None;
-        let recent = self.recent;
-        self.kept.retain(|kept| kept.owed || (kept.times < TIMES && kept.since.elapsed() < recent));
+        self.kept.retain(|kept| kept.owed || kept.since.elapsed() < recent);
+        let before = self.kept.len();
+        self.kept.retain(|kept| kept.owed || kept.times < TIMES);
+        self.give_up(before - self.kept.len(), "every connection to it ends");
         self.kept.iter_mut().for_each(|kept| kept.owed = true);
+    }
+
+    fn give_up(&mut self, lines: usize, why: &str) {
+        if lines > 0 {
+            self.given_up += lines;
+            metrics::syslog_given_up(lines);
+            let host = &self.far.host;
+            tracing::warn!(host, lines, why, "the last lines to a syslog daemon may not have arrived");
+        }
+    }
+
+    /// Whether another connection is to be opened for what is owed.
+    fn owes(&self) -> bool {
+        self.open.is_none() && self.kept.iter().any(|kept| kept.owed)
     }
 }
 
-/// Waits for the end of a connection, and writes what is owed then to another. Where that fails, it is
-/// written before what comes next.
+impl Drop for State {
+    fn drop(&mut self) {
+        let owed = self.kept.iter().filter(|kept| kept.owed).count();
+        self.give_up(owed, "nothing more is sent there");
+    }
+}
+
+/// Waits for the end of a connection, and writes what is owed then to another, tried ever more seldom. What
+/// comes meanwhile opens one as well, and takes what is owed along.
 fn watch(
     state: Weak<Mutex<State>>,
     number: u64,
@@ -183,26 +236,47 @@ fn watch(
     async move {
         // A daemon sends nothing; should it, that is thrown away.
         let mut scrap = [0; 256];
-        let end = async { while let Ok(1..) = reader.read(&mut scrap).await {} };
-        tokio::select! {
-            () = end => {}
+        let end = async {
+            loop {
+                match reader.read(&mut scrap).await {
+                    Ok(0) => return true,
+                    Ok(_) => {}
+                    // Of TLS, an end without a goodbye of its own; the connection below it had one.
+                    Err(error) => return error.kind() == std::io::ErrorKind::UnexpectedEof,
+                }
+            }
+        };
+        let closed = tokio::select! {
+            closed = end => closed,
             _ = gone => return,
-        }
-        let Some(state) = state.upgrade() else { return };
+        };
         {
+            let Some(state) = state.upgrade() else { return };
             let mut state = state.lock().await;
             if state.open.as_ref().is_none_or(|open| open.number != number) {
                 return;
             }
-            state.ended();
-            if state.kept.is_empty() {
+            let recent = if closed { state.recent.closed } else { state.recent.broken };
+            state.ended(recent);
+            if !state.owes() {
                 return;
             }
-            tracing::debug!(lines = state.kept.len(), "a syslog connection has ended, the last lines are sent again");
+            tracing::debug!(
+                lines = state.kept.len(),
+                "a syslog connection has ended, the last lines are sent again"
+            );
         }
-        tokio::time::sleep(PAUSE).await;
-        if let Err(error) = state.lock().await.open(&state).await {
-            tracing::debug!(%error, "the last lines of a syslog connection are sent again with what comes next");
+        for tried in 1.. {
+            tokio::time::sleep(PAUSES.bound(tried)).await;
+            // Not held while nothing is done: whoever gives the endpoint up ends this as well.
+            let Some(own) = state.upgrade() else { return };
+            let mut state = own.lock().await;
+            if !state.owes() {
+                return;
+            }
+            let Err(error) = state.open(&own).await else { return };
+            state.unopened += 1;
+            tracing::debug!(%error, tried, "the last lines of a syslog connection cannot be sent again yet");
         }
     }
     .boxed()

@@ -12,6 +12,8 @@ use super::*;
 use crate::target::Targets;
 use crate::testing::{alert, certificate, delivery, eventually, flow_alert, golden};
 
+mod ending;
+
 fn syslog(transport: Transport, max: usize) -> Syslog {
     let header = Header { facility: 14, host: "n1".to_owned(), pid: 1, zone: TimeZone::UTC, with_ids: false };
     let clock = ManualClock::new(Timestamp::from_secs(1_536_247_325));
@@ -296,18 +298,6 @@ async fn what_was_written_just_before_a_connection_ends_is_written_again() {
     let mut third = String::new();
     socket.read_line(&mut third).await.unwrap();
     assert!(third.contains("more"), "{third}");
-}
-
-#[tokio::test]
-async fn what_is_old_when_a_connection_ends_is_not_written_again() {
-    let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let far = far(server.local_addr().unwrap().port());
-    let connection = Connection::keeping(far, Duration::ZERO);
-    connection.send(vec![b"old\n".to_vec()]).await.unwrap();
-    drop(line_of(&server).await);
-    eventually("the end of the connection", || async { (!connection.is_open().await).then_some(()) }).await;
-    connection.send(vec![b"new\n".to_vec()]).await.unwrap();
-    assert_eq!(line_of(&server).await.1, "new\n");
 }
 
 #[tokio::test]
