@@ -115,6 +115,10 @@ bench-hosts hosts="1000000":
 bench-notify alerts="20000":
     cargo run --quiet --release --package notifier --example notify_speed -- {{ alerts }}
 
+# 10,000 transitions a second, for so many seconds, to a recipient who takes 60 messages a minute
+storm seconds="60":
+    FLOWHOOK_STORM_SECONDS={{ seconds }} cargo test --quiet --package notifier --lib ten_thousand_transitions
+
 # Events over NATS and through the outbox, dispatch of hooks, 10,000 filters
 bench-events events="20000" profile="release":
     cargo run --profile {{ profile }} --quiet --example event_cost -- {{ events }}

@@ -14,7 +14,7 @@ use crate::support::{free_port, wait_for};
 const ALERTS: usize = 1000;
 
 /// Transitions in the alert history; nothing may be owed any more.
-fn accepted(dir: &std::path::Path) -> BTreeSet<String> {
+pub fn accepted(dir: &std::path::Path) -> BTreeSet<String> {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {
         let store = SqliteStore::open(dir).unwrap();
@@ -41,7 +41,7 @@ fn received(recorder: &Recorder) -> usize {
 }
 
 /// Keys of each transition that was received.
-fn delivered(recorder: &Recorder) -> BTreeMap<String, BTreeSet<String>> {
+pub fn delivered(recorder: &Recorder) -> BTreeMap<String, BTreeSet<String>> {
     let mut keys: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for request in recorder.requests() {
         for alert in request.json()["alerts"].as_array().unwrap() {
@@ -54,7 +54,7 @@ fn delivered(recorder: &Recorder) -> BTreeMap<String, BTreeSet<String>> {
 }
 
 /// Waits until nothing is owed.
-fn nothing_owed(port: u16) {
+pub fn nothing_owed(port: u16) {
     wait_for("an empty ledger", 60, || {
         let (_, body) = ask("GET", &format!("http://127.0.0.1:{port}/api/v1/recipients"))?;
         let body: Value = serde_json::from_str(&body).ok()?;
@@ -64,7 +64,7 @@ fn nothing_owed(port: u16) {
 }
 
 /// A node whose alerts come over NATS and go to `recorder`; `more` is added to its recipient.
-fn setup(nats: &str, port: u16, recorder: &Recorder, more: &str) -> Setup {
+pub fn setup(nats: &str, port: u16, recorder: &Recorder, more: &str) -> Setup {
     Setup::new(&format!(
         r#"
 [node]
@@ -154,7 +154,7 @@ fn a_thousand_accepted_alerts_survive_kill_9_at_random_moments() {
 }
 
 /// An alert that is like no other one.
-fn unlike(number: usize) -> shared::model::Alert {
+pub fn unlike(number: usize) -> shared::model::Alert {
     shared::model::Alert { entity_value: format!("host{number}"), ..crate::cluster::alert(number) }
 }
 

@@ -13,7 +13,7 @@ use shared::bus::test_server::NatsServer;
 use shared::secret::Secret;
 use shared::wire::subject::Subjects;
 
-use crate::support::http::{Recorder, ask, get_json};
+use crate::support::http::{Recorder, Request, ask, get_json};
 use crate::support::program::{Running, Setup, flowhook, text};
 use crate::support::{free_port, wait_for};
 
@@ -37,6 +37,12 @@ const REPEATED: [(&str, &str); 6] = [
 /// What they say to what they take.
 const TAKEN: &str =
     "{\"ok\":true,\"errcode\":0,\"errors\":false,\"items\":[],\"version\":{\"number\":\"8.1.0\"}}";
+
+/// The path of what a proxy was asked for.
+fn path(request: &Request) -> &str {
+    let after = request.path.split_once("://").map(|(_, rest)| rest.find('/').map_or("/", |at| &rest[at..]));
+    after.unwrap_or(&request.path)
+}
 
 /// Looks for the mark as it is, and in base64 as it is at the begin of what is encoded or after a user of two
 /// letters.
@@ -96,6 +102,12 @@ fn endpoints(far: &str) -> Vec<(&'static str, Value, Value)> {
             json!({ "url": far, "token": "654321:zq9x-DEF1234ghIkl-zyx57W2v1u123ew11" }),
             json!({ "channel": -100 }),
         ),
+        (
+            "email",
+            json!({ "host": "127.0.0.1", "sender": "a@x.org", "security": "none",
+                    "proxy": far.replace("://", "://ab:zq9x-mail-proxy@") }),
+            json!({ "to": ["b@x.org"] }),
+        ),
         ("thehive", json!({ "url": format!("{far}/h"), "token": "zq9x-hive" }), json!({})),
         ("wechat", json!({ "webhook_url": format!("{far}/w?key=zq9x-key-of-wechat") }), json!({})),
     ]
@@ -116,7 +128,10 @@ fn nothing_that_comes_out_of_a_process_holds_a_secret() {
     let far = Recorder::answering_with(|request| match request.body.len() % 2 {
         0 => (
             400,
-            REPEATED.iter().find(|(path, _)| request.path.starts_with(path)).map_or("no", |(_, said)| *said),
+            REPEATED
+                .iter()
+                .find(|(begin, _)| path(request).starts_with(begin))
+                .map_or("no", |(_, said)| *said),
         ),
         _ => (200, TAKEN),
     });
@@ -132,7 +147,7 @@ fn nothing_that_comes_out_of_a_process_holds_a_secret() {
          [scripts]\nbuiltin = false\n[events]\nalerts = \"all\"\n
          [aggregator.api]\nlisten = \"127.0.0.1:{port}\"\n
          token = [{{ name = \"ops\", secret = \"file:{kept}/token\", roles = [\"process_hooks\"] }}]\n
-         [notifier]\nallow_private_targets = true\nreferences = [\"file:{file}\"]\n[notifier.hooks]\ndir = \"{{dir}}/hooks\"\n
+         [notifier]\nallow_private_targets = true\nhttp_proxy = \"{proxy}\"\nreferences = [\"file:{file}\"]\n[notifier.hooks]\ndir = \"{{dir}}/hooks\"\n
          [[notifier.endpoint]]\nname = \"of-file\"\nkind = \"webhook\"\n
          params = {{ url = \"{far}/hook?key=zq9x-in-url\", batch = 1, shared_secret = \"file:{file}\",
                      username = \"ab\", password = \"env:TEST_PASSWORD\" }}\n
@@ -141,6 +156,8 @@ fn nothing_that_comes_out_of_a_process_holds_a_secret() {
         nats = nats.url,
         kept = text(kept.path()),
         far = far.url(),
+        // It is the proxy in front of itself, and passes nothing on.
+        proxy = far.url().replace("://", "://ab:zq9x-proxy@"),
         file = text(&secret_file),
     ));
     // The operator's own file: it may hold what it holds, and is not looked at.
@@ -282,7 +299,10 @@ fn nothing_that_comes_out_of_a_process_holds_a_secret() {
         .iter()
         .map(|r| format!("{}{:?}{}", r.path, r.headers, String::from_utf8_lossy(&r.body)))
         .collect();
-    let basic = STANDARD.encode("ab:zq9x-elastic");
+    let [basic, proxy, mail_proxy] =
+        ["ab:zq9x-elastic", "ab:zq9x-proxy", "ab:zq9x-mail-proxy"].map(|login| STANDARD.encode(login));
+    let connected = far.requests().iter().any(|request| request.method == "CONNECT");
+    assert!(connected && far.requests().iter().any(|request| path(request) != request.path));
     for used in [
         "zq9x-in-url",
         "zq9x-of-file",
@@ -291,6 +311,8 @@ fn nothing_that_comes_out_of_a_process_holds_a_secret() {
         "zq9x-hive",
         "zq9x-key-of-wechat",
         &basic,
+        &proxy,
+        &mail_proxy,
     ] {
         assert!(told.contains(used), "{used} was not in use");
     }

@@ -8,6 +8,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 use shared::clock::SharedClock;
 use shared::secret::Secret;
@@ -97,6 +98,14 @@ impl HttpUrl {
     pub fn host_and_port(&self) -> Option<(String, u16)> {
         let host = self.url.host_str()?.trim_start_matches('[').trim_end_matches(']');
         Some((host.to_owned(), self.url.port_or_known_default()?))
+    }
+
+    /// User and password in it, with a colon between them.
+    pub fn login(&self) -> Option<Secret> {
+        let read = |text| percent_decode_str(text).decode_utf8_lossy();
+        let (user, password) = (self.url.username(), self.url.password());
+        let both = || format!("{}:{}", read(user), read(password.unwrap_or_default()));
+        (!user.is_empty() || password.is_some()).then(|| Secret::new(both()))
     }
 
     /// The host when it is an address.

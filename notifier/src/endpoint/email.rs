@@ -96,7 +96,7 @@ pub struct EmailParams {
     /// Send the password although the connection is not private.
     #[serde(default)]
     allow_clear_text_login: bool,
-    /// HTTP proxy to reach the server through, such as `http://proxy.example.com:3128`.
+    /// HTTP proxy to reach the server through, such as `http://user:password@proxy.example.com:3128`.
     proxy: Option<HttpUrl>,
     /// Most alerts in one mail.
     #[serde(default)]

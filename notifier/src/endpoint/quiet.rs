@@ -91,7 +91,10 @@ fn of_url(url: &str, whole: bool, secrets: &mut Vec<String>) {
     let mut parts: Vec<&str> = Vec::new();
     if let Some((user, _)) = authority.rsplit_once('@') {
         parts.extend(user.split(':').skip(1));
-        secrets.push(STANDARD.encode(user));
+        secrets.extend([
+            STANDARD.encode(user),
+            STANDARD.encode(percent_decode_str(user).decode_utf8_lossy().as_bytes()),
+        ]);
     }
     for pair in hidden.split(['?', '#', '&']) {
         parts.push(pair.split_once('=').map_or(pair, |(_, value)| value));

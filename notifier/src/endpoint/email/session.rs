@@ -4,6 +4,8 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use lettre::transport::smtp::Error;
 use lettre::transport::smtp::authentication::{Credentials, Mechanism};
 use lettre::transport::smtp::client::{
@@ -54,6 +56,8 @@ pub struct Server {
     starttls: TlsParameters,
     credentials: Option<Credentials>,
     proxy: Option<(String, u16)>,
+    /// What the proxy is shown of who asks.
+    proxy_login: Option<Secret>,
     targets: Targets,
 }
 
@@ -83,6 +87,7 @@ impl Server {
             starttls,
             credentials: None,
             proxy: None,
+            proxy_login: None,
             targets: Targets::any(),
         })
     }
@@ -103,8 +108,9 @@ impl Server {
     /// # Errors
     /// Says that the proxy's address is not one.
     pub fn through(self, proxy: Option<HttpUrl>) -> Result<Self, String> {
+        let proxy_login = proxy.as_ref().and_then(HttpUrl::login);
         let proxy = proxy.map(|url| url.host_and_port().ok_or("proxy has no host")).transpose()?;
-        Ok(Self { proxy, ..self })
+        Ok(Self { proxy, proxy_login, ..self })
     }
 
     /// Sends a mail to all its addresses but those that are refused for good. An address that asks to
@@ -204,7 +210,10 @@ impl Server {
         let found = self.targets.resolve(host, *port).await?;
         let mut stream = TcpStream::connect(found.as_slice()).await.map_err(through)?;
         let target = format!("{}:{}", self.host, self.port);
-        let ask = format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n\r\n");
+        let basic = |login: &Secret| STANDARD.encode(login.reveal());
+        let login = self.proxy_login.as_ref().map(basic);
+        let login = login.map(|login| format!("Proxy-Authorization: Basic {login}\r\n")).unwrap_or_default();
+        let ask = format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n{login}\r\n");
         stream.write_all(ask.as_bytes()).await.map_err(through)?;
         let mut answer = Vec::new();
         // Byte by byte: what follows the answer is the server's.

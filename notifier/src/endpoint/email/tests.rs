@@ -245,16 +245,18 @@ async fn a_proxy_is_asked_for_the_way() {
                 head.read_line(&mut line).await.unwrap();
                 record.lock().unwrap().push(line.trim_end().to_owned());
             }
-            let first = record.lock().unwrap().len() <= 3;
+            let first = record.lock().unwrap().len() <= 4;
             let words = if first { "HTTP/1.1 200 OK\r\n\r\n" } else { "HTTP/1.1 403 no\r\n\r\n" };
             socket.write_all(words.as_bytes()).await.unwrap();
             let mut target = tokio::net::TcpStream::connect(("127.0.0.1", port)).await.unwrap();
             tokio::spawn(async move { tokio::io::copy_bidirectional(&mut socket, &mut target).await });
         }
     });
-    let endpoint = email(port, &format!("proxy = 'http://127.0.0.1:{proxy}'"), TO);
+    let endpoint = email(port, &format!("proxy = 'http://us%40er:p:w@127.0.0.1:{proxy}'"), TO);
     assert_eq!(endpoint.deliver(&[delivery(&alert("a"))]).await, [Ok(())]);
-    assert_eq!(asked.lock().unwrap()[0], format!("CONNECT 127.0.0.1:{port} HTTP/1.1"));
+    let head = asked.lock().unwrap().clone();
+    assert_eq!(head[0], format!("CONNECT 127.0.0.1:{port} HTTP/1.1"));
+    assert_eq!(head[2], "Proxy-Authorization: Basic dXNAZXI6cDp3", "us@er:p:w");
     assert_eq!(of(&seen, "DATA").len(), 1);
     let error = endpoint.test().await.unwrap_err().to_string();
     assert!(error.contains("proxy") && error.contains("403"), "{error}");

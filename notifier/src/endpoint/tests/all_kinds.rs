@@ -99,8 +99,8 @@ const TABLE: &[(&str, &[(Fault, Class)])] = &[
     ),
     ("slack", HTTP),
     ("slack-api", BODY),
-    // It never answers: only that nobody takes what is sent is seen, and that TLS is not agreed on. What a
-    // connection that ends may have lost is written again to the next.
+    // It never answers: only that nobody takes what is sent is seen, and that TLS is not agreed on. What was
+    // sent counts as delivered; `syslog/tests/ending.rs` has what becomes of it when a connection ends.
     (
         "syslog",
         &[(Fault::None, Delivered), (Nobody, Retry), (Closes, Delivered), (Expired, Retry), (Hangs, Retry)],

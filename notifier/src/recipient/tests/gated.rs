@@ -113,7 +113,7 @@ async fn nobody_gets_more_than_his_bound_in_a_storm() {
     assert_eq!(stats.delivered + stats.merged, 15_000);
 }
 
-/// For a few seconds; FLOWHOOK_STORM_SECONDS=60 for a whole minute of it.
+/// For a few seconds; `just storm` for a whole minute of it.
 #[tokio::test]
 async fn ten_thousand_transitions_a_second_are_told_no_faster_than_the_bound() {
     let seconds =
