@@ -23,6 +23,8 @@ cluster-down:
 # Formatting, lints, and all tests
 test: fmt-check lint previous
     cargo test --workspace --quiet --no-fail-fast -- --skip chaos::
+    # The bus again, with a current server.
+    FLOWHOOK_NATS_SERVER="$PWD/target/nats-current/embedded_nats/bin/nats-server" cargo test --workspace --lib --quiet -- bus::nats
     # Alone: it measures how soon a process takes over.
     cargo test --test integration --quiet -- chaos::
 
