@@ -2,58 +2,20 @@
 //! alert store recipient.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use serde_json::json;
-use shared::bus::{BusError, Consumer, Message, Queued, SharedBus, Stream, Subscription};
+use shared::bus::{BusError, Message, SharedBus, Subscription};
 use shared::model::Alert;
 use shared::model::query::{AlertQuery, MAX_LIMIT};
 use shared::store::documents::DocumentStore;
-use shared::store::{AlertStore, FlowStore, StoreError, StoredFlow};
-use shared::wire::flow_batch::FlowBatch;
+use shared::store::{AlertStore, StoreError};
 use shared::wire::subject::Subjects;
 
 use crate::live::LiveState;
-use crate::metrics;
 
-/// How long a batch waits that could not be stored.
-const RETRY: Duration = Duration::from_millis(500);
+mod flow_groups;
 
-/// Where ended flows come from. What is appended before nobody gets.
-pub async fn flow_batches(bus: &SharedBus, subjects: &Subjects) -> Result<Consumer, BusError> {
-    bus.consume(Stream::Flow, "flow-store", &subjects.all(Stream::Flow.kind())).await
-}
-
-/// Stores ended flows until the bus closes.
-pub async fn flows(mut batches: Consumer, store: Arc<dyn FlowStore>) {
-    while let Some(queued) = batches.next().await {
-        store_flows(&*store, queued).await;
-    }
-}
-
-async fn store_flows(store: &dyn FlowStore, queued: Queued) {
-    let batch = match FlowBatch::decode(&queued.payload) {
-        Ok(batch) => batch,
-        Err(error) => {
-            // It will not get better by coming again.
-            tracing::error!(%error, subject = queued.subject, sequence = queued.sequence, "flow batch dropped");
-            metrics::lost("flows");
-            return queued.ack();
-        }
-    };
-    let p = &batch.producer;
-    let key = format!("{}/{}/{}/{}/{}", p.site, p.node, p.ifid, p.epoch, p.sequence);
-    let (site, node) = (p.site.clone(), p.node.clone());
-    let flows = batch.flows.into_iter();
-    let flows = flows.map(|flow| StoredFlow { site: site.clone(), node: node.clone(), flow }).collect();
-    match store.add_flows(key, flows).await {
-        Ok(()) => queued.ack(),
-        Err(error) => {
-            tracing::error!(%error, "flows cannot be stored, trying again");
-            queued.retry_after(RETRY);
-        }
-    }
-}
+pub use flow_groups::{flow_batches, flows};
 
 /// Where requests to store alerts come from.
 pub async fn alert_requests(bus: &SharedBus, subjects: &Subjects) -> Result<Subscription, BusError> {

@@ -213,11 +213,29 @@ pub struct StoredFlow {
     pub flow: FlowRecord,
 }
 
+/// A batch of flows, and the key by which it is added once.
+#[derive(Clone, Debug, PartialEq)]
+pub struct KeyedFlows {
+    /// Names the batch.
+    pub key: String,
+    /// What is in it.
+    pub flows: Vec<StoredFlow>,
+}
+
 /// Ended flows.
 #[async_trait]
 pub trait FlowStore: Send + Sync + 'static {
     /// Adds a batch; a batch already added (same key) is left alone.
     async fn add_flows(&self, batch_key: String, flows: Vec<StoredFlow>) -> Result<(), StoreError>;
+
+    /// Adds batches in this order, those left alone that are already there. After an error some may have
+    /// been added: adding all of them again is right.
+    async fn add_flow_batches(&self, batches: Vec<KeyedFlows>) -> Result<(), StoreError> {
+        for batch in batches {
+            self.add_flows(batch.key, batch.flows).await?;
+        }
+        Ok(())
+    }
 
     /// A page of ended flows, newest first; `next` of the page goes into `after`.
     async fn flows(&self, query: FlowQuery) -> Result<Page<StoredFlow>, StoreError>;

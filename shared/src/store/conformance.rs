@@ -65,6 +65,7 @@ pub async fn alert_store(store: &dyn AlertStore) {
 /// When the store does not keep the contract of [`FlowStore`].
 pub async fn flow_store(store: &dyn FlowStore) {
     flows::a_batch_is_added_once(store).await;
+    flows::batches_added_together_are_each_added_once(store).await;
     flows::pages_go_newest_first(store).await;
     flows::every_filter_selects(store).await;
     flows::pruning_deletes_only_what_is_older(store).await;

@@ -4,7 +4,7 @@ use std::slice;
 
 use super::samples::{at, flow};
 use crate::model::query::{DEFAULT_LIMIT, FlowQuery, MAX_LIMIT};
-use crate::store::{FlowStore, StoredFlow};
+use crate::store::{FlowStore, KeyedFlows, StoredFlow};
 
 async fn selected(store: &dyn FlowStore, mut query: FlowQuery) -> Vec<StoredFlow> {
     let mut found = Vec::new();
@@ -31,6 +31,26 @@ pub(super) async fn a_batch_is_added_once(store: &dyn FlowStore) {
     assert_eq!(selected(store, within(10, 12)).await, [batch[1].clone(), batch[0].clone()]);
     store.add_flows("n1/2".to_owned(), batch[..1].to_vec()).await.unwrap();
     assert_eq!(selected(store, within(10, 12)).await.len(), 3, "another batch may hold an equal flow");
+}
+
+pub(super) async fn batches_added_together_are_each_added_once(store: &dyn FlowStore) {
+    let batch = |key: &str, flows: &[StoredFlow]| KeyedFlows { key: key.to_owned(), flows: flows.to_vec() };
+    let (known, new, last) = (flow(1, 50), flow(2, 51), flow(3, 52));
+    store.add_flows("z/known".to_owned(), vec![known.clone()]).await.unwrap();
+    let together = vec![
+        batch("z/known", std::slice::from_ref(&known)),
+        batch("z/new", &[new.clone(), new.clone()]),
+        batch("z/empty", &[]),
+        batch("z/new", &[new.clone(), new.clone()]),
+        // Its key sorts before the others; it comes last all the same.
+        batch("a/last", std::slice::from_ref(&last)),
+    ];
+    store.add_flow_batches(together.clone()).await.unwrap();
+    let expected = [last, new.clone(), new, known];
+    assert_eq!(selected(store, within(50, 53)).await, expected);
+    store.add_flow_batches(together).await.unwrap();
+    store.add_flow_batches(Vec::new()).await.unwrap();
+    assert_eq!(selected(store, within(50, 53)).await, expected);
 }
 
 pub(super) async fn pages_go_newest_first(store: &dyn FlowStore) {

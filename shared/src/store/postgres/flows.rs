@@ -1,6 +1,6 @@
 //! Ended flows: copied in as they come, a partition a day.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::pin::pin;
 
 use async_trait::async_trait;
@@ -9,12 +9,12 @@ use tokio_postgres::types::Type;
 
 use super::filter::Filter;
 use super::partitions::day_of;
-use super::pool::{Failed, clean, settled};
+use super::pool::{Failed, clean, column, settled};
 use super::{PRUNE_ROWS, PostgresStore};
 use crate::model::Timestamp;
 use crate::model::query::{FlowQuery, Page};
 use crate::store::page::{page, page_limit};
-use crate::store::{FlowStore, StoreError, StoredFlow};
+use crate::store::{FlowStore, KeyedFlows, StoreError, StoredFlow};
 
 /// Columns of a flow, in the order in which they are copied.
 const COLUMNS: &str = "last_seen, ifid, client_ip, server_ip, client_port, server_port, l7, json";
@@ -24,10 +24,17 @@ const TYPES: [Type; 8] =
 #[async_trait]
 impl FlowStore for PostgresStore {
     async fn add_flows(&self, batch_key: String, flows: Vec<StoredFlow>) -> Result<(), StoreError> {
-        let json = flows.iter().map(serde_json::to_string).collect::<Result<Vec<_>, _>>()?;
-        let days: BTreeSet<i64> = flows.iter().map(|stored| day_of(stored.flow.last_seen)).collect();
+        self.add_flow_batches(vec![KeyedFlows { key: batch_key, flows }]).await
+    }
+
+    async fn add_flow_batches(&self, batches: Vec<KeyedFlows>) -> Result<(), StoreError> {
+        let prepared = tokio::task::spawn_blocking(move || prepared(batches))
+            .await
+            .map_err(|error| StoreError::Statement(format!("flows cannot be serialized: {error}")))??;
+        let flows = prepared.iter().flat_map(|batch| &batch.flows);
+        let days: BTreeSet<i64> = flows.map(|stored| day_of(stored.flow.last_seen)).collect();
         self.partitions.make(&self.database, &days).await?;
-        settled(|| self.copy(&batch_key, &flows, &json)).await
+        settled(|| self.copy(&prepared)).await
     }
 
     async fn flows(&self, query: FlowQuery) -> Result<Page<StoredFlow>, StoreError> {
@@ -96,33 +103,71 @@ impl FlowStore for PostgresStore {
     }
 }
 
+/// A batch, ready to be copied.
+struct Prepared {
+    key: String,
+    flows: Vec<StoredFlow>,
+    json: Vec<String>,
+}
+
+/// One of those with the same key is enough.
+fn prepared(batches: Vec<KeyedFlows>) -> Result<Vec<Prepared>, StoreError> {
+    let mut keys = HashSet::new();
+    let mut prepared = Vec::with_capacity(batches.len());
+    for KeyedFlows { key, flows } in batches {
+        let key = clean(&key).into_owned();
+        if keys.insert(key.clone()) {
+            let json = flows.iter().map(serde_json::to_string).collect::<Result<_, _>>()?;
+            prepared.push(Prepared { key, flows, json });
+        }
+    }
+    Ok(prepared)
+}
+
+/// Notes the keys that are new, which are given back.
+async fn note(
+    transaction: &deadpool_postgres::Transaction<'_>,
+    batches: &[Prepared],
+) -> Result<HashSet<String>, Failed> {
+    // Two that add the same batches wait for each other in one order.
+    let mut rows: Vec<(&str, i64)> = column(batches, |batch| {
+        let newest = batch.flows.iter().map(|stored| stored.flow.last_seen).max().unwrap_or_default();
+        (batch.key.as_str(), newest.ns())
+    });
+    rows.sort_unstable();
+    let sql = "INSERT INTO flow_batch (key, newest) SELECT * FROM unnest($1::text[], $2::bigint[])
+               ON CONFLICT (key) DO NOTHING RETURNING key";
+    let sql = transaction.prepare_cached(sql).await?;
+    let (keys, newest) = (column(&rows, |row| row.0), column(&rows, |row| row.1));
+    let new = transaction.query(&sql, &[&keys, &newest]).await?;
+    new.iter().map(|row| Ok(row.try_get(0)?)).collect()
+}
+
 impl PostgresStore {
-    async fn copy(&self, key: &str, flows: &[StoredFlow], json: &[String]) -> Result<(), Failed> {
-        let newest = flows.iter().map(|stored| stored.flow.last_seen).max().unwrap_or_default();
+    async fn copy(&self, batches: &[Prepared]) -> Result<(), Failed> {
         let mut connection = self.database.get().await?;
         let transaction = connection.transaction().await?;
-        let sql = "INSERT INTO flow_batch (key, newest) VALUES ($1, $2) ON CONFLICT (key) DO NOTHING";
-        let sql = transaction.prepare_cached(sql).await?;
-        if transaction.execute(&sql, &[&clean(key), &newest.ns()]).await? == 0 {
-            return Ok(());
-        }
-        let sink = transaction.copy_in(&format!("COPY flow ({COLUMNS}) FROM STDIN BINARY")).await?;
+        let new = note(&transaction, batches).await?;
+        let sql = transaction.prepare_cached(&format!("COPY flow ({COLUMNS}) FROM STDIN BINARY")).await?;
+        let sink = transaction.copy_in(&sql).await?;
         let mut writer = pin!(BinaryCopyInWriter::new(sink, &TYPES));
-        for (StoredFlow { flow, .. }, json) in flows.iter().zip(json) {
-            let (client, server) = (&flow.client, &flow.server);
-            writer
-                .as_mut()
-                .write(&[
-                    &flow.last_seen.ns(),
-                    &i64::from(flow.ifid),
-                    &client.ip,
-                    &server.ip,
-                    &i32::from(client.port),
-                    &i32::from(server.port),
-                    &clean(&flow.l7),
-                    json,
-                ])
-                .await?;
+        for batch in batches.iter().filter(|batch| new.contains(&batch.key)) {
+            for (StoredFlow { flow, .. }, json) in batch.flows.iter().zip(&batch.json) {
+                let (client, server) = (&flow.client, &flow.server);
+                writer
+                    .as_mut()
+                    .write(&[
+                        &flow.last_seen.ns(),
+                        &i64::from(flow.ifid),
+                        &client.ip,
+                        &server.ip,
+                        &i32::from(client.port),
+                        &i32::from(server.port),
+                        &clean(&flow.l7),
+                        json,
+                    ])
+                    .await?;
+            }
         }
         writer.finish().await?;
         transaction.commit().await?;

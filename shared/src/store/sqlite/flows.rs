@@ -8,14 +8,24 @@ use super::{PRUNE_ROWS, SqliteStore};
 use crate::model::Timestamp;
 use crate::model::query::{FlowQuery, Page};
 use crate::store::page::{page, page_limit};
-use crate::store::{FlowStore, StoreError, StoredFlow};
+use crate::store::{FlowStore, KeyedFlows, StoreError, StoredFlow};
 
 #[async_trait]
 impl FlowStore for SqliteStore {
     async fn add_flows(&self, batch_key: String, flows: Vec<StoredFlow>) -> Result<(), StoreError> {
-        // Serialized by the caller, so that the writing thread only writes.
-        let json = flows.iter().map(serde_json::to_string).collect::<Result<Vec<_>, _>>()?;
-        self.flows.write(move |conn| add_flows(conn, &batch_key, &flows, &json)).await
+        self.add_flow_batches(vec![KeyedFlows { key: batch_key, flows }]).await
+    }
+
+    async fn add_flow_batches(&self, batches: Vec<KeyedFlows>) -> Result<(), StoreError> {
+        // Serialized by another thread than the one that writes, and than those that answer others.
+        let batches = tokio::task::spawn_blocking(move || serialized(batches))
+            .await
+            .map_err(|error| StoreError::Statement(format!("flows cannot be serialized: {error}")))??;
+        self.flows
+            .write(move |conn| {
+                batches.iter().try_for_each(|(batch, json)| add_flows(conn, &batch.key, &batch.flows, json))
+            })
+            .await
     }
 
     async fn flows(&self, query: FlowQuery) -> Result<Page<StoredFlow>, StoreError> {
@@ -26,6 +36,14 @@ impl FlowStore for SqliteStore {
         self.flows.write_in_steps(PRUNE_ROWS, move |conn| prune_batches(conn, before)).await?;
         self.flows.write_in_steps(PRUNE_ROWS, move |conn| prune_flows(conn, before)).await
     }
+}
+
+fn serialized(batches: Vec<KeyedFlows>) -> Result<Vec<(KeyedFlows, Vec<String>)>, StoreError> {
+    let of = |batch: KeyedFlows| {
+        let json = batch.flows.iter().map(serde_json::to_string).collect::<Result<_, _>>()?;
+        Ok((batch, json))
+    };
+    batches.into_iter().map(of).collect()
 }
 
 fn add_flows(conn: &Connection, key: &str, flows: &[StoredFlow], json: &[String]) -> Result<(), StoreError> {
