@@ -180,15 +180,15 @@ def read_trace(cluster, packets):
     collector_mib = cluster.peak_mib(collector.pid) if collector.poll() is None else 0
     row = cluster.interface("load")
     flows = sum(protocol["flows"] for protocol in row["l7"].values())
-    _, stored = wait("all flows in the store", lambda: cluster.sql("SELECT count(*) FROM flowhook.flow") >= flows)
+    _, stored = wait("all flows in the store", lambda: cluster.sql("SELECT count(*) FROM flowhook.flow_record") >= flows)
     # A duplicate would be a second row.
-    rows = cluster.sql("SELECT count(*) FROM flowhook.flow")
+    rows = cluster.sql("SELECT count(*) FROM flowhook.flow_record")
     missing = sum(batches["missing"] for batches in row["batches"].values())
     if rows != flows or missing:
         sys.exit(f"{flows} flows were counted, {rows} are stored, {missing} batches are missing")
     sent = [cluster.stream_bytes(stream) / flows for stream in ("DELTA", "FLOW")]
     kept = cluster.sql(
-        "SELECT sum(pg_total_relation_size(inhrelid)) FROM pg_inherits WHERE inhparent = 'flowhook.flow'::regclass"
+        "SELECT sum(pg_total_relation_size(inhrelid)) FROM pg_inherits WHERE inhparent = 'flowhook.flow_record'::regclass"
     )
     return flows, counted - start, stored - start, sent, kept / flows, row["hosts"], collector_mib
 

@@ -44,6 +44,7 @@ const PRUNE_ROWS: i64 = 5000;
 pub struct PostgresStore {
     database: Database,
     partitions: Partitions,
+    places: flows::Places,
 }
 
 impl PostgresStore {
@@ -61,7 +62,7 @@ impl PostgresStore {
         migrate::migrate(&database, &config.schema, steps).await?;
         let partitions = Partitions::default();
         partitions.make_ahead(&database).await?;
-        Ok(Self { database, partitions })
+        Ok(Self { database, partitions, places: flows::Places::default() })
     }
 }
 

@@ -10,27 +10,26 @@ use prost::Message;
 use super::compression::plain;
 use super::delta::{Producer, address_from_wire, mac_from_wire};
 use super::{WireError, proto};
-use crate::model::flow::{DirectionCounters, FlowSide};
-use crate::model::{AppCategory, Breed, FlowEnd, FlowRecord, L4, L7Source, TcpState, Timestamp};
+use crate::model::flow::FlowSide;
+use crate::model::{AppCategory, Breed, FlowRecord, L4, Timestamp};
 
 mod column;
 mod dictionary;
 mod info;
+pub(crate) mod value;
 mod writer;
 
 use dictionary::Texts;
+use value::{
+    CLIENT_LOCAL, COLLECTED, FRAGMENTED, HANDSHAKE_OK, SERVER_LOCAL, direction_from_wire, end_from_wire,
+    icmp_from_wire, l7_source_from_wire, tcp_state_from_wire,
+};
 pub use writer::{FlowBatchWriter, WrittenBatch};
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 const WHAT: &str = "flow batch";
-
-const CLIENT_LOCAL: u32 = 1;
-const SERVER_LOCAL: u32 = 2;
-const HANDSHAKE_OK: u32 = 4;
-const COLLECTED: u32 = 8;
-const FRAGMENTED: u32 = 16;
 
 /// Flows of one interface. Every flow's `ifid` is the producer's; it does not travel twice.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -146,115 +145,6 @@ fn check_lengths(batch: &mut proto::FlowBatch) -> Result<(), WireError> {
     optional!(gap_min_us, gap_max_us, gap_deviation_us, l7_category, l7_breed, export, earlier_s, geo);
     optional!(reply_us, top_score, l7_payloads, inner_vlans);
     Ok(())
-}
-
-fn flags(flow: &FlowRecord) -> u32 {
-    let bit = |set: bool, bit: u32| if set { bit } else { 0 };
-    bit(flow.client.local, CLIENT_LOCAL)
-        | bit(flow.server.local, SERVER_LOCAL)
-        | bit(flow.handshake_ok, HANDSHAKE_OK)
-        | bit(flow.collected, COLLECTED)
-        | bit(flow.fragmented, FRAGMENTED)
-}
-
-fn direction_from_wire(wire: &proto::Direction) -> Result<DirectionCounters, WireError> {
-    Ok(DirectionCounters {
-        packets: wire.packets,
-        bytes: wire.bytes,
-        goodput_bytes: wire.goodput_bytes,
-        retransmissions: wire.retransmissions,
-        out_of_order: wire.out_of_order,
-        zero_windows: wire.zero_windows,
-        tcp_flags: u8::try_from(wire.tcp_flags).map_err(|e| malformed(&e))?,
-        resets: u16::try_from(wire.resets).map_err(|e| malformed(&e))?,
-        tos: u8::try_from(wire.tos).map_err(|e| malformed(&e))?,
-        ip_flags: u8::try_from(wire.ip_flags).map_err(|e| malformed(&e))?,
-        lost: wire.lost,
-    })
-}
-
-fn icmp_from_wire(wire: u32) -> Result<Option<(u8, u8)>, WireError> {
-    let Some(packed) = wire.checked_sub(1) else {
-        return Ok(None);
-    };
-    let packed = u16::try_from(packed).map_err(|e| malformed(&e))?;
-    let [kind, code] = packed.to_be_bytes();
-    Ok(Some((kind, code)))
-}
-
-fn tcp_state_to_wire(state: TcpState) -> u32 {
-    match state {
-        TcpState::None => 0,
-        TcpState::SynSent => 1,
-        TcpState::SynReceived => 2,
-        TcpState::Established => 3,
-        TcpState::Midstream => 4,
-        TcpState::Closing => 5,
-        TcpState::Closed => 6,
-        TcpState::Reset => 7,
-    }
-}
-
-/// A state of a later version reads as none.
-fn tcp_state_from_wire(wire: u32) -> TcpState {
-    match wire {
-        1 => TcpState::SynSent,
-        2 => TcpState::SynReceived,
-        3 => TcpState::Established,
-        4 => TcpState::Midstream,
-        5 => TcpState::Closing,
-        6 => TcpState::Closed,
-        7 => TcpState::Reset,
-        _ => TcpState::None,
-    }
-}
-
-fn l7_source_to_wire(source: L7Source) -> u32 {
-    match source {
-        L7Source::Unknown => 0,
-        L7Source::Payload => 1,
-        L7Source::PortGuess => 2,
-        L7Source::L4 => 3,
-        L7Source::Collected => 4,
-        L7Source::Announced => 5,
-    }
-}
-
-/// A source of a later version reads as unknown.
-fn l7_source_from_wire(wire: u32) -> L7Source {
-    match wire {
-        1 => L7Source::Payload,
-        2 => L7Source::PortGuess,
-        3 => L7Source::L4,
-        4 => L7Source::Collected,
-        5 => L7Source::Announced,
-        _ => L7Source::Unknown,
-    }
-}
-
-fn end_to_wire(end: Option<FlowEnd>) -> u32 {
-    match end {
-        None => 0,
-        Some(FlowEnd::Idle) => 1,
-        Some(FlowEnd::Closed) => 2,
-        Some(FlowEnd::Active) => 3,
-        Some(FlowEnd::Evicted) => 4,
-        Some(FlowEnd::Shutdown) => 5,
-        Some(FlowEnd::EndOfFile) => 6,
-    }
-}
-
-/// A reason of a later version reads as idle: that the flow has ended matters more than why.
-fn end_from_wire(wire: u32) -> Option<FlowEnd> {
-    match wire {
-        0 => None,
-        2 => Some(FlowEnd::Closed),
-        3 => Some(FlowEnd::Active),
-        4 => Some(FlowEnd::Evicted),
-        5 => Some(FlowEnd::Shutdown),
-        6 => Some(FlowEnd::EndOfFile),
-        _ => Some(FlowEnd::Idle),
-    }
 }
 
 fn malformed(cause: &impl std::fmt::Display) -> WireError {

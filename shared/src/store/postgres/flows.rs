@@ -1,13 +1,12 @@
-//! Ended flows: copied in as they come, a partition a day.
+//! Ended flows: copied in as they come, many batches at a time, a partition a day.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::pin::pin;
 
 use async_trait::async_trait;
-use tokio_postgres::binary_copy::BinaryCopyInWriter;
-use tokio_postgres::types::Type;
+use bytes::{Bytes, BytesMut};
+use futures::SinkExt;
 
-use super::filter::Filter;
 use super::partitions::day_of;
 use super::pool::{Failed, clean, column, settled};
 use super::{PRUNE_ROWS, PostgresStore};
@@ -16,10 +15,17 @@ use crate::model::query::{FlowQuery, Page};
 use crate::store::page::{page, page_limit};
 use crate::store::{FlowStore, KeyedFlows, StoreError, StoredFlow};
 
-/// Columns of a flow, in the order in which they are copied.
-const COLUMNS: &str = "last_seen, ifid, client_ip, server_ip, client_port, server_port, l7, json";
-const TYPES: [Type; 8] =
-    [Type::INT8, Type::INT8, Type::INET, Type::INET, Type::INT4, Type::INT4, Type::TEXT, Type::TEXT];
+mod more;
+mod places;
+mod read;
+mod row;
+#[cfg(test)]
+mod tests;
+
+pub(super) use places::Places;
+
+/// Numbers that one value of `flow_block` stands for.
+const BLOCK: i64 = 65_536;
 
 #[async_trait]
 impl FlowStore for PostgresStore {
@@ -28,76 +34,34 @@ impl FlowStore for PostgresStore {
     }
 
     async fn add_flow_batches(&self, batches: Vec<KeyedFlows>) -> Result<(), StoreError> {
-        let prepared = tokio::task::spawn_blocking(move || prepared(batches))
-            .await
-            .map_err(|error| StoreError::Statement(format!("flows cannot be serialized: {error}")))??;
-        let flows = prepared.iter().flat_map(|batch| &batch.flows);
-        let days: BTreeSet<i64> = flows.map(|stored| day_of(stored.flow.last_seen)).collect();
+        let places = self.places.of(&self.database, &batches).await?;
+        let blocks = self.blocks(batches.iter().map(|batch| batch.flows.len()).sum()).await?;
+        let prepared =
+            tokio::task::spawn_blocking(move || Prepared::of(batches, &places, &blocks))
+                .await
+                .map_err(|error| StoreError::Statement(format!("flows cannot be serialized: {error}")))??;
+        let days = prepared.iter().flat_map(|batch| &batch.days).copied().collect();
         self.partitions.make(&self.database, &days).await?;
         settled(|| self.copy(&prepared)).await
     }
 
     async fn flows(&self, query: FlowQuery) -> Result<Page<StoredFlow>, StoreError> {
         let limit = page_limit(query.limit);
-        let mut filter = Filter::default();
-        filter.and("last_seen >= $?", query.from.map(Timestamp::ns));
-        filter.and("last_seen < $?", query.to.map(Timestamp::ns));
-        filter.and("ifid = $?", query.ifid.map(i64::from));
-        filter.and("(client_port = $? OR server_port = $?)", query.port.map(i32::from));
-        // The whole name, the protocol before the dot, or the application behind it.
-        let l7 = query.l7.map(|name| clean(&name).to_lowercase());
-        filter.and(
-            "(lower(l7) = $?::text OR starts_with(lower(l7), $?::text || '.')
-              OR right(lower(l7), length($?::text) + 1) = '.' || $?::text)",
-            l7,
-        );
-        filter.and("number < $?", query.after);
-        let rest = filter.text();
-        let one_more = filter.bind(limit as i64 + 1);
-        let sql = match query.host {
-            // Two index walks, newest first, merged: a busy host's page costs no sort of all its flows.
-            Some(host) => {
-                let host = filter.bind(host);
-                let of = |side: &str| {
-                    format!(
-                        "(SELECT number, json FROM flow WHERE {side} = {host} AND {rest}
-                          ORDER BY number DESC LIMIT {one_more})"
-                    )
-                };
-                format!(
-                    "SELECT DISTINCT ON (number) number, json FROM ({} UNION ALL {}) AS either
-                     ORDER BY number DESC LIMIT {one_more}",
-                    of("client_ip"),
-                    of("server_ip")
-                )
-            }
-            None => {
-                format!("SELECT number, json FROM flow WHERE {rest} ORDER BY number DESC LIMIT {one_more}")
-            }
-        };
-        let rows = filter.query(&self.database.get().await?, &sql).await?;
-        let read = |row: &tokio_postgres::Row| -> Result<(i64, StoredFlow), StoreError> {
-            Ok((row.try_get(0)?, serde_json::from_str(row.try_get(1)?)?))
-        };
-        Ok(page(rows.iter().map(read).collect::<Result<_, _>>()?, limit))
+        let mut connection = self.database.get().await?;
+        Ok(page(read::newest(&mut connection, &query, limit + 1, read::WALK).await?, limit))
     }
 
     async fn prune_flows(&self, before: Timestamp) -> Result<u64, StoreError> {
         self.partitions.make_ahead(&self.database).await?;
         let keys = "DELETE FROM flow_batch WHERE key IN
                     (SELECT key FROM flow_batch WHERE newest < $1 LIMIT $2)";
-        let other = "DELETE FROM flow_other WHERE number IN
-                     (SELECT number FROM flow_other WHERE last_seen < $1 LIMIT $2)";
+        self.prune(keys, before).await?;
         let mut pruned = 0;
-        for sql in [keys, other] {
-            pruned = 0;
-            loop {
-                let step = self.database.get().await?.execute(sql, &[&before.ns(), &PRUNE_ROWS]).await?;
-                pruned += step;
-                if step < PRUNE_ROWS.unsigned_abs() {
-                    break;
-                }
-            }
+        for table in ["flow_other", "flow_record_other"] {
+            let sql = format!(
+                "DELETE FROM {table} WHERE number IN (SELECT number FROM {table} WHERE last_seen < $1 LIMIT $2)"
+            );
+            pruned += self.prune(&sql, before).await?;
         }
         Ok(pruned + self.partitions.drop_before(&self.database, before).await?)
     }
@@ -106,22 +70,57 @@ impl FlowStore for PostgresStore {
 /// A batch, ready to be copied.
 struct Prepared {
     key: String,
-    flows: Vec<StoredFlow>,
-    json: Vec<String>,
+    newest: Timestamp,
+    days: BTreeSet<i64>,
+    rows: Bytes,
 }
 
-/// One of those with the same key is enough.
-fn prepared(batches: Vec<KeyedFlows>) -> Result<Vec<Prepared>, StoreError> {
-    let mut keys = HashSet::new();
-    let mut prepared = Vec::with_capacity(batches.len());
-    for KeyedFlows { key, flows } in batches {
-        let key = clean(&key).into_owned();
-        if keys.insert(key.clone()) {
-            let json = flows.iter().map(serde_json::to_string).collect::<Result<_, _>>()?;
-            prepared.push(Prepared { key, flows, json });
+impl Prepared {
+    /// One of those with the same key is enough.
+    fn of(
+        batches: Vec<KeyedFlows>,
+        places: &BTreeMap<(String, String), i32>,
+        blocks: &[i64],
+    ) -> Result<Vec<Self>, StoreError> {
+        let mut keys = HashSet::new();
+        let mut numbers = blocks.iter().flat_map(|block| *block..*block + BLOCK);
+        let mut prepared = Vec::with_capacity(batches.len());
+        for KeyedFlows { key, flows } in batches {
+            let key = clean(&key).into_owned();
+            if keys.insert(key.clone()) {
+                prepared.push(Self::one(key, flows, places, &mut numbers)?);
+            }
         }
+        Ok(prepared)
     }
-    Ok(prepared)
+
+    fn one(
+        key: String,
+        flows: Vec<StoredFlow>,
+        places: &BTreeMap<(String, String), i32>,
+        numbers: &mut impl Iterator<Item = i64>,
+    ) -> Result<Self, StoreError> {
+        let newest = flows.iter().map(|stored| stored.flow.last_seen).max().unwrap_or_default();
+        let days = flows.iter().map(|stored| day_of(stored.flow.last_seen)).collect();
+        let mut rows = BytesMut::with_capacity(flows.len() * 320);
+        let missing = || StoreError::Statement("flows without a number or a place".to_owned());
+        let mut place = None;
+        for stored in flows {
+            let of_last =
+                place.take().filter(|((site, node), _)| *site == stored.site && *node == stored.node);
+            let (name, number) = match of_last {
+                Some(same) => same,
+                None => {
+                    let name = (stored.site.clone(), stored.node.clone());
+                    let number = *places.get(&name).ok_or_else(missing)?;
+                    (name, number)
+                }
+            };
+            row::write(&mut rows, numbers.next().ok_or_else(missing)?, number, &stored)?;
+            place = Some((name, number));
+        }
+        Ok(Self { key, newest, days, rows: rows.freeze() })
+    }
 }
 
 /// Notes the keys that are new, which are given back.
@@ -130,10 +129,7 @@ async fn note(
     batches: &[Prepared],
 ) -> Result<HashSet<String>, Failed> {
     // Two that add the same batches wait for each other in one order.
-    let mut rows: Vec<(&str, i64)> = column(batches, |batch| {
-        let newest = batch.flows.iter().map(|stored| stored.flow.last_seen).max().unwrap_or_default();
-        (batch.key.as_str(), newest.ns())
-    });
+    let mut rows: Vec<(&str, i64)> = column(batches, |batch| (batch.key.as_str(), batch.newest.ns()));
     rows.sort_unstable();
     let sql = "INSERT INTO flow_batch (key, newest) SELECT * FROM unnest($1::text[], $2::bigint[])
                ON CONFLICT (key) DO NOTHING RETURNING key";
@@ -144,33 +140,45 @@ async fn note(
 }
 
 impl PostgresStore {
+    /// Numbers for so many rows. They are this call's alone, used or not.
+    async fn blocks(&self, rows: usize) -> Result<Vec<i64>, StoreError> {
+        let blocks = (rows as i64 + BLOCK - 1) / BLOCK;
+        if blocks == 0 {
+            return Ok(Vec::new());
+        }
+        let connection = self.database.get().await?;
+        let sql = "SELECT nextval('flow_block') FROM generate_series(1, $1::bigint)";
+        let rows = connection.query(&connection.prepare_cached(sql).await?, &[&blocks]).await?;
+        rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
+    }
+
     async fn copy(&self, batches: &[Prepared]) -> Result<(), Failed> {
         let mut connection = self.database.get().await?;
         let transaction = connection.transaction().await?;
         let new = note(&transaction, batches).await?;
-        let sql = transaction.prepare_cached(&format!("COPY flow ({COLUMNS}) FROM STDIN BINARY")).await?;
-        let sink = transaction.copy_in(&sql).await?;
-        let mut writer = pin!(BinaryCopyInWriter::new(sink, &TYPES));
-        for batch in batches.iter().filter(|batch| new.contains(&batch.key)) {
-            for (StoredFlow { flow, .. }, json) in batch.flows.iter().zip(&batch.json) {
-                let (client, server) = (&flow.client, &flow.server);
-                writer
-                    .as_mut()
-                    .write(&[
-                        &flow.last_seen.ns(),
-                        &i64::from(flow.ifid),
-                        &client.ip,
-                        &server.ip,
-                        &i32::from(client.port),
-                        &i32::from(server.port),
-                        &clean(&flow.l7),
-                        json,
-                    ])
-                    .await?;
-            }
+        let rows = batches.iter().filter(|batch| new.contains(&batch.key)).map(|batch| &batch.rows);
+        let sql = format!("COPY flow_record ({}) FROM STDIN BINARY", row::COLUMNS);
+        let sql = transaction.prepare_cached(&sql).await?;
+        let mut sink = pin!(transaction.copy_in::<_, Bytes>(&sql).await?);
+        sink.feed(row::HEAD).await?;
+        for rows in rows.filter(|rows| !rows.is_empty()) {
+            sink.feed(rows.clone()).await?;
         }
-        writer.finish().await?;
+        sink.feed(row::TAIL).await?;
+        sink.finish().await?;
         transaction.commit().await?;
         Ok(())
+    }
+
+    /// Runs a statement that deletes a few rows until it finds no more.
+    async fn prune(&self, sql: &str, before: Timestamp) -> Result<u64, StoreError> {
+        let mut pruned = 0;
+        loop {
+            let step = self.database.get().await?.execute(sql, &[&before.ns(), &PRUNE_ROWS]).await?;
+            pruned += step;
+            if step < PRUNE_ROWS.unsigned_abs() {
+                return Ok(pruned);
+            }
+        }
     }
 }

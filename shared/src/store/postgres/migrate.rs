@@ -27,6 +27,7 @@ pub(super) const STEPS: &[Step] = &[
     Step { sql: include_str!("../migrations/postgres/004.sql"), usable_from: 1 },
     Step { sql: include_str!("../migrations/postgres/005.sql"), usable_from: 1 },
     Step { sql: include_str!("../migrations/postgres/006.sql"), usable_from: 1 },
+    Step { sql: include_str!("../migrations/postgres/007.sql"), usable_from: 1 },
 ];
 
 /// Brings the schema to the version of `steps`, each missing step in a transaction of its own, one process

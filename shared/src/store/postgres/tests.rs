@@ -49,14 +49,15 @@ async fn flows_lie_by_day_and_old_days_go_whole() {
     let Some(server) = PostgresServer::start("flows_lie_by_day").await else { return };
     let config = server.database("days").await;
     let store = PostgresStore::open(&config).await.unwrap();
-    let sql = "SELECT count(*) FROM pg_inherits WHERE inhparent = 'flowhook.flow'::regclass";
+    let sql = "SELECT count(*) FROM pg_inherits WHERE inhparent = 'flowhook.flow_record'::regclass";
     let partitions = async || server.sql("days", sql).await.unwrap().parse::<u32>().unwrap();
     let ahead = partitions().await;
     assert_eq!(ahead, 1 + 4, "today, three days ahead, and the rest");
     let days: Vec<_> = (0..3).map(|day| samples::flow(1, day * 86_400)).collect();
     store.add_flows("n/1".to_owned(), days.clone()).await.unwrap();
     assert_eq!(partitions().await, ahead + 3);
-    assert_eq!(server.sql("days", "SELECT count(*) FROM flowhook.flow_other").await.as_deref(), Some("0"));
+    let other = "SELECT count(*) FROM flowhook.flow_record_other";
+    assert_eq!(server.sql("days", other).await.as_deref(), Some("0"));
     assert_eq!(store.prune_flows(at(86_400)).await.unwrap(), 1, "the first day is over");
     assert_eq!(partitions().await, ahead + 2);
     // A day that was dropped is made again by who has dropped it, and found by who has not.

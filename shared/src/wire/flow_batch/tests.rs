@@ -4,8 +4,9 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::*;
-use crate::model::flow::{DnsInfo, HttpInfo, L7Info, SshInfo, Text, TlsInfo};
+use crate::model::flow::{DirectionCounters, DnsInfo, HttpInfo, L7Info, SshInfo, Text, TlsInfo};
 use crate::model::pool::Mac;
+use crate::model::{FlowEnd, L7Source, TcpState};
 
 const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/data/golden/flows_v1.bin");
 
@@ -274,7 +275,7 @@ prop_compose! {
 }
 
 prop_compose! {
-    fn flows()(
+    pub(crate) fn flows()(
         id in any::<u64>(), vlan in any::<u16>(), l4 in any::<u8>(), client in sides(), server in sides(),
         cli2srv in directions(), srv2cli in directions(), times in any::<[i64; 2]>(),
         icmp in any::<Option<(u8, u8)>>(), enums in (0..8u32, 0..4u32, 0..7u32), times_us in any::<[u32; 6]>(),

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use prost::Message;
 
+use super::FlowBatch;
 use super::column::{self, Blobs, Fixed, Numbers};
 use super::dictionary::Dictionary;
 use super::info::InfoColumns;
-use super::{FlowBatch, end_to_wire, flags, l7_source_to_wire, tcp_state_to_wire};
+use super::value::{end_to_wire, flags, icmp_to_wire, l7_source_to_wire, tcp_state_to_wire};
 use crate::model::flow::DirectionCounters;
 use crate::model::{AppCategory, Breed, FlowRecord};
 use crate::wire::WireError;
@@ -140,7 +141,7 @@ impl FlowBatchWriter {
         self.flags.push(flags(flow));
         direction(&mut self.cli2srv, &flow.cli2srv);
         direction(&mut self.srv2cli, &flow.srv2cli);
-        self.icmp.push(flow.icmp.map_or(0, |(kind, code)| 1 + u32::from(kind) * 256 + u32::from(code)));
+        self.icmp.push(icmp_to_wire(flow.icmp));
         self.first_seen.push(flow.first_seen.ns() as u64);
         self.last_seen.push(flow.last_seen.ns() as u64);
         self.tcp_state.push(tcp_state_to_wire(flow.tcp_state));
