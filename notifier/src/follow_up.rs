@@ -141,12 +141,14 @@ pub struct Round {
     settings: Arc<Settings>,
     /// What mutes, as the ledger notes it; read when it is first needed.
     mutes: Option<inhibit::State>,
+    /// Nobody answers who knows what is acknowledged: nobody is asked again.
+    unanswered: bool,
 }
 
 impl FollowUps {
     /// A look at what is due.
     pub fn round(&self) -> Round {
-        Round { settings: Arc::clone(&self.settings.borrow()), mutes: None }
+        Round { settings: Arc::clone(&self.settings.borrow()), mutes: None, unanswered: false }
     }
 
     /// What becomes of a promise that is not kept now; `None` when it is. A repetition of what is not over
@@ -180,7 +182,7 @@ impl FollowUps {
                 return Ok(Some(Outcome::Waits { at: now.plus_secs(LOOK_AGAIN_S), reason }));
             }
         }
-        if self.is_acknowledged(&alert).await {
+        if self.is_acknowledged(&alert, round).await {
             return over(Dropped::Acknowledged.begins());
         }
         if follow_up.kind == FollowUpKind::Escalation {
@@ -250,10 +252,14 @@ impl FollowUps {
 
     /// Asks an aggregator. One that does not answer, or does not know the alert, has not seen anybody
     /// acknowledge it.
-    async fn is_acknowledged(&self, alert: &Alert) -> bool {
+    async fn is_acknowledged(&self, alert: &Alert, round: &mut Round) -> bool {
+        if round.unanswered {
+            return false;
+        }
         let subject = self.subjects.request_role("aggregator", "acknowledged");
         let question = serde_json::to_string(alert).unwrap_or_default();
         let answer = self.bus.request(&subject, question.into(), PATIENCE).await;
+        round.unanswered = answer.is_err();
         let answer: Option<Value> = answer.ok().and_then(|answer| serde_json::from_slice(&answer).ok());
         answer.is_some_and(|answer| answer["acknowledged"] == true)
     }

@@ -187,13 +187,19 @@ impl Actor for RecipientActor {
         }
         let ended = tokio::time::timeout(STOP_WAIT, state.finish()).await.is_ok();
         state.settle().await?;
-        if ended {
-            state.args.ledger.release_claims(&state.args.owner).await?;
-            return Ok(());
+        if !ended {
+            tracing::warn!(
+                recipient = state.args.name,
+                "a delivery did not end in time and will be repeated"
+            );
+            state.under_way = None;
         }
-        tracing::warn!(recipient = state.args.name, "a delivery did not end in time and will be repeated");
-        state.under_way = None;
-        state.args.ledger.lose_claims(&state.args.owner, state.args.clock.now()).await?;
+        let RecipientArgs { ledger, owner, clock, .. } = &state.args;
+        // Where there was no turn, what a kill left is still claimed, and may have arrived.
+        match ended && state.left != Left::Lost {
+            true => ledger.release_claims(owner).await?,
+            false => ledger.lose_claims(owner, clock.now()).await?,
+        };
         Ok(())
     }
 }
@@ -234,13 +240,20 @@ impl RecipientState {
             Turn::Claim(limit) => {
                 let mut round = self.args.follow_ups.round();
                 let mut wait = Some(Duration::ZERO);
+                let long = i64::try_from(self.args.lease.as_nanos() / 4).unwrap_or(i64::MAX);
                 // What was promised and is not to be told takes no turn from what is.
                 for _ in 0..LOOKS_AT_MOST {
                     if wait != Some(Duration::ZERO) {
                         break;
                     }
+                    // A claim counts from when it is made; and whoever asks this lane to stop waits.
+                    let begun = self.args.clock.now();
+                    if begun.since(now) > long {
+                        wait = Some(SHORTEST_WAIT);
+                        break;
+                    }
                     wait = self
-                        .claim_at_most(limit, &mut round, now)
+                        .claim_at_most(limit, &mut round, begun)
                         .await
                         .inspect_err(|_| self.lane.unused())?;
                 }

@@ -59,6 +59,9 @@ pub enum StoreError {
     /// A statement failed.
     #[error("store: {0}")]
     Statement(String),
+    /// What was to be written is at fault: it is too large, or of a kind that the store does not take.
+    #[error("store: {0}")]
+    Refused(String),
     /// The disk is full, or fails to read or write. What was asked may be asked again.
     #[error("store: {0}")]
     Disk(String),

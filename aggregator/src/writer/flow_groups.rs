@@ -115,7 +115,7 @@ async fn store_group(store: &dyn FlowStore, group: Group) {
     match store.add_flow_batches(batches).await {
         Ok(()) => messages.into_iter().for_each(Queued::ack),
         // One of them may be what the store refuses: it alone is to wait.
-        Err(error) if messages.len() > 1 && !error.passes() => {
+        Err(error) if !error.passes() => {
             tracing::warn!(%error, batches = messages.len(), "flows cannot be stored together, trying one by one");
             for message in messages {
                 store_alone(store, message).await;
@@ -129,6 +129,8 @@ async fn store_alone(store: &dyn FlowStore, message: Queued) {
     match decode(&message.payload) {
         Ok(batch) => match store.add_flows(batch.key, batch.flows).await {
             Ok(()) => message.ack(),
+            // It will not get better by coming again.
+            Err(error @ StoreError::Refused(_)) => drop_message(message, &error),
             Err(error) => try_again(message, &error),
         },
         Err(error) => drop_message(message, &error),

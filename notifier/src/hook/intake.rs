@@ -170,12 +170,7 @@ impl Intake {
             match self.shared.store.accept_events(step.clone(), now).await {
                 Ok(_) => drop(steps.pop_front()),
                 Err(StoreError::Closed) => return Err(StoreError::Closed),
-                Err(error) if error.passes() => {
-                    metrics::ledger_failed("accept_events");
-                    tracing::warn!(%error, "the store failed, trying again");
-                    tokio::time::sleep(PAUSE).await;
-                }
-                Err(error) => match steps.pop_front() {
+                Err(error @ StoreError::Refused(_)) => match steps.pop_front() {
                     Some(step) if step.len() > 1 => {
                         step.into_iter().rev().for_each(|one| steps.push_front(vec![one]));
                     }
@@ -185,6 +180,11 @@ impl Intake {
                         tracing::error!(%error, ?id, "event lost: the store refuses it");
                     }
                 },
+                Err(error) => {
+                    metrics::ledger_failed("accept_events");
+                    tracing::warn!(%error, "the store failed, trying again");
+                    tokio::time::sleep(PAUSE).await;
+                }
             }
         }
         Ok(())
@@ -200,7 +200,7 @@ impl Intake {
                     // Everything stops; what was not acknowledged comes again.
                     Refusal::Store(StoreError::Closed) => std::future::pending().await,
                     // The request waits as events do.
-                    Refusal::Store(error) if error.passes() => {
+                    Refusal::Store(error) if !matches!(error, StoreError::Refused(_)) => {
                         metrics::ledger_failed("queue_runs");
                         tracing::warn!(%error, "the store failed, trying again");
                         tokio::time::sleep(PAUSE).await;

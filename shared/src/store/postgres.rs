@@ -44,7 +44,6 @@ const PRUNE_ROWS: i64 = 5000;
 pub struct PostgresStore {
     database: Database,
     partitions: Partitions,
-    places: flows::Places,
 }
 
 impl PostgresStore {
@@ -62,7 +61,7 @@ impl PostgresStore {
         migrate::migrate(&database, &config.schema, steps).await?;
         let partitions = Partitions::default();
         partitions.make_ahead(&database).await?;
-        Ok(Self { database, partitions, places: flows::Places::default() })
+        Ok(Self { database, partitions })
     }
 }
 

@@ -18,15 +18,19 @@ type Settled = Arc<Mutex<Vec<(u64, Option<Settlement>)>>>;
 struct Refusing {
     refuses: Option<u32>,
     passes: bool,
+    /// What it refuses will never do.
+    for_good: bool,
     together: Mutex<Vec<usize>>,
     stored: Mutex<Vec<String>>,
 }
 
 impl Refusing {
     fn refusal(&self) -> StoreError {
-        match self.passes {
-            true => StoreError::Unavailable("a test says so".to_owned()),
-            false => StoreError::Statement("a test says so".to_owned()),
+        let why = "a test says so".to_owned();
+        match (self.passes, self.for_good) {
+            (true, _) => StoreError::Unavailable(why),
+            (false, true) => StoreError::Refused(why),
+            (false, false) => StoreError::Statement(why),
         }
     }
 }
@@ -98,14 +102,17 @@ async fn what_there_is_goes_together_up_to_a_bound() {
 
 #[tokio::test]
 async fn a_batch_that_the_store_refuses_holds_up_no_other() {
-    let store = Arc::new(Refusing { refuses: Some(7), ..Refusing::default() });
-    let mut payloads: Vec<_> = (0..15).map(|n| batch(n, 2)).collect();
-    payloads.push(Bytes::from_static(b"no batch"));
-    let settled = store_all(&store, payloads).await;
-    assert_eq!(store.stored.lock().unwrap().len(), 14);
-    for (number, how) in settled {
-        let expected = if number == 7 { Settlement::RetryAfter(RETRY) } else { Settlement::Ack };
-        assert_eq!(how, Some(expected), "{number}");
+    for for_good in [false, true] {
+        let store = Arc::new(Refusing { refuses: Some(7), for_good, ..Refusing::default() });
+        let mut payloads: Vec<_> = (0..15).map(|n| batch(n, 2)).collect();
+        payloads.push(Bytes::from_static(b"no batch"));
+        let settled = store_all(&store, payloads).await;
+        assert_eq!(store.stored.lock().unwrap().len(), 14);
+        for (number, how) in settled {
+            let again = number == 7 && !for_good;
+            let expected = if again { Settlement::RetryAfter(RETRY) } else { Settlement::Ack };
+            assert_eq!(how, Some(expected), "{number}");
+        }
     }
 }
 

@@ -122,6 +122,8 @@ struct Stuck {
     store: SqliteStore,
     stuck: AtomicBool,
     waited_for: AtomicBool,
+    /// It has failed once.
+    failed: AtomicBool,
 }
 
 impl Stuck {
@@ -141,7 +143,11 @@ impl HookStore for Stuck {
         now: Timestamp,
     ) -> Result<u64, StoreError> {
         if events.iter().any(|(event, _)| event.subject.ends_with("refused")) {
-            return Err(StoreError::Statement("an index row is too large".to_owned()));
+            return Err(StoreError::Refused("an index row is too large".to_owned()));
+        }
+        // As a server whose disk is full, or that gives up a statement: the next time it takes the same.
+        if events.len() == 1 && !self.failed.swap(true, Ordering::SeqCst) {
+            return Err(StoreError::Statement("canceling statement due to statement timeout".to_owned()));
         }
         self.pass().await.accept_events(events, now).await
     }
@@ -217,8 +223,8 @@ impl HookStore for Stuck {
 /// Hooks whose store may be told to answer no more, at a time that stands still.
 fn stuck() -> (Setup, Arc<Stuck>, Arc<ManualClock>) {
     let mut setup = Setup::new();
-    let (not_stuck, not_waited_for) = Default::default();
-    let stuck = Arc::new(Stuck { store: setup.store.clone(), stuck: not_stuck, waited_for: not_waited_for });
+    let (not_stuck, waited_for, failed) = Default::default();
+    let stuck = Arc::new(Stuck { store: setup.store.clone(), stuck: not_stuck, waited_for, failed });
     let clock = ManualClock::new(Timestamp::from_secs(1000));
     let Shared { tools, max_depth, .. } = &*setup.args.shared;
     let tools = Tools { clock: Arc::clone(&clock) as SharedClock, ..tools.clone() };

@@ -6,6 +6,7 @@ use std::pin::pin;
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use futures::SinkExt;
+use tokio_postgres::error::SqlState;
 
 use super::partitions::day_of;
 use super::pool::{Failed, clean, column, settled};
@@ -22,7 +23,8 @@ mod row;
 #[cfg(test)]
 mod tests;
 
-pub(super) use places::Places;
+/// Times that flows are asked for while days are dropped.
+const TRIES: u32 = 3;
 
 /// Numbers that one value of `flow_block` stands for.
 const BLOCK: i64 = 65_536;
@@ -34,7 +36,7 @@ impl FlowStore for PostgresStore {
     }
 
     async fn add_flow_batches(&self, batches: Vec<KeyedFlows>) -> Result<(), StoreError> {
-        let places = self.places.of(&self.database, &batches).await?;
+        let places = places::of(&self.database, &batches).await?;
         let blocks = self.blocks(batches.iter().map(|batch| batch.flows.len()).sum()).await?;
         let prepared =
             tokio::task::spawn_blocking(move || Prepared::of(batches, &places, &blocks))
@@ -48,6 +50,13 @@ impl FlowStore for PostgresStore {
     async fn flows(&self, query: FlowQuery) -> Result<Page<StoredFlow>, StoreError> {
         let limit = page_limit(query.limit);
         let mut connection = self.database.get().await?;
+        for _ in 1..TRIES {
+            match read::newest(&mut connection, &query, limit + 1, read::WALK).await {
+                // A day was dropped that had been listed just before.
+                Err(StoreError::Statement(why)) if why.contains(SqlState::UNDEFINED_TABLE.code()) => {}
+                found => return Ok(page(found?, limit)),
+            }
+        }
         Ok(page(read::newest(&mut connection, &query, limit + 1, read::WALK).await?, limit))
     }
 
@@ -79,7 +88,7 @@ impl Prepared {
     /// One of those with the same key is enough.
     fn of(
         batches: Vec<KeyedFlows>,
-        places: &BTreeMap<(String, String), i32>,
+        places: &BTreeMap<places::Name, i32>,
         blocks: &[i64],
     ) -> Result<Vec<Self>, StoreError> {
         let mut keys = HashSet::new();
@@ -97,7 +106,7 @@ impl Prepared {
     fn one(
         key: String,
         flows: Vec<StoredFlow>,
-        places: &BTreeMap<(String, String), i32>,
+        places: &BTreeMap<places::Name, i32>,
         numbers: &mut impl Iterator<Item = i64>,
     ) -> Result<Self, StoreError> {
         let newest = flows.iter().map(|stored| stored.flow.last_seen).max().unwrap_or_default();

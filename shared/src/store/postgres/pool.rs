@@ -57,6 +57,7 @@ impl From<Failed> for StoreError {
 impl From<tokio_postgres::Error> for StoreError {
     fn from(error: tokio_postgres::Error) -> Self {
         let passes = match error.code() {
+            Some(code) if is_of_the_data(code) => return Self::Refused(describe(&error)),
             Some(code) => comes_back(code),
             None => {
                 error.is_closed()
@@ -70,9 +71,20 @@ impl From<tokio_postgres::Error> for StoreError {
     }
 }
 
-/// True for what a server says that stops, starts, is full of connections, or is not the one to write to.
+/// True for what a server says of values that it cannot take: their form, a constraint, their size.
+fn is_of_the_data(code: &SqlState) -> bool {
+    ["22", "23", "54"].iter().any(|class| code.code().starts_with(class))
+}
+
+/// True for what a server says that stops, starts, is full of connections or of data, or is not the one to
+/// write to.
 fn comes_back(code: &SqlState) -> bool {
-    let known = [SqlState::TOO_MANY_CONNECTIONS, SqlState::READ_ONLY_SQL_TRANSACTION];
+    let known = [
+        SqlState::TOO_MANY_CONNECTIONS,
+        SqlState::READ_ONLY_SQL_TRANSACTION,
+        SqlState::DISK_FULL,
+        SqlState::OUT_OF_MEMORY,
+    ];
     code.code().starts_with("57P") || code.code().starts_with("08") || known.contains(code)
 }
 

@@ -24,6 +24,9 @@ impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> Self {
         match error.sqlite_error_code() {
             Some(ErrorCode::DiskFull | ErrorCode::SystemIoFailure) => Self::Disk(error.to_string()),
+            Some(ErrorCode::TooBig | ErrorCode::ConstraintViolation | ErrorCode::TypeMismatch) => {
+                Self::Refused(error.to_string())
+            }
             _ => Self::Statement(error.to_string()),
         }
     }
@@ -298,7 +301,9 @@ fn transact(
         let ended = if job.run(&savepoint) { savepoint.commit() } else { savepoint.finish() };
         // Some failures (disk full, I/O error) make SQLite roll back everything, not just the savepoint.
         if transaction.is_autocommit() {
-            return Err(StoreError::Statement("transaction given up by the database".to_owned()));
+            let cause = ran.last().and_then(|job| job.disk_error()).map(str::to_owned);
+            let given_up = || StoreError::Statement("transaction given up by the database".to_owned());
+            return Err(cause.map_or_else(given_up, StoreError::Disk));
         }
         ended?;
     }
