@@ -44,8 +44,13 @@ pub struct ScriptLimits {
     pub max_operations: u64,
     /// The same of flow hooks, which hold up the thread that reads packets.
     pub max_flow_operations: u64,
-    /// Operations a second of event time of one flow script; beyond it its calls are left out.
+    /// Operations a second of event time of all flow scripts of an interface together, beside a part of it
+    /// that each has for itself; beyond it calls are left out.
     pub operations_per_second: u64,
+    /// The same of those whose last call failed or was dear.
+    pub costly_operations_per_second: u64,
+    /// What one flow script may ask for a second of event time.
+    pub max_effects_per_second: u64,
     /// Wall time in milliseconds.
     pub max_millis: u64,
     /// Depth of calls.
@@ -77,7 +82,9 @@ impl Default for ScriptLimits {
         Self {
             max_operations: 1_000_000,
             max_flow_operations: 20_000,
-            operations_per_second: 2_000_000,
+            operations_per_second: 400_000,
+            costly_operations_per_second: 2_000,
+            max_effects_per_second: 1_000,
             max_millis: 500,
             max_call_depth: 32,
             max_expression_depth: 64,
@@ -150,6 +157,7 @@ pub struct CallResult {
     pub effects: Vec<Effect>,
     /// What went wrong.
     pub error: Option<ScriptError>,
-    /// What it cost the interpreter, in operations; memory taken counts too. 0 when it was not needed.
+    /// What it cost, in operations of the interpreter; memory taken counts too. A lowered hook without loops
+    /// and long texts counts for nothing.
     pub cost: u64,
 }

@@ -13,7 +13,8 @@ pub struct ScriptCounts {
     pub micros: u64,
     /// Times that it failed too often and was not called for a while.
     pub quarantined: u64,
-    /// Calls (of flow hooks) and runs (of element hooks) left out because of that.
+    /// Events of its hooks (flow scripts) and runs (element scripts) that it was left out of, because it
+    /// failed or cost too much.
     pub skips: u64,
 }
 

@@ -21,6 +21,7 @@ use crate::model::{AppCategory, FlowRecord};
 mod ask;
 mod control;
 mod operator;
+mod price;
 mod run;
 mod value;
 
@@ -45,7 +46,7 @@ pub struct Input<'a> {
     pub max_string: usize,
     /// Effects of one call at most.
     pub max_effects: usize,
-    /// Parts of programs that loops of one call may run.
+    /// Parts of programs that loops of one call may run; long texts and large lists count as parts do.
     pub max_steps: u32,
     /// Bytes that one call may hold at once.
     pub max_bytes: i64,

@@ -41,7 +41,12 @@ impl Quarantine {
     /// A call failed; true when that begins a quarantine, which is so after `limit` failures in a row, and
     /// after one quarantine at once.
     pub fn failed(&mut self, limit: u32, now: Timestamp) -> bool {
-        self.in_a_row = self.in_a_row.saturating_add(1);
+        self.failed_times(1, limit, now)
+    }
+
+    /// The same of a call that counts several times, because it cost as much as several.
+    pub fn failed_times(&mut self, times: u32, limit: u32, now: Timestamp) -> bool {
+        self.in_a_row = self.in_a_row.saturating_add(times);
         if self.in_a_row < limit && self.until.is_none() {
             return false;
         }

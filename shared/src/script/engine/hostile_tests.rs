@@ -150,6 +150,47 @@ fn what_a_script_asks_for_is_not_held_against_it_later() {
 }
 
 #[test]
+fn a_program_over_large_texts_ends_within_its_operations() {
+    let engine = ScriptEngine::new(ScriptLimits { max_operations: 20_000, ..ScriptLimits::default() });
+    let call = |body: &str| {
+        let mut run = engine.start(&hostile(&engine, body), Timestamp::ZERO).run.unwrap();
+        let record = flow();
+        let config = json!({});
+        let input = engine.input(Some(&record), None, 0, Timestamp::ZERO, &config);
+        let program = run.programs.flow[FlowHook::FlowEnd as usize].as_ref().expect("it is lowered");
+        let (outcome, parts) = program.run(&input, &mut Vec::new());
+        assert!(parts <= input.max_steps);
+        (outcome.is_ok(), run.flow(&engine, FlowHook::FlowEnd, &flow(), 0, Timestamp::ZERO, &json!({})))
+    };
+    let grown = |doubled: u32, times: u32, what: &str| {
+        call(&format!(
+            "let s = \"x\"; for i in 0..{doubled} {{ s += s; }} let n = 0; for i in 0..{times} {{ {what} }}"
+        ))
+    };
+    let large = [
+        "let t = s.to_upper();",
+        "let t = `${s}`;",
+        "let t = s;",
+        "n += s.len();",
+        "if s.contains(\"y\") { n += 1; }",
+        "if s == \"y\" { n += 1; }",
+        "let t = [s, s];",
+        "if in_list(\"bad\", s) { n += 1; }",
+    ];
+    for what in large {
+        assert!(!grown(16, 300, what).0, "{what} is the interpreter's");
+        let (done, result) = grown(6, 4, what);
+        assert!(done && result.error.is_none() && result.cost > 0, "{what}: {:?}", result.error);
+    }
+    let (_, result) = grown(19, 300, large[0]);
+    assert!(result.error.unwrap().cause.contains("operations"));
+    // A loop costs what it does; a hook that only compares costs nothing.
+    let (done, result) = call("let n = 0; for i in 0..400 { n += i; }");
+    assert!(done && (100..=400).contains(&result.cost), "{}", result.cost);
+    assert_eq!(call("if flow.bytes > 1000 { log(\"x\"); }").1.cost, 0);
+}
+
+#[test]
 fn a_file_that_is_a_bomb_is_refused() {
     let engine = ScriptEngine::new(ScriptLimits::default());
     let times = |text: &str, n| text.repeat(n);

@@ -59,7 +59,7 @@ fn compare(
             counts.failed += u64::from(interpreted.1.is_some());
             let Some(program) = &run.programs.flow[hook as usize] else { continue };
             let input = engine.input(Some(flow), None, 5, flow.last_seen, config);
-            counts.done += u64::from(program.run(&input, &mut Vec::new()).is_ok());
+            counts.done += u64::from(program.run(&input, &mut Vec::new()).0.is_ok());
         }
     }
 }

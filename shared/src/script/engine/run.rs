@@ -9,9 +9,12 @@ use serde_json::Value;
 use super::{Programs, Script, ScriptEngine, function, hooks_of};
 use crate::model::{AppCategory, FlowRecord, Granularity, Timestamp};
 use crate::script::log_event::LogEvent;
-use crate::script::lowered::GiveUp;
+use crate::script::lowered::{GiveUp, Input, Program};
 use crate::script::value::{Counters, EntityInfo, from_json};
 use crate::script::{CallResult, ElementParams, FlowHook, HookName, ScriptError};
+
+/// So many parts of a program take as long as an operation of the interpreter.
+const PARTS_AN_OPERATION: u64 = 8;
 
 /// A script with its state.
 pub struct Run {
@@ -71,12 +74,12 @@ impl Run {
                 Err(GiveUp) => return self.odd_condition(),
             }
         }
+        let mut in_vain = 0;
         if let Some(program) = self.programs.flow[hook as usize].as_ref().filter(|_| !engine.interprets.get())
         {
-            let input = engine.input(Some(flow), None, old_status, now, config);
-            let mut effects = Vec::new();
-            if program.run(&input, &mut effects).is_ok() {
-                return CallResult { effects, ..CallResult::default() };
+            match run_program(program, &engine.input(Some(flow), None, old_status, now, config)) {
+                Ok(result) => return result,
+                Err(cost) => in_vain = cost,
             }
         }
         let function = match self.function(engine, hook.name()) {
@@ -88,7 +91,8 @@ impl Run {
         engine.host.holds(self.held.get());
         let config = self.config(config);
         let result = engine.call(&self.key, &self.ast, &function, (now.secs(), config));
-        self.finish(engine, hook.name(), &|| flow.label(), result)
+        let result = self.finish(engine, hook.name(), &|| flow.label(), result);
+        CallResult { cost: result.cost + in_vain, ..result }
     }
 
     /// Calls an element hook; a script without it does nothing.
@@ -104,10 +108,10 @@ impl Run {
         let place = Granularity::PERIODS.iter().position(|period| *period == granularity);
         let program = place.and_then(|place| self.programs.element[place].as_ref());
         if let Some(program) = program.filter(|_| !engine.interprets.get()) {
-            let input = engine.input(None, Some(params), 0, params.when, config);
-            let mut effects = Vec::new();
-            if program.run(&input, &mut effects).is_ok() {
-                return CallResult { effects, ..CallResult::default() };
+            if let Ok(result) =
+                run_program(program, &engine.input(None, Some(params), 0, params.when, config))
+            {
+                return result;
             }
         }
         let name = HookName::Element(granularity).name();
@@ -185,6 +189,17 @@ impl Run {
                 seen
             }
         }
+    }
+}
+
+/// What a program asks for and what it cost, or what it has cost when the interpreter is needed.
+fn run_program(program: &Program, input: &Input<'_>) -> Result<CallResult, u64> {
+    let mut effects = Vec::new();
+    let (outcome, parts) = program.run(input, &mut effects);
+    let cost = u64::from(parts) / PARTS_AN_OPERATION;
+    match outcome {
+        Ok(()) => Ok(CallResult { effects, cost, error: None }),
+        Err(GiveUp) => Err(cost),
     }
 }
 

@@ -92,7 +92,7 @@ impl<'a> Running<'a, '_> {
     }
 
     fn round(&mut self, inner: &'a Loop) -> Result<Goes, GiveUp> {
-        self.steps = self.steps.checked_sub(inner.cost).ok_or(GiveUp)?;
+        self.charge(inner.cost as usize)?;
         self.check_bytes()?;
         self.block(&inner.body)
     }

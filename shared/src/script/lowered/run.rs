@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use super::control::Goes;
+use super::price::{BYTES_A_PART, PARTS_A_PREFIX};
 use super::value::{self, Value};
 use super::{Arithmetic, Expr, GiveUp, Input, Program, Span, Stmt};
 use crate::counting;
@@ -15,27 +16,26 @@ use crate::script::effect::Effect;
 use crate::script::element::{ElementParams, InfoValue};
 use crate::script::functions::{format_bytes, ip_in, is_private};
 
-/// Items of a list or map, those within included; what is larger is the interpreter's.
-const MAX_ITEMS: usize = 1000;
-
 impl Program {
-    /// Runs; what is asked for goes to `effects`, which stays as it was when it gives up.
+    /// Runs; what is asked for goes to `effects`, which stays as it was when it gives up. Tells also how many
+    /// parts loops and long texts cost it.
     ///
     /// # Errors
     /// [`GiveUp`] when something is unusual.
-    pub fn run(&self, input: &Input<'_>, effects: &mut Vec<Effect>) -> Result<(), GiveUp> {
+    pub fn run(&self, input: &Input<'_>, effects: &mut Vec<Effect>) -> (Result<(), GiveUp>, u32) {
         let before = effects.len();
         let mut locals = Vec::new();
         if self.locals > 0 {
             locals.resize(self.locals, Value::Unit);
         }
         let bytes = counting::bytes();
-        let mut run = Running { input, locals, effects, steps: input.max_steps, bytes };
+        let mut run = Running { input, locals, effects, steps: Cell::new(input.max_steps), bytes };
         let outcome = run.block(&self.body);
+        let used = input.max_steps - run.steps.get();
         if outcome.is_err() {
             effects.truncate(before);
         }
-        outcome.map(drop)
+        (outcome.map(drop), used)
     }
 }
 
@@ -46,7 +46,8 @@ impl Expr {
     /// [`GiveUp`] when something is unusual.
     pub fn is_so(&self, input: &Input<'_>) -> Result<bool, GiveUp> {
         let effects = &mut Vec::new();
-        Running { input, locals: Vec::new(), effects, steps: 0, bytes: 0 }.holds(self)
+        let steps = Cell::new(input.max_steps);
+        Running { input, locals: Vec::new(), effects, steps, bytes: 0 }.holds(self)
     }
 }
 
@@ -55,9 +56,9 @@ pub(super) struct Running<'a, 'b> {
     pub(super) locals: Vec<Value<'a>>,
     effects: &'b mut Vec<Effect>,
     /// Parts that loops may still run.
-    pub(super) steps: u32,
+    pub(super) steps: Cell<u32>,
     /// Bytes of the thread when the call began.
-    bytes: i64,
+    pub(super) bytes: i64,
 }
 
 impl<'a> Running<'a, '_> {
@@ -106,18 +107,6 @@ impl<'a> Running<'a, '_> {
         Ok(())
     }
 
-    pub(super) fn check_size(&self, value: &Value<'a>) -> Result<(), GiveUp> {
-        if !matches!(value, Value::List(_) | Value::Map(_)) {
-            return Ok(());
-        }
-        let (items, bytes) = value.size();
-        if items > MAX_ITEMS || bytes > self.input.max_string { Err(GiveUp) } else { Ok(()) }
-    }
-
-    pub(super) fn check_bytes(&self) -> Result<(), GiveUp> {
-        if counting::bytes() - self.bytes > self.input.max_bytes { Err(GiveUp) } else { Ok(()) }
-    }
-
     pub(super) fn holds(&self, expr: &'a Expr) -> Result<bool, GiveUp> {
         match expr {
             Expr::FieldIs(field, compare, constant) => {
@@ -147,16 +136,24 @@ impl<'a> Running<'a, '_> {
                 Ok(false)
             }
             Expr::Compare(compare, pair) => {
-                value::compare(*compare, &self.value(&pair.0)?, &self.value(&pair.1)?)
+                let (a, b) = (self.value(&pair.0)?, self.value(&pair.1)?);
+                if let Value::Text(_) = a {
+                    self.charge_for(&a)?;
+                }
+                value::compare(*compare, &a, &b)
             }
             Expr::Search(search, pair) => {
-                value::search(*search, &*self.part(&pair.0)?, &self.value(&pair.1)?)
+                let (place, wanted) = (self.part(&pair.0)?, self.value(&pair.1)?);
+                self.charge_for(&place)?;
+                self.charge_for(&wanted)?;
+                value::search(*search, &place, &wanted)
             }
             Expr::IsEmpty(of) => Ok(self.part(of)?.length()? == 0),
             Expr::IpIn(pair) => self.ip_in(&self.value(&pair.0)?, self.value(&pair.1)?),
             Expr::InList(pair) => {
-                let lists = self.input.lists.borrow();
-                Ok(lists.has(&self.text(&pair.0)?, &self.text(&pair.1)?))
+                let (lists, wanted) = (self.input.lists.borrow(), self.text(&pair.1)?);
+                self.charge(wanted.len() / BYTES_A_PART)?;
+                Ok(lists.has(&self.text(&pair.0)?, &wanted))
             }
             Expr::HasList(list) => Ok(self.input.lists.borrow().contains(&self.text(list)?)),
             Expr::IsPrivate(ip) => {
@@ -188,7 +185,13 @@ impl<'a> Running<'a, '_> {
                     |(key, value): &'a (String, Expr)| Ok((Cow::Borrowed(key.as_str()), self.value(value)?));
                 self.small(Value::Map(pairs.iter().map(pair).collect::<Result<BTreeMap<_, _>, _>>()?))?
             }
-            Expr::At(_) | Expr::Property(..) | Expr::Local(_) => self.part(expr)?.into_owned(),
+            Expr::At(_) | Expr::Property(..) | Expr::Local(_) => match self.part(expr)? {
+                Cow::Borrowed(value) => {
+                    self.charge_for(value)?;
+                    value.clone()
+                }
+                Cow::Owned(value) => value,
+            },
             Expr::Field(place) => {
                 let field = FLOW_FIELDS.get(*place).ok_or(GiveUp)?;
                 match field.of(self.flow()?) {
@@ -204,7 +207,11 @@ impl<'a> Running<'a, '_> {
             Expr::Now => Value::Int(self.input.now),
             Expr::Config(path) => {
                 let at = path.iter().try_fold(self.input.config, |at, key| at.as_object()?.get(key));
-                Value::from_json(at.ok_or(GiveUp)?)?
+                let value = Value::from_json(at.ok_or(GiveUp)?)?;
+                if let Value::List(_) | Value::Map(_) = value {
+                    self.charge_for(&value)?;
+                }
+                value
             }
             Expr::Counter(span, name, place) => Value::Int(self.counter(*span, name, place)?),
             Expr::Category(category) => {
@@ -226,22 +233,34 @@ impl<'a> Running<'a, '_> {
             Expr::Join(parts) => {
                 let mut text = String::new();
                 for part in parts {
-                    self.value(part)?.write(&mut text)?;
+                    let part = self.value(part)?;
+                    self.charge_for(&part)?;
+                    part.write(&mut text)?;
                 }
                 self.limited(Value::Text(Cow::Owned(text)))?
             }
-            Expr::Len(of) => Value::Int(self.part(of)?.length()? as i64),
-            Expr::Keys(of) => match &*self.part(of)? {
-                Value::Map(map) => Value::List(map.keys().cloned().map(Value::Text).collect()),
-                _ => return Err(GiveUp),
-            },
-            Expr::Values(of) => match &*self.part(of)? {
-                Value::Map(map) => Value::List(map.values().cloned().collect()),
-                _ => return Err(GiveUp),
-            },
+            Expr::Len(of) => {
+                let of = self.part(of)?;
+                if let Value::Text(_) = *of {
+                    self.charge_for(&of)?;
+                }
+                Value::Int(of.length()? as i64)
+            }
+            Expr::Keys(of) | Expr::Values(of) => {
+                let of = self.part(of)?;
+                self.charge_for(&of)?;
+                match (expr, &*of) {
+                    (Expr::Keys(_), Value::Map(map)) => {
+                        Value::List(map.keys().cloned().map(Value::Text).collect())
+                    }
+                    (_, Value::Map(map)) => Value::List(map.values().cloned().collect()),
+                    _ => return Err(GiveUp),
+                }
+            }
             Expr::Function(function, arguments) => {
                 let arguments: Vec<_> =
                     arguments.iter().map(|argument| self.value(argument)).collect::<Result<_, _>>()?;
+                arguments.iter().try_for_each(|argument| self.charge_for(argument))?;
                 self.limited(value::function(*function, &arguments)?)?
             }
             Expr::FormatBytes(bytes) => match self.value(bytes)? {
@@ -291,11 +310,6 @@ impl<'a> Running<'a, '_> {
         }
     }
 
-    fn small(&self, value: Value<'a>) -> Result<Value<'a>, GiveUp> {
-        self.check_size(&value)?;
-        Ok(value)
-    }
-
     fn flow(&self) -> Result<&'a FlowRecord, GiveUp> {
         self.input.flow.ok_or(GiveUp)
     }
@@ -320,12 +334,19 @@ impl<'a> Running<'a, '_> {
     }
 
     fn arithmetic(&self, operation: Arithmetic, a: Value<'a>, b: &Value<'a>) -> Result<Value<'a>, GiveUp> {
+        if let Value::Text(_) | Value::List(_) = a {
+            self.charge_for(&a)?;
+            self.charge_for(b)?;
+        }
         self.limited(value::arithmetic(operation, a, b)?)
     }
 
     fn ip_in(&self, ip: &Value<'_>, prefixes: Value<'_>) -> Result<bool, GiveUp> {
         let Value::Text(ip) = ip else { return Err(GiveUp) };
-        let under = |prefix: &str| ip_in(ip, prefix).map_err(|_| GiveUp);
+        let under = |prefix: &str| {
+            self.charge(PARTS_A_PREFIX + prefix.len() / BYTES_A_PART)?;
+            ip_in(ip, prefix).map_err(|_| GiveUp)
+        };
         match prefixes {
             Value::Text(prefix) => under(&prefix),
             Value::List(prefixes) => {
@@ -338,15 +359,6 @@ impl<'a> Running<'a, '_> {
                 Ok(false)
             }
             _ => Err(GiveUp),
-        }
-    }
-
-    /// What was made is no larger than the interpreter would let it be.
-    fn limited(&self, value: Value<'a>) -> Result<Value<'a>, GiveUp> {
-        match &value {
-            Value::Text(text) if text.len() > self.input.max_string => Err(GiveUp),
-            Value::List(_) | Value::Map(_) => self.small(value),
-            _ => Ok(value),
         }
     }
 }
