@@ -3,8 +3,8 @@
 //!
 //! Two lanes do not wait for each other. Summaries and flow records may be shed: flow records when half
 //! of the room is taken, then the oldest of everything, whose loss the numbers of summaries tell.
-//! Alerts and scripts' posts are never shed: when there is no room for them on disk, and the bus does not
-//! take them either, what comes waits.
+//! Scripts' posts are shed when half of the room for alerts is taken. Alerts are never shed: when there is
+//! no room for them on disk, and the bus does not take them either, what comes waits.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -315,6 +315,11 @@ impl Lane {
         if self.sheds && message.kind == Kind::Flows && self.spool.bytes() * 2 > self.spool.max_bytes() {
             (self.count)("flow_batches_shed", 1);
             return Lost::Flows;
+        }
+        if message.kind == Kind::Post && self.spool.bytes() * 2 > self.spool.max_bytes() {
+            // The other half is for alerts.
+            (self.count)("posts_shed", 1);
+            return Lost::Nothing;
         }
         let mut said = false;
         loop {
