@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What scripts that mean harm cost capture: hostile.py [ROUNDS] [PROFILE]
 
-The same trace is read with the built-in scripts alone and with a dozen hostile flow scripts beside them,
+The same trace is read with the built-in scripts alone and with hostile flow scripts beside them,
 by turns, on one core; the medians of the CPU time are compared.
 """
 
@@ -27,6 +27,11 @@ SCRIPTS = {
     "recursion": "dig(1);",
     "effects": 'loop { log_debug("x"); }',
     "errors": 'throw "no";',
+    # These are programs, and do not fail.
+    "counting": "let n = 0; for i in 0..400 { n += i; }",
+    "large_texts": 'let s = "x"; for i in 0..11 { s += s; } for i in 0..10 { let t = s.to_upper(); }',
+    "log_lines": 'for i in 0..900 { log_debug("x"); }',
+    "alert_types": "for i in 0..900 { store_alert(#{ type: `t${i}` }); }",
 }
 
 

@@ -11,24 +11,24 @@ use shared::script::engine::{Run, ScriptEngine};
 use shared::script::observer::Observer;
 use shared::script::quarantine::Quarantine;
 use shared::script::registry::{Registry, ScriptInfo, ScriptSetup};
-use shared::script::{Effect, FlowHook, HookName, ScriptCounts, ScriptError, ScriptLimits, ScriptMeta};
+use shared::script::{
+    CallResult, Effect, FlowHook, HookName, ScriptCounts, ScriptError, ScriptLimits, ScriptMeta,
+};
 
 use crate::flow::{Flow, Names};
 
 mod budget;
+mod effects;
 mod filter;
 mod reload;
 mod suspects;
 
 use budget::Budget;
 use filter::Filters;
-use suspects::Suspects;
+use suspects::{Purse, Suspects};
 
 /// Of so many calls of a script one is timed.
 const SAMPLED: u64 = 64;
-
-/// What making an error and telling it costs, in operations.
-const OPERATIONS_OF_ERROR: u64 = 50;
 
 /// Calls made and failed since the last time.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -52,10 +52,16 @@ struct Hooked {
     run: Option<Run>,
     quarantine: Quarantine,
     counts: ScriptCounts,
-    /// What its calls may cost.
-    budget: Budget,
+    /// What its calls may cost, whatever the others take.
+    own: Budget,
+    /// What it may ask for.
+    effects: Budget,
+    /// Its last call cost much.
+    dear: bool,
     /// It failed or cost too much and is not trusted until then.
     suspect_until: Option<Timestamp>,
+    /// Events, by hook, that there had been when they began to pass it by.
+    left_out_at: Option<[u64; FlowHook::ALL.len()]>,
     /// What went wrong last.
     last_error: Option<String>,
     interval_s: u32,
@@ -78,9 +84,9 @@ pub struct HookRunner {
     /// What the scripts of each hook accept, but for the suspects.
     filters: [Filters; FlowHook::ALL.len()],
     /// Those that did wrong of late.
-    suspects: [Suspects; FlowHook::ALL.len()],
-    /// Second at which the suspects were looked at last.
-    looked_at: i64,
+    suspects: Suspects,
+    /// Who is suspected has changed.
+    to_sort: bool,
     /// Places of the scripts of each hook, in order of their calls.
     called: [Vec<usize>; FlowHook::ALL.len()],
     /// Interval of scripts that name none.
@@ -89,8 +95,8 @@ pub struct HookRunner {
     /// Intervals of the scripts with `periodicUpdate`.
     intervals: Vec<u32>,
     limits: ScriptLimits,
-    /// What calls after a failed one may cost, of all scripts together.
-    failing: Budget,
+    /// What they may cost together.
+    purse: Purse,
     /// Calls by hook, and those told by [`take_counts`](Self::take_counts).
     calls: [u64; FlowHook::ALL.len()],
     calls_told: [u64; FlowHook::ALL.len()],
@@ -129,14 +135,14 @@ impl HookRunner {
             registry,
             states: Vec::new(),
             filters: FlowHook::ALL.map(|_| Filters::new(Vec::new())),
-            suspects: Default::default(),
-            looked_at: i64::MIN,
+            suspects: Suspects::default(),
+            to_sort: false,
             called: Default::default(),
             default_periodic_s: periodic_s,
             periodic_s,
             intervals: Vec::new(),
             limits: setup.limits.clone(),
-            failing: Budget::of_failing(),
+            purse: Purse::new(&setup.limits),
             calls: [0; FlowHook::ALL.len()],
             calls_told: [0; FlowHook::ALL.len()],
             quarantined: Vec::new(),
@@ -162,8 +168,11 @@ impl HookRunner {
         {
             return false;
         }
-        self.filters[hook as usize].accept(flow, names, news(hook, flow.status, old))
-            || (!self.suspects[hook as usize].is_empty() && self.suspect_wants(hook, flow, names, old, now))
+        let news = news(hook, flow.status, old);
+        if !self.suspects.is_empty() {
+            self.note_event(hook, now);
+        }
+        self.filters[hook as usize].accept(flow, names, news) || self.suspects.want(hook, flow, names, news)
     }
 
     /// Tells `observer` of every call.
@@ -194,8 +203,8 @@ impl HookRunner {
     /// Loaded scripts for the API, with what the flow scripts have done.
     pub fn infos(&self) -> Vec<ScriptInfo> {
         let mut infos = self.registry.infos();
-        for (info, state) in infos.iter_mut().zip(&self.states) {
-            info.counts = Some(state.counts);
+        for (place, (info, state)) in infos.iter_mut().zip(&self.states).enumerate() {
+            info.counts = Some(self.counts(place));
             info.last_error.clone_from(&state.last_error);
         }
         infos
@@ -217,10 +226,15 @@ impl HookRunner {
     }
 
     /// What each script that was called has done.
-    pub fn script_counts(&self) -> impl Iterator<Item = (&str, &ScriptCounts)> {
-        let scripts = self.registry.scripts().iter().zip(&self.states);
-        let called = scripts.filter(|(_, state)| state.counts != ScriptCounts::default());
-        called.map(|(entry, state)| (entry.script.meta().key.as_str(), &state.counts))
+    pub fn script_counts(&self) -> impl Iterator<Item = (&str, ScriptCounts)> {
+        let scripts = self.registry.scripts().iter().enumerate();
+        let counted = scripts.map(|(place, entry)| (entry.script.meta().key.as_str(), self.counts(place)));
+        counted.filter(|(_, counts)| *counts != ScriptCounts::default())
+    }
+
+    fn counts(&self, place: usize) -> ScriptCounts {
+        let counts = self.states.get(place).map(|state| state.counts).unwrap_or_default();
+        ScriptCounts { skips: counts.skips + self.passed_by(place), ..counts }
     }
 
     /// Calls `hook` of every script that wants `flow`; `tick` is the flow's age in base intervals.
@@ -233,79 +247,88 @@ impl HookRunner {
         now: Timestamp,
     ) -> Vec<Asked> {
         let mut asked = Vec::new();
-        let news = news(hook, flow.status, old_status);
-        let mut newly_suspect = false;
-        for place in self.called[hook as usize].iter().copied() {
-            let (entry, state) = (&self.registry.scripts()[place], &mut self.states[place]);
-            let name = HookName::Flow(hook);
-            if !entry.accepts_flow(flow, news) || (state.run.is_none() && state.quarantine.is_clean()) {
-                continue;
+        let event = Event { hook, flow, old_status, tick, now };
+        for number in 0..self.called[hook as usize].len() {
+            let Some(place) = self.called[hook as usize].get(number).copied() else { break };
+            if !self.suspects.leave_out(place) && self.is_for(place, &event) && self.admits(place, now) {
+                self.call_one(place, &event, &mut asked);
             }
-            if hook == FlowHook::PeriodicUpdate && !due(tick, self.periodic_s, state.interval_s) {
-                continue;
-            }
-            if !state.may_run(&mut self.failing, now) {
-                state.counts.skips += 1;
-                newly_suspect |= state.suspect(now);
-                continue;
-            }
-            if state.run.is_none() {
-                // Its time is over: it begins anew.
-                let started = self.engine.start(&entry.script, now);
-                asked
-                    .extend(started.result.effects.into_iter().map(|effect| Asked { script: place, effect }));
-                state.run = started.run;
-                if let Some(error) = started.result.error {
-                    state.counts.errors += 1;
-                    state.last_error = Some(error.to_string());
-                    self.failing.spend(started.result.cost + OPERATIONS_OF_ERROR);
-                    state.quarantine.failed(self.limits.quarantine_after, now);
-                    state.counts.quarantined += 1;
-                    self.quarantined.push(entry.script.meta().key.clone());
-                } else if state.run.is_none() {
-                    // Its `setup` does not want it to run.
-                    state.quarantine.succeeded();
-                }
-            }
-            let Some(run) = &mut state.run else { continue };
-            // Reading the clock costs as much as a lowered call does.
-            let watch = state.counts.calls.is_multiple_of(SAMPLED).then(Stopwatch::start);
-            let Some(config) = entry.config_for(name, || flow.target(), &self.pools) else { continue };
-            let result = run.flow(&self.engine, hook, flow, old_status, now, config);
-            if let Some(watch) = watch {
-                let took = u64::try_from(watch.elapsed().as_nanos()).unwrap_or(u64::MAX);
-                state.counts.micros = state.counts.micros.saturating_add(took.saturating_mul(SAMPLED) / 1000);
-            }
-            state.counts.calls += 1;
-            self.calls[hook as usize] += 1;
-            asked.extend(result.effects.into_iter().map(|effect| Asked { script: place, effect }));
-            state.budget.spend(result.cost);
-            let Some(error) = result.error else {
-                if !state.quarantine.is_clean() {
-                    state.quarantine.succeeded();
-                }
-                continue;
-            };
+        }
+        self.sort_out();
+        asked
+    }
+
+    /// True for what the script's attributes and its interval take.
+    fn is_for(&self, place: usize, event: &Event<'_>) -> bool {
+        let (entry, state) = (&self.registry.scripts()[place], &self.states[place]);
+        let Event { hook, flow, old_status, tick, .. } = *event;
+        entry.accepts_flow(flow, news(hook, flow.status, old_status))
+            && (state.run.is_some() || !state.quarantine.is_clean())
+            && (hook != FlowHook::PeriodicUpdate || due(tick, self.periodic_s, state.interval_s))
+    }
+
+    fn call_one(&mut self, place: usize, event: &Event<'_>, asked: &mut Vec<Asked>) {
+        let Event { hook, flow, old_status, now, .. } = *event;
+        if self.states[place].run.is_none() {
+            self.begin_again(place, now, asked);
+        }
+        let (entry, state) = (&self.registry.scripts()[place], &mut self.states[place]);
+        let Some(run) = &mut state.run else { return };
+        // Reading the clock costs as much as a lowered call does.
+        let watch = state.counts.calls.is_multiple_of(SAMPLED).then(Stopwatch::start);
+        let name = HookName::Flow(hook);
+        let Some(config) = entry.config_for(name, || flow.target(), &self.pools) else { return };
+        let result = run.flow(&self.engine, hook, flow, old_status, now, config);
+        if let Some(watch) = watch {
+            let took = u64::try_from(watch.elapsed().as_nanos()).unwrap_or(u64::MAX);
+            state.counts.micros = state.counts.micros.saturating_add(took.saturating_mul(SAMPLED) / 1000);
+        }
+        state.counts.calls += 1;
+        self.calls[hook as usize] += 1;
+        if result.error.is_none() && !state.quarantine.is_clean() {
+            state.quarantine.succeeded();
+        }
+        self.judge(place, result, now, asked);
+    }
+
+    /// Its time is over: the script begins anew.
+    fn begin_again(&mut self, place: usize, now: Timestamp, asked: &mut Vec<Asked>) {
+        let started = self.engine.start(&self.registry.scripts()[place].script, now);
+        let state = &mut self.states[place];
+        state.run = started.run;
+        if state.run.is_none() && started.result.error.is_none() {
+            // Its `setup` does not want it to run.
+            state.quarantine.succeeded();
+        }
+        self.judge(place, started.result, now, asked);
+    }
+
+    /// Takes what a call asked for, and what it cost and how it failed into account.
+    fn judge(&mut self, place: usize, mut result: CallResult, now: Timestamp, asked: &mut Vec<Asked>) {
+        let (entry, state) = (&self.registry.scripts()[place], &mut self.states[place]);
+        let key = &entry.script.meta().key;
+        let effects = result.effects.len();
+        let most = self.limits.max_effects_per_second;
+        if let Some(refused) = effects::ration(&mut state.effects, &mut result.effects, now) {
+            state.counts.errors += 1;
+            state.last_error =
+                Some(format!("script {key}: more effects than the limit of {most} a second: {refused} lost"));
+        }
+        asked.extend(result.effects.into_iter().map(|effect| Asked { script: place, effect }));
+        let suspicious = state.charge(&mut self.purse, result.cost, effects, result.error.is_some());
+        if let Some(error) = result.error {
             if state.quarantine.is_clean() {
                 tracing::warn!(script = %error.script, line = error.line, cause = %error.cause, "flow hook failed");
             }
-            state.counts.errors += 1;
-            // Making an error costs as much as some operations do.
-            self.failing.spend(result.cost + OPERATIONS_OF_ERROR);
-            newly_suspect |= state.suspect(now);
             state.last_error = Some(error.to_string());
-            let key = &entry.script.meta().key;
-            if state.quarantine.failed(self.limits.quarantine_after, now) {
+            if state.failed(result.cost, self.limits.quarantine_after, now) {
                 tracing::error!(script = %key, "script failed too often and is left alone for a while");
-                state.run = None;
-                state.counts.quarantined += 1;
                 self.quarantined.push(key.clone());
             }
         }
-        if newly_suspect {
-            self.sort_out();
+        if suspicious {
+            self.suspect(place, now);
         }
-        asked
     }
 
     /// Calls every script's `teardown`.
@@ -318,6 +341,15 @@ impl HookRunner {
         }
         asked
     }
+}
+
+/// What a hook is called for.
+struct Event<'a> {
+    hook: FlowHook,
+    flow: &'a FlowRecord,
+    old_status: StatusBits,
+    tick: u64,
+    now: Timestamp,
 }
 
 /// The status bits for which a script may be called: those that are set, or for `statusChanged` those

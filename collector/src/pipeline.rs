@@ -180,7 +180,7 @@ impl Pipeline {
         report.hooks = self.parts.hooks.total_calls();
         for (script, counts) in self.parts.hooks.script_counts() {
             report.error(&format!("script.{script}"), counts.errors);
-            report.scripts.insert(script.to_owned(), *counts);
+            report.scripts.insert(script.to_owned(), counts);
         }
         let decoder = self.parts.decoder.stats();
         report.error("fragments_orphaned", decoder.fragments_orphaned);

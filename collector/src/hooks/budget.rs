@@ -3,66 +3,63 @@
 
 use shared::model::Timestamp;
 
-/// Operations that all scripts together may spend on calls after a failed one: so many a second of event
-/// time, some hundredths of a percent of a core, and more where flows are many. A script that always fails
-/// costs no more until it is quarantined.
-const FAILING_PER_SECOND: i64 = 500;
-
-/// One operation more for so many events of flows: next to what the events themselves cost, nothing.
-const EVENTS_AN_OPERATION: u32 = 4;
-
-/// What failing scripts have at first, and may save up.
-const FAILING_AT_MOST: i64 = 20_000;
-
 /// An allowance that grows with time. It may be overdrawn by one call, and is then made up for.
 #[derive(Clone, Copy, Debug)]
 pub struct Budget {
     per_second: i64,
     at_most: i64,
     left: i64,
-    /// Second up to which it has grown.
-    second: i64,
-    /// Events since it grew by one.
-    events: u32,
+    /// Second up to which it has grown; it does not before it is looked at for the first time.
+    second: Option<i64>,
 }
 
 impl Budget {
-    /// So many operations a second, a second's worth at first.
+    /// So much a second, a second's worth at first.
     pub fn new(per_second: u64) -> Self {
-        let per_second = i64::try_from(per_second).unwrap_or(i64::MAX);
-        Self { per_second, at_most: per_second, left: per_second, second: i64::MIN, events: 0 }
+        Self::saving(per_second, per_second)
     }
 
-    /// What failing scripts have together.
-    pub fn of_failing() -> Self {
-        let (per_second, at_most) = (FAILING_PER_SECOND, FAILING_AT_MOST);
-        Self { per_second, at_most, left: at_most, second: i64::MIN, events: 0 }
+    /// So much a second; at first, and saved up later, `at_most`.
+    pub fn saving(per_second: u64, at_most: u64) -> Self {
+        let limit = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+        let (per_second, at_most) = (limit(per_second), limit(at_most));
+        Self { per_second, at_most, left: at_most, second: None }
     }
 
-    /// Something happened to a flow.
-    pub fn event(&mut self) {
-        self.events += 1;
-        if self.events == EVENTS_AN_OPERATION {
-            self.events = 0;
-            self.left = self.left.saturating_add(1).min(self.at_most);
-        }
+    /// It grows by so much, whatever the time.
+    pub fn grow(&mut self, by: u64) {
+        let by = i64::try_from(by).unwrap_or(i64::MAX);
+        self.left = self.left.saturating_add(by).min(self.at_most);
     }
 
     /// Whether there is something left at this time.
     pub fn allows(&mut self, now: Timestamp) -> bool {
-        let second = now.secs();
-        if second > self.second {
-            let passed = second.saturating_sub(self.second);
-            let grown = self.left.saturating_add(passed.saturating_mul(self.per_second));
-            self.left = grown.min(self.at_most);
-            self.second = second;
-        }
-        self.left > 0
+        self.left(now) > 0
     }
 
-    /// A call took so many operations.
-    pub fn spend(&mut self, operations: u64) {
-        self.left = self.left.saturating_sub(i64::try_from(operations).unwrap_or(i64::MAX));
+    /// What is left at this time.
+    pub fn left(&mut self, now: Timestamp) -> i64 {
+        let second = now.secs();
+        let since = *self.second.get_or_insert(second);
+        if second > since {
+            let passed = second.saturating_sub(since);
+            let grown = self.left.saturating_add(passed.saturating_mul(self.per_second));
+            self.left = grown.min(self.at_most);
+            self.second = Some(second);
+        }
+        self.left
+    }
+
+    /// So much was used.
+    pub fn spend(&mut self, used: u64) {
+        self.left = self.left.saturating_sub(i64::try_from(used).unwrap_or(i64::MAX));
+    }
+
+    /// The same, but not more than is left; gives what is beyond it.
+    pub fn spend_what_is_left(&mut self, used: u64) -> u64 {
+        let own = used.min(u64::try_from(self.left).unwrap_or(0));
+        self.spend(own);
+        used - own
     }
 }
 
@@ -82,5 +79,23 @@ mod tests {
         assert!(budget.allows(at(5000)));
         budget.spend(100);
         assert!(!budget.allows(at(4000)) && !budget.allows(at(5000)) && budget.allows(at(5001)));
+    }
+
+    #[test]
+    fn what_is_saved_up_is_spent_and_no_more() {
+        let at = Timestamp::from_secs;
+        let mut budget = Budget::saving(10, 25);
+        assert_eq!((budget.left(at(1)), budget.spend_what_is_left(40)), (25, 15));
+        assert_eq!((budget.left(at(2)), budget.left(at(9))), (10, 25));
+        let mut unseen = Budget::saving(10, 25);
+        unseen.spend(50);
+        assert_eq!(
+            (unseen.left(at(100)), unseen.left(at(101))),
+            (-25, -15),
+            "what came before is not made up for"
+        );
+        budget.spend(30);
+        budget.grow(7);
+        assert_eq!((budget.left(at(9)), budget.spend_what_is_left(5)), (2, 3));
     }
 }

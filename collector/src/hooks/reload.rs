@@ -6,8 +6,7 @@ use shared::script::registry::{Entry, Registry, ScriptSetup};
 use shared::script::{Effect, FlowHook, HookName, ScriptCounts, ScriptError, ScriptKind};
 use std::sync::Arc;
 
-use super::budget::Budget;
-use super::{Asked, HookRunner, Hooked};
+use super::{Asked, HookRunner, Hooked, effects};
 
 impl HookRunner {
     /// Loads other scripts in place of those that there are. What has not changed keeps its state; what
@@ -18,6 +17,7 @@ impl HookRunner {
         setup: &ScriptSetup,
         now: Timestamp,
     ) -> (Vec<(String, Effect)>, Vec<ScriptError>, Vec<Asked>) {
+        self.take_all_up();
         self.engine.set_lists(setup.lists.clone());
         self.pools = Arc::clone(&setup.pools);
         self.exclusions = setup.exclusions.clone();
@@ -59,8 +59,11 @@ impl HookRunner {
                 run,
                 quarantine,
                 counts: ScriptCounts::default(),
-                budget: Budget::new(self.limits.operations_per_second),
+                own: Hooked::own_share(self.limits.operations_per_second),
+                effects: effects::allowance(&self.limits, entry.script.origin()),
+                dear: false,
                 suspect_until: None,
+                left_out_at: None,
                 last_error,
                 interval_s,
             });
@@ -85,7 +88,7 @@ impl HookRunner {
         self.intervals.dedup();
         let intervals = self.intervals.iter().copied();
         self.periodic_s = intervals.reduce(common_divisor).unwrap_or(self.default_periodic_s);
-        self.sort_out();
+        self.read_filters();
         (last_words, errors, asked)
     }
 }

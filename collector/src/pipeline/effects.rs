@@ -16,6 +16,9 @@ use crate::hooks::Asked;
 /// Rounds of `statusChanged` for changes that hooks themselves make.
 const STATUS_ROUNDS: usize = 4;
 
+/// Types of alerts that one flow has at most: what is remembered of them is not counted for any script.
+const ALERTS_OF_FLOW: usize = 32;
+
 impl Pipeline {
     /// Runs the hooks of what has happened, in order, at event time `now` or when it happened.
     pub(super) fn handle_events(&mut self, now: Timestamp, trace: &mut TraceSource<'_>, out: &mut Vec<Item>) {
@@ -198,6 +201,11 @@ impl Pipeline {
                     let once = flow_alert::once_key(meta, &request);
                     let extra = flow.extra.get_or_insert_default();
                     if extra.alerts.contains(&once) {
+                        continue;
+                    }
+                    if extra.alerts.len() >= ALERTS_OF_FLOW {
+                        let key = &meta.key;
+                        self.report.error(&format!("script.{key}.too_many_alerts"), 1);
                         continue;
                     }
                     extra.alerts.push(once);

@@ -236,6 +236,28 @@ fn a_flow_tells_what_kind_of_addresses_it_has_and_its_top_score() {
     assert_eq!(alerts, [("b".to_owned(), true), ("b,a".to_owned(), false)]);
 }
 
+#[test]
+fn a_flow_has_so_many_types_of_alerts_at_most() {
+    let text = "#{ hooks: #{ flowEnd: |now, config| for i in 0..900 { store_alert(#{ type: `t${i}` }); } } }";
+    let mut wire = Wire::new(text);
+    wire.datagram(0, 51_000, b"x");
+    wire.datagram(0, 51_001, b"x");
+    wire.finish(FlowEnd::EndOfFile);
+    let types: Vec<&str> = wire
+        .items
+        .iter()
+        .filter_map(|item| match item {
+            Item::Alert(alert) => Some(alert.alert_type.as_str()),
+            _ => None,
+        })
+        .collect();
+    let first: Vec<String> = (0..32).map(|n| format!("t{n}")).collect();
+    assert_eq!(types, [&first[..]].concat(), "the second flow comes too early after that");
+    let report = wire.pipeline.report();
+    assert_eq!(report.errors["script.test.too_many_alerts"], 900 - 32);
+    assert_eq!(report.scripts["test"].skips, 1);
+}
+
 /// The events of flows, by hook, each with its data.
 fn flow_events(wire: &Wire) -> Vec<(String, serde_json::Value)> {
     let told = wire.items.iter().filter_map(|item| match item {
