@@ -5,7 +5,7 @@
 //! Every delivery that the gate has seen is told by itself, told with another, or put off; none is lost
 //! when the process ends at any point, because what was put off is still owed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use shared::model::alert::derive_id;
@@ -296,6 +296,18 @@ impl Gate {
     fn note(&mut self, key: String, told: Told, plan: &mut Plan) {
         plan.notes.push((key.clone(), Some(serde_json::to_string(&told).unwrap_or_default())));
         self.told.insert(key, told);
+    }
+
+    /// The messages of these events were refused for good: nobody was told, so nothing is a duplicate of them.
+    /// Gives what is to be noted.
+    pub fn refused(&mut self, events: &BTreeSet<&str>) -> Vec<(String, Option<String>)> {
+        let of_them = |told: &Told| told.at.is_some() && events.contains(told.event.as_str());
+        let gone = self.told.iter().filter(|(_, told)| of_them(told)).map(|(key, _)| key.clone());
+        let gone: Vec<String> = gone.collect();
+        for key in &gone {
+            self.told.remove(key);
+        }
+        gone.into_iter().map(|key| (key, None)).collect()
     }
 
     /// Forgets what holds nothing back any more, when there is much to remember.

@@ -382,6 +382,7 @@ impl RecipientState {
         if told_outside {
             failpoint::hit(failpoint::AFTER_ANSWER);
         }
+        self.note_refused().await?;
         counted("settle", self.args.ledger.settle(self.unsettled.clone(), now).await)?;
         if told_outside {
             failpoint::hit(failpoint::AFTER_RECORD);

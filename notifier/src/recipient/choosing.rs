@@ -1,5 +1,6 @@
 //! Which of the deliveries that were claimed are tried now.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use shared::model::Timestamp;
@@ -42,6 +43,23 @@ impl RecipientState {
             self.settle().await?;
         }
         Ok(tried)
+    }
+
+    /// What was refused for good holds nothing back as a duplicate.
+    pub(super) async fn note_refused(&mut self) -> Result<(), StoreError> {
+        let refused = |outcome: &Outcome| matches!(outcome, Outcome::Dead { .. } | Outcome::Diverted { .. });
+        let events: BTreeSet<&str> = self
+            .unsettled
+            .iter()
+            .filter(|(_, outcome)| refused(outcome))
+            .map(|(delivery, _)| delivery.event_id.as_str())
+            .collect();
+        let Some(gate) = self.gate.as_mut().filter(|_| !events.is_empty()) else { return Ok(()) };
+        let notes = gate.refused(&events);
+        match notes.is_empty() {
+            true => Ok(()),
+            false => self.args.ledger.note(&self.scope(), notes).await,
+        }
     }
 
     /// Makes messages of what is due, `most` at most, of which `oldest` by age. What is put off, or wanted

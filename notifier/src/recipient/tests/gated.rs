@@ -187,6 +187,34 @@ async fn duplicates_are_held_back_over_a_restart_and_then_told_as_one() {
 }
 
 #[tokio::test]
+async fn a_duplicate_of_what_was_refused_is_told_at_once() {
+    let refuses = Arc::new(AtomicBool::new(true));
+    let first = Arc::clone(&refuses);
+    let setup = Setup::gated("duplicate_window_s = 300", move |_| match first.load(Ordering::SeqCst) {
+        true => Err(DeliveryError::permanent("no such room")),
+        false => Ok(()),
+    });
+    let config = config("");
+    let happened = |id: &str| Alert { action: AlertAction::Store, ..alert(id) };
+    let (actor, handle) = setup.start().await;
+    setup.tell(&config, &[happened("a")]).await;
+    setup.until_of_r("the refusal", |stats| stats.dead == 1).await;
+    // Nor does a restart know of it.
+    actor.stop(None);
+    handle.await.unwrap();
+    refuses.store(false, Ordering::SeqCst);
+    let _lane = setup.start().await;
+    setup.clock.advance(Duration::from_secs(10));
+    setup.tell(&config, &[happened("b")]).await;
+    setup.until_of_r("the duplicate", |stats| stats.delivered == 1).await;
+    assert_eq!(setup.seen().last().unwrap(), &["b/store/r"]);
+    // What was told holds the next one back.
+    setup.tell(&config, &[happened("c")]).await;
+    setup.settle_a_while().await;
+    assert_eq!(setup.stats_of("r").await.delivered, 1);
+}
+
+#[tokio::test]
 async fn a_repetition_goes_on_until_the_end_and_no_longer() {
     let setup = Setup::gated("", |_| Ok(()));
     let config = config("repeat_s = 600");
