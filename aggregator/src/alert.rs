@@ -20,6 +20,7 @@ mod held;
 mod key;
 mod saved;
 mod subject;
+mod triggered;
 
 pub use build::alert_type;
 use build::{build, shows};
@@ -29,6 +30,7 @@ use held::Held;
 pub use held::Limits;
 use key::{AsKey, Key, KeyRef};
 pub use subject::{Place, Subject};
+pub use triggered::Triggered;
 
 /// Alerts that are watched for flapping, and such that wait for more runs, of one partition at most.
 const MAX_WATCHED: usize = 100_000;
@@ -297,14 +299,14 @@ impl AlertState {
     }
 
     /// A run over elements of `entity` on an interface has ended. What the `scripts` that completed
-    /// it could have triggered, and is not among the `triggered` (script, element, type), is released.
+    /// it could have triggered, and is not among the `triggered`, is released.
     pub fn end_run(
         &mut self,
         place: Place<'_>,
         entity: Entity,
         granularity: Granularity,
         scripts: &BTreeSet<String>,
-        triggered: &BTreeSet<(String, String, String)>,
+        triggered: &Triggered,
         now: Timestamp,
     ) -> Vec<Transition> {
         let unconfirmed = |key: &Key| {
@@ -312,7 +314,7 @@ impl AlertState {
                 && key.entity == entity
                 && key.granularity == granularity
                 && scripts.contains(&key.script)
-                && !triggered.contains(&(key.script.clone(), key.value.clone(), key.alert_type.clone()))
+                && !triggered.contains(&key.script, &key.value, &key.alert_type)
         };
         self.pending.retain(|key, _| !unconfirmed(key));
         let quiet = self.engaged.keys().filter(|key| unconfirmed(key) && !self.is_kept(key));

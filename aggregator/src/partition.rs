@@ -27,10 +27,12 @@ mod log_lines;
 mod monitored;
 mod on_demand;
 mod output;
+mod running;
 pub(crate) mod saved;
 mod series;
 mod stale;
 mod step;
+mod walk;
 
 pub use monitored::{ACTIVE_MONITORING, Station};
 pub use on_demand::{CallRow, RunAnswer, RunRequest};

@@ -48,9 +48,9 @@ fn damped(state: &mut AlertState, now: i64, damping: &Damping) -> Option<Transit
 
 fn end_run(state: &mut AlertState, triggered: &[&str], now: i64) -> Vec<Transition> {
     let scripts = BTreeSet::from(["check".to_owned()]);
-    let key = |host: &&str| ("check".to_owned(), (*host).to_owned(), "check".to_owned());
-    let triggered = triggered.iter().map(key).collect();
-    state.end_run(HERE, Entity::Host, G, &scripts, &triggered, at(now))
+    let mut confirmed = Triggered::default();
+    triggered.iter().for_each(|host| confirmed.note("check", host, "check"));
+    state.end_run(HERE, Entity::Host, G, &scripts, &confirmed, at(now))
 }
 
 fn engaged_id(transition: Option<Transition>) -> String {
@@ -161,7 +161,7 @@ fn engaged_alerts_survive_a_restart_and_keep_their_id() {
 fn a_run_releases_only_what_it_could_have_triggered() {
     let mut state = AlertState::new(5, Vec::new());
     trigger(&mut state, "a", 1.0, 60);
-    let none = BTreeSet::new();
+    let none = Triggered::default();
     let scripts = BTreeSet::from(["check".to_owned()]);
     let other = BTreeSet::from(["other".to_owned()]);
     let elsewhere = [Place { ifid: 2, ..HERE }, Place { site: "another", ..HERE }];

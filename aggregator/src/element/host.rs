@@ -7,7 +7,7 @@ use shared::geo::GeoCache;
 use shared::model::l7_info::Text;
 use shared::model::packed::Packed;
 use shared::model::pool::Mac;
-use shared::model::{AppCategory, GeoPlace, HostCounters, HostKey, HostPools, Timestamp};
+use shared::model::{AppCategory, GeoPlace, Granularity, HostCounters, HostKey, HostPools, Timestamp};
 use shared::script::element::InfoValue;
 
 use super::Tally;
@@ -43,6 +43,15 @@ pub struct Host {
     pub last_counted: Timestamp,
     /// Idle, and told so.
     pub idle: bool,
+}
+
+impl Host {
+    /// True when a run of this period, of a window that began at `since`, calls it: an active one; for hour and
+    /// day also one that was seen since the window began.
+    pub fn is_called(&self, granularity: Granularity, since: Timestamp) -> bool {
+        let long = matches!(granularity, Granularity::Hour | Granularity::Day);
+        !self.idle || (long && self.last_seen >= since)
+    }
 }
 
 /// What was learned of a host.

@@ -1,6 +1,7 @@
 //! The hosts of one interface.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 
 use shared::model::l7_info::Text;
 use shared::model::packed::Packed;
@@ -21,6 +22,31 @@ pub struct HostLimits {
     pub remote_idle_s: u32,
     /// Hosts kept at most.
     pub max_hosts: usize,
+}
+
+/// The last of some hosts.
+struct Last {
+    key: Option<HostKey>,
+    room: usize,
+}
+
+impl Last {
+    fn new(most: usize) -> Self {
+        Self { key: None, room: most }
+    }
+
+    fn is(&mut self, key: HostKey) {
+        (self.key, self.room) = (Some(key), self.room.saturating_sub(1));
+    }
+
+    /// It, when there were as many as might be.
+    fn full(self) -> Option<HostKey> {
+        self.key.filter(|_| self.room == 0)
+    }
+}
+
+fn behind(after: Option<HostKey>) -> (Bound<HostKey>, Bound<HostKey>) {
+    (after.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded)
 }
 
 /// The hosts of one interface, in order of address and VLAN.
@@ -112,36 +138,59 @@ impl Hosts {
     /// A host is idle when it has sent and received nothing for its idle time, and every minute run
     /// has seen what was counted of it since: a connection that nobody answers is counted when it is
     /// given up, long after its last packet.
-    pub fn mark_idle(&mut self, now: Timestamp) -> Vec<HostKey> {
-        let mut idle = Vec::new();
-        for (key, host) in &mut self.hosts {
+    ///
+    /// At most `most` hosts behind one are gone through, and `each` is told of each and whether it has just
+    /// become idle; gives the last of them, unless there are no more.
+    pub fn mark_idle_after(
+        &mut self,
+        after: Option<HostKey>,
+        most: usize,
+        now: Timestamp,
+        mut each: impl FnMut(HostKey, &Host, bool),
+    ) -> Option<HostKey> {
+        let mut last = Last::new(most);
+        for (key, host) in self.hosts.range_mut(behind(after)).take(most) {
             let limit = if host.local { self.limits.local_idle_s } else { self.limits.remote_idle_s };
             let silent = host.last_seen.plus_secs(limit.into()) <= now;
-            if !host.idle && silent && host.last_counted.plus_secs(60) <= now {
-                host.idle = true;
-                idle.push(*key);
-            }
+            let is_new = !host.idle && silent && host.last_counted.plus_secs(60) <= now;
+            host.idle |= is_new;
+            each(*key, host, is_new);
+            last.is(*key);
         }
-        idle
+        last.full()
     }
 
     /// Hosts that a run of this period calls: the active ones; for hour and day also those seen
     /// `since` the window began.
     pub fn of_run(&self, granularity: Granularity, since: Timestamp) -> Vec<HostKey> {
-        let long = matches!(granularity, Granularity::Hour | Granularity::Day);
-        let called = |(_, host): &(&HostKey, &Host)| !host.idle || (long && host.last_seen >= since);
+        let called = |(_, host): &(&HostKey, &Host)| host.is_called(granularity, since);
         self.iter().filter(called).map(|(key, _)| *key).collect()
     }
 
-    /// Notes that a run of this period took place, which did not reach the hosts `missed`, in order.
-    pub fn ran(&mut self, granularity: Granularity, missed: &[HostKey]) {
-        for (key, host) in &mut self.hosts {
+    /// Notes that a run of this period took place, which did not reach the hosts `missed`, in order. At most
+    /// `most` hosts behind one are gone through; gives the last of them, unless there are no more.
+    pub fn ran(
+        &mut self,
+        granularity: Granularity,
+        missed: &[HostKey],
+        after: Option<HostKey>,
+        most: usize,
+    ) -> Option<HostKey> {
+        let mut last = Last::new(most);
+        for (key, host) in self.hosts.range_mut(behind(after)).take(most) {
             let reached = missed.binary_search(key).is_err();
             host.tally.ran(granularity, reached);
             if granularity == Granularity::Hour && reached {
                 host.contacts = None;
             }
+            last.is(*key);
         }
+        last.full()
+    }
+
+    /// At most `most` hosts behind one.
+    pub fn behind(&self, after: Option<HostKey>, most: usize) -> impl Iterator<Item = (&HostKey, &Host)> {
+        self.hosts.range(behind(after)).take(most).map(|(key, host)| (key, &**host))
     }
 
     /// Notes that a sample of the series was taken outside a minute run.
@@ -216,6 +265,22 @@ mod tests {
     use shared::script::element::InfoValue;
 
     use super::*;
+
+    impl Hosts {
+        fn mark_idle(&mut self, now: Timestamp) -> Vec<HostKey> {
+            let (mut idle, mut after) = (Vec::new(), None);
+            loop {
+                after = self.mark_idle_after(after, 3, now, |key, _, is_new| {
+                    if is_new {
+                        idle.push(key);
+                    }
+                });
+                if after.is_none() {
+                    return idle;
+                }
+            }
+        }
+    }
 
     fn delta(ip: &str, at: i64, local: bool) -> HostDelta {
         HostDelta {

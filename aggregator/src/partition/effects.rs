@@ -1,7 +1,9 @@
 //! What scripts ask for in a run is carried out on the partition's state.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
+use shared::clock::Stopwatch;
 use shared::model::{Category, Entity, Severity};
 use shared::script::{AlertRequest, Effect, LogLevel, ScriptMeta};
 use shared::wire::proto::HttpPost;
@@ -12,44 +14,81 @@ use shared::store::series::ElementId;
 
 use super::elements::{Elements, SYSTEM};
 use super::{InterfaceState, Output, Partition};
-use crate::alert::{Damping, Subject, alert_type};
+use crate::alert::{Damping, Subject, Triggered, alert_type};
 use crate::element::Interface;
 use crate::run::{Asked, Outcome};
 use crate::schedule::Closed;
 
-/// What was triggered: script, element, type.
-pub(super) type Triggered = BTreeSet<(String, String, String)>;
+/// What a run asked for, while it is carried out.
+pub(super) struct Telling {
+    pub(super) outcome: Outcome,
+    asked: std::iter::Enumerate<std::vec::IntoIter<Asked>>,
+    triggered: Triggered,
+}
 
 impl Partition {
     /// Carries out what a run asked for, then releases what it no longer confirms; gives what it
     /// confirms.
     pub(super) fn carry_out(
         &mut self,
-        mut outcome: Outcome,
+        outcome: Outcome,
         entity: Entity,
         window: Closed,
         elements: &Elements<'_>,
         output: &mut Output,
     ) -> Triggered {
-        let state = elements.state;
-        let mut triggered = Triggered::new();
+        let mut telling = self.begin_telling(outcome, window);
+        self.go_on_telling(&mut telling, elements, window, output, Duration::MAX);
+        self.end_telling(telling, entity, window, elements.state, output)
+    }
+
+    /// A run has ended: what it asked for follows.
+    pub(super) fn begin_telling(&mut self, mut outcome: Outcome, window: Closed) -> Telling {
         let length = window.granularity.seconds() * shared::model::time::NS_PER_S;
         self.alerts.begin_run(window.at.since(window.from) < length);
-        for (ordinal, Asked { script, element, effect }) in
-            std::mem::take(&mut outcome.asked).into_iter().enumerate()
-        {
+        let asked = std::mem::take(&mut outcome.asked).into_iter().enumerate();
+        Telling { outcome, asked, triggered: Triggered::default() }
+    }
+
+    /// Carries out what is left of it, for a `slice` of time and one thing at least; true when nothing is left.
+    pub(super) fn go_on_telling(
+        &mut self,
+        telling: &mut Telling,
+        elements: &Elements<'_>,
+        window: Closed,
+        output: &mut Output,
+        slice: Duration,
+    ) -> bool {
+        let watch = Stopwatch::start();
+        while let Some((ordinal, Asked { script, element, effect })) = telling.asked.next() {
             let subject = element.and_then(|place| elements.subject(place));
             self.carry_out_one(
                 script,
                 effect,
                 subject.as_ref(),
-                state,
+                elements.state,
                 window,
                 ordinal,
-                &mut triggered,
+                &mut telling.triggered,
                 output,
             );
+            if watch.elapsed() > slice {
+                return telling.asked.len() == 0;
+            }
         }
+        true
+    }
+
+    /// All is carried out: what the run does not confirm is released.
+    pub(super) fn end_telling(
+        &mut self,
+        telling: Telling,
+        entity: Entity,
+        window: Closed,
+        state: &InterfaceState,
+        output: &mut Output,
+    ) -> Triggered {
+        let Telling { mut outcome, triggered, .. } = telling;
         self.count_outcome(&mut outcome, state, window, output);
         let complete: BTreeSet<String> = outcome.complete.into_iter().collect();
         let released =
@@ -71,19 +110,19 @@ impl Partition {
         triggered: &mut Triggered,
         output: &mut Output,
     ) {
-        let meta = self.registry.scripts()[script].script.meta().clone();
+        let meta = self.registry.scripts()[script].script.shared_meta();
         match (effect, subject) {
             (Effect::Trigger(request), Some(subject)) => {
-                let kind = alert_type(request.alert_type.as_deref(), &meta).to_owned();
-                triggered.insert((meta.key.clone(), subject.value.clone(), kind));
+                let kind = alert_type(request.alert_type.as_deref(), &meta);
+                triggered.note(&meta.key, &subject.value, kind);
                 let damping = Damping::of(&meta, &self.config.alerts);
                 let (granularity, at) = (window.granularity, window.at);
                 let told = self.alerts.trigger(&request, &meta, subject, granularity, at, &damping);
                 self.tell(told.into_iter().collect(), output);
             }
             (Effect::Keep(request), Some(subject)) => {
-                let kind = alert_type(request.alert_type.as_deref(), &meta).to_owned();
-                triggered.insert((meta.key.clone(), subject.value.clone(), kind));
+                let kind = alert_type(request.alert_type.as_deref(), &meta);
+                triggered.note(&meta.key, &subject.value, kind);
                 let damping = Damping::of(&meta, &self.config.alerts);
                 let (granularity, at) = (window.granularity, window.at);
                 let told = self.alerts.keep(&request, &meta, subject, granularity, at, &damping);
@@ -189,7 +228,7 @@ impl Partition {
             message: Some(format!("Script {script} failed too often and is left alone for a while")),
             ..AlertRequest::default()
         };
-        let meta = entry.script.meta().clone();
+        let meta = entry.script.shared_meta();
         let subject = self.system_subject(state);
         let told = self.alerts.store(&request, &meta, &subject, window.granularity, window.at, 0);
         self.tell(told.into_iter().collect(), output);

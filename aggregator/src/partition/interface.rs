@@ -147,11 +147,11 @@ impl InterfaceState {
         active
     }
 
-    /// A window has ended, whose runs did not reach the elements `missed`.
+    /// A window has ended, whose runs did not reach the elements `missed`; hosts are told by themselves, in
+    /// the order into which they are brought.
     pub(super) fn ran(&mut self, granularity: Granularity, missed: &mut Missed) {
         self.interface.tally.ran(granularity, !missed.interface);
         missed.hosts.sort_unstable();
-        self.hosts.ran(granularity, &missed.hosts);
         self.health.ran(granularity, !missed.system);
         for (prefix, network) in &mut self.networks {
             network.tally.ran(granularity, !missed.networks.contains(prefix));

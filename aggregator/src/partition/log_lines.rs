@@ -7,9 +7,8 @@ use shared::model::{Entity, Granularity, HostKey, Party, Timestamp};
 use shared::script::effect::About;
 use shared::script::{Effect, LogEvent, ScriptKind};
 
-use super::effects::Triggered;
 use super::{Output, Partition, Station};
-use crate::alert::Subject;
+use crate::alert::{Subject, Triggered};
 use crate::element::Interface;
 use crate::run::{Asked, RunPlan};
 use crate::schedule::Closed;
@@ -42,7 +41,7 @@ impl Partition {
         }
         *self.report.hooks.entry("handleEvent".to_owned()).or_default() += outcome.calls;
         self.alerts.begin_run(false);
-        let mut triggered = Triggered::new();
+        let mut triggered = Triggered::default();
         for (ordinal, Asked { script, effect, .. }) in
             std::mem::take(&mut outcome.asked).into_iter().enumerate()
         {

@@ -161,8 +161,7 @@ impl Partition {
         };
         for subject in called.into_iter().filter_map(|n| elements.subject(n)) {
             for alert in self.alerts.current(elements.state.place(), entity, &subject.value) {
-                let confirmed =
-                    triggered.contains(&(meta.key.clone(), subject.value.clone(), alert.alert_type.clone()));
+                let confirmed = triggered.contains(&meta.key, &subject.value, &alert.alert_type);
                 if alert.script == meta.key && !confirmed {
                     let kind = Some(alert.alert_type.as_str());
                     let released =

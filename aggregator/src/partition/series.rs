@@ -93,12 +93,13 @@ impl Partition {
         &mut self,
         state: &mut InterfaceState,
         window: Closed,
+        largest: Largest,
         cause: &str,
     ) -> Option<SampleBatch> {
         let config = &self.config.time_series;
         let samples = match window.granularity {
             // The longer windows are these minutes, added up.
-            Granularity::Min => state.minute(config, window.from),
+            Granularity::Min => state.minute(config, largest),
             _ => Vec::new(),
         };
         self.batch(state, window, cause, samples)
@@ -136,7 +137,10 @@ impl Partition {
         for state in interfaces.values_mut() {
             let Some(minute) = state.schedule.minute() else { continue };
             let cause = format!("stop/{}/{}", state.interface.node, state.interface.watermark.ns());
-            batches.extend(self.sample(state, minute, &cause));
+            let (config, mut largest) =
+                (&self.config.time_series, Largest::new(self.config.time_series.max_hosts));
+            state.look_for_largest(config, minute.from, None, usize::MAX, &mut largest);
+            batches.extend(self.sample(state, minute, largest, &cause));
             state.sampled();
         }
         self.interfaces = interfaces;
@@ -145,8 +149,31 @@ impl Partition {
 }
 
 impl InterfaceState {
+    /// Looks for the hosts of which the series tell, among at most `most` behind one; gives the last of them,
+    /// unless there are no more.
+    pub(super) fn look_for_largest(
+        &self,
+        config: &TimeSeriesConfig,
+        from: Timestamp,
+        after: Option<HostKey>,
+        most: usize,
+        largest: &mut Largest,
+    ) -> Option<HostKey> {
+        if !config.local_hosts && !config.remote_hosts {
+            return None;
+        }
+        let (mut seen, mut last) = (0, None);
+        for (key, host) in self.hosts.behind(after, most) {
+            (seen, last) = (seen + 1, Some(*key));
+            if config.keeps(Entity::Host, host.local) && host.last_counted >= from {
+                largest.add(bytes_in_minute(&host.tally), *key);
+            }
+        }
+        last.filter(|_| seen == most)
+    }
+
     /// What each element has counted since the last minute.
-    fn minute(&mut self, config: &TimeSeriesConfig, from: Timestamp) -> Vec<Sample> {
+    fn minute(&mut self, config: &TimeSeriesConfig, largest: Largest) -> Vec<Sample> {
         let named = std::mem::take(&mut self.named).0;
         let (site, ifid) = (self.interface.site.clone(), self.interface.id);
         let id = |entity, value: String| ElementId { site: site.clone(), ifid, entity, value };
@@ -166,10 +193,6 @@ impl InterfaceState {
             samples.extend(networks.map(|(name, n)| sample(Entity::Network, name, n, Metrics::new())));
         }
         if config.local_hosts || config.remote_hosts {
-            let kept = self.hosts.iter();
-            let kept = kept.filter(|(_, h)| config.keeps(Entity::Host, h.local) && h.last_counted >= from);
-            let mut largest = Largest::new(config.max_hosts);
-            kept.for_each(|(key, host)| largest.add(bytes_in_minute(&host.tally), *key));
             let kept = largest.keys().into_iter().filter_map(|key| Some((key, self.hosts.get(key)?)));
             let counted = kept.map(|(key, host)| (key.to_string(), grown(&host.tally)));
             samples.extend(counted.map(|(name, n)| sample(Entity::Host, name, n, Metrics::new())));
@@ -183,13 +206,14 @@ impl InterfaceState {
 }
 
 /// The hosts with the most bytes, found without keeping all of them.
-struct Largest {
+#[derive(Default)]
+pub(super) struct Largest {
     most: usize,
     heap: BinaryHeap<Reverse<(u64, Reverse<HostKey>)>>,
 }
 
 impl Largest {
-    fn new(most: usize) -> Self {
+    pub(super) fn new(most: usize) -> Self {
         Self { most, heap: BinaryHeap::new() }
     }
 

@@ -6,17 +6,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use shared::clock::Stopwatch;
-use shared::model::{Entity, Granularity, SystemCounters, Timestamp};
+use shared::model::{Granularity, HostKey, SystemCounters, Timestamp};
 use shared::script::ScriptKind;
 use shared::wire::delta::{Delta, Producer};
 
-use super::elements::{Elements, Keys, Missed};
-use super::host_events::{self, ACTIVE, IDLE, are_told_of};
-use super::output::timer_event;
+use super::elements::{Keys, Missed};
+use super::host_events::{self, ACTIVE};
+use super::running::Doing;
+use super::series::Largest;
+use super::walk::Walk;
 use super::{InterfaceState, KINDS, Output, Partition, runs};
 use crate::ingest::Verdict;
-use crate::report::RunCounts;
-use crate::run::{Outcome, RunPlan, Running};
 use crate::schedule::Closed;
 
 /// The latest time that is taken for one: 2200-01-01T00:00:00Z.
@@ -38,25 +38,31 @@ pub(super) struct UnderWay {
 }
 
 /// A window whose elements are run.
-struct Window {
-    closed: Closed,
+pub(super) struct Window {
+    pub(super) closed: Closed,
     /// Event time up to which it was seen.
-    seen: Timestamp,
-    missed: Missed,
+    pub(super) seen: Timestamp,
+    pub(super) missed: Missed,
     /// How many kinds of elements have had their run.
     kinds: usize,
-    run: Option<(Keys, Running)>,
+    pub(super) run: Option<(Keys, Doing)>,
+    /// Its hosts are gone through: before the runs, and after them.
+    pub(super) walk: Walk,
+    /// Hosts that a run calls.
+    pub(super) hosts: Vec<HostKey>,
+    /// Hosts of which the series tell.
+    pub(super) largest: Largest,
 }
 
 /// Time that may be spent before others have their turn.
-struct Slice {
+pub(super) struct Slice {
     watch: Stopwatch,
     length: Duration,
 }
 
 impl Slice {
     /// What is left of it; none when it is over.
-    fn left(&self) -> Option<Duration> {
+    pub(super) fn left(&self) -> Option<Duration> {
         self.length.checked_sub(self.watch.elapsed())
     }
 }
@@ -209,16 +215,9 @@ impl Partition {
             let released = self.alerts.release_orphans(state.place(), runs(&self.registry), seen);
             self.tell(released, output);
         }
-        for gone in state.hosts.mark_idle(seen) {
-            let value = gone.to_string();
-            let released = self.alerts.element_gone(state.place(), Entity::Host, &value, seen);
-            self.tell(released, output);
-            if let Some(host) = state.hosts.get(gone).filter(|_| are_told_of(gone, self.hosts_told)) {
-                let (interface, before) = (&state.interface, Some(ACTIVE));
-                output.events.push(host_events::draft(interface, gone, host, IDLE, before, seen));
-            }
-        }
-        Window { closed, seen, missed: Missed::default(), kinds: 0, run: None }
+        let largest = Largest::new(self.config.time_series.max_hosts);
+        let (missed, walk) = (Missed::default(), Walk::default());
+        Window { closed, seen, missed, kinds: 0, run: None, walk, hosts: Vec::new(), largest }
     }
 
     /// Goes on with a window; gives it back when it is not done.
@@ -231,9 +230,14 @@ impl Partition {
         slice: &Slice,
     ) -> Option<Window> {
         let closed = window.closed;
+        while !window.walk.is_open() {
+            self.open_hosts(state, &mut window, output);
+            if slice.left().is_none() {
+                return Some(window);
+            }
+        }
         while let Some((kind, entity)) = KINDS.get(window.kinds).copied() {
-            let left = slice.left().unwrap_or_default();
-            if !self.run(state, (kind, entity), &mut window, output, left) {
+            if !self.run(state, (kind, entity), &mut window, output, slice) {
                 return Some(window);
             }
             window.kinds += 1;
@@ -241,8 +245,11 @@ impl Partition {
                 return Some(window);
             }
         }
-        output.samples.extend(self.sample(state, closed, cause));
-        state.ran(closed.granularity, &mut window.missed);
+        while !self.close_hosts(state, &mut window, cause, output) {
+            if slice.left().is_none() {
+                return Some(window);
+            }
+        }
         let ends = match self.registry.for_element(ScriptKind::Host, Granularity::Day).next() {
             Some(_) => Granularity::Day,
             None => Granularity::Hour,
@@ -252,131 +259,5 @@ impl Partition {
             state.hosts.forget_idle();
         }
         None
-    }
-
-    /// Goes on with the run of a kind of elements, for a `slice` of time; true when it is done.
-    fn run(
-        &mut self,
-        state: &mut InterfaceState,
-        (kind, entity): (ScriptKind, Entity),
-        window: &mut Window,
-        output: &mut Output,
-        slice: Duration,
-    ) -> bool {
-        let closed = window.closed;
-        let series = self.config.time_series;
-        let (elements, mut running) = match window.run.take() {
-            Some((keys, running)) => (Elements::of_keys(state, closed, series, keys), Some(running)),
-            None if self.registry.for_element(kind, closed.granularity).next().is_none() => return true,
-            None => {
-                let first = state.resume.remove(&(kind, closed.granularity));
-                let mut elements = Elements::new(state, kind, closed, series);
-                if let Some(first) = first {
-                    elements.begin_at(&first);
-                }
-                (elements, None)
-            }
-        };
-        let Some(outcome) = self.call(&elements, kind, closed, &mut running, slice) else {
-            window.run = running.map(|running| (elements.into_keys(), running));
-            return false;
-        };
-        let (health, reached) = self.ran(outcome, &elements, (kind, entity), closed, output);
-        output.events.push(timer_event(&elements, entity, closed, reached));
-        elements.add_missed(reached, &mut window.missed);
-        let next = elements.next_after(reached);
-        state.health.add(&health);
-        if let Some(next) = next {
-            state.resume.insert((kind, closed.granularity), next);
-        }
-        true
-    }
-
-    /// Calls the scripts of a kind for these elements, for a `slice` of time; what came of the run when it is
-    /// done.
-    fn call(
-        &mut self,
-        elements: &Elements<'_>,
-        kind: ScriptKind,
-        window: Closed,
-        running: &mut Option<Running>,
-        slice: Duration,
-    ) -> Option<Outcome> {
-        let interface = &elements.state.interface;
-        let plan = RunPlan {
-            engine: &self.engine,
-            registry: &self.registry,
-            kind,
-            granularity: window.granularity,
-            only: None,
-            site: &interface.site,
-            ifid: interface.id,
-            interface: &interface.name,
-            collected: interface.collected,
-            when: window.at,
-            deadline: if self.hurried {
-                Duration::ZERO
-            } else {
-                self.config.run_deadline(window.granularity)
-            },
-            quarantine_after: self.quarantine_after,
-            pools: &self.pools,
-        };
-        let under_way = running.get_or_insert_with(|| plan.begin(&mut self.states));
-        let element = |n| elements.get(n, &self.alerts, &self.pools);
-        let over = plan.go_on(under_way, elements.len(), element, &mut self.states, slice);
-        let ended = running.take_if(|_| over)?;
-        Some(plan.end(ended, elements.len(), &mut self.states))
-    }
-
-    /// Calls the scripts of a kind for these elements, and carries out what they ask for. Tells how it
-    /// went, and how many elements were reached, in the order of the run.
-    pub(super) fn run_over(
-        &mut self,
-        elements: &Elements<'_>,
-        (kind, entity): (ScriptKind, Entity),
-        window: Closed,
-        output: &mut Output,
-    ) -> (SystemCounters, usize) {
-        let mut running = None;
-        loop {
-            if let Some(outcome) = self.call(elements, kind, window, &mut running, Duration::MAX) {
-                return self.ran(outcome, elements, (kind, entity), window, output);
-            }
-        }
-    }
-
-    /// A run has ended: what it asked for is carried out.
-    fn ran(
-        &mut self,
-        outcome: Outcome,
-        elements: &Elements<'_>,
-        (kind, entity): (ScriptKind, Entity),
-        window: Closed,
-        output: &mut Output,
-    ) -> (SystemCounters, usize) {
-        let reached = outcome.reached;
-        let missed = (elements.len() - reached) as u64;
-        let runs = RunCounts {
-            runs: 1,
-            reached: reached as u64,
-            missed,
-            micros: u64::try_from(outcome.took.as_micros()).unwrap_or(u64::MAX),
-        };
-        let (period, name) = (window.granularity.name().to_owned(), kind.name().to_owned());
-        self.report.runs.entry((period, name)).or_default().add(&runs);
-        let (errors, quarantined) = (outcome.errors.values().sum::<u64>(), outcome.quarantined.len() as u64);
-        *self.report.hooks.entry(window.granularity.name().to_owned()).or_default() += outcome.calls;
-        self.carry_out(outcome, entity, window, elements, output);
-        if missed > 0 {
-            self.count_error("elements_not_reached", missed);
-        }
-        let health = SystemCounters {
-            elements_not_reached: missed,
-            script_errors: errors,
-            scripts_quarantined: quarantined,
-            ..SystemCounters::default()
-        };
-        (health, reached)
     }
 }

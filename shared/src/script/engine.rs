@@ -240,7 +240,7 @@ impl ScriptEngine {
         };
         let schema = Rc::new(schema);
         let (name, origin) = (source.name.clone(), source.origin.clone());
-        Ok(Script { meta, ast, hash, name, origin, programs, schema })
+        Ok(Script { meta: Rc::new(meta), ast, hash, name, origin, programs, schema })
     }
 
     fn programs(&self, ast: &AST, map: &Map, meta: &ScriptMeta) -> Result<Programs, String> {

@@ -78,6 +78,17 @@ pub enum How {
     Interpreted(String),
 }
 
+impl How {
+    /// Its name.
+    pub fn tier(&self) -> &'static str {
+        match self {
+            Self::Lowered => "lowered",
+            Self::Lifted(_) => "lifted",
+            Self::Interpreted(_) => "interpreted",
+        }
+    }
+}
+
 /// Something to do.
 #[derive(Clone, Debug)]
 pub enum Stmt {

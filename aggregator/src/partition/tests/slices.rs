@@ -53,6 +53,24 @@ fn slices_change_nothing_to_the_byte() {
 }
 
 #[test]
+fn carrying_out_is_sliced_too() {
+    let text =
+        "#{ hooks: #{ min: |p| { for i in 0..50 { publish(\"seen\", `${i}`); } trigger_alert(#{}); } } }";
+    let mut partition = partition(script(text), serde_json::json!({}));
+    seconds(&mut partition, 0..59, |_| vec![("10.0.0.1", 1)]);
+    let last = delta(59, &[("10.0.0.1", 1)]);
+    let mut slices = 0;
+    let output = loop {
+        if let Some(output) = partition.step(&last, Duration::ZERO) {
+            break output;
+        }
+        slices += 1;
+    };
+    assert_eq!((output.messages.len(), output.transitions.len()), (50, 1));
+    assert!(slices >= 50, "{slices} slices for 51 things");
+}
+
+#[test]
 fn who_is_in_a_hurry_ends_the_run_and_the_next_one_begins_where_it_ended() {
     let text = "#{ hooks: #{ min: |p| publish(\"seen\", `${p.entity_info} ${p.seconds}`) } }";
     let mut partition = partition(script(text), serde_json::json!({}));
@@ -65,7 +83,7 @@ fn who_is_in_a_hurry_ends_the_run_and_the_next_one_begins_where_it_ended() {
             break output;
         }
         steps += 1;
-        if steps == 3 {
+        if steps == 5 {
             partition.hurry();
         }
     };

@@ -107,12 +107,11 @@ impl Run {
         }
         let place = Granularity::PERIODS.iter().position(|period| *period == granularity);
         let program = place.and_then(|place| self.programs.element[place].as_ref());
-        if let Some(program) = program.filter(|_| !engine.interprets.get()) {
-            if let Ok(result) =
+        if let Some(program) = program.filter(|_| !engine.interprets.get())
+            && let Ok(result) =
                 run_program(program, &engine.input(None, Some(params), 0, params.when, config))
-            {
-                return result;
-            }
+        {
+            return result;
         }
         let name = HookName::Element(granularity).name();
         let function = match self.function(engine, name) {

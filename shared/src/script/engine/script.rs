@@ -13,7 +13,7 @@ use crate::script::{FlowHook, HookName, ScriptMeta};
 
 /// A compiled script.
 pub struct Script {
-    pub(super) meta: ScriptMeta,
+    pub(super) meta: Rc<ScriptMeta>,
     pub(super) ast: AST,
     pub(super) hash: String,
     /// Name of its source, from which its key may come.
@@ -38,6 +38,11 @@ impl Script {
     /// What the script declares.
     pub fn meta(&self) -> &ScriptMeta {
         &self.meta
+    }
+
+    /// The same, to keep while the registry changes.
+    pub fn shared_meta(&self) -> Rc<ScriptMeta> {
+        Rc::clone(&self.meta)
     }
 
     /// XXH3-64 of its text in hexadecimal.
