@@ -83,10 +83,16 @@ fn calls_are_shown_with_what_they_read_and_asked_for() {
     let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
     assert!(shown.contains("reads cli, srv, l7, l7_master"), "{shown}");
     assert!(shown.contains("trigger clear_text_credentials error: Credentials of 192.168.10.12"), "{shown}");
+    assert!(shown.contains("where nobody watches: statusChanged lowered;"), "{shown}");
     let config = json!({ "protocols": [] }).to_string();
     let arguments = ["script", "test", "clear_text_protocol", "--script-config", &config];
     let quiet = run_json(&[&arguments[..], &["--capture", text(&demo), "-O", "json"]].concat());
     assert_eq!(quiet[0]["alerts"].get("clear_text_protocol"), None, "{quiet}");
+    let tiers = quiet[0]["tiers"].as_object().unwrap();
+    let explained = run_json(&["script", "explain", "clear_text_protocol", "-O", "json"]);
+    for hook in explained.as_array().unwrap() {
+        assert_eq!(tiers[hook["hook"].as_str().unwrap()], hook["tier"], "{quiet}");
+    }
 }
 
 #[test]

@@ -136,10 +136,10 @@ fn explain(file: Option<&std::path::Path>, config: &Config, output: Output) -> R
         let script = engine.compile(source).map_err(Failure::config)?;
         for (hook, how) in engine.explain(&script).map_err(Failure::config)? {
             let (key, hook) = (script.meta().key.clone(), hook.name());
-            let (tier, reason) = match how {
-                How::Lowered => ("lowered", None),
-                How::Lifted(why) => ("lifted", Some(why)),
-                How::Interpreted(why) => ("interpreted", Some(why)),
+            let tier = how.tier();
+            let reason = match how {
+                How::Lowered => None,
+                How::Lifted(why) | How::Interpreted(why) => Some(why),
             };
             match (output, &reason) {
                 (Output::Json, _) => {}

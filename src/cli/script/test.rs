@@ -52,6 +52,8 @@ struct Calls {
     operations: u64,
     /// Wall time of all calls, watched and interpreted.
     micros: u64,
+    /// How each hook runs where nobody watches.
+    tiers: BTreeMap<&'static str, &'static str>,
     /// Calls that asked for something or failed, or all of them; the first ten thousand.
     #[serde(rename = "each")]
     shown: Vec<Call>,
@@ -123,6 +125,12 @@ pub fn test(args: &TestArgs, config: &Config, output: Output) -> Result<(), Fail
     let script = engine.compile(&source).map_err(Failure::config)?;
     let given = args.script_config.as_deref().map(serde_json::from_str).transpose();
     let given = given.map_err(|error| Failure::config(format!("--script-config: {error}")))?;
+    let tiers: BTreeMap<_, _> = engine
+        .explain(&script)
+        .map_err(Failure::config)?
+        .into_iter()
+        .map(|(hook, how)| (hook.name(), how.tier()))
+        .collect();
     let mut reports = Vec::new();
     for Wanted { input, expected, config: own } in wanted(args, &source, script.meta())? {
         let settings = ScriptSettings { config: given.clone().or(own), ..ScriptSettings::default() };
@@ -135,7 +143,7 @@ pub fn test(args: &TestArgs, config: &Config, output: Output) -> Result<(), Fail
             }
             Input::Log(log) => trial::lines(&source, log, settings, config, &observer)?,
         };
-        let calls = std::mem::take(&mut *calls.borrow_mut());
+        let calls = Calls { tiers: tiers.clone(), ..std::mem::take(&mut *calls.borrow_mut()) };
         reports.push(Report { input, malformed, calls, alerts, expected });
         if let (Output::Text, Some(report)) = (output, reports.last()) {
             print(&summary(report));
@@ -264,6 +272,14 @@ fn summary(report: &Report) -> String {
         *micros as f64 / total.max(1) as f64,
         counts(&report.alerts)
     );
+    if report.calls.tiers.values().any(|tier| *tier != "interpreted") {
+        let tiers: Vec<String> =
+            report.calls.tiers.iter().map(|(hook, tier)| format!("{hook} {tier}")).collect();
+        text.push_str(&format!(
+            "  where nobody watches: {}; a call then costs what `flowhook script bench` tells\n",
+            tiers.join(", ")
+        ));
+    }
     for (cause, lines) in &report.malformed {
         text.push_str(&format!("  {lines} lines left out: {cause}\n"));
     }
