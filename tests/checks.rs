@@ -290,23 +290,6 @@ fn every_check_is_shown_to_fire_and_to_stay_quiet() {
     assert_eq!(crate::proofs::all().count(), proved.len(), "one is proved twice");
 }
 
-/// Who comes from ntopng finds every check there under its name, under another one, or why there is none.
-#[test]
-fn every_check_of_ntopng_is_here_or_in_the_page() {
-    let names: BTreeSet<String> = builtin().into_iter().map(|source| source.name).collect();
-    let page = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/checks.md")).unwrap();
-    let (_, told) = page.split_once("## Names elsewhere").unwrap();
-    let mut seen = 0;
-    for line in include_str!("data/checks_of_ntopng.txt").lines().filter(|line| !line.starts_with('#')) {
-        let (kind, name) = line.split_once(' ').unwrap();
-        let own = name.strip_prefix("ndpi_").unwrap_or(name).to_owned();
-        let here = names.contains(&own) || names.contains(&format!("{kind}_{own}"));
-        assert!(here || told.contains(&format!("`{name}`")), "docs/checks.md does not tell of {kind} {name}");
-        seen += 1;
-    }
-    assert!(seen > 150, "{seen}");
-}
-
 /// `docs/checks.md` is written from the scripts; set FLOWHOOK_BLESS to write it again.
 #[test]
 fn the_page_of_checks_is_the_list_of_them() {

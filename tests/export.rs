@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use crate::support::program::{Running, Setup, run_json, text};
+use crate::support::program::{Running, Setup, run_fails, run_json, text};
 use crate::support::{data, free_port, has_program, wait_for};
 
 /// Packets and bytes.
@@ -272,4 +272,104 @@ fn recorded_exports_replay_the_same_each_time() {
         "{flows:#?}"
     );
     assert_eq!(replay("second").1, flows);
+}
+
+/// A folder of scripts beside a configuration that reads it.
+fn with_scripts(more: &str, scripts: &[(&str, &str)]) -> Setup {
+    let setup = Setup::new(&format!(
+        "[node]\nname = \"fh\"\nstate_dir = \"{{dir}}/state\"\n[scripts]\nbuiltin = false\ndir = \"{{dir}}/scripts\"\n{more}"
+    ));
+    std::fs::create_dir(setup.path("scripts")).unwrap();
+    for (name, script) in scripts {
+        std::fs::write(setup.path(&format!("scripts/{name}.rhai")), script).unwrap();
+    }
+    setup
+}
+
+#[test]
+fn hooks_are_called_for_collected_flows_on_arrival_unless_they_are_for_packets() {
+    let told = "store_alert(#{ message: `${flow.collected} ${flow.exporter}` })";
+    let hook = |attribute: &str| {
+        format!(
+            "#{{ {attribute} hooks: #{{ protocolDetected: |now, config| {told}, flowEnd: |now, config| () }} }}"
+        )
+    };
+    let (arrives, packets) = (hook(""), hook("packet_interface_only: true,"));
+    let setup = with_scripts("", &[("arrives", &arrives), ("packets_only", &packets)]);
+    let file = data("export/softflowd-v9.pcap");
+    let args = ["replay", text(&file), "--collect", "2055", "-c", &setup.config(), "-O", "json"];
+    let report = run_json(&args);
+    assert_eq!(report["flows"], 41, "{report}");
+    assert_eq!(report["hooks"], serde_json::json!({ "protocolDetected": 41, "flowEnd": 41 }), "{report}");
+    let alerts = report["alerts"].as_object().unwrap();
+    assert_eq!((&alerts["arrives"]["store"], alerts.get("packets_only")), (&41.into(), None), "{report}");
+}
+
+/// The export datagrams of a capture of Ethernet frames.
+fn datagrams(file: &Path) -> Vec<Vec<u8>> {
+    let bytes = std::fs::read(file).unwrap();
+    let (mut rest, mut all) = (&bytes[24..], Vec::new());
+    while rest.len() > 16 {
+        let length = u32::from_le_bytes(rest[8..12].try_into().unwrap()) as usize;
+        all.push(rest[16 + 42..16 + length].to_vec());
+        rest = &rest[16 + length..];
+    }
+    all
+}
+
+#[test]
+fn the_api_and_metrics_tell_what_scripts_did() {
+    let (api, port) = (free_port(), free_udp_port());
+    let more = format!(
+        "[aggregator.api]\nlisten = \"127.0.0.1:{api}\"\n[[collector.interface]]\nname = \"exports\"\nlisten = \"udp://127.0.0.1:{port}\"\n"
+    );
+    let flow = "let n = 0;\n#{ version: \"7\", hooks: #{ protocolDetected: |now, config| {\n n += 1; if n <= 2 { throw \"odd\"; } } } }";
+    let host = "#{ version: \"8\", hooks: #{ min: |params| throw \"odd\" } }";
+    let setup = with_scripts(&more, &[("of_flows", flow), ("of_hosts", host)]);
+    let run = crate::support::program::flowhook(&["run", "-c", &setup.config()]);
+    let mut running = Running::start(run, &setup.path("log"));
+    wait_for("the listener", 30, || get(api, "/interfaces")?["items"].as_array()?.first().map(|_| ()));
+    let sender = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    for datagram in datagrams(&data("export/softflowd-v9.pcap")) {
+        sender.send_to(&datagram, ("127.0.0.1", port)).unwrap();
+    }
+    wait_for("hosts", 30, || get(api, "/hosts")?["items"].as_array()?.first().map(|_| ()));
+    let base = format!("http://127.0.0.1:{api}");
+    run_fails(&["script", "run", "of_hosts", "--element", "192.168.10.0/24", "--api", &base], 1);
+    let script = |key: &str| get(api, &format!("/scripts/{key}"));
+    let of_flows = wait_for("the flows' script", 30, || {
+        script("of_flows").filter(|told| told["counts"]["calls"].as_u64() == Some(41))
+    });
+    let of_hosts = script("of_hosts").unwrap();
+    for (told, version, errors) in [(&of_flows, "7", 2..=2), (&of_hosts, "8", 1..=20)] {
+        assert_eq!(told["version"], version, "{told}");
+        assert_eq!(told["hash"].as_str().map(str::len), Some(16), "{told}");
+        assert!(told["last_error"].as_str().is_some_and(|text| text.contains("odd")), "{told}");
+        assert!(errors.contains(&told["counts"]["errors"].as_u64().unwrap()), "{told}");
+        assert!(told["counts"]["skips"].is_u64() && told["counts"]["micros"].is_u64(), "{told}");
+    }
+    assert!(of_flows["last_error"].as_str().unwrap().contains("line 3"), "{of_flows}");
+    let hash = of_flows["hash"].as_str().unwrap().to_owned();
+    let metrics = || {
+        let output = Command::new("curl").args(["-sf", &format!("{base}/metrics")]).output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let value = |metrics: &str, name: &str, key: &str| -> Option<f64> {
+        let label = format!("script=\"{key}\"");
+        let line = metrics.lines().find(|line| line.starts_with(name) && line.contains(&label))?;
+        line.rsplit(' ').next()?.parse().ok()
+    };
+    // An aggregator tells its numbers once a minute.
+    wait_for("the metrics", 90, || {
+        let shown = metrics();
+        let of = |name: &str| value(&shown, name, "of_flows");
+        (of("flowhook_collector_script_calls") == Some(41.0)
+            && of("flowhook_collector_script_errors") == Some(2.0)
+            && of("flowhook_collector_script_time").is_some()
+            && of("flowhook_script_last_error").is_some_and(|at| at > 1.7e9)
+            && value(&shown, "flowhook_aggregator_script_errors", "of_hosts").is_some_and(|n| n >= 1.0)
+            && shown.lines().any(|line| line.starts_with("flowhook_script_info") && line.contains(&hash)))
+        .then_some(())
+    });
+    assert_eq!(running.terminate(), Some(0));
 }

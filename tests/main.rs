@@ -14,6 +14,7 @@ mod capture_files;
 mod capture_truth;
 mod chaos;
 mod checks;
+mod checks_of_ntopng;
 mod cluster;
 mod cluster_recipe;
 mod cluster_store;

@@ -65,6 +65,28 @@ fn edits_are_in_force_at_once_and_after_a_restart() {
 }
 
 #[test]
+fn a_pool_that_is_edited_changes_for_whom_a_script_is_on() {
+    let recorder = Recorder::start();
+    let setup = demo_config(&recorder);
+    let (mut node, api) = start(&setup);
+    let ask = |args: &[&str]| run_json(&[args, &["--api", &api, "-O", "json"]].concat());
+    let off = json!({ "overrides": [{ "pool": "scanners", "enabled": false }] }).to_string();
+    ask(&["settings", "set", "scripts", "syn_scan", &off]);
+    let pool = |members: &[&str]| json!({ "members": members }).to_string();
+    ask(&["settings", "set", "pools", "scanners", &pool(&["203.0.113.200"])]);
+    assert_eq!(node.terminate(), Some(0));
+    let (stored, _) = replayed(&setup, &recorder);
+    assert_eq!(stored["syn_scan"]["engage"], 1, "nobody of the pool scans: {stored}");
+
+    let (mut node, api) = start(&setup);
+    let ask = |args: &[&str]| run_json(&[args, &["--api", &api, "-O", "json"]].concat());
+    ask(&["settings", "set", "pools", "scanners", &pool(&["198.51.100.66"])]);
+    assert_eq!(node.terminate(), Some(0));
+    let (stored, _) = replayed(&setup, &recorder);
+    assert_eq!(stored["syn_scan"], Value::Null, "{stored}");
+}
+
+#[test]
 fn one_hook_of_a_script_is_switched_and_the_others_stay_as_they_are() {
     let setup = demo_config(&Recorder::start());
     let (_node, api) = start(&setup);
