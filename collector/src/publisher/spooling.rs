@@ -20,7 +20,11 @@ use shared::model::Alert;
 
 use super::{IN_FLIGHT, Kind, Message, Writer};
 use crate::metrics;
-use crate::spool::{Place, Record, Spool};
+use crate::spool::{Place, Spool};
+
+mod sending;
+
+use sending::{Sent, append, send_all, sent_straight};
 
 /// How long the bus may take for a message before it is taken to be away.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -63,16 +67,6 @@ impl std::fmt::Debug for SpoolPlan {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("SpoolPlan").field("dir", &self.dir).finish_non_exhaustive()
     }
-}
-
-/// How sending a message ended.
-enum Sent {
-    /// It is safe.
-    Safe,
-    /// It never will be.
-    Hopeless,
-    /// Nobody knows.
-    Unknown,
 }
 
 /// What was not kept for want of room, from bad to worse.
@@ -387,51 +381,6 @@ impl Lane {
             .boxed(),
         );
     }
-}
-
-/// Appends a message; the answer tells in time whether it is safe.
-async fn append(bus: &SharedBus, message: &Message) -> Result<BoxFuture<'static, Sent>, BusError> {
-    let receipt = bus.append(&message.subject, &message.id, message.payload.clone()).await?;
-    let sent = async move {
-        match tokio::time::timeout(PATIENCE, receipt.stored()).await {
-            Ok(Ok(())) => Sent::Safe,
-            Ok(Err(BusError::TooLarge { .. })) => Sent::Hopeless,
-            Ok(Err(_)) | Err(_) => Sent::Unknown,
-        }
-    };
-    Ok(sent.boxed())
-}
-
-/// Sends what the disk does not take to a bus that may be back, with nothing on disk to go before it.
-async fn sent_straight(bus: &SharedBus, message: &Message, count: &Count) -> bool {
-    let Ok(Ok(sent)) = tokio::time::timeout(PATIENCE, append(bus, message)).await else { return false };
-    match sent.await {
-        Sent::Safe => true,
-        Sent::Hopeless => {
-            count("messages_lost", 1);
-            true
-        }
-        Sent::Unknown => false,
-    }
-}
-
-/// Sends records in order; gives how many will never be safe, or nothing when the bus is away.
-async fn send_all(bus: &SharedBus, records: Vec<Record>) -> Option<u64> {
-    let (mut receipts, mut hopeless) = (Vec::new(), 0);
-    for record in records {
-        match tokio::time::timeout(PATIENCE, bus.append(&record.subject, &record.id, record.payload)).await {
-            Ok(Ok(receipt)) => receipts.push(receipt),
-            Ok(Err(BusError::TooLarge { .. })) => hopeless += 1,
-            Ok(Err(_)) | Err(_) => return None,
-        }
-    }
-    for receipt in receipts {
-        match tokio::time::timeout(PATIENCE, receipt.stored()).await {
-            Ok(Ok(())) => {}
-            Ok(Err(_)) | Err(_) => return None,
-        }
-    }
-    Some(hopeless)
 }
 
 #[cfg(test)]
