@@ -16,7 +16,7 @@ if [ "${1:-}" = --collectors-only ]; then own_aggregator=false; shift; fi
 site=$1 hub=$2 dir=$3
 [[ $site =~ ^[A-Za-z0-9_-]{1,32}$ ]] || fail "SITE: '$site' is not made of letters, digits, - and _"
 url='^(nats|nats-leaf|tls|ws|wss)://[][A-Za-z0-9:/@._~%+=-]+$'
-[[ $hub =~ $url ]] || fail "HUB: '$hub' is no URL such as nats-leaf://site:PASSWORD@hub:7422, with %XX for odd characters"
+[[ $hub =~ $url ]] || fail "HUB: '${hub##*@}' is no URL such as nats-leaf://site:PASSWORD@hub:7422, with %XX for odd characters"
 [ ! -e "$dir" ] || fail "FOLDER: $dir is there"
 [[ $dir != *[[:cntrl:]\"\'\\\$\`]* ]] || fail "FOLDER: '$dir' has a character that means something in a configuration"
 

@@ -6,12 +6,12 @@ use std::process::{Command, Output, Stdio};
 use super::processes::{healthy, setup, start};
 use super::server::{Servers, programs};
 use crate::support::http::{Recorder, get_json};
-use crate::support::program::{Running, flowhook, text};
+use crate::support::program::{Running, Said, flowhook, text};
 use crate::support::{data, free_port, wait_for};
 
 fn generate(args: &[&str]) -> Output {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/config/sites/generate.sh");
-    Command::new(script).args(args).output().unwrap()
+    Command::new(script).args(args).said().unwrap()
 }
 
 /// The server of a folder, started as the generator says.
@@ -77,20 +77,20 @@ fn what_is_generated_is_right_and_what_cannot_be_is_said() {
     let Some(program) = programs().into_iter().next() else { return };
     let dir = tempfile::tempdir().unwrap();
     let site = dir.path().join("lyon");
-    let hub = "nats-leaf://site:w%26ord@127.0.0.1:7422";
+    let hub = "nats-leaf://site:hunter2%26@127.0.0.1:7422";
     assert!(generate(&["lyon", hub, text(&site)]).status.success());
-    let tested = server(&program, &site).arg("-t").output().unwrap();
+    let tested = server(&program, &site).arg("-t").said().unwrap();
     assert!(tested.status.success(), "{}", String::from_utf8_lossy(&tested.stderr));
     for role in ["collector", "aggregator", "notifier"] {
         let config = site.join(format!("{role}.toml"));
-        let checked = flowhook(&["check", "-c", text(&config)]).output().unwrap();
+        let checked = flowhook(&["check", "-c", text(&config)]).said().unwrap();
         assert!(checked.status.success(), "{role}: {}", String::from_utf8_lossy(&checked.stderr));
     }
     for (args, said) in [
         (vec!["lyon", hub, text(&site)], "is there"),
         (vec!["ly on", hub, "/nowhere"], "SITE: 'ly on'"),
         (vec!["lyon", "hub:7422", "/nowhere"], "HUB: 'hub:7422'"),
-        (vec!["lyon", "nats-leaf://site:w&o$(r)d@hub:7422", "/nowhere"], "with %XX for odd characters"),
+        (vec!["lyon", "nats-leaf://site:hunter2&$(r)d@hub:7422", "/nowhere"], "with %XX for odd characters"),
         (vec!["lyon", hub, "/no'where"], "FOLDER: '/no'where'"),
         (vec!["lyon"], "generate.sh [--collectors-only] SITE HUB FOLDER"),
     ] {
