@@ -6,15 +6,19 @@ use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, TestRunner};
 use serde_json::Value;
 
-use super::editing::EDITING;
-use super::requests::HTTP_KINDS;
 use super::*;
 use crate::endpoint::email::message;
 use crate::endpoint::syslog::line::{Format, Header};
 use crate::format::{chat, checkmk, ecs, json, mail, template, text};
 
-/// Alerts that are tried.
+mod delivered;
+
+/// Alerts that are tried in every format.
 const CASES: u32 = 10_000;
+
+/// Alerts that are delivered by every kind. Each has four hostile strings, and each of them is looked for:
+/// 10,000 strings a kind.
+pub const DELIVERED: usize = 2500;
 
 /// Text as an attacker would choose it.
 fn hostile() -> impl Strategy<Value = String> {
@@ -290,91 +294,8 @@ fn hostile_text_never_leaves_its_place_in_any_format() {
     runner.run(&hostile_alert(), |alert| check(&alert)).unwrap();
 }
 
-/// The paths of everything in a JSON value, without what stands there.
-fn shape(value: &Value) -> Vec<String> {
-    fn walk(value: &Value, path: &str, out: &mut Vec<String>) {
-        match value {
-            Value::Object(map) => map.iter().for_each(|(key, v)| walk(v, &format!("{path}.{key}"), out)),
-            Value::Array(items) => items.iter().for_each(|v| walk(v, &format!("{path}[]"), out)),
-            _ => out.push(path.to_owned()),
-        }
-    }
-    let mut out = Vec::new();
-    walk(value, "", &mut out);
-    out
-}
-
 /// So many alerts of an attacker's text.
 pub fn hostile_alerts(count: usize) -> Vec<Alert> {
     let mut runner = TestRunner::new(Config { failure_persistence: None, ..Config::default() });
     (0..count).map(|_| hostile_alert().new_tree(&mut runner).unwrap().current()).collect()
-}
-
-/// The same alert with harmless text. Escapes change with a text's length, structure does not.
-fn calm(alert: &Alert) -> Alert {
-    let mut calm = if alert.flow.is_some() { flow_alert("a") } else { alert.clone() };
-    calm.message = "m".to_owned();
-    if let (Some(flow), Some(hostile)) = (&mut calm.flow, &alert.flow) {
-        flow.name = if hostile.name.is_empty() { String::new() } else { "n".to_owned() };
-        (flow.l4, flow.l7) = (flow.name.clone(), flow.name.clone());
-    }
-    calm
-}
-
-/// An update that is written into a message that is there has the structure of one with harmless text.
-#[tokio::test(flavor = "multi_thread")]
-async fn hostile_text_never_changes_an_edit() {
-    use shared::model::AlertAction::{Engage, Update};
-    for (kind, params, recipient, answer, edit) in EDITING {
-        let server = Server::start(move |_, _| Script::json(200, answer)).await;
-        let recipient = format!("{recipient}\nedit_in_place = true");
-        let endpoint = build(kind, &params.replace("URL", &server.url("")), &recipient);
-        endpoint.deliver(&[delivery(&Alert { action: Engage, ..alert("a") })]).await.remove(0).unwrap();
-        for alert in hostile_alerts(100) {
-            let before = server.requests().len();
-            for told in [&alert, &calm(&alert)] {
-                let update = Alert { action: Update, id: "a".to_owned(), ..told.clone() };
-                assert_eq!(endpoint.deliver(&[delivery(&update)]).await, [Ok(())], "{kind}: {told:?}");
-            }
-            let requests = server.requests();
-            let [hostile, calm] = &requests[before..] else { panic!("{kind}: one request each") };
-            assert!(hostile.head.starts_with(edit), "{kind}: {}", hostile.head);
-            assert_eq!(shape(&hostile.json()), shape(&calm.json()), "{kind}: {}", hostile.body);
-            let text = ["content", "message", "text"].map(|key| hostile.json()[key].clone());
-            let text = text.iter().find_map(Value::as_str).unwrap();
-            assert!(one_clean_line(text), "{kind}: {text}");
-        }
-    }
-}
-
-/// One request an alert, as sent: the same headers and the same JSON structure as for harmless text. An alert
-/// has four hostile strings, so that in CI each kind gets 10,000 of them, and elsewhere some;
-/// FLOWHOOK_HOSTILE_CASES=10000 for as many alerts as the formats get.
-#[tokio::test(flavor = "multi_thread")]
-async fn hostile_text_never_changes_a_request() {
-    let told = std::env::var("FLOWHOOK_HOSTILE_CASES").ok().and_then(|text| text.parse().ok());
-    let usual = if std::env::var_os("CI").is_some() { 2500 } else { 300 };
-    let alerts = hostile_alerts(told.unwrap_or(usual));
-    for row in &HTTP_KINDS {
-        let answer = row.3;
-        let server = Server::start(move |_, _| Script::json(200, answer)).await;
-        let endpoint = super::requests::built(row, &server);
-        for alert in &alerts {
-            let before = server.count();
-            for told in [alert, &calm(alert)] {
-                assert_eq!(endpoint.deliver(&[delivery(told)]).await, [Ok(())], "{}: {told:?}", row.4);
-            }
-            let requests = server.requests_after(before);
-            let [hostile, calm] = requests.as_slice() else { panic!("{}: one request each", row.4) };
-            let names = |request: &Request| {
-                request.head.lines().map(|l| l.split(':').next().unwrap().to_owned()).collect::<Vec<_>>()
-            };
-            assert_eq!(names(hostile)[1..], names(calm)[1..], "{}", row.4);
-            let shapes = |request: &Request| {
-                let lines = request.body.lines().map(|line| serde_json::from_str(line).unwrap());
-                lines.map(|value: Value| shape(&value)).collect::<Vec<_>>()
-            };
-            assert_eq!(shapes(hostile), shapes(calm), "{}: {}", row.4, hostile.body);
-        }
-    }
 }
