@@ -32,14 +32,14 @@ post = requests.post
 requests.post = lambda url, **rest: post(url.replace(f"https://{host}", base), **rest)
 
 SERVICES = {
-    "discord": "discord://flowhook@1234567890/abcdefghijk?footer=no&avatar=no",
-    "slack": "slack://flowhook@T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ?image=no&footer=no&blocks=no",
-    "slack-api": "slack://flowhook@xoxb-1234-1234-4ddbc191d40ee098cbaae6f3523ada2d/%23general?image=no&footer=no&blocks=no",
-    "mattermost": f"mmost://{host}/abcdefghijklmnopqrstuvwxyz?image=no&mode=bot&to=4xp9fdt77pncbef59f4k1qe83o",
-    "telegram": "tgram://123456789:abcdefg_hijklmnop/-100123",
-    "wechat": "wecombot://693a91f6-7aaa-4bc4-97a0-0ec2sifa5aaa",
-    "pagerduty": "pagerduty://0123456789abcdef0123456789abcdef@ABCDEF/main/eno1?image=no",
-    "msteams": f"workflow://{host}/643a8392893643a8392893/abcdefg_hijklmnop?image=no&wrap=yes",
+    "discord": "discord://flowhook@1234567890/hunter2hijk?footer=no&avatar=no",
+    "slack": "slack://flowhook@T1JJ3T3L2/A1BRTD4JD/hunter2dnlazkcOXrIdevi7F?image=no&footer=no&blocks=no",
+    "slack-api": "slack://flowhook@xoxb-1234-1234-hunter2c191d40ee098cbaae6f3523a/%23general?image=no&footer=no&blocks=no",
+    "mattermost": f"mmost://{host}/hunter2hijklmnopqrstuvwxyz?image=no&mode=bot&to=4xp9fdt77pncbef59f4k1qe83o",
+    "telegram": "tgram://123456789:hunter2_hijklmnop/-100123",
+    "wechat": "wecombot://693a91f6-7aaa-hunter2-97a0-0ec2sifa5aaa",
+    "pagerduty": "pagerduty://hunter2hunter2hunter2hunter2abcd@ABCDEF/main/eno1?image=no",
+    "msteams": f"workflow://{host}/643a8392893643a8392893/hunter2_hijklmnop?image=no&wrap=yes",
 }
 
 failed = []

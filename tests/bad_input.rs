@@ -1,7 +1,7 @@
 //! Bad input: one clear message with the cause, and the documented exit code.
 
 use crate::support::data;
-use crate::support::program::{Setup, run, run_fails, text};
+use crate::support::program::{Said, Setup, run, run_fails, text};
 
 fn replay_fails(name: &str, content: Option<&[u8]>, code: i32) -> String {
     let setup = Setup::new("");
@@ -191,7 +191,7 @@ fn capturing_without_permission_says_what_to_do() {
         command = std::process::Command::new(&copy);
         command.args(["run", "--config", &setup.config()]).uid(65534).gid(65534);
     }
-    let output = command.output().unwrap();
+    let output = command.said().unwrap();
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(6), "{stderr}");
     assert!(stderr.contains("lo") && stderr.contains("CAP_NET_RAW"), "{stderr}");

@@ -2,9 +2,9 @@
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Output};
 
-use crate::support::program::{flowhook, run, run_fails, run_json, text};
+use crate::support::program::{Said, flowhook, run, run_fails, run_json, text};
 use crate::support::{data, has_program};
 
 /// The flow records of the files, as the program prints them.
@@ -21,15 +21,7 @@ fn args<'a>(command: &'a str, paths: &'a [PathBuf]) -> Vec<&'a str> {
 
 /// Runs with `input` piped into it.
 fn run_piped(args: &[&str], input: &[u8]) -> Output {
-    let piped = Stdio::piped;
-    let mut child = flowhook(args).stdin(piped()).stdout(piped()).stderr(piped()).spawn().unwrap();
-    let mut stdin = child.stdin.take().unwrap();
-    let input = input.to_vec();
-    let writer = std::thread::spawn(move || stdin.write_all(&input));
-    let output = child.wait_with_output().unwrap();
-    // The program may end before it has read everything.
-    let _ = writer.join().unwrap();
-    output
+    flowhook(args).said_to(input)
 }
 
 fn gzip(bytes: &[u8]) -> Vec<u8> {
@@ -120,7 +112,7 @@ fn pieces_in_any_order_are_the_whole() {
     let dir = tempfile::tempdir().unwrap();
     let whole = data("demo.pcap");
     let base = dir.path().join("piece.pcap");
-    let made = Command::new("editcap").args(["-c", "97", text(&whole), text(&base)]).output().unwrap();
+    let made = Command::new("editcap").args(["-c", "97", text(&whole), text(&base)]).said().unwrap();
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
     let mut pieces: Vec<_> = std::fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().path()).collect();
     pieces.sort();
@@ -152,7 +144,7 @@ fn overlapping_files_are_merged_as_mergecap_merges_them() {
     let plain: Vec<_> = (0..3).map(|n| write(dir.path(), &format!("{n}.pcap"), &pieces[n])).collect();
     let merged = dir.path().join("merged.pcapng");
     let mut command = Command::new("mergecap");
-    let made = command.args(["-F", "pcapng", "-w", text(&merged)]).args(&plain).output().unwrap();
+    let made = command.args(["-F", "pcapng", "-w", text(&merged)]).args(&plain).said().unwrap();
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
     assert!(flows(&[a, b, c]) == flows(&[merged]));
 }

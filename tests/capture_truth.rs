@@ -5,8 +5,9 @@ use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
+use shared::secret::mark::assert_absent;
 
-use crate::support::program::{Setup, run, text};
+use crate::support::program::{Said, Setup, run, text};
 use crate::support::{data, has_program, shared_captures};
 
 /// Packets and bytes both ways of one conversation, the numerically lower end first.
@@ -46,7 +47,7 @@ fn add(to: &mut Conversations, a: String, b: String, there: [u64; 2], back: [u64
 
 /// Packets and bytes on the wire by capinfos.
 fn capinfos(capture: &Path) -> (u64, u64) {
-    let output = Command::new("capinfos").args(["-Mcd", text(capture)]).output().unwrap();
+    let output = Command::new("capinfos").args(["-Mcd", text(capture)]).said().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     let number = |label: &str| {
         let line = text.lines().find(|l| l.starts_with(label)).unwrap_or_else(|| panic!("{label}: {text}"));
@@ -66,7 +67,7 @@ struct Rounded {
 fn tshark(capture: &Path, l4: &str) -> BTreeMap<(String, String), Rounded> {
     // ICMP errors quote a header of the packet they are about, which is no packet of that flow.
     let z = format!("conv,{l4},not icmp and not icmpv6");
-    let output = Command::new("tshark").args(["-r", text(capture), "-q", "-n", "-z", &z]).output().unwrap();
+    let output = Command::new("tshark").args(["-r", text(capture), "-q", "-n", "-z", &z]).said().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     let mut found = BTreeMap::new();
     for line in text.lines().filter(|line| line.contains("<->")) {
@@ -167,6 +168,7 @@ fn no_shared_capture_harms_the_program() {
             .unwrap();
         let used = child.wait4().unwrap();
         let (code, errors) = (used.status.code(), std::fs::read_to_string(errors).unwrap());
+        assert_absent("the errors of a replay", errors.as_bytes());
         assert!(matches!(code, Some(0 | 5)), "{}: {code:?} {errors}", path.display());
         let report: Value = serde_json::from_slice(&std::fs::read(out).unwrap()).unwrap();
         assert_eq!(report["errors"]["panics"], Value::Null, "{}", path.display());
@@ -201,7 +203,7 @@ fn fields<const N: usize>(filter: &str, names: [&str; N]) -> Vec<[String; N]> {
 fn fields_of<const N: usize>(capture: &Path, filter: &str, names: [&str; N]) -> Vec<[String; N]> {
     let mut args = vec!["-r", text(capture), "-n", "-Y", filter, "-T", "fields"];
     names.iter().for_each(|name| args.extend(["-e", *name]));
-    let output = Command::new("tshark").args(args).output().unwrap();
+    let output = Command::new("tshark").args(args).said().unwrap();
     let lines = String::from_utf8(output.stdout).unwrap();
     let row = |line: &str| -> [String; N] {
         let mut fields = line.split('\t').map(str::to_owned);
@@ -358,7 +360,7 @@ fn community_ids_are_those_of_tshark() {
     }
     let demo = data("demo.pcap");
     let args = ["-r", text(&demo), "--enable-protocol", "communityid", "-T", "fields", "-e", "communityid"];
-    let output = Command::new("tshark").args(args).output().unwrap();
+    let output = Command::new("tshark").args(args).said().unwrap();
     let theirs: BTreeSet<String> =
         String::from_utf8(output.stdout).unwrap().split([',', '\n']).map(str::to_owned).collect();
     let ours: BTreeSet<String> =

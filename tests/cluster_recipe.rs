@@ -6,6 +6,7 @@ use std::process::Command;
 use serde_json::Value;
 
 use crate::support::http::{ask, get_json};
+use crate::support::program::Said;
 use crate::support::{free_port, has_program, wait_for};
 
 /// Ends the cluster also when the test fails.
@@ -21,7 +22,7 @@ impl Cluster {
 
 impl Drop for Cluster {
     fn drop(&mut self) {
-        let _ = self.script("down.sh").output();
+        let _ = self.script("down.sh").said();
     }
 }
 
@@ -49,7 +50,7 @@ fn a_cluster_comes_up_replays_the_capture_and_goes_without_a_trace() {
         .env("NATS_PORT", free_port().to_string())
         .env("PG_PORT", free_port().to_string())
         .env("HOOK_PORT", free_port().to_string())
-        .output()
+        .said()
         .unwrap();
     let said = String::from_utf8_lossy(&started.stdout).into_owned();
     assert!(started.status.success(), "{said}{}", String::from_utf8_lossy(&started.stderr));
@@ -97,7 +98,7 @@ fn a_cluster_comes_up_replays_the_capture_and_goes_without_a_trace() {
         let text = std::fs::read_to_string(log.path()).unwrap();
         assert!(!text.contains("Permissions Violation"), "{}: {text}", log.path().display());
     }
-    let ended = cluster.script("down.sh").output().unwrap();
+    let ended = cluster.script("down.sh").said().unwrap();
     assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
     assert!(!cluster.0.path().join("cluster").exists());
     assert!(

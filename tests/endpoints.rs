@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use shared::bus::memory::MemoryBus;
 use shared::clock::SystemClock;
 use shared::model::{Alert, Timestamp};
+use shared::secret::mark::assert_absent;
 use shared::store::{Delivery, EventKind};
 
 /// An endpoint of `kind` with these parameters, in TOML.
@@ -34,7 +35,9 @@ fn endpoint(kind: &str, params: &str, recipient: &str) -> Arc<dyn Endpoint> {
         settings: tokio::sync::watch::channel(Arc::default()).1,
     };
     let (params, recipient) = (toml::from_str(params).unwrap(), toml::from_str(recipient).unwrap());
-    endpoint::kind(kind).unwrap().build(&params, &recipient, &deps).unwrap()
+    let endpoint = endpoint::kind(kind).unwrap().build(&params, &recipient, &deps).unwrap();
+    assert_absent("an endpoint's Debug", format!("{endpoint:?}").as_bytes());
+    endpoint
 }
 
 /// Waits for what an endpoint does.
@@ -75,5 +78,7 @@ fn deliver(endpoint: &Arc<dyn Endpoint>, alerts: &[Alert]) -> Vec<Result<(), Del
         claimed_by: String::new(),
     };
     let batch: Vec<_> = alerts.iter().map(delivery).collect();
-    wait(endpoint.deliver(&batch))
+    let ends = wait(endpoint.deliver_told(&batch));
+    assert_absent("how deliveries ended", format!("{ends:?}").as_bytes());
+    ends.into_iter().map(|end| end.map(drop)).collect()
 }

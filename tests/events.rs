@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use crate::support::program::{Running, Setup, flowhook, run_fails, text};
+use crate::support::program::{Running, Said, Setup, flowhook, run_fails, text};
 use crate::support::{data, free_port, wait_for};
 
 /// Lines of JSON in a file so far.
@@ -16,9 +16,9 @@ fn lines(path: &std::path::Path) -> Vec<Value> {
 
 /// A program whose standard output goes to a file.
 fn start(mut command: Command, setup: &Setup, name: &str) -> Running {
-    let out = std::fs::File::create(setup.path(&format!("{name}.out"))).unwrap();
-    let log = std::fs::File::create(setup.path(&format!("{name}.log"))).unwrap();
-    Running(command.stdout(out).stderr(log).stdin(Stdio::null()).spawn().unwrap())
+    command.stdin(Stdio::null());
+    let path = |end: &str| setup.path(&format!("{name}.{end}"));
+    Running::writing(command, &path("out"), &path("log"))
 }
 
 /// A Python with nats-py, protobuf, grpcio-tools and zstandard, or `None`, said loudly.
@@ -101,7 +101,7 @@ fn summaries_flows_and_alerts_can_be_followed() {
             .args(["-m", "grpc_tools.protoc", "-I", &format!("{root}/shared/proto"), "--python_out"])
             .arg(setup.dir.path())
             .arg("flowhook.proto")
-            .output()
+            .said()
             .unwrap();
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
         let mut subscriber = Command::new(&python);

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use crate::support::program::{Running, Setup, run_fails, run_json, text};
+use crate::support::program::{Running, Said, Setup, run_fails, run_json, text};
 use crate::support::{data, free_port, has_program, wait_for};
 
 /// Packets and bytes.
@@ -29,7 +29,7 @@ fn softflowd(dir: &Path, port: u16, options: &[&str]) -> Totals {
     softflowd.args(["-n", &format!("127.0.0.1:{port}"), "-p", text(&dir.join(format!("{port}.pid")))]);
     // With a control socket its reading of a file may never end.
     softflowd.args(["-c", "none"]).args(options);
-    let output = softflowd.output().unwrap();
+    let output = softflowd.said().unwrap();
     let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
     let mut totals = (0, 0);
     for line in said.lines().skip_while(|line| !line.starts_with("Per-protocol statistics")).skip(1) {
@@ -119,7 +119,7 @@ fn nfreplay(dir: &Path, port: u16) -> Totals {
     std::fs::create_dir(&flows).unwrap();
     let mut nfpcapd = command("nfpcapd");
     nfpcapd.args(["-r", text(&data("demo.pcap")), "-w", text(&flows), "-e", "30,10"]);
-    let output = nfpcapd.output().unwrap();
+    let output = nfpcapd.said().unwrap();
     let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
     let number = |line: &str, name: &str| -> u64 {
         let (_, rest) = line.split_once(name).unwrap();
@@ -162,7 +162,7 @@ fn listening(names: &[&str]) -> (Setup, Running, u16, Vec<u16>) {
 
 fn get(api: u16, path: &str) -> Option<Value> {
     let url = format!("http://127.0.0.1:{api}/api/v1{path}");
-    let output = Command::new("curl").args(["-sf", "-m", "5", &url]).output().unwrap();
+    let output = Command::new("curl").args(["-sf", "-m", "5", &url]).said().unwrap();
     serde_json::from_slice(&output.stdout).ok().filter(|_| output.status.success())
 }
 
@@ -351,7 +351,7 @@ fn the_api_and_metrics_tell_what_scripts_did() {
     assert!(of_flows["last_error"].as_str().unwrap().contains("line 3"), "{of_flows}");
     let hash = of_flows["hash"].as_str().unwrap().to_owned();
     let metrics = || {
-        let output = Command::new("curl").args(["-sf", &format!("{base}/metrics")]).output().unwrap();
+        let output = Command::new("curl").args(["-sf", &format!("{base}/metrics")]).said().unwrap();
         String::from_utf8(output.stdout).unwrap()
     };
     let value = |metrics: &str, name: &str, key: &str| -> Option<f64> {

@@ -8,7 +8,7 @@ use crate::replay::demo_config;
 use crate::settings::start;
 use crate::support::disk::SmallDisk;
 use crate::support::http::{Recorder, ask, get_json};
-use crate::support::program::{Running, flowhook, run_json};
+use crate::support::program::{Running, Said, flowhook, run_json};
 use crate::support::{free_port, wait_for};
 
 /// The node says that its store fails, and tells so when there is room; edits fail until then.
@@ -20,7 +20,7 @@ fn a_disk_that_is_full_is_an_alert_that_arrives_and_what_waits_goes_on_by_itself
     let (mut node, api) = start(&setup);
     let edit = |name: &str| {
         let content = r#"{"members": ["10.0.0.0/8"]}"#;
-        flowhook(&["settings", "set", "pools", name, content, "--api", &api]).output().unwrap()
+        flowhook(&["settings", "set", "pools", name, content, "--api", &api]).said().unwrap()
     };
     assert!(edit("before").status.success(), "{}", String::from_utf8_lossy(&edit("before").stderr));
     let ballast = disk.fill();

@@ -27,7 +27,7 @@ use std::process::Command;
 use serde_json::{Value, json};
 
 use crate::support::http::{ask, get_json};
-use crate::support::program::{Running, Setup, flowhook, run_fails, run_json, text};
+use crate::support::program::{Running, Said, Setup, flowhook, run_fails, run_json, text};
 use crate::support::{free_port, wait_for};
 
 mod bridge;
@@ -40,7 +40,7 @@ mod through;
 mod two;
 
 /// The token of who may make hooks that run processes.
-const TOKEN: &str = "test-token-of-ops";
+const TOKEN: &str = "hunter2-of-ops";
 
 /// A node with a folder of hooks' files.
 pub struct Site {
@@ -254,7 +254,7 @@ fn hooks_on_nodes_are_as_their_manual_says() {
     assert_eq!(site.run(&["pubsub", "session", "list"])[0]["profile"], "default");
     let ran = |args: &[&str]| site.run(args)["deleted"].clone();
     let alike = ["pubsub", "hook", "delete", "-n", microblog, "-t", "rhai_code", "-a", "log(1)"];
-    let output = flowhook(&[&alike[..], &["--api", &site.api, "--token", TOKEN]].concat()).output().unwrap();
+    let output = flowhook(&[&alike[..], &["--api", &site.api, "--token", TOKEN]].concat()).said().unwrap();
     assert_eq!(String::from_utf8_lossy(&output.stdout), "4 hooks have been deleted\n", "all four equal ones");
     create(&["-t", "rhai_code", "log(2)"]);
     assert_eq!(node.terminate(), Some(0));
@@ -280,7 +280,8 @@ fn who_may_not_is_refused_and_what_cannot_run_is_not_made() {
     let ok = site.definition("ok", &exec("ok.sh"));
     let nobody = run_fails(&["hook", "create", "x", &ok, "--api", &site.api], 1);
     assert!(nobody.contains("process_hooks"), "{nobody}");
-    let wrong = run_fails(&["hook", "create", "x", &ok, "--api", &site.api, "--token", "another-token"], 1);
+    let wrong =
+        run_fails(&["hook", "create", "x", &ok, "--api", &site.api, "--token", "hunter2-of-another"], 1);
     assert!(wrong.contains("process_hooks"), "{wrong}");
     let put =
         run_fails(&["settings", "set", "hooks", "x", &exec("ok.sh").to_string(), "--api", &site.api], 1);

@@ -241,7 +241,7 @@ fn an_end_is_written_into_a_message_that_is_known_also_when_a_kill_has_lost_anot
     let (recorder, port) = (Recorder::start(), free_port());
     let Some(nats) = crate::cluster::nats_server("messages") else { return };
     let talk = format!(
-        "[[notifier.endpoint]]\nname = 'chat'\nkind = 'discord'\nparams = {{ webhook_url = '{}/hooks/1/x' }}\n\
+        "[[notifier.endpoint]]\nname = 'chat'\nkind = 'discord'\nparams = {{ webhook_url = '{}/hooks/1/hunter2' }}\n\
          [[notifier.recipient]]\nname = 'talk'\nendpoint = 'chat'\nparams = {{ edit_in_place = true }}\n",
         chat.url()
     );
@@ -290,7 +290,7 @@ fn an_end_is_written_into_a_message_that_is_known_also_when_a_kill_has_lost_anot
     wait_for("the end", 60, || (!of("PATCH").is_empty()).then_some(()));
     nothing_owed(port);
     assert_eq!((of("POST").len(), of("PATCH").len()), (2, 1));
-    assert!(of("PATCH")[0].starts_with("/hooks/1/x/messages/known"), "{:?}", of("PATCH"));
+    assert!(of("PATCH")[0].starts_with("/hooks/1/hunter2/messages/known"), "{:?}", of("PATCH"));
     assert_eq!(running.terminate(), Some(0));
 }
 

@@ -2,7 +2,7 @@
 
 use std::process::{Command, Stdio};
 
-use crate::support::program::{Running, Setup};
+use crate::support::program::{Running, Said, Setup};
 use crate::support::{free_port, has_program, wait_for};
 
 mod cable;
@@ -108,7 +108,7 @@ impl Capturing {
 
     fn text(&self, namespace: &str, path: &str) -> Option<String> {
         let url = format!("http://127.0.0.1:{}{path}", self.port);
-        let output = inside(namespace, "curl").args(["-sf", "-m", "5", &url]).output().unwrap();
+        let output = inside(namespace, "curl").args(["-sf", "-m", "5", &url]).said().unwrap();
         String::from_utf8(output.stdout).ok().filter(|_| output.status.success())
     }
 }

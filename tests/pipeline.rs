@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::replay::demo_config;
 use crate::support::http::{Recorder, ask, get_json};
-use crate::support::program::{Running, flowhook, text};
+use crate::support::program::{Running, Said, flowhook, text};
 use crate::support::{data, free_port, wait_for};
 
 /// The demo capture through everything, with the API left open. Gives the API's address.
@@ -39,7 +39,7 @@ fn a_capture_becomes_flows_hooks_alerts_deliveries_and_rest_answers() {
     let alerts =
         wait_for("a webhook", 20, || Some(recorder.requests_to("/alerts")).filter(|r| !r.is_empty()));
     let body = alerts[0].json();
-    assert_eq!((body["version"].as_str(), body["sharedsecret"].as_str()), (Some("0.2"), Some("demo")));
+    assert_eq!((body["version"].as_str(), body["sharedsecret"].as_str()), (Some("0.2"), Some("hunter2")));
     assert!(body["alerts"][0]["idempotency_key"].as_str().unwrap().contains("/operator"));
 
     // History, filters and paging.
@@ -136,7 +136,7 @@ fn active_local_hosts(end: i64) -> Vec<String> {
         "vlan.id",
     ];
     let output =
-        std::process::Command::new("tshark").args(["-n", "-r", text(&demo)]).args(fields).output().unwrap();
+        std::process::Command::new("tshark").args(["-n", "-r", text(&demo)]).args(fields).said().unwrap();
     let mut hosts = std::collections::BTreeSet::new();
     for line in String::from_utf8(output.stdout).unwrap().lines() {
         let columns: Vec<&str> = line.split('\t').collect();

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::support::data;
 use crate::support::http::Recorder;
-use crate::support::program::{Setup, run, run_fails, run_json, text};
+use crate::support::program::{Said, Setup, run, run_fails, run_json, text};
 
 /// The demo's configuration with its receiver replaced by `recorder`.
 pub fn demo_config(recorder: &Recorder) -> Setup {
@@ -13,7 +13,8 @@ pub fn demo_config(recorder: &Recorder) -> Setup {
     let config = config
         .replace("http://127.0.0.1:9099", &recorder.url())
         .replace("config/demo/scripts", "{dir}/scripts")
-        .replace("127.0.0.1:8080", "127.0.0.1:0");
+        .replace("127.0.0.1:8080", "127.0.0.1:0")
+        .replace("= \"demo\" }", "= \"hunter2\" }");
     let setup = Setup::new(&config);
     let script =
         std::fs::read_to_string(format!("{root}/config/demo/scripts/host/active_hosts.rhai")).unwrap();
@@ -132,7 +133,7 @@ fn the_shipped_configurations_are_right() {
     for name in ["default.toml", "demo.toml", "collector.toml", "aggregator.toml", "notifier.toml"] {
         let path = format!("{root}/config/{name}");
         let mut command = crate::support::program::flowhook(&["check", "-c", &path]);
-        let output = command.current_dir(root).output().unwrap();
+        let output = command.current_dir(root).said().unwrap();
         assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
     }
 }

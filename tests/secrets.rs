@@ -11,27 +11,28 @@ use shared::bus::Bus;
 use shared::bus::nats::{NatsBus, NatsConfig};
 use shared::bus::test_server::NatsServer;
 use shared::secret::Secret;
+use shared::secret::mark::assert_absent;
 use shared::wire::subject::Subjects;
 
 use crate::support::http::{Recorder, Request, ask, get_json};
-use crate::support::program::{Running, Setup, flowhook, text};
+use crate::support::program::{Running, Said, Setup, flowhook, text};
 use crate::support::{free_port, wait_for};
-
-/// Is in every secret of this test.
-const MARK: &str = "zq9x-";
 
 /// What far ends say to what they refuse, by the begin of the path: what they were given, as the kind that
 /// comes there reads it.
 const REPEATED: [(&str, &str); 6] = [
-    ("/api/webhooks", "{\"message\":\"no hook zq9x-path-of-discord-hook\",\"code\":10015}"),
-    ("/e", "{\"error\":{\"type\":\"security_exception\",\"reason\":\"no ab:zq9x-elastic\"},\"status\":400}"),
+    ("/api/webhooks", "{\"message\":\"no hook hunter2-path-of-discord-hook\",\"code\":10015}"),
+    (
+        "/e",
+        "{\"error\":{\"type\":\"security_exception\",\"reason\":\"no ab:hunter2-elastic\"},\"status\":400}",
+    ),
     (
         "/bot",
-        "{\"ok\":false,\"error_code\":400,\"description\":\"no 654321:zq9x-DEF1234ghIkl-zyx57W2v1u123ew11\"}",
+        "{\"ok\":false,\"error_code\":400,\"description\":\"no 654321:hunter2-DEF1234ghIkl-zyx57W2v1u123ew11\"}",
     ),
-    ("/w", "{\"errcode\":40001,\"errmsg\":\"no zq9x-key-of-wechat\"}"),
-    ("/hook", "no zq9x-of-file, zq9x-of-environment or zq9x-in-url"),
-    ("/h", "{\"type\":\"AuthenticationError\",\"message\":\"no zq9x-hive\"}"),
+    ("/w", "{\"errcode\":40001,\"errmsg\":\"no hunter2-key-of-wechat\"}"),
+    ("/hook", "no hunter2-of-file, hunter2-of-environment or hunter2-in-url"),
+    ("/h", "{\"type\":\"AuthenticationError\",\"message\":\"no hunter2-hive\"}"),
 ];
 
 /// What they say to what they take.
@@ -44,18 +45,6 @@ fn path(request: &Request) -> &str {
     after.unwrap_or(&request.path)
 }
 
-/// Looks for the mark as it is, and in base64 as it is at the begin of what is encoded or after a user of two
-/// letters.
-fn assert_unseen(what: &str, bytes: &[u8]) {
-    let marks = [MARK, &STANDARD.encode(MARK)[..6]];
-    for mark in marks {
-        if let Some(at) = bytes.windows(mark.len()).position(|part| part == mark.as_bytes()) {
-            let around = &bytes[at.saturating_sub(200)..bytes.len().min(at + 60)];
-            panic!("a secret is in {what}: {}", String::from_utf8_lossy(around));
-        }
-    }
-}
-
 /// Everything that commands say, to be looked at in the end.
 struct Cli<'a> {
     api: &'a str,
@@ -64,8 +53,8 @@ struct Cli<'a> {
 
 impl Cli<'_> {
     fn run(&self, args: &[&str]) -> Value {
-        let at = ["--api", self.api, "--token", "zq9x-token-of-ops", "-O", "json"];
-        let output = flowhook(&[args, &at].concat()).output().unwrap();
+        let at = ["--api", self.api, "--token", "hunter2-token-of-ops", "-O", "json"];
+        let output = flowhook(&[args, &at].concat()).said().unwrap();
         let mut said = self.said.borrow_mut();
         said.extend_from_slice(&output.stdout);
         said.extend_from_slice(&output.stderr);
@@ -89,27 +78,27 @@ fn endpoints(far: &str) -> Vec<(&'static str, Value, Value)> {
     vec![
         (
             "discord",
-            json!({ "webhook_url": format!("{far}/api/webhooks/1/zq9x-path-of-discord-hook") }),
+            json!({ "webhook_url": format!("{far}/api/webhooks/1/hunter2-path-of-discord-hook") }),
             json!({}),
         ),
         (
             "elasticsearch",
-            json!({ "url": format!("{far}/e"), "username": "ab", "password": "zq9x-elastic" }),
+            json!({ "url": format!("{far}/e"), "username": "ab", "password": "hunter2-elastic" }),
             json!({}),
         ),
         (
             "telegram",
-            json!({ "url": far, "token": "654321:zq9x-DEF1234ghIkl-zyx57W2v1u123ew11" }),
+            json!({ "url": far, "token": "654321:hunter2-DEF1234ghIkl-zyx57W2v1u123ew11" }),
             json!({ "channel": -100 }),
         ),
         (
             "email",
             json!({ "host": "127.0.0.1", "sender": "a@x.org", "security": "none",
-                    "proxy": far.replace("://", "://ab:zq9x-mail-proxy@") }),
+                    "proxy": far.replace("://", "://ab:hunter2-mail-proxy@") }),
             json!({ "to": ["b@x.org"] }),
         ),
-        ("thehive", json!({ "url": format!("{far}/h"), "token": "zq9x-hive" }), json!({})),
-        ("wechat", json!({ "webhook_url": format!("{far}/w?key=zq9x-key-of-wechat") }), json!({})),
+        ("thehive", json!({ "url": format!("{far}/h"), "token": "hunter2-hive" }), json!({})),
+        ("wechat", json!({ "webhook_url": format!("{far}/w?key=hunter2-key-of-wechat") }), json!({})),
     ]
 }
 
@@ -121,7 +110,7 @@ fn files(dir: &Path) -> Vec<std::path::PathBuf> {
 #[test]
 fn nothing_that_comes_out_of_a_process_holds_a_secret() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    let users = "authorization { user: ab, password: \"zq9x-of-nats\" }";
+    let users = "authorization { user: ab, password: \"hunter2-of-nats\" }";
     let Some(nats) = runtime.block_on(NatsServer::start_with("secrets", users)) else { return };
     let otlp = Recorder::start();
     // What it is sent second, it takes.
@@ -137,7 +126,7 @@ fn nothing_that_comes_out_of_a_process_holds_a_secret() {
     });
     let (port, kept) = (free_port(), tempfile::tempdir().unwrap());
     let secret_file = kept.path().join("secret");
-    std::fs::write(&secret_file, "zq9x-of-file\n").unwrap();
+    std::fs::write(&secret_file, "hunter2-of-file\n").unwrap();
     let setup = Setup::new(&format!(
         "[node]\nname = \"n1\"\nstate_dir = \"{{dir}}/state\"\nsecret_key = \"env:TEST_KEY\"\n
          [telemetry]\nlog = \"info,flowhook=trace,notifier=trace,aggregator=trace,shared=trace,async_nats=debug\"\n
@@ -149,7 +138,7 @@ fn nothing_that_comes_out_of_a_process_holds_a_secret() {
          token = [{{ name = \"ops\", secret = \"file:{kept}/token\", roles = [\"process_hooks\"] }}]\n
          [notifier]\nallow_private_targets = true\nhttp_proxy = \"{proxy}\"\nreferences = [\"file:{file}\"]\n[notifier.hooks]\ndir = \"{{dir}}/hooks\"\n
          [[notifier.endpoint]]\nname = \"of-file\"\nkind = \"webhook\"\n
-         params = {{ url = \"{far}/hook?key=zq9x-in-url\", batch = 1, shared_secret = \"file:{file}\",
+         params = {{ url = \"{far}/hook?key=hunter2-in-url\", batch = 1, shared_secret = \"file:{file}\",
                      username = \"ab\", password = \"env:TEST_PASSWORD\" }}\n
          [[notifier.recipient]]\nname = \"of-file\"\nendpoint = \"of-file\"\n",
         otlp = otlp.url(),
@@ -157,20 +146,20 @@ fn nothing_that_comes_out_of_a_process_holds_a_secret() {
         kept = text(kept.path()),
         far = far.url(),
         // It is the proxy in front of itself, and passes nothing on.
-        proxy = far.url().replace("://", "://ab:zq9x-proxy@"),
+        proxy = far.url().replace("://", "://ab:hunter2-proxy@"),
         file = text(&secret_file),
     ));
     // The operator's own file: it may hold what it holds, and is not looked at.
     let config = kept.path().join("config.toml");
     std::fs::rename(setup.path("config.toml"), &config).unwrap();
-    std::fs::write(kept.path().join("token"), "zq9x-token-of-ops").unwrap();
+    std::fs::write(kept.path().join("token"), "hunter2-token-of-ops").unwrap();
     let program = setup.path("hooks/check.sh");
     std::fs::create_dir(setup.path("hooks")).unwrap();
-    std::fs::write(&program, "#!/bin/sh\n[ ${#PASS} = 12 ] && echo right && cat\n").unwrap();
+    std::fs::write(&program, "#!/bin/sh\n[ ${#PASS} = 15 ] && echo right && cat\n").unwrap();
     std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
     let with_secrets = |args: &[&str]| {
         let mut command = flowhook(args);
-        command.env("TEST_NATS", "zq9x-of-nats").env("TEST_PASSWORD", "zq9x-of-environment");
+        command.env("TEST_NATS", "hunter2-of-nats").env("TEST_PASSWORD", "hunter2-of-environment");
         command.env("TEST_KEY", "5a".repeat(32));
         command
     };
@@ -180,7 +169,7 @@ fn nothing_that_comes_out_of_a_process_holds_a_secret() {
         servers: vec![nats.url.clone()],
         prefix: "quiet".to_owned(),
         user: Some("ab".to_owned()),
-        password: Some(Secret::new("zq9x-of-nats")),
+        password: Some(Secret::new("hunter2-of-nats")),
         ..NatsConfig::default()
     };
     let bus = runtime.block_on(NatsBus::connect(own)).unwrap();
@@ -252,7 +241,7 @@ fn nothing_that_comes_out_of_a_process_holds_a_secret() {
     cli.run(&["hook", "show", "check", "-e", &ran["execution"].to_string()]);
     let given = STANDARD.decode(ran["stdout"].as_str().unwrap()).unwrap();
     assert!(given.starts_with(b"right\n"), "the secret was in use: {}", String::from_utf8_lossy(&given));
-    assert_unseen("what a hook is given", &given);
+    assert_absent("what a hook is given", &given);
 
     let rows = wait_for("alerts in the history", 30, || {
         let rows = cli.get("alerts?limit=100")["items"].as_array()?.clone();
@@ -287,10 +276,10 @@ fn nothing_that_comes_out_of_a_process_holds_a_secret() {
     let (_, metrics) = ask("GET", &format!("{api}/metrics")).unwrap();
     assert_eq!(node.terminate(), Some(0));
     for args in [vec!["config", "dump", "-c", text(&config)], vec!["check", "-c", text(&config)]] {
-        let output = with_secrets(&args).output().unwrap();
+        let output = with_secrets(&args).said().unwrap();
         assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
-        assert_unseen("a command about the configuration", &output.stdout);
-        assert_unseen("a command about the configuration", &output.stderr);
+        assert_absent("a command about the configuration", &output.stdout);
+        assert_absent("a command about the configuration", &output.stderr);
     }
 
     // They were in use, all of them.
@@ -299,33 +288,33 @@ fn nothing_that_comes_out_of_a_process_holds_a_secret() {
         .iter()
         .map(|r| format!("{}{:?}{}", r.path, r.headers, String::from_utf8_lossy(&r.body)))
         .collect();
-    let [basic, proxy, mail_proxy] =
-        ["ab:zq9x-elastic", "ab:zq9x-proxy", "ab:zq9x-mail-proxy"].map(|login| STANDARD.encode(login));
+    let [basic, proxy, mail_proxy] = ["ab:hunter2-elastic", "ab:hunter2-proxy", "ab:hunter2-mail-proxy"]
+        .map(|login| STANDARD.encode(login));
     let connected = far.requests().iter().any(|request| request.method == "CONNECT");
     assert!(connected && far.requests().iter().any(|request| path(request) != request.path));
     for used in [
-        "zq9x-in-url",
-        "zq9x-of-file",
-        "zq9x-path-of-discord-hook",
-        "zq9x-DEF",
-        "zq9x-hive",
-        "zq9x-key-of-wechat",
+        "hunter2-in-url",
+        "hunter2-of-file",
+        "hunter2-path-of-discord-hook",
+        "hunter2-DEF",
+        "hunter2-hive",
+        "hunter2-key-of-wechat",
         &basic,
         &proxy,
         &mail_proxy,
     ] {
         assert!(told.contains(used), "{used} was not in use");
     }
-    assert_unseen("what commands and the API say", &cli.said.borrow());
-    assert_unseen("metrics", metrics.as_bytes());
+    assert_absent("what commands and the API say", &cli.said.borrow());
+    assert_absent("metrics", metrics.as_bytes());
     let heard = tapped.lock().unwrap().clone();
     assert!(heard.len() > 10_000, "the bus was listened to");
-    assert_unseen("what goes over the bus", &heard);
+    assert_absent("what goes over the bus", &heard);
     assert!(!otlp.requests().is_empty());
     for request in otlp.requests() {
-        assert_unseen("traces and metrics", &request.body);
+        assert_absent("traces and metrics", &request.body);
     }
     for path in files(setup.dir.path()) {
-        assert_unseen(&path.display().to_string(), &std::fs::read(&path).unwrap());
+        assert_absent(&path.display().to_string(), &std::fs::read(&path).unwrap());
     }
 }

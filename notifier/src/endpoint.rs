@@ -318,7 +318,11 @@ impl<K: EndpointKind> Kind for K {
         deps: &EndpointDeps,
     ) -> Result<Arc<dyn Endpoint>, String> {
         let built = K::build(read(endpoint)?, read(recipient)?, deps)?;
-        Ok(quiet::quiet(built, endpoint, recipient))
+        let built = quiet::quiet(built, endpoint, recipient);
+        // The one place that every endpoint of every test comes from.
+        #[cfg(test)]
+        let built = crate::testing::watched(built);
+        Ok(built)
     }
 }
 

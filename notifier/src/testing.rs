@@ -9,10 +9,12 @@ use shared::store::{Delivery, EventKind};
 pub use self::certificate::certificate;
 pub use self::ledger::Flaky;
 pub use self::server::{Request, Script, Server};
+pub use self::watched::watched;
 
 mod certificate;
 mod ledger;
 mod server;
+mod watched;
 
 /// An alert of an interface with this id.
 pub fn alert(id: &str) -> Alert {

@@ -103,7 +103,7 @@ async fn memory_is_flat_and_order_kept_while_an_endpoint_is_down_for_six_hours()
     let clock = ManualClock::new(Timestamp::from_secs(START));
     let config = format!(
         "allow_private_targets = true\nhooks = {{ enabled = false }}\n
-         [[endpoint]]\nname = 'e'\nkind = 'slack'\nparams = {{ webhook_url = 'http://127.0.0.1:{port}/' }}\n
+         [[endpoint]]\nname = 'e'\nkind = 'slack'\nparams = {{ webhook_url = 'http://127.0.0.1:{port}/hunter2' }}\n
          [[recipient]]\nname = 'r'\nendpoint = 'e'\ngate = {{ digest_above = 20, list_at_most = 3 }}\n"
     );
     let known = Settings { edits_known: true, ..Settings::default() };

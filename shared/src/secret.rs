@@ -1,5 +1,7 @@
 //! Text that must never be shown.
 
+pub mod mark;
+
 use serde::Deserialize;
 
 /// A secret: never printed, never serialized as itself.

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::{alert, deliver, endpoint};
 use crate::support::http::{Recorder, Request};
+use crate::support::program::Said;
 
 /// `None`, said loudly, where the program is missing; `./dev test` installs it.
 fn python() -> Option<PathBuf> {
@@ -70,7 +71,7 @@ const SLACK: &[(&str, &str)] = &[
 const ROWS: [Row; 8] = [
     (
         "discord",
-        "webhook_url = 'URL/api/webhooks/1234567890/abcdefghijk'",
+        "webhook_url = 'URL/api/webhooks/1234567890/hunter2hijk'",
         "username = 'flowhook'",
         &[
             ("content-type", "theirs names UTF-8, which JSON always is (RFC 8259 §8.1)"),
@@ -83,25 +84,25 @@ const ROWS: [Row; 8] = [
     ),
     (
         "slack",
-        "webhook_url = 'URL/services/T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ'\nsender_username = 'flowhook'",
+        "webhook_url = 'URL/services/T1JJ3T3L2/A1BRTD4JD/hunter2dnlazkcOXrIdevi7F'\nsender_username = 'flowhook'",
         "",
         SLACK,
     ),
     (
         "slack-api",
-        "token = 'xoxb-1234-1234-4ddbc191d40ee098cbaae6f3523ada2d'\nurl = 'URL/api'\nsender_username = 'flowhook'",
+        "token = 'xoxb-1234-1234-hunter2c191d40ee098cbaae6f3523a'\nurl = 'URL/api'\nsender_username = 'flowhook'",
         "channel = '#general'",
         SLACK,
     ),
     (
         "mattermost",
-        "url = 'URL/api/v4/posts'\ntoken = 'abcdefghijklmnopqrstuvwxyz'",
+        "url = 'URL/api/v4/posts'\ntoken = 'hunter2hijklmnopqrstuvwxyz'",
         "channel_id = '4xp9fdt77pncbef59f4k1qe83o'",
         &[(".message", TEXT_IS_OURS), (".pending_post_id", "lets the server recognise a repetition")],
     ),
     (
         "telegram",
-        "url = 'URL'\ntoken = '123456789:abcdefg_hijklmnop'",
+        "url = 'URL'\ntoken = '123456789:hunter2_hijklmnop'",
         "channel = -100123\nsound = true",
         &[
             (".text", TEXT_IS_OURS),
@@ -112,7 +113,7 @@ const ROWS: [Row; 8] = [
     ),
     (
         "wechat",
-        "webhook_url = 'URL/cgi-bin/webhook/send?key=693a91f6-7aaa-4bc4-97a0-0ec2sifa5aaa'",
+        "webhook_url = 'URL/cgi-bin/webhook/send?key=693a91f6-7aaa-hunter2-97a0-0ec2sifa5aaa'",
         "",
         &[
             ("content-type", "theirs names UTF-8, which JSON always is (RFC 8259 §8.1)"),
@@ -122,7 +123,7 @@ const ROWS: [Row; 8] = [
     ),
     (
         "pagerduty",
-        "url = 'URL/v2/enqueue'\nintegration_key = '0123456789abcdef0123456789abcdef'",
+        "url = 'URL/v2/enqueue'\nintegration_key = 'hunter2hunter2hunter2hunter2abcd'",
         "",
         &[
             (
@@ -143,7 +144,7 @@ const ROWS: [Row; 8] = [
     (
         "msteams",
         "webhook_url = 'URL/workflows/643a8392893643a8392893/triggers/manual/paths/invoke?api-version=2016-06-01&\
-         sp=%2Ftriggers%2Fmanual%2Frun&sv=1.0&sig=abcdefg_hijklmnop'\ncard = 'adaptive_card'",
+         sp=%2Ftriggers%2Fmanual%2Frun&sv=1.0&sig=hunter2_hijklmnop'\ncard = 'adaptive_card'",
         "",
         &[
             (
@@ -170,7 +171,7 @@ fn our_requests_differ_from_apprises_for_a_reason() {
         .args(["-B", "-W", "ignore"])
         .arg(script)
         .args([&recorder.url(), "a notification"])
-        .output()
+        .said()
         .unwrap();
     assert!(sent.status.success(), "{}", String::from_utf8_lossy(&sent.stderr));
     let theirs = recorder.requests();

@@ -70,9 +70,9 @@ fn with_bridge(more: &str) -> (Site, u16) {
 
 /// A subscriber whose output goes to a file.
 fn subscriber(command: &[&str], heard: &Path) -> Running {
-    let out = std::fs::File::create(heard).unwrap();
     let mut program = Command::new(command[0]);
-    Running(program.args(&command[1..]).stdout(out).stdin(Stdio::null()).spawn().unwrap())
+    program.args(&command[1..]).stdin(Stdio::null());
+    Running::writing(program, heard, &heard.with_extension("log"))
 }
 
 /// Scenario 1: for how long things happen.

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::json;
 
 use super::{Site, TOKEN};
-use crate::support::program::{Running, flowhook};
+use crate::support::program::{Running, Said, flowhook};
 
 /// Items that are published while the process may die.
 const ITEMS: usize = 6;
@@ -15,7 +15,7 @@ const ITEMS: usize = 6;
 fn publish(site: &Site, number: usize) -> bool {
     let item = number.to_string();
     let args = ["pubsub", "item", "publish", "-n", "news", "-i", &item, &item, "--api", &site.api];
-    let published = flowhook(&args).args(["--token", TOKEN]).output().unwrap();
+    let published = flowhook(&args).args(["--token", TOKEN]).said().unwrap();
     published.status.success()
 }
 
@@ -72,7 +72,7 @@ fn all_ran_and_are_on_record(site: &Site, point: &str, answered: &BTreeSet<Strin
     let by_event = crate::support::wait_for(&format!("every event after {point}"), 60, || {
         // Nobody may answer while a server begins anew.
         let ask = ["hook", "log", "--hook", "note", "--limit", "1000", "--api", &site.api, "-O", "json"];
-        let output = flowhook(&ask).output().unwrap();
+        let output = flowhook(&ask).said().unwrap();
         let records: Vec<serde_json::Value> = serde_json::from_slice(&output.stdout).ok()?;
         let mut by_event: BTreeMap<String, Vec<serde_json::Value>> = BTreeMap::new();
         for record in records {
@@ -125,7 +125,7 @@ fn a_change_keeps_its_event(store: &str) {
     let mut node = site.start(Some("event.after_change"));
     std::fs::write(site.setup.path("armed"), "").unwrap();
     let disable = ["hook", "disable", "note", "--api", &site.api, "--token", TOKEN];
-    assert!(!flowhook(&disable).output().unwrap().status.success(), "nobody is left to answer");
+    assert!(!flowhook(&disable).said().unwrap().status.success(), "nobody is left to answer");
     crate::support::wait_for("the death", 30, || node.0.try_wait().unwrap());
     let _node = site.start(None);
     assert_eq!(site.run(&["hook", "show", "note"])["hook"]["enabled"], false, "the change is in force");

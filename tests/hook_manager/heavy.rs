@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use shared::wire::subject::{EventSubject, Subjects};
 
 use super::{Site, TOKEN};
-use crate::support::program::{Running, flowhook};
+use crate::support::program::{Running, Said, flowhook};
 use crate::support::wait_for;
 
 /// The most that a process has had in memory so far.
@@ -63,11 +63,7 @@ fn an_event_larger_than_a_message_reaches_its_hook_whole() {
         });
         for size in [SIZE, 10] {
             let args = ["pubsub", "item", "publish", "-n", "news", "-", "--api", &site.api, "--token", TOKEN];
-            let mut publish = flowhook(&args).stdin(std::process::Stdio::piped()).spawn().unwrap();
-            let mut stdin = publish.stdin.take().unwrap();
-            std::io::Write::write_all(&mut stdin, "~".repeat(size).as_bytes()).unwrap();
-            drop(stdin);
-            assert!(publish.wait().unwrap().success());
+            assert!(flowhook(&args).said_to("~".repeat(size).as_bytes()).status.success());
         }
         let counted: Vec<_> = site.ended("count", 2).iter().map(|record| record["stdout"].clone()).collect();
         assert_eq!(counted, [json!("MzAwMDAwMAo="), json!("MTAK")], "3000000 and 10 in base64");
@@ -159,7 +155,7 @@ fn a_bus_that_is_killed_under_a_persistent_hook_loses_no_event() {
     site.run(&["hook", "create", "note", &site.definition("note", &hook)]);
     let publish = |item: &str| {
         let args = ["pubsub", "item", "publish", "-n", "news", "-i", item, item, "--api", &site.api];
-        let output = flowhook(&args).args(["--token", TOKEN]).output().unwrap();
+        let output = flowhook(&args).args(["--token", TOKEN]).said().unwrap();
         assert!(output.status.success(), "{item}: {}", String::from_utf8_lossy(&output.stderr));
     };
     (0..3).for_each(|n| publish(&format!("before-{n}")));
@@ -172,7 +168,7 @@ fn a_bus_that_is_killed_under_a_persistent_hook_loses_no_event() {
     let ask = ["hook", "log", "--hook", "note", "--limit", "1000", "--api", &site.api, "-O", "json"];
     let records = wait_for("every item", 60, || {
         // Nobody answers until the bus is back.
-        let output = flowhook(&ask).output().unwrap();
+        let output = flowhook(&ask).said().unwrap();
         let records: Vec<Value> = serde_json::from_slice(&output.stdout).ok()?;
         (records.iter().filter(|record| record["outcome"] == "success").count() >= 11).then_some(records)
     });

@@ -9,7 +9,7 @@ use shared::wire::subject::{EventSubject, Subjects};
 
 use super::{Site, TOKEN};
 use crate::support::http::{ask, get_json};
-use crate::support::program::flowhook;
+use crate::support::program::{Said, flowhook};
 use crate::support::wait_for;
 
 /// Events while nobody runs hooks (scenario 4).
@@ -91,13 +91,13 @@ fn events_of_any_client_run_hooks_also_those_that_came_meanwhile() {
 #[test]
 fn an_account_that_may_not_tell_large_events_loses_them_alone() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    let account = "authorization { users: [{ user: \"n\", password: \"n\",
+    let account = "authorization { users: [{ user: \"n\", password: \"hunter2\",
         permissions: { publish: { deny: [\"np.ob.v1.>\"] } } }] }";
     let started = runtime.block_on(NatsServer::start_with("large events are not allowed", account));
     let Some(nats) = started else { return };
     let site = Site::new(&format!(
         "[bus]\nkind = \"nats\"\nprefix = \"np\"\n[bus.nats]\nservers = [\"{}\"]\n
-         user = \"n\"\npassword = \"n\"\n",
+         user = \"n\"\npassword = \"hunter2\"\n",
         nats.url
     ));
     let _node = site.start(None);
@@ -106,9 +106,8 @@ fn an_account_that_may_not_tell_large_events_loses_them_alone() {
     for (name, size) in [("before", 10), ("large", 1_500_000), ("after", 10)] {
         let args =
             ["pubsub", "item", "publish", "-s", "s", "-n", name, "-", "--api", &site.api, "--token", TOKEN];
-        let mut publish = flowhook(&args).stdin(std::process::Stdio::piped()).spawn().unwrap();
-        std::io::Write::write_all(&mut publish.stdin.take().unwrap(), "~".repeat(size).as_bytes()).unwrap();
-        assert!(publish.wait().unwrap().success(), "{name}");
+        let published = flowhook(&args).said_to("~".repeat(size).as_bytes());
+        assert!(published.status.success(), "{name}");
     }
     let ran: Vec<_> = site.ended("all", 2).iter().map(|record| record["subject"].clone()).collect();
     assert_eq!(ran, ["event.item.s.before", "event.item.s.after"]);

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{Site, TOKEN};
 use crate::support::http::get_json;
-use crate::support::program::{Running, flowhook, run, run_json};
+use crate::support::program::{Running, Said, flowhook, run, run_json};
 use crate::support::wait_for;
 
 /// Whether a process is there.
@@ -105,7 +105,7 @@ fn what_was_given_up_is_found_tried_again_and_forgotten_and_definitions_go_back(
     // The definition goes back, and the next execution is that of the old words.
     site.run(&["settings", "rollback", "hooks", "fail", "1"]);
     assert_eq!(site.run(&["hook", "show", "fail"])["hook"]["arguments"], json!(["one"]));
-    let top = flowhook(&["hook", "top", "-n", "2", "-d", "1", "--api", &site.api]).output().unwrap();
+    let top = flowhook(&["hook", "top", "-n", "2", "-d", "1", "--api", &site.api]).said().unwrap();
     let top = String::from_utf8(top.stdout).unwrap();
     assert_eq!(top.matches("failure ").count(), 2, "{top}");
 }
@@ -214,15 +214,12 @@ fn every_event_is_what_its_schema_says_and_is_followed_as_it_comes() {
     let site = Site::new("");
     let _node = site.start(None);
     let tail = site.setup.path("tail");
-    let mut command =
-        flowhook(&["events", "tail", "event.item.>", "-n", "1", "--api", &site.api, "-O", "json"]);
-    let out = std::fs::File::create(&tail).unwrap();
-    let mut tailing = Running(command.stdout(out).spawn().unwrap());
+    let command = flowhook(&["events", "tail", "event.item.>", "-n", "1", "--api", &site.api, "-O", "json"]);
+    let mut tailing = Running::writing(command, &tail, &tail.with_extension("log"));
     let args = ["hook", "create", "x", "-", "--api", &site.api, "--token", TOKEN];
-    let mut create = flowhook(&args).stdin(std::process::Stdio::piped()).spawn().unwrap();
     let definition = "subjects = [\"event.item.>\"]\nkind = \"rhai_code\"\nargument = \"1\"\n";
-    std::io::Write::write_all(&mut create.stdin.take().unwrap(), definition.as_bytes()).unwrap();
-    assert!(create.wait().unwrap().success(), "TOML of standard input");
+    let created = flowhook(&args).said_to(definition.as_bytes());
+    assert!(created.status.success(), "TOML of standard input");
     site.run(&["settings", "set", "pools", "lan", r#"{ "members": ["10.0.0.0/8"] }"#]);
     wait_for("an item that is followed", 30, || {
         site.run(&["pubsub", "item", "publish", "-n", "news", r#"{"a":1}"#]);
@@ -240,9 +237,8 @@ fn every_event_is_what_its_schema_says_and_is_followed_as_it_comes() {
     }
     // Who follows calls hears those of others, not that it asks for them.
     let calls = site.setup.path("calls");
-    let mut command =
-        flowhook(&["events", "tail", "event.api.>", "-n", "1", "--api", &site.api, "-O", "json"]);
-    let mut tailing = Running(command.stdout(std::fs::File::create(&calls).unwrap()).spawn().unwrap());
+    let command = flowhook(&["events", "tail", "event.api.>", "-n", "1", "--api", &site.api, "-O", "json"]);
+    let mut tailing = Running::writing(command, &calls, &calls.with_extension("log"));
     wait_for("a call that is followed", 30, || {
         site.run(&["settings", "set", "pools", "lan", r#"{ "members": ["10.0.0.0/9"] }"#]);
         tailing.0.try_wait().unwrap()

@@ -2,6 +2,7 @@
 
 use super::cable::{Cable, fragments, udp, udp6};
 use super::log;
+use crate::support::program::Said;
 use crate::support::wait_for;
 
 /// Only what the tests send, whatever the machine itself says on the cable.
@@ -176,7 +177,7 @@ fn packets_for_others_are_asked_for_by_choice() {
             let Some(cable) = Cable::new(name) else { return };
             let _capturing = cable.capture(&settings(source, &format!("promiscuous = {promiscuous}")));
             let args = ["-n", &cable.namespace, "-d", "link", "show", "fhv0"];
-            let shown = std::process::Command::new("ip").args(args).output().unwrap();
+            let shown = std::process::Command::new("ip").args(args).said().unwrap();
             let shown = String::from_utf8(shown.stdout).unwrap();
             let count = shown.split("promiscuity ").nth(1).and_then(|rest| rest.split(' ').next()).unwrap();
             assert_eq!(count != "0", promiscuous, "{source}: {shown}");

@@ -11,7 +11,7 @@ use shared::secret::Secret;
 use crate::support::{free_port, has_program, wait_for};
 
 /// Of every user.
-pub const PASSWORD: &str = "p4ss";
+pub const PASSWORD: &str = "hunter2";
 
 /// Where the configurations take passwords from.
 const PASSWORDS: [&str; 6] = [

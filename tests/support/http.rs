@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde_json::Value;
+use shared::secret::mark::assert_absent;
 
 /// One request as it came.
 #[derive(Clone, Debug)]
@@ -83,6 +84,20 @@ impl Recorder {
     }
 }
 
+/// Traces and metrics are what a program says of itself: no secret is in them.
+impl Drop for Recorder {
+    fn drop(&mut self) {
+        let telemetry = ["/v1/traces", "/v1/metrics", "/v1/logs"];
+        if std::thread::panicking() {
+            return;
+        }
+        for request in self.requests().iter().filter(|r| telemetry.contains(&r.path.as_str())) {
+            assert!(!request.headers.iter().any(|(name, _)| name == "content-encoding"));
+            assert_absent(&format!("what is exported to {}", request.path), &request.body);
+        }
+    }
+}
+
 fn serve(stream: TcpStream, seen: &Mutex<Vec<Request>>, answer: &Answer) {
     let mut reader = BufReader::new(stream.try_clone().unwrap());
     let mut stream = stream;
@@ -125,7 +140,7 @@ fn read_request(reader: &mut impl BufRead) -> Option<Request> {
     Some(Request { method, path, headers, body })
 }
 
-/// Asks with `method`; gives status and body. `None` when nobody listens yet.
+/// Asks with `method`; gives status and body, in which no secret is. `None` when nobody listens yet.
 pub fn ask(method: &str, url: &str) -> Option<(u16, String)> {
     let rest = url.strip_prefix("http://")?;
     let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
@@ -142,6 +157,7 @@ pub fn ask(method: &str, url: &str) -> Option<(u16, String)> {
     let body = &answer[split + 4..];
     let chunked = head.to_lowercase().contains("transfer-encoding: chunked");
     let body = if chunked { unchunk(body) } else { body.to_vec() };
+    assert_absent(&format!("the answer to {method} {path}"), &[head.as_bytes(), &body].concat());
     Some((status, String::from_utf8_lossy(&body).into_owned()))
 }
 

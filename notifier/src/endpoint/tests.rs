@@ -181,21 +181,26 @@ fn wrong_values_are_named_and_secrets_are_not_shown() {
 #[test]
 fn parameters_that_do_not_go_together_are_refused() {
     for (kind, params, recipient, word) in [
-        ("webhook", "url = 'http://x/'\npassword = 'p'", "", "username"),
-        ("elasticsearch", "url = 'http://x/'\nusername = 'u'\napi_key = 'k'", "", "exclude each other"),
+        ("webhook", "url = 'http://x/'\npassword = 'hunter2'", "", "username"),
+        ("elasticsearch", "url = 'http://x/'\nusername = 'u'\napi_key = 'hunter2'", "", "exclude each other"),
         ("email", "host = 'x'\nsender = 'a@x.org'\nusername = 'u'", "to = ['b@x.org']", "need each other"),
         ("email", "host = 'x'\nsender = 'a@x.org'", "to = []", "at least one"),
         (
             "email",
-            "host = 'x'\nsender = 'a@x.org'\nsecurity = 'none'\nusername = 'u'\npassword = 'p'",
+            "host = 'x'\nsender = 'a@x.org'\nsecurity = 'none'\nusername = 'u'\npassword = 'hunter2'",
             "to = ['b@x.org']",
             "allow_clear_text_login",
         ),
         ("slack", "", "", "give 'webhook_url' or 'token'"),
-        ("slack", "webhook_url = 'http://x/'\ntoken = 't'", "channel = 'c'", "exclude each other"),
-        ("slack", "webhook_url = 'http://x/'", "channel = 'c'", "needs the endpoint's 'token'"),
-        ("slack", "webhook_url = 'http://x/'", "edit_in_place = true", "cannot change messages"),
-        ("slack", "token = 't'", "", "the recipient's 'channel'"),
+        (
+            "slack",
+            "webhook_url = 'http://x/hunter2'\ntoken = 'hunter2'",
+            "channel = 'c'",
+            "exclude each other",
+        ),
+        ("slack", "webhook_url = 'http://x/hunter2'", "channel = 'c'", "needs the endpoint's 'token'"),
+        ("slack", "webhook_url = 'http://x/hunter2'", "edit_in_place = true", "cannot change messages"),
+        ("slack", "token = 'hunter2'", "", "the recipient's 'channel'"),
         ("syslog", "host = 'x'\npath = '/dev/log'", "", "give one"),
         ("syslog", "host = 'x'\nstructured_data = true", "", "text_rfc5424"),
     ] {

@@ -60,7 +60,7 @@ mod tests {
     #[test]
     fn secrets_are_hidden_wherever_they_stand() {
         let value = json!({
-            "name": "ops", "params": { "shared_secret": "x", "url": "https://u:p@h/in", "list": [{ "token": 7 }] },
+            "name": "ops", "params": { "shared_secret": "hunter2", "url": "https://u:hunter2@h/in", "list": [{ "token": 7 }] },
             "password": null, "key": "k", "order_key": "shown", "x-api-key": "k",
             "environment": { "DB_PASS": "k", "LANG": "C" },
         });

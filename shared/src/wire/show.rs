@@ -185,13 +185,13 @@ mod tests {
         assert_eq!((flows.kind, flows.error.as_deref()), ("flows", None));
         assert!(!flows.content["flows"].as_array().unwrap().is_empty());
         let post = proto::HttpPost {
-            url: "https://u:p@hooks.example.com/services/T0/secret".to_owned(),
+            url: "https://u:hunter2@hooks.example.com/services/T0/hunter2".to_owned(),
             body: "hello".to_owned(),
             ..proto::HttpPost::default()
         };
         let post = shown("x.po.v1.main", &post.encode_to_vec());
         assert_eq!((post.kind, &post.content["host"]), ("post", &json!("hooks.example.com")));
-        assert!(!post.content.to_string().contains("secret"));
+        assert!(crate::secret::mark::found(post.content.to_string().as_bytes()).is_none());
         assert_eq!(shown("x.al.v1.main.host.error.store", br#"{"id":"1"}"#).content["id"], "1");
         assert_eq!(shown("x.sc.v1.main.hello", b"good day").kind, "text");
         assert_eq!(shown("other", &[0xff, 0x00]).content, json!("ff00"));

@@ -11,7 +11,7 @@ use crate::config::{ApiRole, ApiToken};
 /// Routes with two hooks, and a token for hooks that run processes.
 async fn with_hooks() -> ApiDeps {
     let (mut deps, store, _) = deps();
-    let secret = "token-of-ann".to_owned();
+    let secret = "hunter2-of-ann".to_owned();
     deps.tokens = vec![ApiToken { name: "ann".to_owned(), secret, roles: vec![ApiRole::ProcessHooks] }];
     for (name, kind) in [("program", "exec"), ("code", "rhai_code")] {
         let value = Some(json!({ "subjects": ["event.>"], "kind": kind, "argument": "x" }));
@@ -53,7 +53,7 @@ async fn to_have_a_process_run_takes_the_right_to_make_it_and_the_token_says_who
         assert_eq!(status, StatusCode::FORBIDDEN, "{way}: {body}");
         let wrong = request("program", way).insert_header(("authorization", "Bearer another"));
         assert_eq!(ask(&deps, wrong).await.0, StatusCode::FORBIDDEN, "{way}");
-        let right = request("program", way).insert_header(("authorization", "Bearer token-of-ann"));
+        let right = request("program", way).insert_header(("authorization", "Bearer hunter2-of-ann"));
         let (status, question) = ask(&deps, right).await;
         assert_eq!((status, &question["by"]), (StatusCode::OK, &json!("ann")), "{way}: {question}");
         let (status, question) = ask(&deps, request("code", way)).await;

@@ -252,11 +252,11 @@ async fn a_proxy_is_asked_for_the_way() {
             tokio::spawn(async move { tokio::io::copy_bidirectional(&mut socket, &mut target).await });
         }
     });
-    let endpoint = email(port, &format!("proxy = 'http://us%40er:p:w@127.0.0.1:{proxy}'"), TO);
+    let endpoint = email(port, &format!("proxy = 'http://us%40er:hunter2:w@127.0.0.1:{proxy}'"), TO);
     assert_eq!(endpoint.deliver(&[delivery(&alert("a"))]).await, [Ok(())]);
     let head = asked.lock().unwrap().clone();
     assert_eq!(head[0], format!("CONNECT 127.0.0.1:{port} HTTP/1.1"));
-    assert_eq!(head[2], "Proxy-Authorization: Basic dXNAZXI6cDp3", "us@er:p:w");
+    assert_eq!(head[2], "Proxy-Authorization: Basic dXNAZXI6aHVudGVyMjp3", "us@er:hunter2:w");
     assert_eq!(of(&seen, "DATA").len(), 1);
     let error = endpoint.test().await.unwrap_err().to_string();
     assert!(error.contains("proxy") && error.contains("403"), "{error}");

@@ -115,6 +115,30 @@ async fn every_kind_comes_through_every_fault() {
     }
 }
 
+/// What is kept of an answer is looked through where endpoints are built (`testing/watched.rs`).
+#[tokio::test(flavor = "multi_thread")]
+async fn a_far_end_that_repeats_what_it_was_sent_gives_no_secret_away() {
+    for row in &HTTP_KINDS {
+        for status in [200, 400, 403, 429, 500] {
+            let repeated = move |_: usize, request: &Request| {
+                let body = format!("{{\"message\":{:?}}}", format!("{} {}", request.head, request.body));
+                Script::Reply(
+                    status,
+                    format!("x-sent: {}\r\n", request.head.replace("\r\n", " ")),
+                    body.into(),
+                )
+            };
+            let server = Server::start(repeated).await;
+            let endpoint = built(row, &server);
+            assert_eq!(endpoint.deliver_told(&[delivery(&alert("a"))]).await.len(), 1);
+            let _ = endpoint.test().await;
+            let sent = server.requests();
+            let sent = |word: &str| sent.iter().any(|r| r.head.contains(word) || r.body.contains(word));
+            assert!(sent("hunter2") || sent("Basic "), "{}: its secret was in use", row.4);
+        }
+    }
+}
+
 #[tokio::test]
 async fn every_kind_waits_as_long_as_it_is_asked_to() {
     for row in &HTTP_KINDS {

@@ -82,7 +82,7 @@ async fn a_message_that_is_too_long_is_cut_with_a_mark_by_every_kind() {
 async fn every_request_that_a_batch_needs_is_counted() {
     let long = |id: &str| delivery(&Alert { message: "x".repeat(500), ..alert(id) });
     let ten: Vec<Delivery> = (0..10).map(|n| long(&n.to_string())).collect();
-    let wechat = "webhook_url = 'URL/cgi-bin/webhook/send?key=k'";
+    let wechat = "webhook_url = 'URL/cgi-bin/webhook/send?key=hunter2'";
     // Lines that do not fit into one message, and a message that is refused as a whole.
     for (errcode, least) in [(0, 3), (40_058, 10)] {
         let server =

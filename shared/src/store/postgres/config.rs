@@ -183,8 +183,10 @@ mod tests {
 
     #[test]
     fn what_is_shown_holds_no_password() {
-        let config =
-            PostgresConfig { password: Some(Secret::new("hunter2")), ..with("postgresql://u:x@a,b:5/db") };
+        let config = PostgresConfig {
+            password: Some(Secret::new("hunter2")),
+            ..with("postgresql://u:hunter2-x@a,b:5/db")
+        };
         let shown = shown(&config.connection().unwrap());
         assert!(
             !shown.contains("hunter2") && shown.starts_with("postgresql://u@a:") && shown.ends_with("/db"),

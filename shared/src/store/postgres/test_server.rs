@@ -27,7 +27,7 @@ const DEADLINE: Duration = Duration::from_secs(60);
 
 /// The only user, and the password.
 const USER: &str = "flowhook";
-const PASSWORD: &str = "correct-horse";
+const PASSWORD: &str = crate::secret::mark::MARK;
 
 /// A server on 127.0.0.1 with a folder of its own; killed and removed on drop.
 #[derive(Debug)]

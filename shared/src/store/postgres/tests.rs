@@ -179,7 +179,10 @@ async fn a_server_that_is_killed_loses_nothing_answered_and_is_found_again() {
     assert!(matches!(told, StoreError::Unavailable(_)), "{told}");
     let _ = connection.await;
     let error = accept("down").await.unwrap_err().to_string();
-    assert!(error.contains(&server.port().to_string()) && !error.contains("correct-horse"), "{error}");
+    assert!(
+        error.contains(&server.port().to_string()) && !error.contains(crate::secret::mark::MARK),
+        "{error}"
+    );
     tokio::time::timeout(DEADLINE, health.wait_for(|h| matches!(h, StoreHealth::Failing(_))))
         .await
         .unwrap()
@@ -298,7 +301,7 @@ async fn what_cannot_be_opened_is_one_clear_error_without_the_password() {
     let good = server.url("postgres");
     let with = |url: String| PostgresConfig { url: Some(Secret::new(url)), ..PostgresConfig::default() };
     let cases = [
-        (with(good.replace("correct-horse", "wrong-horse")), "password authentication failed"),
+        (with(good.replace(crate::secret::mark::MARK, "hunter2-wrong")), "password authentication failed"),
         (with(good.replace("/postgres", "/nowhere")), "database \"nowhere\" does not exist"),
         (with(good.replace(&server.port().to_string(), "1")), "refused"),
         (PostgresConfig { tls_required: true, ..with(good.clone()) }, "TLS"),
@@ -308,7 +311,7 @@ async fn what_cannot_be_opened_is_one_clear_error_without_the_password() {
         let error = PostgresStore::open(&config).await.err().expect("it must not open");
         let text = error.to_string();
         assert!(matches!(error, StoreError::Open { .. }), "{text}");
-        assert!(text.contains(cause) && !text.contains("horse"), "{text}: {cause}");
+        assert!(text.contains(cause) && !text.contains(crate::secret::mark::MARK), "{text}: {cause}");
     }
 }
 

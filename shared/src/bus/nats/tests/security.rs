@@ -60,9 +60,9 @@ fn example() -> String {
     let text: Vec<&str> = text.lines().filter(kept).collect();
     let mut text = text.join("\n");
     for role in ["COLLECTOR", "AGGREGATOR", "NOTIFIER", "READER", "ADMIN"] {
-        text = text.replace(&format!("${role}_PASSWORD"), &format!("\"secret-{role}\""));
+        text = text.replace(&format!("${role}_PASSWORD"), &format!("\"hunter2-{role}\""));
     }
-    let other = "{ user: \"other-aggregator\", password: \"secret-AGGREGATOR\", permissions: $AGGREGATOR }";
+    let other = "{ user: \"other-aggregator\", password: \"hunter2-AGGREGATOR\", permissions: $AGGREGATOR }";
     text.replace("accounts {", &format!("accounts {{ OTHER {{ jetstream: enabled, users: [{other}] }}"))
 }
 
@@ -71,7 +71,7 @@ async fn every_role_may_do_its_work_and_no_more() {
     let Some(server) = NatsServer::start_with("every_role_may_do_its_work", &example()).await else { return };
     let user = |account: &str, role: &str| NatsConfig {
         user: Some(format!("{account}{role}")),
-        password: Some(Secret::new(format!("secret-{}", role.to_uppercase()))),
+        password: Some(Secret::new(format!("hunter2-{}", role.to_uppercase()))),
         inbox_prefix: format!("_INBOX.{role}"),
         create_streams: Some(role == "aggregator"),
         ..config(&server, "")
