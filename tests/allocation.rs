@@ -62,6 +62,7 @@ fn pipeline(max_flows: usize) -> Pipeline {
         hooks,
         summary_interval_s: 1,
         summaries: true,
+        alerts: true,
     })
 }
 

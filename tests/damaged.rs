@@ -47,6 +47,7 @@ fn pipeline(feed: Option<Feed>) -> Pipeline {
         hooks,
         summary_interval_s: 1,
         summaries: true,
+        alerts: true,
     })
 }
 

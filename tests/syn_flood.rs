@@ -63,6 +63,7 @@ impl Wire {
             hooks,
             summary_interval_s: 1,
             summaries: true,
+            alerts: true,
         });
         let at = Timestamp::from_secs(1_700_000_000);
         Self { pipeline, batch: Batch::default(), at, evictions_told: 0, ends: Vec::new() }

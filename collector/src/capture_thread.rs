@@ -126,6 +126,7 @@ impl CaptureThread {
             hooks,
             summary_interval_s: args.collector.summary_interval_s,
             summaries: true,
+            alerts: true,
         };
         let mut pipeline = Pipeline::new(parts);
         pipeline.sample_flow_events(args.collector.flow_events);

@@ -24,9 +24,14 @@ pub struct Place {
     pub interface: String,
 }
 
+/// The type of the alert that is asked for.
+pub fn type_of<'a>(meta: &'a ScriptMeta, request: &'a AlertRequest) -> &'a str {
+    request.alert_type.as_deref().unwrap_or(&meta.key)
+}
+
 /// A number for an alert type of a script, to raise each once per flow.
 pub fn once_key(meta: &ScriptMeta, request: &AlertRequest) -> u64 {
-    let kind = request.alert_type.as_deref().unwrap_or(&meta.key);
+    let kind = type_of(meta, request);
     xxhash_rust::xxh3::xxh3_64_with_seed(kind.as_bytes(), xxhash_rust::xxh3::xxh3_64(meta.key.as_bytes()))
 }
 
@@ -119,19 +124,24 @@ pub fn build(
     }
 }
 
-/// Adds an alert to those of its flow, and tells it how much they weigh together and whether it is the
-/// weightiest so far.
-pub fn weigh(alert: &mut Alert, extra: &mut Extra) {
-    extra.score = extra.score.saturating_add(alert.score);
-    if extra.alert_types.len() < MAX_TYPES && !extra.alert_types.contains(&alert.alert_type) {
-        extra.alert_types.push(alert.alert_type.clone());
+/// Adds an alert to those of its flow. Returns whether it is the weightiest so far.
+pub fn weigh(alert_type: &str, score: u32, extra: &mut Extra) -> bool {
+    extra.score = extra.score.saturating_add(score);
+    if extra.alert_types.len() < MAX_TYPES && !extra.alert_types.iter().any(|known| known == alert_type) {
+        extra.alert_types.push(alert_type.to_owned());
     }
+    let predominant = extra.top_score.is_none_or(|top| score > top);
+    extra.top_score = extra.top_score.max(Some(score));
+    predominant
+}
+
+/// Tells an alert of how much those of its flow weigh together, itself included.
+pub fn tell_weight(alert: &mut Alert, predominant: bool, extra: &Extra) {
     if let Some(flow) = &mut alert.flow {
         flow.score = extra.score;
         flow.alerts.clone_from(&extra.alert_types);
-        flow.predominant = extra.top_score.is_none_or(|top| alert.score > top);
+        flow.predominant = predominant;
     }
-    extra.top_score = extra.top_score.max(Some(alert.score));
 }
 
 /// An alert of the collector itself about one of its interfaces.

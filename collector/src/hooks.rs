@@ -195,9 +195,14 @@ impl HookRunner {
         self.registry.scripts()[script].script.meta()
     }
 
+    /// Whether some alerts may be excluded.
+    pub fn has_exclusions(&self) -> bool {
+        !self.exclusions.is_empty()
+    }
+
     /// True for an alert that is not raised.
     pub fn excludes(&self, alert: &Alert) -> bool {
-        !self.exclusions.is_empty() && self.exclusions.find(alert, alert.tstamp, &self.pools).is_some()
+        self.has_exclusions() && self.exclusions.find(alert, alert.tstamp, &self.pools).is_some()
     }
 
     /// Loaded scripts for the API, with what the flow scripts have done.

@@ -93,6 +93,8 @@ pub struct PipelineParts {
     pub summary_interval_s: u32,
     /// Whether there is anybody who reads summaries.
     pub summaries: bool,
+    /// Whether there is anybody who reads alerts; where there is nobody they are counted all the same.
+    pub alerts: bool,
 }
 
 impl PipelineParts {

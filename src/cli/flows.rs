@@ -102,7 +102,7 @@ fn capture_flows(
     }
     let source = capture::files::open(files)?;
     let sources = node::script_sources(config).map_err(NodeError::from)?;
-    let (mut pipeline, wrong) = pipeline(config, sources, args.summaries, None)?;
+    let (mut pipeline, wrong) = pipeline(config, sources, args.summaries, false, None)?;
     if let Some(error) = wrong {
         return Err(NodeError::Config(vec![error.to_string()]).into());
     }
@@ -152,6 +152,7 @@ pub fn pipeline(
     config: &Config,
     sources: Vec<ScriptSource>,
     summaries: bool,
+    alerts: bool,
     observer: Option<Observer>,
 ) -> Result<(Pipeline, Option<ScriptError>), Failure> {
     let setup = ScriptSetup {
@@ -188,6 +189,7 @@ pub fn pipeline(
         hooks,
         summary_interval_s: config.collector.summary_interval_s,
         summaries,
+        alerts,
     });
     Ok((pipeline, errors.pop()))
 }

@@ -260,6 +260,7 @@ fn messages(frames: &Frames, seeds: &mut Seeds) {
             hooks,
             summary_interval_s: 60,
             summaries: true,
+            alerts: true,
         });
         let (mut batch, mut items) = (Batch::default(), Vec::new());
         for (at, link, frame) in piece {

@@ -122,6 +122,7 @@ impl Wire {
             hooks,
             summary_interval_s: 1,
             summaries: true,
+            alerts: true,
         });
         Self {
             pipeline,

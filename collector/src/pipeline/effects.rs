@@ -2,7 +2,7 @@
 
 use shared::model::metric::Metric;
 use shared::model::status::{FlowStatus, StatusBits};
-use shared::model::{FlowEnd, FlowRecord, Timestamp};
+use shared::model::{AlertAction, FlowEnd, FlowRecord, Timestamp};
 use shared::script::{Effect, FlowHook, LogLevel};
 use shared::wire::proto::HttpPost;
 
@@ -209,17 +209,24 @@ impl Pipeline {
                         continue;
                     }
                     extra.alerts.push(once);
-                    let mut alert = flow_alert::build(request, meta, record, &self.parts.place, now, trace());
-                    if self.parts.hooks.excludes(&alert) {
+                    let (severity, score) = meta.weight(&request);
+                    let kind = flow_alert::type_of(meta, &request).to_owned();
+                    // Where nobody reads alerts they are only counted, unless some of them do not count.
+                    let mut alert = (self.parts.alerts || self.parts.hooks.has_exclusions())
+                        .then(|| flow_alert::build(request, meta, record, &self.parts.place, now, trace()));
+                    if alert.as_ref().is_some_and(|alert| self.parts.hooks.excludes(alert)) {
                         continue;
                     }
-                    flow_alert::weigh(&mut alert, extra);
+                    let predominant = flow_alert::weigh(&kind, score, extra);
+                    if let Some(alert) = &mut alert {
+                        flow_alert::tell_weight(alert, predominant, extra);
+                    }
                     record.score = extra.score;
                     record.top_score = extra.top_score.unwrap_or(0);
                     let hosts = [record.client_host(), record.server_host()];
-                    self.summary.alert(hosts, alert.score, &self.parts.networks, record.last_seen);
-                    self.count_alert(&alert);
-                    out.push(Item::Alert(Box::new(alert)));
+                    self.summary.alert(hosts, score, &self.parts.networks, record.last_seen);
+                    self.count_alert(&kind, AlertAction::Store, severity);
+                    out.extend(alert.map(|alert| Item::Alert(Box::new(alert))));
                 }
                 Effect::SetStatus(bit) => flow.status |= 1u64.checked_shl(bit.into()).unwrap_or(0),
                 Effect::ClearStatus(bit) => flow.status &= !1u64.checked_shl(bit.into()).unwrap_or(0),

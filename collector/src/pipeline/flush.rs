@@ -48,7 +48,7 @@ impl Pipeline {
             // Of several in one moment each is told.
             let id = derive_id(&[&alert.id, &script]);
             let alert = Alert { id, script, ..alert };
-            self.count_alert(&alert);
+            self.count_alert(&alert.alert_type, alert.action, alert.severity);
             out.push(Item::Alert(Box::new(alert)));
         }
         self.summary.interface.live_flows = self.parts.table.len() as u64;

@@ -38,6 +38,7 @@ fn with_scripts(setup: &ScriptSetup) -> Pipeline {
         hooks,
         summary_interval_s: 1,
         summaries: true,
+        alerts: true,
     })
 }
 
@@ -212,12 +213,14 @@ fn bytes_of_hosts_are_told_by_transport_and_fins_by_direction() {
     assert_eq!(all.fin_sent, all.fin_rcvd);
 }
 
+/// Alerts on every flow with this score.
+fn weighs(name: &str, hook: &str, score: u32) -> ScriptSource {
+    let text = format!("#{{ hooks: #{{ {hook}: |now, config| store_alert(#{{ score: {score} }}) }} }}");
+    ScriptSource { name: name.to_owned(), origin: Origin::Inline, folder: None, text }
+}
+
 #[test]
 fn the_scores_of_a_flow_add_up_and_the_weightiest_alert_is_told_so() {
-    let weighs = |name: &str, hook: &str, score: u32| {
-        let text = format!("#{{ hooks: #{{ {hook}: |now, config| store_alert(#{{ score: {score} }}) }} }}");
-        ScriptSource { name: name.to_owned(), origin: Origin::Inline, folder: None, text }
-    };
     let sources = vec![
         weighs("a", "protocolDetected", 50),
         weighs("b", "flowEnd", 10),
@@ -241,6 +244,23 @@ fn the_scores_of_a_flow_add_up_and_the_weightiest_alert_is_told_so() {
 }
 
 /// Says what it is called for: once for hello, once for each flow with its own number, once for bye.
+#[test]
+fn alerts_that_nobody_reads_count_like_those_that_are_read() {
+    let setup = ScriptSetup { sources: vec![weighs("a", "flowEnd", 50)], ..ScriptSetup::default() };
+    let (read, items) = replay_into(with_scripts(&setup));
+    let mut unread = with_scripts(&setup);
+    unread.parts.alerts = false;
+    let (unread, fewer) = replay_into(unread);
+    assert_eq!(serde_json::to_value(read.report()).unwrap(), serde_json::to_value(unread.report()).unwrap());
+    let others = |items: &[Item]| {
+        let others = items.iter().filter(|item| !matches!(item, Item::Alert(_)));
+        others.map(|item| format!("{item:?}")).collect::<Vec<_>>()
+    };
+    assert!(items.iter().any(|item| matches!(item, Item::Alert(_))));
+    assert!(!fewer.iter().any(|item| matches!(item, Item::Alert(_))));
+    assert_eq!(others(&items), others(&fewer), "records and summaries have the same scores");
+}
+
 fn counting(name: &str, word: &str) -> ScriptSource {
     let text = format!(
         "let n = 0;

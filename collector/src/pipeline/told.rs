@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use shared::model::{Alert, Timestamp};
+use shared::model::{AlertAction, Severity, Timestamp};
 
 use super::{Item, Pipeline};
 use crate::flow_alert;
@@ -12,13 +12,13 @@ impl Pipeline {
     pub fn tell(
         &mut self,
         kind: &str,
-        severity: shared::model::Severity,
+        severity: Severity,
         message: String,
         now: Timestamp,
         out: &mut Vec<Item>,
     ) {
         let alert = flow_alert::interface_alert(&self.parts.place, kind, severity, message, now);
-        self.count_alert(&alert);
+        self.count_alert(&alert.alert_type, alert.action, alert.severity);
         out.push(Item::Alert(Box::new(alert)));
     }
 
@@ -27,24 +27,24 @@ impl Pipeline {
         let alert = flow_alert::interface_alert(
             &self.parts.place,
             "hook_calls_skipped",
-            shared::model::Severity::Warning,
+            Severity::Warning,
             "The interface cannot keep up: periodicUpdate is skipped until it can".to_owned(),
             self.parts.table.now(),
         );
-        self.count_alert(&alert);
+        self.count_alert(&alert.alert_type, alert.action, alert.severity);
         out.push(Item::Alert(Box::new(alert)));
     }
 
     /// Counts an alert for the report.
-    pub(super) fn count_alert(&mut self, alert: &Alert) {
+    pub(super) fn count_alert(&mut self, alert_type: &str, action: AlertAction, severity: Severity) {
         let report = &mut self.report;
-        if !report.alerts.contains_key(&alert.alert_type) {
-            report.alerts.insert(alert.alert_type.clone(), BTreeMap::new());
+        if !report.alerts.contains_key(alert_type) {
+            report.alerts.insert(alert_type.to_owned(), BTreeMap::new());
         }
-        if let Some(actions) = report.alerts.get_mut(&alert.alert_type) {
-            add_one(actions, alert.action.name());
+        if let Some(actions) = report.alerts.get_mut(alert_type) {
+            add_one(actions, action.name());
         }
-        add_one(&mut report.alerts_by_severity, alert.severity.name());
+        add_one(&mut report.alerts_by_severity, severity.name());
     }
 }
 

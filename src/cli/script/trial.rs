@@ -114,7 +114,7 @@ pub fn run(
     keep: bool,
 ) -> Result<Trial, Failure> {
     let config = alone(source, settings, config)?;
-    let (mut pipeline, failed) = flows::pipeline(&config, vec![source.clone()], true, observer())?;
+    let (mut pipeline, failed) = flows::pipeline(&config, vec![source.clone()], true, true, observer())?;
     if let Some(error) = failed {
         return Err(Failure::config(error));
     }

@@ -70,6 +70,7 @@ pub fn whole(feed: Option<Feed>) -> Pipeline {
         hooks,
         summary_interval_s: 1,
         summaries: true,
+        alerts: true,
     })
 }
 
