@@ -65,6 +65,21 @@ pub struct Program {
     pub locals: usize,
     /// Why some way through it ends in [`Stmt::GiveUp`]; `None` when none does.
     pub gap: Option<String>,
+    /// What has to be so for it to do anything.
+    pub gate: Gate,
+}
+
+/// Whole numbers of a flow, and how each has to stand to a constant for a hook to do anything. Most calls
+/// end here, before anything is made ready for one.
+#[derive(Clone, Debug, Default)]
+pub struct Gate(pub Vec<(fn(&FlowRecord) -> i64, Compare, i64)>);
+
+impl Gate {
+    /// Whether the hook may do something with this flow.
+    #[inline]
+    pub fn lets_in(&self, flow: &FlowRecord) -> bool {
+        self.0.iter().all(|(read, compare, constant)| compare.holds(read(flow), *constant))
+    }
 }
 
 /// How a hook runs.

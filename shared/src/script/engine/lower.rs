@@ -3,8 +3,9 @@
 use rhai::{AST, ASTFlags, ASTNode, Expr as Ast, FnPtr, Stmt as AstStmt};
 
 use super::host::FlowHandle;
+use super::when;
 use crate::script::HookName;
-use crate::script::lowered::{Expr, Program, Stmt};
+use crate::script::lowered::{Expr, Gate, Program, Stmt};
 
 mod ask;
 mod control;
@@ -69,7 +70,11 @@ pub fn lower(ast: &AST, function: &FnPtr, hook: HookName) -> Result<Program, Rea
     let body = lowering.lifted(&body);
     match lowering.gap {
         Some(reason) if always_gives_up(&body) => Err(reason),
-        gap => Ok(Program { body, locals: lowering.locals, gap }),
+        gap => {
+            let mut program = Program { body, locals: lowering.locals, gap, gate: Gate::default() };
+            program.gate = when::gate_of(&program);
+            Ok(program)
+        }
     }
 }
 

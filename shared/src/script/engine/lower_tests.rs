@@ -288,6 +288,9 @@ fn what_a_hook_begins_with_is_known_before_a_record_is_made() {
         end("if flow.l7 == \"DNS\" && flow.bytes >= 100 && flow.sni == config.x { log(\"x\"); }"),
         [dns, bytes]
     );
+    assert_eq!(end("if flow.l7 == \"DNS\" { if flow.bytes >= 100 { log(\"x\"); } }"), [dns, bytes]);
+    assert_eq!(end("if flow.l7 == \"DNS\" { if flow.bytes < 100 { return; } log(\"x\"); }"), [dns, bytes]);
+    assert_eq!(end("if flow.l7 == \"DNS\" { if flow.bytes >= 100 { log(\"x\"); } log(\"y\"); }"), [dns]);
     // What might fail comes first, or something else happens when it does not hold.
     let nothing: [&str; 0] = [];
     assert_eq!(end("if config.most < flow.packets || flow.bytes < 100 { return; } log(\"x\");"), nothing);

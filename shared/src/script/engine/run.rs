@@ -77,6 +77,9 @@ impl Run {
         let mut in_vain = 0;
         if let Some(program) = self.programs.flow[hook as usize].as_ref().filter(|_| !engine.interprets.get())
         {
+            if !program.gate.lets_in(flow) {
+                return CallResult::default();
+            }
             match run_program(program, &engine.input(Some(flow), None, old_status, now, config)) {
                 Ok(result) => return result,
                 Err(cost) => in_vain = cost,

@@ -7,8 +7,8 @@ use rhai::{AST, Dynamic, Engine, FnPtr};
 use super::host::{FlowHandle, Host};
 use super::lower;
 use crate::model::Granularity;
-use crate::model::flow_field::FLOW_FIELDS;
-use crate::script::lowered::{Compare, Expr, Program, Stmt};
+use crate::model::flow_field::{FLOW_FIELDS, Read};
+use crate::script::lowered::{Compare, Expr, Gate, Program, Stmt};
 use crate::script::{FlowHook, HookName, ScriptKind};
 
 /// What `params` has, under the names that a condition may use as they are.
@@ -76,7 +76,8 @@ pub fn needs(condition: &Expr) -> Vec<Need<'_>> {
 }
 
 /// The comparisons without which a hook does nothing: those of the `if … { return; }` that it begins with,
-/// and of the `if` that is all there is to it. None stands behind something that might fail.
+/// and of the `if` that is all there is to it, one within the other. None stands behind something that might
+/// fail.
 pub fn needs_of(program: &Program) -> Vec<Need<'_>> {
     let mut needs = Vec::new();
     let mut rest = program.body.as_slice();
@@ -96,9 +97,22 @@ pub fn needs_of(program: &Program) -> Vec<Need<'_>> {
         if !whole {
             break;
         }
-        rest = after;
+        rest = if leaves { after } else { then };
     }
     needs
+}
+
+/// Those of the comparisons that look at whole numbers.
+pub fn gate_of(program: &Program) -> Gate {
+    let number = |need: Need<'_>| match need {
+        Need::Number(name, compare, constant) => {
+            let field = FLOW_FIELDS.iter().find(|field| field.name == name)?;
+            let Read::Int(read) = field.read else { return None };
+            Some((read, compare, constant))
+        }
+        Need::Text(..) => None,
+    };
+    Gate(needs_of(program).into_iter().filter_map(number).collect())
 }
 
 /// What has to be so for a comparison to hold, or not to hold; nothing when that is not known without a
