@@ -8,7 +8,7 @@ use crate::clock::Stopwatch;
 use crate::model::query::{AlertQuery, FlowQuery};
 use crate::model::{AlertAction, Timestamp};
 use crate::store::conformance::{self, samples};
-use crate::store::{AlertStore, Delivery, FlowStore, Ledger, Outcome, Store, Transition};
+use crate::store::{AlertStore, Delivery, FlowStore, Ledger, Outcome, Store, StoreHealth, Transition};
 
 use samples::{an_hour, at, event};
 
@@ -257,6 +257,43 @@ async fn a_transaction_the_database_gives_up_fails_its_jobs_and_no_later_one() {
     assert_eq!(next.unwrap(), 1);
     let expected = 1 + u64::from(first.is_ok());
     assert_eq!(store.outstanding().await.unwrap(), expected, "an answer and the rows agree");
+}
+
+/// Where there is no room, SQLite may give up more than the write that found none.
+#[tokio::test]
+async fn a_full_disk_that_costs_a_whole_group_is_what_each_of_it_is_told_and_it_passes() {
+    let store = SqliteStore::in_memory().unwrap();
+    let mut health = store.ledger.health();
+    let (go, wait) = std::sync::mpsc::channel::<()>();
+    let (running, runs) = tokio::sync::oneshot::channel();
+    let ledger = store.ledger.clone();
+    let held = tokio::spawn(async move {
+        let waiting = ledger.write(move |_| {
+            let _ = running.send(());
+            wait.recv().map_err(|_| StoreError::Closed)
+        });
+        waiting.await
+    });
+    // From now on the others wait behind it, and share a transaction.
+    runs.await.unwrap();
+    let good = |id: &'static str| store.accept(vec![event(id, id, &["r"])], at(0), an_hour);
+    let full = store.ledger.write(|conn| {
+        let limit = |pages: i64| conn.query_row(&format!("PRAGMA max_page_count = {pages}"), [], |_| Ok(()));
+        limit(conn.query_row("PRAGMA page_count", [], |row| row.get(0))?)?;
+        let written = conn.execute("INSERT INTO lane (recipient) VALUES (hex(zeroblob(1000000)))", []);
+        limit(1 << 30)?;
+        assert!(conn.is_autocommit(), "everything was given up");
+        Ok(written?)
+    });
+    let release = async move { go.send(()).unwrap() };
+    let (held, one, full, two, ()) = futures::join!(held, good("one"), full, good("two"), release);
+    held.unwrap().unwrap();
+    for end in [one.map(drop), full.map(drop)] {
+        assert!(matches!(&end, Err(StoreError::Disk(cause)) if cause.contains("full")), "{end:?}");
+    }
+    assert_eq!(two.unwrap(), 1, "what came behind it is not lost");
+    assert_eq!(store.outstanding().await.unwrap(), 1);
+    assert!(health.has_changed().unwrap() && *health.borrow_and_update() == StoreHealth::Working);
 }
 
 #[tokio::test]
