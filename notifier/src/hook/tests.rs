@@ -23,6 +23,7 @@ use super::runner::Tools;
 use super::scripts::Scripts;
 use crate::testing::eventually;
 
+mod faults;
 mod limits;
 mod past;
 
