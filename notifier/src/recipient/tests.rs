@@ -14,7 +14,7 @@ use std::sync::atomic::AtomicBool;
 
 use super::*;
 use crate::config::NotifierConfig;
-use crate::endpoint::Manners;
+use crate::endpoint::{DeliveryError, Manners, Told};
 use crate::inhibit::Rules;
 use crate::lane::horizon;
 use crate::testing::eventually;
