@@ -33,12 +33,8 @@ fn roster(config: &NotifierConfig) -> LiveRoster {
 
 async fn start(failures: u32) -> Setup {
     let bus = MemoryBus::new(Default::default());
-    let ledger = Arc::new(Flaky {
-        store: SqliteStore::in_memory().unwrap(),
-        accepts: failures.into(),
-        looks: 0.into(),
-        noted: 0.into(),
-    });
+    let store = SqliteStore::in_memory().unwrap();
+    let ledger = Arc::new(Flaky { accepts: failures.into(), ..Flaky::new(&store) });
     let config: NotifierConfig = toml::from_str(
         "[[recipient]]\nname = 'flows'\nendpoint = 'e'\nentities = ['flow']\n\
          [[recipient]]\nname = 'grave'\nendpoint = 'e'\nminimum_severity = 'critical'\n\

@@ -11,6 +11,7 @@ use shared::store::{
     DeadLetter, Delivery, DeliveryRecord, EventKind, Ledger, LedgerAudit, LedgerEvent, Outcome,
     RecipientStats, StoreError,
 };
+use tokio::sync::Semaphore;
 
 /// A ledger that fails at first.
 pub struct Flaky {
@@ -22,6 +23,21 @@ pub struct Flaky {
     pub looks: AtomicU32,
     /// How often it was asked for notes.
     pub noted: AtomicU32,
+    /// How often something was claimed.
+    pub claims: AtomicU32,
+    /// Called before something is claimed.
+    pub on_claim: Box<dyn Fn() + Send + Sync>,
+    /// Each claim needs one.
+    pub permits: Semaphore,
+}
+
+impl Flaky {
+    /// A ledger that does not fail.
+    pub fn new(store: &SqliteStore) -> Self {
+        let (accepts, looks, noted, claims) = Default::default();
+        let (on_claim, permits) = (Box::new(|| ()), Semaphore::new(Semaphore::MAX_PERMITS));
+        Self { store: store.clone(), accepts, looks, noted, claims, on_claim, permits }
+    }
 }
 
 /// Fails as often as is left.
@@ -53,6 +69,9 @@ impl Ledger for Flaky {
         limit: usize,
         oldest: usize,
     ) -> Result<Vec<Delivery>, StoreError> {
+        self.permits.acquire().await.map_err(|_| StoreError::Closed)?.forget();
+        self.claims.fetch_add(1, Ordering::SeqCst);
+        (self.on_claim)();
         self.store.claim(recipient, owner, now, until, limit, oldest).await
     }
 

@@ -94,7 +94,7 @@ async fn escalations_that_another_alert_mutes_wait_for_its_end_and_are_looked_at
     }));
     let rules = Rules::new(&[rule.unwrap()]).unwrap();
     setup.args.follow_ups.rules = rules.clone();
-    let flaky = Flaky { store: setup.store.clone(), accepts: 0.into(), looks: 0.into(), noted: 0.into() };
+    let flaky = Flaky::new(&setup.store);
     let ledger = Arc::new(flaky);
     setup.args.ledger = Arc::clone(&ledger) as Arc<dyn Ledger>;
     let ids: Vec<String> = (0..ALERTS).map(|number| format!("a{number}")).collect();
@@ -123,4 +123,38 @@ async fn escalations_that_another_alert_mutes_wait_for_its_end_and_are_looked_at
     setup.clock.advance(Duration::from_secs(60));
     setup.delivered("all of them", ALERTS as u64).await;
     assert_eq!(setup.seen().len(), ALERTS);
+}
+
+/// However much is promised and not to be told: whoever asks a lane to stop, and its own claims, wait no longer
+/// than for so many looks, or so much of a claim's time.
+#[tokio::test]
+async fn a_turn_has_an_end_when_nothing_of_what_was_promised_is_to_be_told() {
+    const PROMISED: u64 = 300;
+    for (each_takes, looks) in [(0, 256), (1, 16)] {
+        let mut setup = Setup::with(10, 1, |_| Ok(()));
+        let clock = Arc::clone(&setup.clock);
+        let flaky = Arc::new(Flaky {
+            on_claim: Box::new(move || clock.advance(Duration::from_secs(each_takes))),
+            permits: Semaphore::new(0),
+            ..Flaky::new(&setup.store)
+        });
+        setup.args.ledger = Arc::clone(&flaky) as Arc<dyn Ledger>;
+        let begun: Vec<Alert> = (0..PROMISED).map(|n| alert(&n.to_string())).collect();
+        setup.accept(&begun).await;
+        let over = begun.iter().map(|alert| Alert { action: AlertAction::Release, ..alert.clone() });
+        setup.accept(&over.collect::<Vec<_>>()).await;
+        setup.clock.advance(Duration::from_secs(900));
+        let (lane, handle) = setup.start().await;
+        eventually("the first look", || async {
+            (!setup.args.handle.woken.load(Ordering::SeqCst)).then_some(())
+        })
+        .await;
+        lane.stop(None);
+        flaky.permits.add_permits(1000);
+        handle.await.unwrap();
+        assert_eq!(flaky.claims.load(Ordering::SeqCst), looks);
+        let stats = setup.store.stats().await.unwrap();
+        let pending = stats.iter().find(|stats| stats.recipient == "r").unwrap().pending;
+        assert_eq!(pending, PROMISED - u64::from(looks), "the rest waits");
+    }
 }

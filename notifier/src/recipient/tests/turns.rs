@@ -114,8 +114,7 @@ async fn recipients_of_one_endpoint_wait_when_it_asks_one_of_them_to() {
 async fn what_a_failing_ledger_keeps_from_being_tried_is_tried_soon_and_told_for_the_first_time() {
     let mut setup = Setup::new(|_| Ok(()));
     setup.args.policy.gate = toml::from_str::<GateConfig>("duplicate_window_s = 1").unwrap();
-    let flaky =
-        Arc::new(Flaky { store: setup.store.clone(), accepts: 0.into(), looks: 1.into(), noted: 0.into() });
+    let flaky = Arc::new(Flaky { looks: 1.into(), ..Flaky::new(&setup.store) });
     setup.args.ledger = Arc::clone(&flaky) as Arc<dyn Ledger>;
     setup.owe(&[("a", "a")]).await;
     let _lane = setup.start().await;
@@ -155,4 +154,23 @@ async fn to_wait_for_room_counts_neither_as_a_try_nor_against_the_endpoint() {
     setup.clock.advance(Duration::from_secs(7 * 3600));
     setup.until("its end", |s| s.dead == 1).await;
     assert_eq!(setup.store.dead_letters(None, 1).await.unwrap()[0].reason, "deadline passed: others run");
+}
+
+/// A stop may come before a lane has looked at what a kill before it has left.
+#[tokio::test]
+async fn what_a_kill_left_may_have_arrived_also_when_the_next_lane_is_stopped_before_its_first_turn() {
+    let setup = Setup::with(0, 10, |_| Ok(()));
+    let (killed, handle) = setup.start().await;
+    setup.owe(&[("a", "a")]).await;
+    eventually("the try", || async { (!setup.seen().is_empty()).then_some(()) }).await;
+    killed.kill();
+    handle.await.unwrap();
+    let (stopped, handle) = setup.start().await;
+    stopped.stop(None);
+    handle.await.unwrap();
+    assert_eq!(setup.seen(), [["a/r"]], "it had no turn");
+    setup.endpoint.permits.add_permits(1);
+    let _lane = setup.start().await;
+    setup.until("delivery", |s| s.delivered == 1).await;
+    assert_eq!(*setup.endpoint.perhaps.lock().unwrap(), ["a/r"]);
 }
