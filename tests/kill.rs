@@ -61,6 +61,14 @@ pub fn nothing_owed(port: u16) {
         let owed = body["items"].as_array()?.iter().map(|r| r["stats"]["pending"].as_u64().unwrap_or(0));
         (owed.sum::<u64>() == 0).then_some(())
     });
+    // What must not be in a ledger is looked for as soon as the process runs, and counted for all to see.
+    let found = wait_for("a look through the ledger", 30, || {
+        let (_, metrics) = ask("GET", &format!("http://127.0.0.1:{port}/metrics"))?;
+        let counts = metrics.lines().filter(|line| line.starts_with("flowhook_notifier_ledger_unsound{"));
+        let counts: Vec<String> = counts.map(str::to_owned).collect();
+        (!counts.is_empty()).then_some(counts)
+    });
+    assert!(found.len() == 5 && found.iter().all(|count| count.ends_with(" 0")), "{found:?}");
 }
 
 /// A node whose alerts come over NATS and go to `recorder`; `more` is added to its recipient.
