@@ -34,6 +34,8 @@ pub struct Program {
     pub folder: PathBuf,
     /// How long it may take.
     pub timeout: Duration,
+    /// It may become another user.
+    pub more_rights: bool,
 }
 
 /// How a program ended.
@@ -82,7 +84,7 @@ impl std::fmt::Display for Ended {
 /// # Errors
 /// Says why it could not be started.
 pub async fn run(program: Program) -> Result<Ended, String> {
-    let Program { path, arguments, environment, input, folder, timeout } = program;
+    let Program { path, arguments, environment, input, folder, timeout, more_rights } = program;
     let environment = environment.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
     let bounds = Bounds {
         timeout,
@@ -93,7 +95,8 @@ pub async fn run(program: Program) -> Result<Ended, String> {
         processes: 1024,
         output: OUTPUT_BYTES,
     };
-    let finished = bounded::run(Job { path, arguments, environment, input, folder }, bounds).await?;
+    let finished =
+        bounded::run(Job { path, arguments, environment, input, folder, more_rights }, bounds).await?;
     let end = match finished.end {
         bounded::End::Code(code) => End::Code(code),
         bounded::End::Signal(_) => End::Killed,

@@ -55,7 +55,8 @@ impl EndpointKind for Fail2banKind {
     ) -> Result<Arc<dyn Endpoint>, String> {
         let clients = CLIENTS.map(PathBuf::from).into();
         let (bans, settings) = (Mutex::default(), deps.settings.clone());
-        Ok(Arc::new(Fail2ban { clients, params, recipient, clock: Arc::clone(&deps.clock), bans, settings }))
+        let (clock, sudo) = (Arc::clone(&deps.clock), SUDO.into());
+        Ok(Arc::new(Fail2ban { clients, sudo, params, recipient, clock, bans, settings }))
     }
 }
 
@@ -146,6 +147,7 @@ impl TryFrom<String> for Protected {
 struct Fail2ban {
     /// The first that is there is run.
     clients: Vec<PathBuf>,
+    sudo: PathBuf,
     params: Fail2banParams,
     recipient: Fail2banRecipient,
     clock: SharedClock,
@@ -169,12 +171,13 @@ impl Fail2ban {
         }
         arguments.extend(command.iter().map(Into::into));
         let program = Program {
-            path: if self.params.sudo { SUDO.into() } else { client.clone() },
+            path: if self.params.sudo { self.sudo.clone() } else { client.clone() },
             arguments,
             environment: Vec::new(),
             input: Vec::new(),
             folder: "/".into(),
             timeout: TIMEOUT,
+            more_rights: self.params.sudo,
         };
         let ended = run(program).await.map_err(DeliveryError::retry)?;
         // A jail that is not there will not be there next time; everything else may.

@@ -171,6 +171,7 @@ impl Shell {
             input: (input + "\n").into_bytes(),
             folder: self.folder.clone(),
             timeout: Duration::from_secs(self.params.timeout_s.get() as u64),
+            more_rights: false,
         };
         let Ok(Ok(_turn)) = tokio::time::timeout(TURN_PATIENCE, self.turns.acquire()).await else {
             return Err(DeliveryError::NoRoom { reason: OTHERS });

@@ -41,6 +41,8 @@ pub struct Job {
     pub input: Vec<u8>,
     /// Where it runs.
     pub folder: PathBuf,
+    /// It may become another user, as `sudo` has to. Nothing but what the operator chose by name may.
+    pub more_rights: bool,
 }
 
 /// What it may use.
@@ -127,8 +129,9 @@ pub async fn run(job: Job, bounds: Bounds) -> Result<Finished, String> {
     let Bounds { cpu_s, memory, file, processes, output, .. } = bounds;
     let mark = leftovers::mark();
     let mut child = Command::new(SETPRIV)
+        .args((!job.more_rights).then_some("--no-new-privs"))
         // It dies with this process: the thread that starts it is one of the runtime's and lasts as long.
-        .args(["--no-new-privs", "--pdeathsig", "KILL", "--", PRLIMIT, "--core=0", "--nofile=256"])
+        .args(["--pdeathsig", "KILL", "--", PRLIMIT, "--core=0", "--nofile=256"])
         .arg(format!("--fsize={file}"))
         .arg(format!("--data={memory}"))
         .arg(format!("--nproc={processes}"))

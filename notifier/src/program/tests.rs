@@ -14,6 +14,7 @@ fn script(text: &str, timeout: Duration) -> Program {
         input: b"hello\n".to_vec(),
         folder: "/".into(),
         timeout,
+        more_rights: false,
     }
 }
 

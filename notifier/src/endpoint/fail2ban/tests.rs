@@ -20,12 +20,16 @@ struct Bench {
 fn bench(params: &str, recipient: &str, rest: &str) -> Bench {
     let dir = tempfile::tempdir().unwrap();
     let client = dir.path().join("client");
-    std::fs::write(&client, format!("#!/bin/sh\necho \"$@\" >> {}/log\n{rest}\n", dir.path().display()))
-        .unwrap();
+    std::fs::write(
+        &client,
+        format!("#!/bin/sh\nprintf '%s\\n' \"$*\" >> {}/log\n{rest}\n", dir.path().display()),
+    )
+    .unwrap();
     std::fs::set_permissions(&client, std::fs::Permissions::from_mode(0o755)).unwrap();
     let clock = ManualClock::new(Timestamp::from_secs(1000));
     let endpoint = Fail2ban {
         clients: vec![client],
+        sudo: dir.path().join("sudo"),
         params: toml::from_str(params).unwrap(),
         recipient: toml::from_str(recipient).unwrap(),
         clock: Arc::clone(&clock) as SharedClock,
@@ -91,6 +95,24 @@ async fn a_release_lifts_the_ban_where_that_is_chosen() {
     let bench = bench("", "jail = 'j'\nunban_on_release = true", "");
     assert_eq!(bench.deliver(&attack("203.0.113.9", AlertAction::Release)).await, Ok(()));
     assert_eq!(bench.log(), ["set j unbanip 203.0.113.9"]);
+}
+
+/// Where the kernel lets nobody become another user, sudo refuses; the client by itself need not.
+#[tokio::test]
+async fn the_client_is_run_by_sudo_where_that_is_chosen_and_gains_rights_then_alone() {
+    let rights = "grep NoNewPrivs /proc/self/status >> ${0%/*}/log";
+    for sudo in [true, false] {
+        let bench = bench(&format!("sudo = {sudo}"), "jail = 'j'", rights);
+        let client = bench.dir.path().join("client");
+        std::fs::copy(&client, bench.dir.path().join("sudo")).unwrap();
+        assert_eq!(bench.deliver(&attack("203.0.113.9", AlertAction::Store)).await, Ok(()));
+        let by_sudo = format!("-n {} set j banip 203.0.113.9", client.display());
+        let expected = match sudo {
+            true => [by_sudo.as_str(), "NoNewPrivs:\t0"],
+            false => ["set j banip 203.0.113.9", "NoNewPrivs:\t1"],
+        };
+        assert_eq!(bench.log(), expected);
+    }
 }
 
 #[tokio::test]

@@ -32,7 +32,8 @@ pub async fn run(process: Process, task: &Task, tools: &Tools) -> RunResult {
         Ok(environment) => environment,
         Err(reason) => return RunResult { input, ..not_begun(&command, reason) },
     };
-    let job = Job { path, arguments, environment, input: input.stdin.clone(), folder };
+    let (stdin, more_rights) = (input.stdin.clone(), false);
+    let job = Job { path, arguments, environment, input: stdin, folder, more_rights };
     let limits = hook.limits;
     let bounds = Bounds {
         timeout: Duration::from_secs(hook.timeout_s),

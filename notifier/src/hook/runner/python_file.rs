@@ -41,7 +41,9 @@ impl Runner for PythonFile {
         let folder = file.parent().unwrap_or(Path::new("/")).to_owned();
         let arguments = vec!["-I".into(), "-B".into(), "-c".into(), CHECK.into(), file.into()];
         let (path, environment, input) = (tools.python.clone(), Vec::new(), Vec::new());
-        let read = bounded::run(Job { path, arguments, environment, input, folder }, BOUNDS).await?;
+        let read =
+            bounded::run(Job { path, arguments, environment, input, folder, more_rights: false }, BOUNDS)
+                .await?;
         match read.end {
             End::Code(0) => Ok(()),
             End::TimedOut => Err("argument: Python does not end reading the file".to_owned()),
