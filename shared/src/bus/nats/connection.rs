@@ -13,6 +13,10 @@ use crate::metrics;
 /// How long one server may take to accept a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How often a server that says nothing is asked whether it is there; it is given up at the third time.
+/// A machine that went away ends no connection, and another server of its cluster may be waiting.
+const PING: Duration = Duration::from_secs(4);
+
 /// Waits between tries to connect again.
 const RECONNECT: Backoff = Backoff { base: Duration::from_millis(100), cap: Duration::from_secs(5) };
 
@@ -36,6 +40,7 @@ pub(super) async fn open(config: &NatsConfig) -> Result<(Client, watch::Receiver
     let options = authenticate(config)?
         .name("flowhook")
         .connection_timeout(CONNECT_TIMEOUT)
+        .ping_interval(PING)
         .custom_inbox_prefix(&config.inbox_prefix)
         .require_tls(config.tls_required)
         .max_reconnects(None)
