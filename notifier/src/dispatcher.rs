@@ -27,6 +27,8 @@ use crate::lane::horizon;
 use crate::metrics;
 use crate::roster::{LiveRoster, Roster};
 
+mod early;
+
 /// Name of the durable consumers.
 pub const CONSUMER: &str = "notifier";
 
@@ -129,7 +131,9 @@ impl Actor for Dispatcher {
 
 impl DispatcherState {
     /// Commits what can be read, then acknowledges; gives back what the ledger did not take.
-    async fn take(&mut self, stream: Stream, queued: Vec<Queued>) -> Vec<Queued> {
+    async fn take(&mut self, stream: Stream, mut queued: Vec<Queued>) -> Vec<Queued> {
+        // What comes again comes after what was later.
+        queued.sort_by_key(|message| message.sequence);
         // One batch, one decision, whatever is edited meanwhile.
         let roster = Arc::clone(&self.args.roster.borrow());
         let now = self.args.clock.now();
@@ -139,15 +143,11 @@ impl DispatcherState {
             return queued;
         }
         let mut all_read = Vec::with_capacity(queued.len());
-        let mut readable = Vec::with_capacity(queued.len());
         let hour = now.secs().div_euclid(3600);
         let mut silent = self.refused.get(stream.kind()) == Some(&hour);
         for message in queued {
             match read(&roster, stream, &message, now) {
-                Ok(read) => {
-                    all_read.push(read);
-                    readable.push(message);
-                }
+                Ok(read) => all_read.push((message, read)),
                 Err(error) => {
                     metrics::malformed(stream.kind());
                     let error = error.to_string();
@@ -157,11 +157,21 @@ impl DispatcherState {
                         message.ack();
                         continue;
                     }
-                    all_read.push(refusal(&roster, stream, &error, now));
-                    readable.push(message);
+                    all_read.push((message, refusal(&roster, stream, &error, now)));
                 }
             }
         }
+        let (readable, mut all_read) = match early::sort(&*self.args.ledger, all_read, now).await {
+            Ok(sorted) => {
+                sorted.early.into_iter().for_each(|message| message.retry_after(early::AGAIN));
+                sorted.due.into_iter().unzip::<_, _, Vec<_>, Vec<_>>()
+            }
+            Err((error, messages)) => {
+                metrics::ledger_failed("deliveries");
+                tracing::warn!(%error, messages = messages.len(), "the ledger failed, trying again");
+                return messages;
+            }
+        };
         if readable.is_empty() {
             return Vec::new();
         }

@@ -196,3 +196,38 @@ async fn who_was_told_of_the_beginning_without_asking_is_told_of_the_end() {
         assert_eq!(names, expected, "{id}; 'begins' asks for beginnings alone");
     }
 }
+
+/// Puts a message before the dispatcher as a carrier does that says when it was appended; false when it is
+/// given back.
+async fn give(setup: &Setup, sequence: u64, alert: &Alert, at: Timestamp) -> bool {
+    let (settled, settlement) = oneshot::channel();
+    let subject = setup.subjects.alert("main", alert.entity, alert.severity, alert.action);
+    let json = serde_json::to_vec(alert).unwrap().into();
+    let settle = |settlement| {
+        // Whoever waits for it waits to the end.
+        let _ = settled.send(settlement);
+    };
+    let mut message = Queued::new(subject, sequence, 1, Default::default(), json, settle);
+    message.at = Some(at);
+    let (left, answer) = oneshot::channel();
+    let batch = DispatcherMessage::Batch { stream: Stream::Alert, queued: vec![message], left };
+    setup.actor.cast(batch).unwrap();
+    assert!(answer.await.unwrap().is_empty());
+    matches!(settlement.await.unwrap(), Some(shared::bus::Settlement::Ack))
+}
+
+#[tokio::test]
+async fn an_end_waits_for_its_begin_which_another_notifier_had_in_hand() {
+    let setup = start(0).await;
+    let begin = Alert { action: AlertAction::Engage, severity: Severity::Critical, ..alert("x") };
+    let end = Alert { action: AlertAction::Release, ..begin.clone() };
+    assert!(!give(&setup, 2, &end, NOW).await, "the begin is not on record");
+    assert!(give(&setup, 1, &begin, NOW).await);
+    assert!(give(&setup, 2, &end, NOW).await);
+    assert!(!setup.ledger.deliveries(&end.transition_id()).await.unwrap().is_empty());
+
+    // A begin that nobody here was told of is waited for in vain, and not for long.
+    let other = Alert { id: "other".to_owned(), ..end };
+    assert!(!give(&setup, 3, &other, NOW.plus_secs(-100)).await);
+    assert!(give(&setup, 3, &other, NOW.plus_secs(-200)).await);
+}
