@@ -9,10 +9,10 @@ use shared::bus::nats::{NatsBus, SiteServer};
 use shared::bus::{Bus, Consumer, Stream};
 use shared::wire::subject::Subjects;
 
-use self::server::{Servers, programs};
+pub use self::server::{Server, Servers, programs};
 
 mod generated;
-mod processes;
+pub mod processes;
 mod server;
 
 async fn append(bus: &NatsBus, subject: &str, id: &str) {

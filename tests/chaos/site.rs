@@ -3,6 +3,8 @@
 
 use std::process::Command;
 
+use shared::model::Timestamp;
+
 use crate::support::free_port;
 use crate::support::http::Recorder;
 use crate::support::program::{Running, Setup, flowhook};
@@ -22,14 +24,51 @@ const SCRIPT: &str = r#"#{
     } }
 }"#;
 
+/// Engages an alert of each interface in every other minute, which ends in the next.
+const TIDE: &str = r#"#{
+    kind: "interface",
+    hooks: #{ min: |p| {
+        if p.entity_info.site != "s" { return; }
+        let n = recall("n"); if n == () { n = 0 }
+        remember("n", n + 1);
+        if n % 2 == 0 { trigger_alert(#{ message: `tide ${n}` }); }
+    } }
+}"#;
+
 /// Where the servers are.
 pub struct Servers {
-    /// Port of nats-server.
-    pub nats: u16,
-    /// Port of PostgreSQL.
-    pub postgres: u16,
+    /// Where nats-server listens; those on 127.0.0.1 are reached over ways that can be cut.
+    pub nats: Vec<String>,
+    /// Copies of what streams keep.
+    pub replicas: usize,
+    /// Ports of PostgreSQL.
+    pub postgres: Vec<u16>,
     /// URL of the database without host and port, such as `user:password@`.
     pub login: String,
+}
+
+/// Ways to servers of one kind.
+pub struct Ways(Vec<Proxy>);
+
+impl Ways {
+    /// How a server is reached: on this machine over a way that can be cut.
+    fn to(&mut self, place: &str) -> String {
+        let Some(port) = place.strip_prefix("127.0.0.1:") else { return place.to_owned() };
+        let way = Proxy::to(port.parse().unwrap());
+        let place = format!("127.0.0.1:{}", way.port);
+        self.0.push(way);
+        place
+    }
+
+    /// Cuts all of them, or only what comes back.
+    pub fn cut(&self, one_way: bool) {
+        self.0.iter().for_each(|way| way.cut(one_way));
+    }
+
+    /// Lets everything through again.
+    pub fn heal(&self) {
+        self.0.iter().for_each(Proxy::heal);
+    }
 }
 
 /// One process.
@@ -38,10 +77,10 @@ pub struct Role {
     pub name: &'static str,
     /// Port of its API, where it has one.
     pub api: u16,
-    /// Its way to nats-server.
-    pub bus: Proxy,
-    /// Its way to PostgreSQL.
-    pub store: Proxy,
+    /// Its ways to nats-server.
+    pub bus: Ways,
+    /// Its ways to PostgreSQL.
+    pub store: Ways,
     /// The most memory that it ever had, in KiB.
     pub peak_kib: u64,
     role: &'static str,
@@ -61,30 +100,37 @@ impl Role {
         recorder: &Recorder,
         more: &str,
     ) -> Self {
-        let (bus, store) = (Proxy::to(servers.nats), Proxy::to(servers.postgres));
+        let mut bus = Ways(Vec::new());
+        let places: Vec<String> = servers.nats.iter().map(|place| bus.to(place)).collect();
+        let places: Vec<String> = places.iter().map(|place| format!("\"nats://{place}\"")).collect();
+        let store = Ways(servers.postgres.iter().map(|port| Proxy::to(*port)).collect());
+        let hosts: Vec<String> = store.0.iter().map(|way| format!("127.0.0.1:{}", way.port)).collect();
         let api = free_port();
         let setup = Setup::new(&format!(
             "[node]\nname = \"{name}\"\nsite = \"{site}\"\nstate_dir = \"{{dir}}/state\"\n\
              secret_key = \"env:TEST_KEY\"\n\
              [bus]\nkind = \"nats\"\nprefix = \"{NAME}\"\n\
-             [bus.nats]\nservers = [\"nats://127.0.0.1:{}\"]\n\
+             [bus.nats]\nservers = [{}]\nreplicas = {}\n\
              [store]\nkind = \"{kind}\"\n[store.postgres]\nurl = \"env:TEST_DATABASE\"\n\
              [scripts]\ndir = \"{{dir}}/scripts\"\n\
-             [aggregator]\nsnapshot_s = 2\nmax_hosts = 20000\n[aggregator.monitor]\nenabled = false\n\
+             [aggregator]\nsnapshot_s = 2\nmax_hosts = 20000\nalert_retention_days = 0\n\
+             [aggregator.time_series]\nmin_days = 0\n[aggregator.monitor]\nenabled = false\n\
              [aggregator.api]\nlisten = \"127.0.0.1:{api}\"\n\
              [notifier]\nclaim_lease_s = 20\nallow_targets = [\"127.0.0.1/32\"]\n\
              [notifier.retry]\nbase_ms = 50\ncap_ms = 500\n\
              [[notifier.endpoint]]\nname = \"hook\"\nkind = \"webhook\"\nparams = {{ url = \"{}/in\" }}\n\
              [[notifier.recipient]]\nname = \"all\"\nendpoint = \"hook\"\n{more}",
-            bus.port,
+            places.join(", "),
+            servers.replicas,
             recorder.url(),
             site = if role == "collector" { "far" } else { "s" },
             kind = if role == "collector" { "sqlite" } else { "postgres" },
         ));
         std::fs::create_dir(setup.path("scripts")).unwrap();
         std::fs::write(setup.path("scripts/told.rhai"), SCRIPT).unwrap();
+        std::fs::write(setup.path("scripts/tide.rhai"), TIDE).unwrap();
         let database =
-            format!("postgresql://{}127.0.0.1:{}/{NAME}?application_name={name}", servers.login, store.port);
+            format!("postgresql://{}{}/{NAME}?application_name={name}", servers.login, hosts.join(","));
         let mut started =
             Self { name, api, bus, store, peak_kib: 0, role, database, setup, running: None, leaving: None };
         started.run();
@@ -148,15 +194,20 @@ impl Role {
     /// Notes how much memory it has had.
     pub fn look(&mut self) {
         let Some(running) = &self.running else { return };
-        let status = std::fs::read_to_string(format!("/proc/{}/status", running.0.id())).unwrap_or_default();
-        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        let kib = peak.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok());
-        self.peak_kib = self.peak_kib.max(kib.unwrap_or(0));
+        self.peak_kib = self.peak_kib.max(peak_kib(running.0.id()));
     }
 
     /// Address of its API.
     pub fn url(&self) -> String {
         format!("http://127.0.0.1:{}/api/v1", self.api)
+    }
+
+    /// When it has said something, in seconds since the epoch.
+    pub fn said(&self, what: &str) -> Vec<f64> {
+        let log = self.log();
+        let lines = log.lines().filter(|line| line.contains(what));
+        let times = lines.filter_map(|line| line.split_whitespace().next()?.parse::<Timestamp>().ok());
+        times.map(|at| at.ns() as f64 / 1e9).collect()
     }
 
     /// What it has written.
@@ -165,11 +216,21 @@ impl Role {
     }
 }
 
+/// The most memory that a process has had, in KiB; 0 when it is gone.
+pub fn peak_kib(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    peak.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok()).unwrap_or(0)
+}
+
 impl Drop for Role {
     /// Says what the process said last, when a test fails.
     fn drop(&mut self) {
         if std::thread::panicking() {
             let log = self.log();
+            let kept =
+                std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("chaos-{}.log", self.name));
+            let _ = std::fs::write(kept, &log);
             let last: Vec<&str> = log.lines().rev().take(15).collect();
             let last: Vec<&str> = last.into_iter().rev().collect();
             eprintln!("--- {} said last:\n{}", self.name, last.join("\n"));

@@ -1,7 +1,7 @@
 //! A nats-server that runs an example configuration.
 
 use std::ffi::OsString;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 
@@ -63,12 +63,38 @@ impl Servers {
         self.server("site.conf", name, more)
     }
 
+    /// That of a site with collectors only, with its link to the hub by way of another port.
+    pub fn kiosk_over(&self, name: &'static str, port: u16) -> Server {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/nats");
+        let read = |name: &str| std::fs::read_to_string(folder.join(name)).unwrap();
+        let whole = read("site.conf");
+        // What such a site lets pass, as it is told there.
+        let second = whole.lines().find(|line| line.contains("\"sc.v1.>\"")).unwrap();
+        let passing = whole.replace(second, "]").replace("\"$O.>\",", "\"$O.>\"");
+        std::fs::write(self.dir.path().join("server.conf"), read("server.conf")).unwrap();
+        let config = self.dir.path().join("kiosk.conf");
+        std::fs::write(&config, passing).unwrap();
+        let hub = format!("nats-leaf://site:{PASSWORD}@127.0.0.1:{port}");
+        let more = vec![("FLOWHOOK_SITE", name.to_owned()), ("FLOWHOOK_HUB_URL", hub)];
+        self.server(&config.display().to_string(), name, more)
+    }
+
+    /// The port at which the hub takes sites.
+    pub fn leaves(&self) -> u16 {
+        self.leaves
+    }
+
+    /// Where a server keeps its streams.
+    pub fn store(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
     /// Where the hub takes sites.
     pub fn hub_url(&self) -> String {
         format!("nats-leaf://site:{PASSWORD}@127.0.0.1:{}", self.leaves)
     }
 
-    fn server(&self, config: &'static str, name: &str, more: Vec<(&'static str, String)>) -> Server {
+    fn server(&self, config: &str, name: &str, more: Vec<(&'static str, String)>) -> Server {
         Server::new(&self.program, config, &self.dir.path().join(name), more)
     }
 }
@@ -77,7 +103,7 @@ impl Servers {
 pub struct Server {
     program: OsString,
     child: Option<Child>,
-    config: &'static str,
+    config: String,
     /// Where clients connect.
     pub port: u16,
     environment: Vec<(&'static str, String)>,
@@ -86,7 +112,7 @@ pub struct Server {
 impl Server {
     fn new(
         program: &OsString,
-        config: &'static str,
+        config: &str,
         folder: &Path,
         mut environment: Vec<(&'static str, String)>,
     ) -> Self {
@@ -96,14 +122,15 @@ impl Server {
         for name in PASSWORDS {
             environment.push((name, PASSWORD.to_owned()));
         }
-        let mut server = Self { program: program.clone(), child: None, config, port, environment };
+        let mut server =
+            Self { program: program.clone(), child: None, config: config.to_owned(), port, environment };
         server.start();
         server
     }
 
     /// Starts it, again if it was killed.
     pub fn start(&mut self) {
-        let config = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/nats").join(self.config);
+        let config = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/nats").join(&self.config);
         let mut command = Command::new(&self.program);
         command.arg("-c").arg(config).envs(self.environment.iter().cloned());
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();

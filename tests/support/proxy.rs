@@ -4,7 +4,7 @@
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 /// How long a cut way sleeps before it looks again.
@@ -15,6 +15,9 @@ const LOOK: Duration = Duration::from_millis(50);
 struct Cut {
     there: AtomicBool,
     back: AtomicBool,
+    /// Connections made before so many were forgotten lead nowhere.
+    forgotten: AtomicUsize,
+    made: AtomicUsize,
 }
 
 /// The way to one address.
@@ -36,8 +39,9 @@ impl Proxy {
                 let Ok(server) = TcpStream::connect(SocketAddr::from(([127, 0, 0, 1], port))) else {
                     continue;
                 };
-                carry(&client, &server, &shared, |cut| &cut.there);
-                carry(&server, &client, &shared, |cut| &cut.back);
+                let number = shared.made.fetch_add(1, Ordering::SeqCst);
+                carry(&client, &server, &shared, number, |cut| &cut.there);
+                carry(&server, &client, &shared, number, |cut| &cut.back);
             }
         });
         Self { port: own, cut }
@@ -49,6 +53,12 @@ impl Proxy {
         self.cut.back.store(true, Ordering::SeqCst);
     }
 
+    /// Forgets the connections that there are: what is sent on them is gone, neither end is told, and new ones
+    /// are carried.
+    pub fn forget(&self) {
+        self.cut.forgotten.store(self.cut.made.load(Ordering::SeqCst), Ordering::SeqCst);
+    }
+
     /// Lets everything through again.
     pub fn heal(&self) {
         self.cut.there.store(false, Ordering::SeqCst);
@@ -57,7 +67,7 @@ impl Proxy {
 }
 
 /// Carries bytes one way, on a thread that ends with the connection.
-fn carry(from: &TcpStream, to: &TcpStream, cut: &Arc<Cut>, which: fn(&Cut) -> &AtomicBool) {
+fn carry(from: &TcpStream, to: &TcpStream, cut: &Arc<Cut>, number: usize, which: fn(&Cut) -> &AtomicBool) {
     let (mut from, mut to, cut) = (from.try_clone().unwrap(), to.try_clone().unwrap(), Arc::clone(cut));
     std::thread::spawn(move || {
         let mut bytes = vec![0; 64 << 10];
@@ -65,6 +75,13 @@ fn carry(from: &TcpStream, to: &TcpStream, cut: &Arc<Cut>, which: fn(&Cut) -> &A
             let read = from.read(&mut bytes).unwrap_or(0);
             while which(&cut).load(Ordering::SeqCst) {
                 std::thread::park_timeout(LOOK);
+            }
+            if number < cut.forgotten.load(Ordering::SeqCst) {
+                // An end that gives up tells the other nothing.
+                match read {
+                    0 => return std::mem::forget(to),
+                    _ => continue,
+                }
             }
             if read == 0 || to.write_all(&bytes[..read]).is_err() {
                 let _ = from.shutdown(Shutdown::Both);

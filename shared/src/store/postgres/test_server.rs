@@ -74,19 +74,75 @@ impl PostgresServer {
         Some(server.started(test).await)
     }
 
-    fn prepare(test: &str) -> Option<Self> {
-        static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let Some(bin) = programs() else {
-            assert!(std::env::var_os("CI").is_none(), "{test}: no PostgreSQL server, and CI is set");
-            eprintln!("SKIPPED {test}: there is no PostgreSQL server (initdb and postgres)");
-            return None;
+    /// A server that follows this one (streaming replication), on a port of its own. From now on this one
+    /// answers a commit when the other has applied it, too.
+    ///
+    /// # Panics
+    /// When there is none within a minute.
+    pub async fn standby(&self, test: &str) -> Self {
+        let standby = Self::placed(self.bin.clone());
+        let copied = standby
+            .command("pg_basebackup")
+            .args(["-h", "127.0.0.1", "-p", &self.port.to_string(), "-U", USER, "-c", "fast", "-R", "-D"])
+            .arg(standby.folder.join("data"))
+            .env("PGPASSWORD", PASSWORD)
+            .output()
+            .expect("pg_basebackup can be started");
+        assert!(copied.status.success(), "{test}: {}", String::from_utf8_lossy(&copied.stderr));
+        let standby = standby.started(test).await;
+        let follows = "SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'";
+        let following = async {
+            while self.sql("postgres", follows).await.as_deref() != Some("1") {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
         };
+        timeout(DEADLINE, following).await.expect("a standby follows");
+        for setting in ["synchronous_commit = 'remote_apply'", "synchronous_standby_names = '*'"] {
+            self.sql("postgres", &format!("ALTER SYSTEM SET {setting}")).await;
+        }
+        self.sql("postgres", "SELECT pg_reload_conf()").await;
+        standby
+    }
+
+    /// Makes a standby the one to write to.
+    ///
+    /// # Panics
+    /// When it does not become that.
+    pub async fn promote(&self) {
+        let promoted = self.sql("postgres", "SELECT pg_promote()").await;
+        assert_eq!(promoted.as_deref(), Some("t"), "{}", self.log());
+    }
+
+    /// Stops it at once, in the middle of everything, as `pg_ctl stop -m immediate` does.
+    pub fn stop_immediately(&mut self) {
+        if let Some(pid) = self.pid() {
+            // Where it has ended meanwhile nothing is left to stop.
+            let _ = Command::new("kill").args(["-QUIT", &pid.to_string()]).status();
+        }
+        if let Some(mut child) = self.child.take() {
+            let _ = child.wait();
+        }
+    }
+
+    /// One with a folder, and nothing in it.
+    fn placed(bin: PathBuf) -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let name = format!("flowhook-postgres-{}-{number}", std::process::id());
         let folder = std::env::temp_dir().join(name);
         std::fs::create_dir_all(&folder).expect("a temporary folder can be made");
         let server = Self { port: 0, folder, bin, user: servant(), settings: Vec::new(), child: None };
         server.own(&server.folder);
+        server
+    }
+
+    fn prepare(test: &str) -> Option<Self> {
+        let Some(bin) = programs() else {
+            assert!(std::env::var_os("CI").is_none(), "{test}: no PostgreSQL server, and CI is set");
+            eprintln!("SKIPPED {test}: there is no PostgreSQL server (initdb and postgres)");
+            return None;
+        };
+        let server = Self::placed(bin);
         server.write("password", PASSWORD);
         let made = server
             .command("initdb")
@@ -269,7 +325,10 @@ fn programs() -> Option<PathBuf> {
         .unwrap_or_default();
     versions.sort();
     let folders = named.into_iter().chain(std::env::split_paths(&path)).chain(versions.into_iter().rev());
-    folders.into_iter().find(|dir| dir.join("initdb").is_file() && dir.join("postgres").is_file())
+    let found =
+        folders.into_iter().find(|dir| dir.join("initdb").is_file() && dir.join("postgres").is_file())?;
+    // A folder of links need not have all programs.
+    found.join("initdb").canonicalize().ok()?.parent().map(Path::to_owned)
 }
 
 /// Whose the server is when this process is root's.
