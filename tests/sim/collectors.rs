@@ -36,7 +36,8 @@ fn mixed(seed: i64, of: u64) -> u64 {
     (shared::backoff::unit_random(seed.unsigned_abs()) * of as f64) as u64
 }
 
-fn delta(ifid: u32, epoch: u64, sequence: u64, at: i64) -> Delta {
+/// What an interface has counted from a second of the wire on.
+pub fn delta(ifid: u32, epoch: u64, sequence: u64, at: i64) -> Delta {
     let from = Timestamp::from_secs(START + at);
     let busy = |host: i64| if mixed(at / 60 + host + 7 * i64::from(ifid), 2) > 0 { 500 } else { 20 };
     let host = |host: i64| HostDelta {
@@ -115,7 +116,9 @@ pub fn start(world: &Arc<World>, node: &'static str, run: u64, from: i64) -> Joi
             world.awake(node).await;
             sequence += 1;
             let delta = delta(ifid, run, sequence, at);
-            let mut batch = vec![format!("s/{node}/{ifid}/{run}/{sequence}")];
+            let id = format!("s/{node}/{ifid}/{run}/{sequence}");
+            world.lock().traffic.insert(id.clone(), (ifid, at));
+            let mut batch = vec![id];
             let mut out = vec![Item::Delta(Box::new(delta))];
             if at % 20 == 0 {
                 let now = Timestamp::from_secs(START + at);

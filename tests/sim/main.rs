@@ -34,7 +34,7 @@ use std::time::Duration;
 use shared::clock::Stopwatch;
 use tokio::task::LocalSet;
 
-use world::World;
+use world::{Bug, World};
 
 /// Seeds of a test run at most; `SIM_SEEDS` says another number.
 const SEEDS: u64 = 2000;
@@ -42,13 +42,16 @@ const SEEDS: u64 = 2000;
 /// How long a test run goes on with new seeds, unless a number was asked for.
 const LONG_ENOUGH: Duration = Duration::from_secs(20);
 
+/// Seeds of a test run at least, however long they take.
+const FEWEST: u64 = 150;
+
 /// Everything of one seed.
-fn simulate(seed: u64) -> Result<(), String> {
+fn simulate(seed: u64, bug: Option<Bug>) -> Result<(), String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
     let runtime = runtime.map_err(|e| e.to_string())?;
     let local = LocalSet::new();
     local.block_on(&runtime, async {
-        let world = World::new(seed);
+        let world = World::with(seed, bug);
         nemesis::run(&world).await?;
         oracle::check(&world)
     })
@@ -68,14 +71,15 @@ fn whatever_breaks_the_outcome_is_that_of_an_undisturbed_run() {
         let work = || {
             let mut failed = Vec::new();
             loop {
-                if failed.len() > 2 || watch.elapsed() > patience {
+                let enough = next.load(Ordering::SeqCst) - seeds.start >= FEWEST;
+                if failed.len() > 2 || enough && watch.elapsed() > patience {
                     return failed;
                 }
                 let seed = next.fetch_add(1, Ordering::SeqCst);
                 if seed >= seeds.end {
                     return failed;
                 }
-                let outcome = std::panic::catch_unwind(|| simulate(seed));
+                let outcome = std::panic::catch_unwind(|| simulate(seed, None));
                 match outcome.unwrap_or_else(|_| Err("it panicked".to_owned())) {
                     Ok(()) => {}
                     Err(cause) => failed.push((seed, cause)),
@@ -87,11 +91,23 @@ fn whatever_breaks_the_outcome_is_that_of_an_undisturbed_run() {
     });
     let told: Vec<String> = failed.iter().map(|(seed, cause)| format!("SIM_SEED={seed}: {cause}")).collect();
     assert!(told.is_empty(), "{}", told.join("\n"));
-    eprintln!(
-        "{} seeds in {:.0} s",
-        next.into_inner().min(seeds.end) - seeds.start,
-        watch.elapsed().as_secs_f64()
-    );
+    let run = next.into_inner().min(seeds.end) - seeds.start;
+    assert!(run >= FEWEST.min(seeds.end - seeds.start), "{run} seeds were run");
+    eprintln!("{run} seeds in {:.0} s", watch.elapsed().as_secs_f64());
+}
+
+/// Seeds within which a bug is found.
+const FOUND_IN: u64 = 200;
+
+#[test]
+fn bugs_that_are_put_in_are_found() {
+    let bugs =
+        [Bug::FenceForgotten, Bug::SeriesTwice, Bug::HalfACommit, Bug::AckedTooEarly, Bug::SummaryForgotten];
+    for bug in bugs {
+        let found = (0..FOUND_IN).find_map(|seed| Some((seed, simulate(seed, Some(bug)).err()?)));
+        let (seed, cause) = found.unwrap_or_else(|| panic!("{bug:?} is not found in {FOUND_IN} seeds"));
+        eprintln!("{bug:?} is found by seed {seed}: {}", cause.lines().next().unwrap_or_default());
+    }
 }
 
 #[test]

@@ -9,14 +9,14 @@ use notifier::endpoint::{DeliveryError, Manners};
 use notifier::lane::{HORIZON, Lane, Policy, Turn};
 use notifier::pace::SharedPace;
 use notifier::route::Router;
-use shared::bus::Stream;
+use shared::bus::{Queued, Stream};
 use shared::model::Timestamp;
 use shared::store::{Delivery, LedgerEvent, Outcome};
 use shared::wire::subject::Subjects;
 use tokio::task::JoinSet;
 
 use crate::bus::NodeBus;
-use crate::world::World;
+use crate::world::{Bug, World};
 
 /// How long a delivery may be under way before another may claim it.
 const CLAIM: Duration = Duration::from_secs(20);
@@ -76,6 +76,10 @@ async fn dispatch(world: Arc<World>, node: String) {
     let mut alerts = bus.consume(Stream::Alert, "notifier", &filter).await.unwrap();
     while let Some(queued) = alerts.next().await {
         let events = router.alert(&queued.payload, wall(&world, &node)).unwrap();
+        let mut queued = Some(queued);
+        if world.has(Bug::AckedTooEarly) {
+            queued.take().into_iter().for_each(Queued::ack);
+        }
         while !ledger(&world, &node).await {
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
@@ -91,7 +95,7 @@ async fn dispatch(world: Arc<World>, node: String) {
         }
         // An answer may be lost; then the message comes again, and is known.
         if ledger(&world, &node).await {
-            queued.ack();
+            queued.into_iter().for_each(Queued::ack);
         }
     }
 }

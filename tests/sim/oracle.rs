@@ -18,7 +18,7 @@ use shared::wire::partition;
 use crate::aggregators::{config, networks, setup};
 use crate::collectors;
 use crate::notifiers::arrivals;
-use crate::world::World;
+use crate::world::{Shared, World};
 
 /// What a collector was handed so long before it is killed may be lost: it may be between the wire and the
 /// disk. A message waits for the bus twice, for at most three seconds each time, and so may the one before.
@@ -90,6 +90,41 @@ fn same<T: PartialEq + std::fmt::Debug>(what: &str, is: &T, should: &T) -> Resul
     Err(format!("{what}:\n  is     {}\n  should {}", clip(format!("{is:?}")), clip(format!("{should:?}"))))
 }
 
+/// What each element of an interface must have counted: the traffic of all summaries that have arrived, each
+/// once, added up here and by nothing of what is judged.
+fn totals(shared: &Shared, ifid: u32) -> BTreeMap<String, u64> {
+    let log = &shared.streams.logs["dl"].messages;
+    let arrived: BTreeSet<&String> = log.iter().map(|(_, id, _)| id).collect();
+    let mut totals = BTreeMap::new();
+    for (of, at) in arrived.iter().filter_map(|id| shared.traffic.get(*id)).filter(|(of, _)| *of == ifid) {
+        let traffic = collectors::delta(*of, 0, 0, *at);
+        *totals.entry("interface".to_owned()).or_default() += traffic.interface.counters.bytes;
+        for host in &traffic.hosts {
+            *totals.entry(host.key.to_string()).or_default() += host.counters.bytes_sent;
+        }
+        for network in &traffic.networks {
+            *totals.entry(network.network.to_string()).or_default() += network.counters.bytes_egress;
+        }
+    }
+    totals
+}
+
+/// The same as a partition has it.
+fn counted(partition: &Partition) -> BTreeMap<String, u64> {
+    let all = HostQuery { limit: 1000, ..HostQuery::default() };
+    let mut counted = BTreeMap::new();
+    for state in partition.interfaces() {
+        counted.insert("interface".to_owned(), InterfaceRow::of(state).stats["bytes"]);
+        for host in HostRow::of(state, &all) {
+            counted.insert(host.host.to_string(), host.stats["bytes_sent"]);
+        }
+        for network in NetworkRow::of(state) {
+            counted.insert(network.network.to_string(), network.stats["bytes_egress"]);
+        }
+    }
+    counted
+}
+
 /// Compares what has come of a seed with what must have.
 pub fn check(world: &World) -> Result<(), String> {
     let shared = world.lock();
@@ -110,7 +145,15 @@ pub fn check(world: &World) -> Result<(), String> {
         let saved = &shared.tables.partitions[&number];
         let mut kept = fresh(number);
         kept.restore(&saved.snapshot.as_ref().unwrap().state, true)?;
+        same("totals", &counted(&kept), &totals(&shared, ifid))?;
         same("live state", &shown(&kept), &shown(&undisturbed))?;
+    }
+    for (partition, fences) in &shared.tables.fences {
+        if !fences.is_sorted() {
+            return Err(format!(
+                "a write of partition {partition} under an older fence was taken: {fences:?}"
+            ));
+        }
     }
     let told: BTreeMap<String, String> = shared.streams.logs.get("al").map_or_else(BTreeMap::new, |log| {
         let of_scripts = log.messages.iter().filter(|(subject, ..)| !subject.contains(".interface."));

@@ -11,7 +11,7 @@ use shared::store::partitions::{PartitionStore, Saved, Snapshot, Step};
 use shared::store::series::{ElementId, SampleBatch, Series, SeriesQuery, SeriesStore, TopQuery};
 use shared::store::{AlertMark, AlertStore, EngagedAlert, StoreError, Transition};
 
-use crate::world::{Shared, World};
+use crate::world::{Bug, Shared, World};
 
 #[derive(Default)]
 pub struct Tables {
@@ -21,6 +21,8 @@ pub struct Tables {
     pub outbox: BTreeMap<i64, (String, Option<Alert>)>,
     pub remembered: BTreeMap<(u32, String, u32, String, String), String>,
     pub series: BTreeMap<String, SampleBatch>,
+    /// Fences of each partition's writes that were taken, in order.
+    pub fences: BTreeMap<u32, Vec<u64>>,
     /// Commits under a fence that was not the newest.
     pub refused: u64,
 }
@@ -74,7 +76,10 @@ impl PartitionStore for NodeStore {
 
     async fn claim(&self, partition: u32, fence: u64) -> Result<Saved, StoreError> {
         self.ask(|tables| {
-            check(partition, fence, tables)?;
+            if !self.world.has(Bug::FenceForgotten) {
+                check(partition, fence, tables)?;
+            }
+            tables.fences.entry(partition).or_default().push(fence);
             let saved = tables.partitions.entry(partition).or_default();
             saved.fence = fence;
             Ok(saved.clone())
@@ -83,13 +88,24 @@ impl PartitionStore for NodeStore {
     }
 
     async fn commit(&self, step: Step) -> Result<(), StoreError> {
+        let has = |bug| self.world.has(bug);
+        let half = has(Bug::HalfACommit) && self.world.fails(5);
         self.ask(|tables| {
             let Step { partition, fence, at, transitions, remembered, samples, state } = step;
-            check(partition, fence, tables)?;
-            for batch in samples {
-                tables.series.entry(batch.key.clone()).or_insert(batch);
+            if !has(Bug::FenceForgotten) {
+                check(partition, fence, tables)?;
             }
-            for transition in transitions {
+            tables.fences.entry(partition).or_default().push(fence);
+            for batch in samples {
+                match tables.series.contains_key(&batch.key) {
+                    true if has(Bug::SeriesTwice) => {
+                        tables.series.insert(format!("{} again", batch.key), batch);
+                    }
+                    true => {}
+                    false => drop(tables.series.insert(batch.key.clone(), batch)),
+                }
+            }
+            for transition in transitions.into_iter().filter(|_| !half) {
                 let told = match transition {
                     Transition::Engage(engaged) => {
                         tables.engaged.insert(engaged.alert.id.clone(), engaged.clone());

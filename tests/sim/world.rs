@@ -27,6 +27,21 @@ pub struct Trouble {
     pub clock_s: i64,
 }
 
+/// A fault that is put in on purpose, to see that it is found.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Bug {
+    /// The store takes what comes under an older fence.
+    FenceForgotten,
+    /// The store knows no key of a batch of series.
+    SeriesTwice,
+    /// A commit that is taken has not written its alerts.
+    HalfACommit,
+    /// A notifier acknowledges an alert before it is on record.
+    AckedTooEarly,
+    /// An aggregator takes a summary for known that is not.
+    SummaryForgotten,
+}
+
 /// Everything that outlives processes.
 #[derive(Default)]
 pub struct Shared {
@@ -45,6 +60,8 @@ pub struct Shared {
     pub deliveries: Deliveries,
     /// Summaries and alerts that each run of a collector has handed to its publisher, and when.
     pub handed: BTreeMap<(&'static str, u64), Vec<(Duration, String)>>,
+    /// Of each summary by its id, of which interface it is and from which second of the wire on.
+    pub traffic: BTreeMap<String, (u32, i64)>,
     /// Runs of collectors that were killed, and when.
     pub killed: BTreeMap<(&'static str, u64), Duration>,
     /// What collectors counted.
@@ -57,6 +74,7 @@ pub type Instant2 = Option<Instant>;
 /// The world of one seed.
 pub struct World {
     seed: u64,
+    bug: Option<Bug>,
     began: Instant,
     shared: Mutex<Shared>,
     /// Where collectors spool; outlives them.
@@ -65,15 +83,25 @@ pub struct World {
 
 impl World {
     pub fn new(seed: u64) -> Arc<Self> {
+        Self::with(seed, None)
+    }
+
+    /// One in which something is wrong on purpose.
+    pub fn with(seed: u64, bug: Option<Bug>) -> Arc<Self> {
         // In memory where there is such a folder: a simulation writes much that nobody needs.
         let memory = std::path::Path::new("/dev/shm");
         let dir = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
         let shared = Mutex::new(Shared { faults: 15, ..Shared::default() });
-        Arc::new(Self { seed, began: Instant::now(), shared, dir: dir.unwrap() })
+        Arc::new(Self { seed, bug, began: Instant::now(), shared, dir: dir.unwrap() })
     }
 
     pub fn lock(&self) -> MutexGuard<'_, Shared> {
         self.shared.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// True for a bug that is put in.
+    pub fn has(&self, bug: Bug) -> bool {
+        self.bug == Some(bug)
     }
 
     /// Virtual time since the begin.
