@@ -72,16 +72,13 @@ pub struct Program {
 /// Whole numbers of a flow, and how each has to stand to a constant for a hook to do anything. Most calls
 /// end here, before anything is made ready for one.
 #[derive(Clone, Debug, Default)]
-pub struct Gate(pub Vec<Condition>);
-
-/// A number of the flow, and what it has to be.
-pub type Condition = (fn(&FlowRecord) -> i64, Compare, i64);
+pub struct Gate(pub Vec<(Whole, Compare, i64)>);
 
 impl Gate {
     /// Whether the hook may do something with this flow.
     #[inline]
     pub fn lets_in(&self, flow: &FlowRecord) -> bool {
-        self.0.iter().all(|(read, compare, constant)| compare.holds(read(flow), *constant))
+        self.0.iter().all(|(field, compare, constant)| compare.holds((field.read)(flow), *constant))
     }
 }
 

@@ -8,7 +8,7 @@ use super::host::{FlowHandle, Host};
 use super::lower;
 use crate::model::Granularity;
 use crate::model::flow_field::{FLOW_FIELDS, Read};
-use crate::script::lowered::{Compare, Expr, Gate, Program, Stmt};
+use crate::script::lowered::{Compare, Expr, Gate, Program, Stmt, Whole};
 use crate::script::{FlowHook, HookName, ScriptKind};
 
 /// What `params` has, under the names that a condition may use as they are.
@@ -106,9 +106,9 @@ pub fn needs_of(program: &Program) -> Vec<Need<'_>> {
 pub fn gate_of(program: &Program) -> Gate {
     let number = |need: Need<'_>| match need {
         Need::Number(name, compare, constant) => {
-            let field = FLOW_FIELDS.iter().find(|field| field.name == name)?;
-            let Read::Int(read) = field.read else { return None };
-            Some((read, compare, constant))
+            let place = FLOW_FIELDS.iter().position(|field| field.name == name)?;
+            let Read::Int(read) = FLOW_FIELDS.get(place)?.read else { return None };
+            Some((Whole { place, read }, compare, constant))
         }
         Need::Text(..) => None,
     };
