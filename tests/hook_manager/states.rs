@@ -23,6 +23,16 @@ fn netflow() -> Vec<u8> {
     datagram
 }
 
+/// Sends an export until somebody listens: on loopback the kernel says at once when nobody does.
+fn export_to(port: u16) {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    socket.connect(("127.0.0.1", port)).unwrap();
+    wait_for("a listener for exports", 30, || {
+        let heard = socket.send(&netflow()).is_ok() && socket.take_error().unwrap().is_none();
+        heard.then_some(())
+    });
+}
+
 struct Told(Site, u16);
 
 impl Told {
@@ -76,13 +86,13 @@ fn states_are_told_with_what_was_before_and_switches_say_which() {
     let (quiet_end, end) = (failing(), failing());
     let quiet = Told::new("exporters = false\nreads = true\ntimers = false", &quiet_end);
     let mut quiet_node = quiet.0.start(None);
-    let send = UdpSocket::bind("127.0.0.1:0").unwrap();
-    send.send_to(&netflow(), ("127.0.0.1", quiet.1)).unwrap();
     let told = Told::new("reads = false\ntimers = true", &end);
     let mut node = told.0.start(None);
-    send.send_to(&netflow(), ("127.0.0.1", told.1)).unwrap();
+    for listener in [&quiet, &told] {
+        listener.states("INTERFACE", "n1%2Fexports", &[("CAPTURING", None)]);
+        export_to(listener.1);
+    }
 
-    told.states("INTERFACE", "n1%2Fexports", &[("CAPTURING", None)]);
     told.states("RECIPIENT", "operator", &[("OPEN", Some("CLOSED")), ("CLOSED", Some("OPEN"))]);
     told.states("ENDPOINT", "far", &[("FAILING", Some("WORKING")), ("WORKING", Some("FAILING"))]);
     for enabled in [false, true] {
